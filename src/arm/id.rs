@@ -1,0 +1,445 @@
+//! Resource ids: the only way a name gets into a URL.
+//!
+//! Ids are compared without case, as ARM does (recordings return `resourcegroups`, `resourceGroups` and lower-cased
+//! names for one resource), and keep the case they were given for display. [`ResourceId::parse`] accepts what Azure
+//! sends; every segment is checked, so no `..`, `%2F`, control character or query can come through either from a user or
+//! from a response (S11).
+//!
+//! Form: `/subscriptions/{guid}[/resourceGroups/{name}][/providers/{namespace}/{type}/{name}[/{type}/{name}]...]...`;
+//! an extension resource (a lock) repeats the `providers` part.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// The longest name azmend sends. ARM's own limit for most names is 80 to 260 characters.
+const MAX_SEGMENT: usize = 260;
+
+/// An ARM resource id, from a subscription down.
+#[derive(Debug, Clone)]
+pub struct ResourceId {
+    /// Without a trailing slash, with the leading one, in the case it was given.
+    text: String,
+    /// `text` in lower case: the identity.
+    key: String,
+}
+
+/// Why a text is not a resource id or a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// The text does not have the form of an id.
+    #[error("{text:?} is not a resource id: {why}")]
+    NotAnId {
+        /// The text, shortened.
+        text: String,
+        /// What is wrong, with the place.
+        why: String,
+    },
+    /// The name holds something no Azure name may hold.
+    #[error("{name:?} is not a valid {what} name: {why}")]
+    BadName {
+        /// The kind of name.
+        what: &'static str,
+        /// The name, shortened.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(120).collect();
+    if out.len() < text.len() {
+        out.push('…');
+    }
+    out
+}
+
+/// Checks one name before it may become a URL segment.
+///
+/// Azure names of the kinds azmend handles are ASCII letters, digits and `. _ - ( )`; protected items and containers
+/// add `;`, locks and vault names may add spaces, commas and `+`... Letters of other alphabets are allowed by Azure in
+/// resource group names (`\p{L}`), so they pass here and are percent-encoded by the URL; separators, escapes and
+/// control characters never pass.
+///
+/// # Errors
+/// [`IdError::BadName`] says which character or length is wrong.
+pub fn check_name(what: &'static str, name: &str) -> Result<(), IdError> {
+    let bad = |why: String| Err(IdError::BadName { what, name: short(name), why });
+    if name.is_empty() {
+        return bad("it is empty".into());
+    }
+    if name.chars().count() > MAX_SEGMENT {
+        return bad(format!("it is longer than {MAX_SEGMENT} characters"));
+    }
+    if name == "." || name == ".." {
+        return bad("it is a path".into());
+    }
+    if let Some(c) = name.chars().find(|c| {
+        c.is_control()
+            || matches!(c, '/' | '\\' | '?' | '#' | '%' | '&' | '<' | '>' | '"' | '\'' | '*' | '|' | '`' | '{' | '}')
+            || is_invisible(*c)
+    }) {
+        return bad(format!("it contains {:?}", c));
+    }
+    if name.starts_with(' ') || name.ends_with(' ') {
+        return bad("it begins or ends with a space".into());
+    }
+    Ok(())
+}
+
+/// Characters that show nothing or turn the direction of text: no Azure name has them, a copied hostile one may.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+impl ResourceId {
+    /// Parses an id in any case. A leading slash may be missing and a trailing one present, as in recorded bodies.
+    ///
+    /// # Errors
+    /// [`IdError`] with the segment that is wrong.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let not = |why: String| IdError::NotAnId { text: short(text), why };
+        let trimmed = text.trim_matches('/');
+        let segments: Vec<&str> = trimmed.split('/').collect();
+        let mut rest = segments.as_slice();
+        let Some((first, tail)) = rest.split_first() else { return Err(not("it is empty".into())) };
+        if !first.eq_ignore_ascii_case("subscriptions") {
+            return Err(not("it must begin with /subscriptions/".into()));
+        }
+        let Some((subscription, tail)) = tail.split_first() else {
+            return Err(not("the subscription id is missing".into()));
+        };
+        if !is_guid(subscription) {
+            return Err(not(format!("the subscription id {:?} is not a GUID", short(subscription))));
+        }
+        rest = tail;
+        if let Some((word, tail)) = rest.split_first()
+            && word.eq_ignore_ascii_case("resourceGroups")
+        {
+            let Some((group, tail)) = tail.split_first() else {
+                return Err(not("the resource group name is missing".into()));
+            };
+            check_name("resource group", group)?;
+            rest = tail;
+        }
+        while let Some((word, tail)) = rest.split_first() {
+            if !word.eq_ignore_ascii_case("providers") {
+                return Err(not(format!("{:?} stands where \"providers\" must stand", short(word))));
+            }
+            let Some((namespace, mut tail)) = tail.split_first() else {
+                return Err(not("the provider namespace is missing".into()));
+            };
+            check_name("provider", namespace)?;
+            let mut pairs = 0;
+            while let Some((kind, after)) = tail.split_first() {
+                if kind.eq_ignore_ascii_case("providers") && pairs > 0 {
+                    break;
+                }
+                check_name("resource type", kind)?;
+                let Some((name, after)) = after.split_first() else {
+                    return Err(not(format!("the name after {:?} is missing", short(kind))));
+                };
+                check_name("resource", name)?;
+                pairs += 1;
+                tail = after;
+            }
+            if pairs == 0 {
+                return Err(not("the resource type is missing".into()));
+            }
+            rest = tail;
+        }
+        Ok(Self::from_checked(format!("/{trimmed}")))
+    }
+
+    fn from_checked(text: String) -> Self {
+        let key = text.to_lowercase();
+        Self { text, key }
+    }
+
+    /// The id of a subscription.
+    ///
+    /// # Errors
+    /// When `subscription` is not a GUID.
+    pub fn subscription_scope(subscription: &str) -> Result<Self, IdError> {
+        Self::parse(&format!("/subscriptions/{subscription}"))
+    }
+
+    /// The id of a resource group.
+    ///
+    /// # Errors
+    /// When a name is not valid.
+    pub fn group(subscription: &str, group: &str) -> Result<Self, IdError> {
+        check_name("resource group", group)?;
+        Self::parse(&format!("/subscriptions/{subscription}/resourceGroups/{group}"))
+    }
+
+    /// The id of a virtual machine.
+    ///
+    /// # Errors
+    /// When a name is not valid.
+    pub fn vm(subscription: &str, group: &str, name: &str) -> Result<Self, IdError> {
+        Self::group(subscription, group)?.resource("Microsoft.Compute", "virtualMachines", name)
+    }
+
+    /// A resource of `namespace/kind` in this scope (also an extension resource, such as a lock on a resource).
+    ///
+    /// # Errors
+    /// When the name is not valid.
+    pub fn resource(&self, namespace: &str, kind: &str, name: &str) -> Result<Self, IdError> {
+        check_name("resource", name)?;
+        Ok(Self::from_checked(format!("{}/providers/{namespace}/{kind}/{name}", self.text)))
+    }
+
+    /// A child of this resource.
+    ///
+    /// # Errors
+    /// When the name is not valid.
+    pub fn child(&self, kind: &str, name: &str) -> Result<Self, IdError> {
+        check_name("resource", name)?;
+        Ok(Self::from_checked(format!("{}/{kind}/{name}", self.text)))
+    }
+
+    /// The id in the case it was given, with a leading slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The id in lower case: equal for equal resources.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &str> {
+        self.text.split('/').skip(1)
+    }
+
+    /// The subscription's GUID.
+    #[must_use]
+    pub fn subscription(&self) -> &str {
+        self.segments().nth(1).unwrap_or_default()
+    }
+
+    /// The resource group's name, if the id is at or below one.
+    #[must_use]
+    pub fn resource_group(&self) -> Option<&str> {
+        let mut segments = self.segments().skip(2);
+        segments.next().filter(|word| word.eq_ignore_ascii_case("resourceGroups"))?;
+        segments.next()
+    }
+
+    /// The id of the resource group that holds this resource.
+    #[must_use]
+    pub fn group_id(&self) -> Option<Self> {
+        self.resource_group()
+            .map(|group| Self::from_checked(format!("/subscriptions/{}/resourceGroups/{group}", self.subscription())))
+    }
+
+    /// The id of the subscription.
+    #[must_use]
+    pub fn subscription_id(&self) -> Self {
+        Self::from_checked(format!("/subscriptions/{}", self.subscription()))
+    }
+
+    /// The last segment: the name of the resource, the group, or the subscription's GUID.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The name that follows the type segment `kind` (any case), e.g. `segment("vaults")`.
+    #[must_use]
+    pub fn segment(&self, kind: &str) -> Option<&str> {
+        let mut segments = self.segments();
+        while let Some(segment) = segments.next() {
+            if segment.eq_ignore_ascii_case(kind) {
+                return segments.next();
+            }
+        }
+        None
+    }
+
+    /// The id cut after the name that follows the type segment `kind`, e.g. the vault of a protected item.
+    #[must_use]
+    pub fn up_to(&self, kind: &str) -> Option<Self> {
+        let mut out = String::new();
+        let mut segments = self.segments();
+        while let Some(segment) = segments.next() {
+            out.push('/');
+            out.push_str(segment);
+            if segment.eq_ignore_ascii_case(kind) {
+                out.push('/');
+                out.push_str(segments.next()?);
+                return Some(Self::from_checked(out));
+            }
+        }
+        None
+    }
+
+    /// The full type of the resource in lower case, e.g. `microsoft.compute/restorepointcollections/restorepoints`;
+    /// `subscription` or `resourcegroup` for those scopes.
+    #[must_use]
+    pub fn resource_type(&self) -> String {
+        let Some(start) = self.key.rfind("/providers/") else {
+            return if self.resource_group().is_some() { "resourcegroup".into() } else { "subscription".into() };
+        };
+        let mut segments = self.key[start + "/providers/".len()..].split('/');
+        let mut out = segments.next().unwrap_or_default().to_owned();
+        for kind in segments.step_by(2) {
+            out.push('/');
+            out.push_str(kind);
+        }
+        out
+    }
+
+    /// Whether the id is of this type (`Microsoft.Compute/virtualMachines`, any case).
+    #[must_use]
+    pub fn is_type(&self, kind: &str) -> bool {
+        self.resource_type() == kind.to_lowercase()
+    }
+
+    /// The scope that an extension resource (a lock) stands on: everything before its last `providers` part.
+    #[must_use]
+    pub fn scope(&self) -> Option<Self> {
+        let start = self.key.rfind("/providers/")?;
+        // A normal resource has one `providers` part; its "scope" is its resource group or subscription.
+        Some(Self::from_checked(self.text[..start].to_owned()))
+    }
+
+    /// Whether `self` is `other` or stands above it, as locks and permissions are inherited.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.key == self.key
+            || other.key.strip_prefix(&self.key).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// `group/name` for resources in a group, else the id: short enough for a line of output.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        match (self.resource_group(), self.key.contains("/providers/")) {
+            (Some(group), true) => format!("{group}/{}", self.name()),
+            (Some(group), false) => group.to_owned(),
+            (None, _) => self.text.clone(),
+        }
+    }
+}
+
+/// Whether the text is a GUID in its 36-character form.
+#[must_use]
+pub fn is_guid(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PartialEq for ResourceId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for ResourceId {}
+
+impl Hash for ResourceId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl PartialOrd for ResourceId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ResourceId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl FromStr for ResourceId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::parse(text)
+    }
+}
+
+impl Serialize for ResourceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ResourceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUB: &str = "11111111-1111-1111-1111-111111111111";
+
+    #[test]
+    fn compares_without_case_and_keeps_it() {
+        let a = ResourceId::parse(&format!("/subscriptions/{SUB}/resourceGroups/Prod/providers/Microsoft.Compute/virtualMachines/Web-01")).unwrap();
+        let b = ResourceId::parse(&a.as_str().to_lowercase()).unwrap();
+        assert_eq!(a, b);
+        assert_eq!(a.name(), "Web-01");
+        assert_eq!(a.resource_group(), Some("Prod"));
+        assert!(a.is_type("microsoft.compute/virtualMachines"));
+    }
+
+    #[test]
+    fn knows_scopes() {
+        let group = ResourceId::group(SUB, "AzureBackupRG_westeurope_1").unwrap();
+        let rpc = group.resource("Microsoft.Compute", "restorePointCollections", "AzureBackup_web_123").unwrap();
+        let lock = rpc.resource("Microsoft.Authorization", "locks", "keep").unwrap();
+        assert_eq!(lock.scope(), Some(rpc.clone()));
+        assert_eq!(lock.resource_type(), "microsoft.authorization/locks");
+        assert!(group.covers(&rpc) && group.subscription_id().covers(&group) && !rpc.covers(&group));
+        let sibling = ResourceId::group(SUB, "AzureBackupRG_westeurope_11").unwrap();
+        assert!(!group.covers(&sibling));
+        assert_eq!(rpc.group_id(), Some(group));
+    }
+
+    #[test]
+    fn cuts_at_a_type() {
+        let item = ResourceId::parse(&format!("/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.RecoveryServices/vaults/v/backupFabrics/Azure/protectionContainers/IaasVMContainer;iaasvmcontainerv2;rg;vm/protectedItems/VM;iaasvmcontainerv2;rg;vm")).unwrap();
+        assert_eq!(item.up_to("vaults").unwrap().name(), "v");
+        assert_eq!(item.segment("protectionContainers"), Some("IaasVMContainer;iaasvmcontainerv2;rg;vm"));
+    }
+
+    #[test]
+    fn refuses_hostile_ids() {
+        for bad in [
+            "",
+            "/",
+            "/subscriptions",
+            "/subscriptions/x",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/..",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/a%2Fb",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/a?x=1",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/a/providers/Microsoft.Compute",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/a/providers/Microsoft.Compute/virtualMachines",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/foo/bar",
+            "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/a\u{202e}b",
+        ] {
+            assert!(ResourceId::parse(bad).is_err(), "{bad}");
+        }
+        assert!(check_name("VM", &"a".repeat(5000)).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! azmend repairs Azure VM backup through the management plane (ARM).
+//!
+//! # The map
+//!
+//! One way through the house: `cli` resolves settings, [`estate`] reads facts, [`playbook`] says whether it applies and
+//! which steps there are, [`engine`] makes a plan of exact changes, asks, makes them one by one, proves each by reading,
+//! and journals everything; [`report`] renders what the run recorded. The sandbox ([`sim`]) replaces only the transport
+//! under [`arm`].
+//!
+//! # Who may know whom
+//!
+//! `cli -> all below`; `report -> {engine types, journal}`; `engine -> {playbook, actions, journal, arm, estate}`;
+//! `playbook -> {actions: names and parameter types, estate: the shape of facts}`; `actions -> {arm, estate}`;
+//! `estate -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `arm` knows no
+//! playbook. Only `arm::sdk` names an `azure_*` crate. Only `cli` writes to stdout or stderr, reads argv or asks
+//! questions. `tests/it/walls.rs` checks this.
+//!
+//! [`clock`], [`duration`] and [`text`] stand under every room.
+
+pub mod arm;
+pub mod clock;
+pub mod duration;

@@ -1,0 +1,2 @@
+//! The azmend binary.
+fn main() {}
