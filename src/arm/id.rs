@@ -314,8 +314,7 @@ impl ResourceId {
     /// Whether `self` is `other` or stands above it, as locks and permissions are inherited.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other.key == self.key
-            || other.key.strip_prefix(&self.key).is_some_and(|rest| rest.starts_with('/'))
+        other.key == self.key || other.key.strip_prefix(&self.key).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// `group/name` for resources in a group, else the id: short enough for a line of output.
@@ -395,7 +394,10 @@ mod tests {
 
     #[test]
     fn compares_without_case_and_keeps_it() {
-        let a = ResourceId::parse(&format!("/subscriptions/{SUB}/resourceGroups/Prod/providers/Microsoft.Compute/virtualMachines/Web-01")).unwrap();
+        let a = ResourceId::parse(&format!(
+            "/subscriptions/{SUB}/resourceGroups/Prod/providers/Microsoft.Compute/virtualMachines/Web-01"
+        ))
+        .unwrap();
         let b = ResourceId::parse(&a.as_str().to_lowercase()).unwrap();
         assert_eq!(a, b);
         assert_eq!(a.name(), "Web-01");

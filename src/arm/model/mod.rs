@@ -1,0 +1,14 @@
+//! What azmend keeps of Azure's resources: small, lenient, serialisable types.
+//!
+//! Each type is read from the raw JSON of a response ([`FromWire`]) and not through the generated models: an unknown
+//! enum value, an extra or missing field or a null list must never lose the rest of a page. Text that azmend only
+//! compares or shows stays text, exactly as Azure sent it. The types are also the shape of facts, estates and journals,
+//! so their own serialisation is stable and independent of Azure's.
+
+mod backup;
+mod compute;
+mod scope;
+
+pub use backup::*;
+pub use compute::*;
+pub use scope::*;

@@ -1,0 +1,187 @@
+//! The facts of one VM and of its backup: everything azmend decides on.
+//!
+//! A part that could not be read is [`Part::Unread`] with the reason, never absent (S12): no rule may take "not read"
+//! for "not there". Each part says when it was read, because guards work only on facts at most 60 seconds old.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::arm::id::ResourceId;
+use crate::arm::model::{
+    BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, Lock, Permission, Policy,
+    ProtectedItem, RecoveryPoint, Vault, Vm,
+};
+
+/// One thing that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Part<T> {
+    /// Read, and there.
+    Known {
+        /// When it was read.
+        at: Timestamp,
+        /// What was read.
+        value: T,
+    },
+    /// Read, and not there (404 of a resource whose parent answers, or an empty answer that is complete).
+    Absent {
+        /// When it was read.
+        at: Timestamp,
+    },
+    /// Not read, or not completely.
+    Unread {
+        /// The reason, one line, for people: "403: no permission Microsoft.RecoveryServices/vaults/read on ...".
+        why: String,
+    },
+}
+
+impl<T> Part<T> {
+    /// The value, if it is known.
+    #[must_use]
+    pub const fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known { value, .. } => Some(value),
+            Self::Absent { .. } | Self::Unread { .. } => None,
+        }
+    }
+
+    /// When it was read.
+    #[must_use]
+    pub const fn read_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Known { at, .. } | Self::Absent { at } => Some(*at),
+            Self::Unread { .. } => None,
+        }
+    }
+
+    /// Why it is unread.
+    #[must_use]
+    pub fn unread(&self) -> Option<&str> {
+        match self {
+            Self::Unread { why } => Some(why),
+            Self::Known { .. } | Self::Absent { .. } => None,
+        }
+    }
+
+    /// Whether it was read and is not there.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
+
+    /// A part that was never asked for in this reading.
+    #[must_use]
+    pub fn not_asked() -> Self {
+        Self::Unread { why: "not asked for".to_owned() }
+    }
+}
+
+/// A protected item that names the VM, with everything of the vault that matters for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemFacts {
+    /// The item.
+    pub item: ProtectedItem,
+    /// Its vault.
+    pub vault: Part<Vault>,
+    /// Whether the vault has a resource guard proxy (multi-user authorization), by its own list.
+    pub resource_guard: Part<bool>,
+    /// Its policy; absent when the item has none.
+    pub policy: Part<Policy>,
+    /// Its recovery points, all pages.
+    pub recovery_points: Part<Vec<RecoveryPoint>>,
+    /// Jobs of this VM in this vault, newest first: all running ones and those of the last days.
+    pub jobs: Part<Vec<Job>>,
+}
+
+/// A resource group that may be a backup resource group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupFacts {
+    /// The group.
+    pub group: Group,
+    /// Ids of everything that is not a restore point collection in it (S5: then it is not a backup group).
+    pub others: Part<Vec<ResourceId>>,
+    /// Every restore point collection in it, of any VM, with points (needed to prove that all are Backup-owned).
+    pub collections: Part<Vec<Collection>>,
+}
+
+/// What the caller may do at one scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    /// The scope that was asked.
+    pub scope: ResourceId,
+    /// The permissions there.
+    pub permissions: Part<Vec<Permission>>,
+}
+
+/// Reads that only an orphan needs: made when the VM is not there (section "Orphan" of docs/safety.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanFacts {
+    /// `GET /subscriptions/{id}` of the VM's subscription answered 200.
+    pub subscription_answers: Part<bool>,
+    /// Every VM that can be listed in every visible subscription: id and vmId. Unread when any list is partial.
+    pub vms: Part<Vec<(ResourceId, String)>>,
+    /// Every protected item, in any state, of every visible vault, that names the VM. Unread when any vault is unread.
+    pub items: Part<Vec<ProtectedItem>>,
+}
+
+/// Everything read about one VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmFacts {
+    /// The VM's id, as the user or Azure named it.
+    pub id: ResourceId,
+    /// When this reading began: the age of the facts is counted from here.
+    pub at: Timestamp,
+    /// The VM.
+    pub vm: Part<Vm>,
+    /// Its instance view.
+    pub instance: Part<InstanceView>,
+    /// Its extension resources.
+    pub extensions: Part<Vec<Extension>>,
+    /// The answer of backupStatus.
+    pub status: Part<BackupStatus>,
+    /// The items that name this VM, in any state, of every vault that could be read. Unread when a vault is unread.
+    pub items: Part<Vec<ItemFacts>>,
+    /// Every collection whose source is this VM (without case), in any group of its subscription, with points.
+    pub collections: Part<Vec<Collection>>,
+    /// The groups that hold these collections, and the groups whose name fits the pattern or the policy's prefix.
+    pub groups: Part<Vec<GroupFacts>>,
+    /// Every lock of the VM's subscription, and of the vaults' subscriptions if they differ.
+    pub locks: Part<Vec<Lock>>,
+    /// Deny assignments at the VM's subscription and groups above.
+    pub deny: Part<Vec<DenyAssignment>>,
+    /// What the caller may do at the scopes where something may be changed.
+    pub rights: Vec<Rights>,
+    /// Only when the VM is absent.
+    pub orphan: Option<OrphanFacts>,
+}
+
+impl VmFacts {
+    /// The item that is protecting the VM now: not soft-deleted, its protection not stopped. `None` when there is none
+    /// or when items are unread.
+    #[must_use]
+    pub fn active_item(&self) -> Option<&ItemFacts> {
+        self.items.known()?.iter().find(|facts| !facts.item.soft_deleted && !facts.item.stopped())
+    }
+
+    /// The active item, else any item.
+    #[must_use]
+    pub fn main_item(&self) -> Option<&ItemFacts> {
+        self.active_item().or_else(|| self.items.known()?.first())
+    }
+
+    /// The VM's collections, empty when unread.
+    pub fn collections(&self) -> impl Iterator<Item = &Collection> {
+        self.collections.known().into_iter().flatten()
+    }
+
+    /// Facts of a group by its id.
+    #[must_use]
+    pub fn group(&self, id: &ResourceId) -> Option<&GroupFacts> {
+        self.groups.known()?.iter().find(|facts| facts.group.id == *id)
+    }
+
+    /// Locks at or above `scope`.
+    pub fn locks_over<'a>(&'a self, scope: &'a ResourceId) -> impl Iterator<Item = &'a Lock> {
+        self.locks.known().into_iter().flatten().filter(move |lock| lock.scope().covers(scope))
+    }
+}

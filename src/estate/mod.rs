@@ -1,0 +1,3 @@
+//! Facts: what azmend knows of a VM and of its backup. It never changes anything.
+
+pub mod facts;
