@@ -1,0 +1,63 @@
+//! S10: when an on-demand backup may be started.
+//!
+//! Not while one runs; at most three attempts in a day of UTC (`s10.daily-limit`), never more than nine, which is
+//! Azure's own limit; a job whose trigger is not said counts as on-demand.
+
+use jiff::Timestamp;
+
+use super::Ground;
+use crate::actions::change::{Override, Refusal};
+use crate::estate::facts::ItemFacts;
+
+/// What is recommended: three on-demand backups a day beside the scheduled one (support matrix).
+const RECOMMENDED: usize = 3;
+/// Azure's limit of on-demand attempts in 24 hours (support matrix).
+const HARD_LIMIT: usize = 9;
+
+/// Decides whether a backup of this item may be started now.
+///
+/// # Errors
+/// A refusal `s10...`.
+pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> {
+    let item = &facts.item;
+    let vault = item.vault_id().map(|v| v.name().to_owned()).unwrap_or_default();
+    if item.soft_deleted {
+        return Err(Refusal::new("s10.not-protected", format!("the item in vault {vault} is soft-deleted")));
+    }
+    if item.stopped() {
+        let why = format!("protection in vault {vault} is stopped; an on-demand backup is not possible");
+        return Err(Refusal::new("s10.not-protected", why).hint("resume protection first"));
+    }
+    let Some(jobs) = facts.jobs.known() else {
+        if facts.jobs.is_absent() {
+            return Ok(());
+        }
+        let why = facts.jobs.unread().unwrap_or("not read");
+        return Err(Refusal::new("s10.unread", format!("the jobs in vault {vault} were not read: {why}")));
+    };
+    if let Some(job) = jobs.iter().find(|job| job.running()) {
+        let why = format!("a {} job of the VM is running in vault {vault} ({})", job.operation, job.id.name());
+        return Err(Refusal::new("s10.job-active", why).hint("wait until it ended, then run azmend again"));
+    }
+    let today = attempts_today(jobs, ground.now);
+    if today >= HARD_LIMIT {
+        let why = format!("{today} on-demand backups were started today (UTC); Azure allows {HARD_LIMIT}");
+        return Err(Refusal::new("s10.hard-limit", why).hint("try again after 00:00 UTC"));
+    }
+    if today >= RECOMMENDED {
+        ground.unless_overridden(
+            Override::DailyLimit,
+            format!("{today} on-demand backups were started today (UTC); {RECOMMENDED} are recommended"),
+        )?;
+    }
+    Ok(())
+}
+
+fn attempts_today(jobs: &[crate::arm::model::Job], now: Timestamp) -> usize {
+    let day = |t: Timestamp| t.as_second().div_euclid(86_400);
+    jobs.iter()
+        .filter(|job| job.operation.eq_ignore_ascii_case("Backup"))
+        .filter(|job| job.user_triggered != Some(false))
+        .filter(|job| job.start.is_some_and(|start| day(start) == day(now)))
+        .count()
+}

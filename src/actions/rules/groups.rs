@@ -1,0 +1,63 @@
+//! S5, first half: what a backup resource group is.
+//!
+//! A group is one only if its name matches the default pattern or a policy's prefix and suffix **and** it holds nothing
+//! but Backup-owned collections. If it holds anything else, or the VM itself, or if its content could not be read, it is
+//! treated as somebody's own group.
+
+use super::{Ground, ownership};
+use crate::actions::change::Refusal;
+use crate::arm::id::ResourceId;
+use crate::estate::facts::GroupFacts;
+use crate::estate::groups::{is_custom_backup_group, is_default_backup_group};
+
+/// Whether the name alone would do.
+#[must_use]
+pub fn name_matches(ground: &Ground<'_>, group: &str) -> bool {
+    if is_default_backup_group(group) {
+        return true;
+    }
+    let Some(items) = ground.facts.items.known() else { return false };
+    items.iter().filter_map(|item| item.policy.known()).any(|policy| {
+        !policy.group_prefix.is_empty() && is_custom_backup_group(group, &policy.group_prefix, &policy.group_suffix)
+    })
+}
+
+/// Proves that `id` is a backup resource group.
+///
+/// # Errors
+/// A refusal `s5...` that says what speaks against it.
+pub fn backup_group(ground: &Ground<'_>, id: &ResourceId) -> Result<(), Refusal> {
+    let name = id.name();
+    if ground.facts.id.group_id().as_ref() == Some(id) {
+        return Err(Refusal::new("s5.vm-group", format!("{name} is the VM's own resource group")));
+    }
+    if !name_matches(ground, name) {
+        let why = format!("the name {name} matches neither AzureBackupRG_<region>_<n> nor the policy's prefix");
+        return Err(Refusal::new("s5.not-backup-group", why));
+    }
+    let Some(facts) = ground.facts.group(id) else {
+        return Err(Refusal::new("s5.unread", format!("the content of {name} was not read")));
+    };
+    holds_only_backup(ground, facts)
+}
+
+fn holds_only_backup(ground: &Ground<'_>, facts: &GroupFacts) -> Result<(), Refusal> {
+    let name = facts.group.id.name();
+    let unread = |why: &str| Refusal::new("s5.unread", format!("the content of {name} was not read: {why}"));
+    if let Some(why) = facts.others.unread().or_else(|| facts.collections.unread()) {
+        return Err(unread(why));
+    }
+    if let Some(others) = facts.others.known()
+        && let Some(first) = others.first()
+    {
+        let why = format!("{name} also holds {} ({} other resources)", first.short_name(), others.len());
+        return Err(Refusal::new("s5.mixed-group", why));
+    }
+    for collection in facts.collections.known().into_iter().flatten() {
+        if let Err(refusal) = ownership::backup_owned(ground, collection) {
+            let why = format!("{name} holds a collection that is not proven to be Backup's: {}", refusal.why);
+            return Err(Refusal::new("s5.mixed-group", why));
+        }
+    }
+    Ok(())
+}

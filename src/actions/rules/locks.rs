@@ -1,0 +1,103 @@
+//! S5 and S6: which locks may be removed.
+//!
+//! Only a lock on a backup resource group or on a Backup-owned collection of this VM, without owners, that could be
+//! written back. Everything else is reported with the command that would remove it, and removed only when the user
+//! named that very lock.
+
+use super::{Ground, groups, ownership};
+use crate::actions::change::Refusal;
+use crate::arm::id::ResourceId;
+use crate::arm::model::Lock;
+use crate::arm::permissions::allows;
+
+/// The lock that Azure Backup itself puts on storage accounts and puts back at each backup (Azure Files).
+const SERVICE_LOCK: &str = "AzureBackupProtectionLock";
+
+/// Decides whether azmend may remove this lock.
+///
+/// `named` are the lock ids the user named on the command line.
+///
+/// # Errors
+/// A refusal `s5...` or `s6...`.
+pub fn may_remove(ground: &Ground<'_>, lock: &Lock, named: &[ResourceId]) -> Result<(), Refusal> {
+    let scope = lock.scope();
+    if lock.id.name().eq_ignore_ascii_case(SERVICE_LOCK) {
+        return Err(Refusal::new("s5.service-lock", format!("{SERVICE_LOCK} belongs to Azure Backup itself")));
+    }
+    if !named.contains(&lock.id) {
+        removable_scope(ground, &scope).map_err(|refusal| with_command(refusal, lock))?;
+        if !lock.owners.is_empty() {
+            let why = format!("the lock {} on {} has an owner application", lock.id.name(), scope.short_name());
+            return Err(with_command(Refusal::new("s5.owners", why), lock));
+        }
+    }
+    may_write_back(ground, &scope)
+}
+
+fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
+    refusal.hint(format!(
+        "if it may go, remove it with: az lock delete --ids {}, or name it: --set lock={}",
+        crate::text::shell_quote(lock.id.as_str()),
+        crate::text::shell_quote(lock.id.as_str())
+    ))
+}
+
+fn removable_scope(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal> {
+    match scope.resource_type().as_str() {
+        "subscription" => Err(Refusal::new(
+            "s5.subscription-lock",
+            format!("it stands on the whole subscription {}", scope.subscription()),
+        )),
+        "resourcegroup" => groups::backup_group(ground, scope),
+        "microsoft.compute/restorepointcollections" => {
+            let Some(collection) = ground.facts.collections().find(|collection| collection.id == *scope) else {
+                return Err(Refusal::new("s5.not-this-vm", format!("{} is not of this VM", scope.short_name())));
+            };
+            ownership::backup_owned(ground, collection)
+        }
+        "microsoft.compute/restorepointcollections/restorepoints" => {
+            Err(Refusal::new("s5.point-lock", format!("it stands on the single restore point {}", scope.name())))
+        }
+        "microsoft.compute/virtualmachines" => {
+            Err(Refusal::new("s5.vm-lock", format!("it stands on the VM {} itself", scope.name())))
+        }
+        _ => Err(Refusal::new("s5.foreign-scope", format!("it stands on {}", scope.short_name()))),
+    }
+}
+
+/// S6: a lock is removed only by someone who may write it back.
+fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal> {
+    // Permissions are inherited, so the nearest scope at or above the lock that was asked decides.
+    let nearest = ground
+        .facts
+        .rights
+        .iter()
+        .filter(|rights| rights.scope.covers(scope))
+        .max_by_key(|rights| rights.scope.key().len());
+    let Some(permissions) = nearest.and_then(|rights| rights.permissions.known()) else {
+        let why = format!("whether a lock on {} could be written back was not read", scope.short_name());
+        return Err(Refusal::new("s6.unread", why));
+    };
+    for action in ["Microsoft.Authorization/locks/delete", "Microsoft.Authorization/locks/write"] {
+        if !allows(permissions, action) {
+            let why = format!("this identity lacks {action} on {}", scope.short_name());
+            return Err(Refusal::new("s6.cannot-restore", why)
+                .hint("a lock is removed only by an identity that could write it back; `azmend` needs both permissions"));
+        }
+    }
+    Ok(())
+}
+
+/// What else a lock protects, for the plan: collections, and the VMs they are of, apart from this VM.
+#[must_use]
+pub fn also_protects(ground: &Ground<'_>, scope: &ResourceId) -> Option<(usize, usize)> {
+    let group = scope.group_id()?;
+    if group != *scope {
+        return None;
+    }
+    let collections = ground.facts.group(&group)?.collections.known()?;
+    let others: Vec<ResourceId> =
+        collections.iter().filter_map(crate::arm::model::Collection::source_id).filter(|vm| *vm != ground.facts.id).collect();
+    let vms: std::collections::BTreeSet<&ResourceId> = others.iter().collect();
+    (!others.is_empty()).then_some((others.len(), vms.len()))
+}

@@ -1,0 +1,46 @@
+//! The safety rules S5 to S10 and the definition of orphan, as pure functions over facts.
+//!
+//! The same functions decide what a plan may contain and, on facts read again, whether a change may still be made
+//! (S3). They never read anything themselves, never look at a clock (`now` is an argument), and treat *unread* as a
+//! reason to refuse. Each refusal carries the rule's stable name.
+
+pub mod backups;
+pub mod groups;
+pub mod locks;
+pub mod orphan;
+pub mod ownership;
+pub mod points;
+pub mod stale;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::change::{Override, Refusal};
+use crate::estate::facts::VmFacts;
+
+/// What every rule may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// The facts.
+    pub facts: &'a VmFacts,
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// The rules the user switched off for this run.
+    pub overrides: &'a BTreeSet<Override>,
+    /// How old the newest point of an orphan must be.
+    pub orphan_age: std::time::Duration,
+}
+
+/// 30 days: the default age of an orphan's newest point.
+pub const ORPHAN_AGE: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
+
+impl Ground<'_> {
+    /// `Ok` when the user switched the rule off, else the refusal with a hint on how to.
+    fn unless_overridden(&self, rule: Override, why: impl Into<String>) -> Result<(), Refusal> {
+        if self.overrides.contains(&rule) {
+            return Ok(());
+        }
+        Err(Refusal::new(rule.name(), why).hint(format!("to do it anyway, add --override {}", rule.name())))
+    }
+}

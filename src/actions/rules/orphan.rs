@@ -1,0 +1,91 @@
+//! Orphan, the most dangerous word: a collection whose VM is gone for good.
+//!
+//! All of it must be read and hold: the VM's GET is 404 while its subscription answers; no VM that can be listed has
+//! the points' `vmId`; no vault item in any state names the VM, by the items of every visible vault and by
+//! backupStatus; every point says which VM it was of; the newest point is older than 30 days. Anything unread or
+//! filtered: not an orphan. A VM of the same name with another `vmId` is only reported.
+
+use super::Ground;
+use crate::actions::change::Refusal;
+use crate::arm::model::Collection;
+use crate::clock::elapsed;
+
+/// Proves that the collection is an orphan.
+///
+/// # Errors
+/// A refusal `orphan...` with the first piece of the proof that is missing.
+pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
+    let facts = ground.facts;
+    let name = collection.id.name();
+    let not = |rule: &str, why: String| Err(Refusal::new(rule, format!("{name} is not proven to be an orphan: {why}")));
+    if let Some(vm) = facts.vm.known() {
+        let other = collection.points().iter().all(|p| !p.vm_id.is_empty() && !p.vm_id.eq_ignore_ascii_case(&vm.vm_id));
+        if other && !collection.points().is_empty() {
+            return not("orphan.same-name", "a VM of the same name exists, with another vmId; that is only reported".into());
+        }
+        return not("orphan.vm-exists", "the VM exists".into());
+    }
+    if let Some(why) = facts.vm.unread() {
+        return not("orphan.unread", format!("the VM was not read: {why}"));
+    }
+    let Some(proof) = &facts.orphan else {
+        return not("orphan.unread", "the search for its VM was not made".into());
+    };
+    match proof.subscription_answers.known() {
+        Some(true) => {}
+        _ => return not("orphan.subscription", "its subscription does not answer".into()),
+    }
+    let Some(vms) = proof.vms.known() else {
+        let why = proof.vms.unread().unwrap_or("no list");
+        return not("orphan.unread", format!("not every VM could be listed: {why}"));
+    };
+    let points = collection.points();
+    if points.is_empty() {
+        return not("orphan.empty", "it holds no points".into());
+    }
+    if let Some(point) = points.iter().find(|point| point.vm_id.is_empty()) {
+        return not("orphan.no-vm-id", format!("the point {} does not say which VM it is of", point.id.name()));
+    }
+    if let Some((id, _)) =
+        vms.iter().find(|(_, vm_id)| points.iter().any(|point| point.vm_id.eq_ignore_ascii_case(vm_id)))
+    {
+        return not("orphan.moved", format!("its VM lives on as {}", id.short_name()));
+    }
+    let Some(items) = proof.items.known() else {
+        if !proof.items.is_absent() {
+            let why = proof.items.unread().unwrap_or("no list");
+            return not("orphan.unread", format!("not every vault could be read: {why}"));
+        }
+        return newest_is_old(ground, collection);
+    };
+    if let Some(item) = items.first() {
+        let state = if item.soft_deleted { "soft-deleted" } else { item.protection_state.as_str() };
+        let vault = item.vault_id().map(|vault| vault.name().to_owned()).unwrap_or_default();
+        return not("orphan.vault-item", format!("the vault {vault} has an item of this VM ({state})"));
+    }
+    newest_is_old(ground, collection)
+}
+
+fn newest_is_old(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
+    let name = collection.id.name();
+    // backupStatus speaks for the VM's id even when no vault could be listed.
+    match (&ground.facts.status.known(), ground.facts.status.unread()) {
+        (Some(status), _) if !status.vault_id.is_empty() => {
+            return Err(Refusal::new("orphan.vault-item", format!("backupStatus still names a vault for {name}")));
+        }
+        (_, Some(why)) => {
+            return Err(Refusal::new("orphan.unread", format!("backupStatus was not read for {name}: {why}")));
+        }
+        _ => {}
+    }
+    for point in collection.points() {
+        let Some(created) = point.created else {
+            return Err(Refusal::new("orphan.no-time", format!("a point of {name} has no creation time")));
+        };
+        if elapsed(created, ground.now) < ground.orphan_age {
+            let days = ground.orphan_age.as_secs() / 86_400;
+            return Err(Refusal::new("orphan.young", format!("{name} has a point younger than {days} days")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! S8: restore points are kept unless proven superfluous.
+//!
+//! [`vm_guards`] holds for every deletion of a VM's points (jobs, schedule, state of the protection, vault); it is
+//! looked at once per deletion. [`point_guards`] holds for one point (newest, vault copy, copies, state). What cannot be
+//! read refuses. Each rule but the state of the point has a named override.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Ground;
+use crate::actions::change::{Override, Refusal};
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Point, RecoveryPoint};
+use crate::clock::{elapsed, later};
+use crate::estate::facts::VmFacts;
+use crate::estate::schedule::next_backup;
+
+/// How far a restore point's `timeCreated` and a vault recovery point's time may lie apart to be the same backup.
+///
+/// No id joins the two and no recording shows both sides (not verified how far they really differ), so the window is
+/// narrow, and two candidates count as none. Azure allows on-demand backups minutes apart; those then count as unmatched.
+pub const TWIN_TOLERANCE: Duration = Duration::from_secs(10 * 60);
+
+/// How near a scheduled backup may be.
+pub const DUE_WINDOW: Duration = Duration::from_secs(30 * 60);
+
+/// Whether two times are of the same backup.
+#[must_use]
+pub fn same_moment(a: Timestamp, b: Timestamp) -> bool {
+    elapsed(a.min(b), a.max(b)) <= TWIN_TOLERANCE
+}
+
+/// The vault recovery points that stand for restore points one to one: point id to recovery point.
+#[must_use]
+pub fn twins(facts: &VmFacts) -> BTreeMap<ResourceId, RecoveryPoint> {
+    let recovery: Vec<&RecoveryPoint> =
+        facts.items.known().into_iter().flatten().filter_map(|i| i.recovery_points.known()).flatten().collect();
+    let points: Vec<&Point> = facts.collections().flat_map(|c| c.points()).collect();
+    let mut out = BTreeMap::new();
+    for point in &points {
+        let Some(created) = point.created else { continue };
+        let mut candidates = recovery.iter().filter(|r| r.time.is_some_and(|time| same_moment(created, time)));
+        let (Some(twin), None) = (candidates.next(), candidates.next()) else { continue };
+        let Some(time) = twin.time else { continue };
+        let rivals = points.iter().filter(|p| p.created.is_some_and(|c| same_moment(c, time))).count();
+        if rivals == 1 {
+            out.insert(point.id.clone(), (*twin).clone());
+        }
+    }
+    out
+}
+
+/// The two newest succeeded points of the VM across all its collections.
+#[must_use]
+pub fn two_newest(facts: &VmFacts) -> BTreeSet<ResourceId> {
+    let mut points: Vec<&Point> =
+        facts.collections().flat_map(|c| c.points()).filter(|p| p.succeeded()).collect();
+    // A point without a time could be the newest: it sorts first and so is kept.
+    points.sort_by_key(|point| std::cmp::Reverse(point.created.unwrap_or(Timestamp::MAX)));
+    points.into_iter().take(2).map(|point| point.id.clone()).collect()
+}
+
+/// What must hold for the VM as a whole before any of its points is deleted.
+///
+/// # Errors
+/// Every rule that speaks against it.
+pub fn vm_guards(ground: &Ground<'_>) -> Result<(), Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    let mut say = |result: Result<(), Refusal>| refusals.extend(result.err());
+    let Some(items) = ground.facts.items.known() else {
+        if ground.facts.items.is_absent() {
+            return Ok(());
+        }
+        let why = ground.facts.items.unread().unwrap_or("not read");
+        return Err(vec![Refusal::new("s8.unread", format!("the vault items of the VM were not read: {why}"))]);
+    };
+    for facts in items {
+        let vault = facts.item.vault_id().map(|v| v.name().to_owned()).unwrap_or_default();
+        match facts.jobs.known() {
+            Some(jobs) => {
+                for job in jobs.iter().filter(|job| job.running()) {
+                    let why = format!("a {} job of the VM is running in vault {vault}", job.operation);
+                    say(ground.unless_overridden(Override::JobActive, why));
+                }
+            }
+            None if facts.jobs.is_absent() => {}
+            None => say(Err(Refusal::new("s8.unread", format!("the jobs in vault {vault} were not read")))),
+        }
+        if facts.item.soft_deleted {
+            let why = format!("the item in vault {vault} is soft-deleted; an undelete would want its snapshots");
+            say(ground.unless_overridden(Override::SoftDeleted, why));
+        } else if facts.item.stopped() {
+            let why = format!("protection in vault {vault} is stopped with the data retained on purpose");
+            say(ground.unless_overridden(Override::StoppedRetained, why));
+        }
+        match (facts.vault.known(), facts.resource_guard.known()) {
+            (Some(vault_facts), guard) => {
+                let immutable = !vault_facts.immutability.is_empty()
+                    && !vault_facts.immutability.eq_ignore_ascii_case("Disabled");
+                let guarded = vault_facts.multi_user_authorization.eq_ignore_ascii_case("Enabled")
+                    || guard.copied().unwrap_or(false);
+                if immutable {
+                    say(ground.unless_overridden(Override::Immutable, format!("vault {vault} is immutable")));
+                }
+                if guarded {
+                    say(ground.unless_overridden(
+                        Override::Immutable,
+                        format!("vault {vault} is protected by a resource guard"),
+                    ));
+                }
+                if guard.is_none() && !facts.resource_guard.is_absent() && !guarded {
+                    say(ground.unless_overridden(
+                        Override::Immutable,
+                        format!("whether vault {vault} has a resource guard was not read"),
+                    ));
+                }
+            }
+            (None, _) => say(Err(Refusal::new("s8.unread", format!("the vault {vault} was not read")))),
+        }
+        if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped())
+            && let Some(next) = next_backup(policy, ground.now)
+            && next.earliest <= later(ground.now, DUE_WINDOW)
+        {
+            let why = format!("the next scheduled backup is due within {} minutes", DUE_WINDOW.as_secs() / 60);
+            say(ground.unless_overridden(Override::JobDue, why));
+        }
+        match facts.recovery_points.known() {
+            Some(points) if points.iter().any(|p| p.file_recovery_active == Some(true)) => {
+                let why = format!("a file-recovery session is open in vault {vault}");
+                say(ground.unless_overridden(Override::RecoverySession, why));
+            }
+            Some(_) => {}
+            None if facts.recovery_points.is_absent() => {}
+            None => say(Err(Refusal::new("s8.unread", format!("the recovery points in vault {vault} were not read")))),
+        }
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
+/// Whether this point may go, given that [`vm_guards`] hold. `twins` and `newest` are computed once per reading.
+///
+/// # Errors
+/// The first rule that speaks against it.
+pub fn point_guards(
+    ground: &Ground<'_>,
+    point: &Point,
+    twins: &BTreeMap<ResourceId, RecoveryPoint>,
+    newest: &BTreeSet<ResourceId>,
+) -> Result<(), Refusal> {
+    let name = point.id.name();
+    if !point.succeeded() && !point.deleting() {
+        return Err(Refusal::new("s8.state", format!("{name} is in state {}: reported only", point.provisioning_state)));
+    }
+    if point.copy_percent.is_some_and(|percent| percent < 100) {
+        ground.unless_overridden(Override::RecoverySession, format!("a copy of {name} to another region is not finished"))?;
+    }
+    if newest.contains(&point.id) {
+        ground.unless_overridden(Override::Newest, format!("{name} is one of the two newest points"))?;
+    }
+    match twins.get(&point.id) {
+        Some(twin) if twin.hardened() => Ok(()),
+        Some(_) => ground.unless_overridden(Override::SnapshotOnly, format!("the vault has no copy of {name}")),
+        None => ground
+            .unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time")),
+    }
+}
