@@ -3,6 +3,17 @@
 //! Duty: resource ids, tokens, sending with retry and throttling, polling long-running operations, and typed calls.
 //! It knows no playbook and makes no decision about what should be changed. Only `arm::sdk` names an `azure_*` crate.
 
+pub mod api;
+pub mod error;
 pub mod http;
 pub mod id;
 pub mod model;
+pub mod poll;
+pub mod token;
+
+pub use api::{Arm, ArmSettings, JobFilter, Listing, Sent, Tag};
+pub use error::{ArmError, ErrorClass, ErrorDetail, ErrorKind, Failure};
+pub use http::{Request, Response, Transport, TransportError};
+pub use id::ResourceId;
+pub use poll::{Operation, Poll, PollState};
+pub use token::{Secret, SignInError, StaticToken, TokenSource};
