@@ -1,0 +1,317 @@
+//! The plan: every change that a run may make, in order, and the world it is for.
+//!
+//! A plan is what is shown, confirmed, saved and applied. Its hash covers everything in it, so what runs is what was
+//! shown (S3), in the world it was made for (S13). Making a plan changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::actions::change::{Change, Override, Refusal};
+use crate::actions::spec::ActionSpec;
+use crate::arm::id::ResourceId;
+use crate::clock::elapsed;
+use crate::duration::Span;
+use crate::estate::view::View;
+
+/// The format this azmend writes and reads.
+pub const PLAN_FORMAT: &str = "azmend.plan/v1";
+
+/// A plan is too old to be applied after this long.
+pub const PLAN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Which Azure a plan, a journal and a run belong to (S13).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct World {
+    /// The embedded Azure and not a real one.
+    pub sandbox: bool,
+    /// `public`, `usgov`, `china`; `sandbox` there.
+    pub cloud: String,
+    /// The ARM endpoint.
+    pub endpoint: String,
+    /// Tenant id; empty when the identity does not say.
+    pub tenant: String,
+    /// Subscription of the VM.
+    pub subscription: String,
+    /// Who signed in, as far as the credential says.
+    pub identity: String,
+    /// Digest of the estate the sandbox was loaded with; empty outside.
+    pub estate_digest: String,
+}
+
+impl World {
+    /// The first difference that matters, in words; `None` when the worlds are the same.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.sandbox != other.sandbox {
+            let word = |sandbox: bool| if sandbox { "the sandbox" } else { "Azure" };
+            return Some(format!("it was made for {}, this is {}", word(self.sandbox), word(other.sandbox)));
+        }
+        let pairs = [
+            ("cloud", &self.cloud, &other.cloud),
+            ("ARM endpoint", &self.endpoint, &other.endpoint),
+            ("tenant", &self.tenant, &other.tenant),
+            ("subscription", &self.subscription, &other.subscription),
+            ("identity", &self.identity, &other.identity),
+            ("estate", &self.estate_digest, &other.estate_digest),
+        ];
+        pairs
+            .into_iter()
+            .find(|(_, a, b)| !a.eq_ignore_ascii_case(b))
+            .map(|(what, a, b)| format!("it was made for {what} {a:?}, this is {b:?}"))
+    }
+}
+
+/// Whether a step runs, decided when the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Decision {
+    /// It runs (its condition is read again just before and can only switch it off).
+    Run,
+    /// It does not.
+    Off {
+        /// Its condition, or what was not read.
+        why: String,
+    },
+}
+
+/// Points or resources that a step leaves alone, and by which rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// How many.
+    pub count: usize,
+    /// The rule, with its reason for the first of them.
+    pub refusal: Refusal,
+}
+
+/// What happens when a change of the step does not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The run ends.
+    Stop,
+    /// The next step runs.
+    Continue,
+}
+
+/// A step with its changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// The step's id in the playbook.
+    pub id: String,
+    /// The action with typed parameters.
+    pub action: ActionSpec,
+    /// The condition as written; empty when there is none.
+    pub when: String,
+    /// Stop or continue.
+    pub on_failure: OnFailure,
+    /// How long the step may take.
+    pub timeout: Span,
+    /// Whether it runs.
+    pub decision: Decision,
+    /// Its changes, in order.
+    pub changes: Vec<Change>,
+    /// What it leaves alone.
+    pub kept: Vec<Kept>,
+    /// What the user should know about it.
+    pub notes: Vec<String>,
+}
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_FORMAT`].
+    pub format: String,
+    /// The azmend that made it.
+    pub version: String,
+    /// When.
+    pub created: Timestamp,
+    /// Where it is valid.
+    pub world: World,
+    /// Name of the playbook.
+    pub playbook: String,
+    /// SHA-256 of the playbook's text: the same name with other steps is another playbook.
+    pub playbook_digest: String,
+    /// Symbolic codes the playbook is for.
+    pub codes: Vec<String>,
+    /// The VM.
+    pub vm: ResourceId,
+    /// The parameters, all of them, as text.
+    pub params: BTreeMap<String, String>,
+    /// Rules switched off by name.
+    pub overrides: BTreeSet<Override>,
+    /// Locks the user named.
+    pub named_locks: Vec<ResourceId>,
+    /// Put removed locks back at the end.
+    pub relock: bool,
+    /// The limit the plan was made under (S9).
+    pub max_changes: usize,
+    /// Why the playbook applies: fact and value.
+    pub evidence: Vec<String>,
+    /// The steps.
+    pub steps: Vec<PlannedStep>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// What could not be read.
+    pub not_read: BTreeMap<String, String>,
+    /// The view when the plan was made.
+    pub before: View,
+    /// SHA-256 over the canonical JSON of everything above.
+    pub hash: String,
+}
+
+/// Why a plan may not be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Not a plan.
+    #[error("this is not a plan of azmend: {0}")]
+    NotAPlan(String),
+    /// Written by another format.
+    #[error("the plan has the format {0:?}; this azmend reads {PLAN_FORMAT:?}")]
+    Format(String),
+    /// Changed after it was made.
+    #[error("the plan was changed after it was made: its hash does not match its content")]
+    Edited,
+    /// Too old.
+    #[error("the plan is {0} old; a plan is valid for 24 hours")]
+    Expired(Span),
+    /// From the future: a clock is wrong.
+    #[error("the plan is from the future ({0}); check the clock of this machine")]
+    Future(Timestamp),
+    /// For another world.
+    #[error("the plan is for another place: {0}")]
+    World(String),
+}
+
+impl Plan {
+    /// Every change of the steps that run.
+    pub fn changes(&self) -> impl Iterator<Item = (&PlannedStep, &Change)> {
+        self.steps
+            .iter()
+            .filter(|step| step.decision == Decision::Run)
+            .flat_map(|step| step.changes.iter().map(move |change| (step, change)))
+    }
+
+    /// The change with this id.
+    #[must_use]
+    pub fn change(&self, id: &str) -> Option<&Change> {
+        self.steps.iter().flat_map(|step| &step.changes).find(|change| change.id == id)
+    }
+
+    /// The sum of the changes' weights (S9).
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.changes().map(|(_, change)| change.weight()).sum()
+    }
+
+    /// Whether nothing would be changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes().next().is_none()
+    }
+
+    /// The hash over everything but the hash itself.
+    #[must_use]
+    pub fn compute_hash(&self) -> String {
+        let mut value = serde_json::to_value(self).unwrap_or(Value::Null);
+        if let Some(object) = value.as_object_mut() {
+            object.remove("hash");
+        }
+        let mut text = String::new();
+        canonical(&value, &mut text);
+        hex(&Sha256::digest(text.as_bytes()))
+    }
+
+    /// Sets the hash. Call it last.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.hash = self.compute_hash();
+        self
+    }
+
+    /// Reads a saved plan and checks format and hash.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn parse(text: &str) -> Result<Self, PlanError> {
+        let value: Value = serde_json::from_str(text).map_err(|e| PlanError::NotAPlan(e.to_string()))?;
+        match value.get("format").and_then(Value::as_str) {
+            Some(PLAN_FORMAT) => {}
+            Some(other) => return Err(PlanError::Format(other.chars().take(60).collect())),
+            None => return Err(PlanError::NotAPlan("it has no \"format\"".into())),
+        }
+        let plan: Self = serde_json::from_value(value.clone()).map_err(|e| PlanError::NotAPlan(e.to_string()))?;
+        // The hash is over what this azmend understands *and* over what stands in the file: an added key is an edit too.
+        let mut file = value;
+        if let Some(object) = file.as_object_mut() {
+            object.remove("hash");
+        }
+        let mut text = String::new();
+        canonical(&file, &mut text);
+        if plan.hash != plan.compute_hash() || plan.hash != hex(&Sha256::digest(text.as_bytes())) {
+            return Err(PlanError::Edited);
+        }
+        Ok(plan)
+    }
+
+    /// Checks age and world just before the plan is applied.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn check(&self, now: Timestamp, world: &World) -> Result<(), PlanError> {
+        // Five minutes of clock difference between the machine that planned and this one are tolerated.
+        if elapsed(now, self.created) > Duration::from_secs(300) {
+            return Err(PlanError::Future(self.created));
+        }
+        let age = elapsed(self.created, now);
+        if age > PLAN_LIFETIME {
+            return Err(PlanError::Expired(age.into()));
+        }
+        self.world.difference(world).map_or(Ok(()), |why| Err(PlanError::World(why)))
+    }
+}
+
+/// Canonical JSON: keys sorted, no spaces; numbers as serde_json prints them.
+pub fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            out.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::String(key.clone()).to_string());
+                out.push(':');
+                canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                canonical(item, out);
+            }
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,31 @@
+//! The append-only record of a run.
+//!
+//! Duty: one directory per run with `plan.json` and `journal.jsonl`; every line has a sequence number and its own
+//! checksum and is on disk (fsync) before the append returns. A failed append is an error the caller must act on:
+//! nothing may be sent without its intent (S2). The journal never decides anything: the state is a fold by the engine.
+
+pub mod event;
+
+pub use event::{Ending, Event, FORMAT, Purpose, Record};
+
+/// Why a line could not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write the journal {path}: {why}")]
+pub struct AppendError {
+    /// The file.
+    pub path: String,
+    /// What the system said.
+    pub why: String,
+}
+
+/// Where the engine writes: the small port of the journal.
+pub trait RunLog: Send + Sync + std::fmt::Debug {
+    /// Writes one event and returns only when it is safe on disk.
+    ///
+    /// # Errors
+    /// [`AppendError`]: nothing may be sent on the strength of this event.
+    fn append(&self, at: jiff::Timestamp, event: Event) -> Result<(), AppendError>;
+
+    /// Everything written so far, in order.
+    fn records(&self) -> Vec<Record>;
+}
