@@ -5,10 +5,13 @@
 
 pub mod api;
 pub mod error;
+pub mod error_body;
 pub mod http;
 pub mod id;
 pub mod model;
 pub mod poll;
+#[cfg(test)]
+mod testing;
 pub mod token;
 
 pub use api::{Arm, ArmSettings, JobFilter, Listing, Sent, Tag};
