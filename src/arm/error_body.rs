@@ -79,6 +79,20 @@ impl ArmError {
         })
     }
 
+    /// azmend held a change back because its bucket is empty for `wait`: nothing was sent.
+    #[must_use]
+    pub fn held_back(request: &Request, wait: Duration) -> Self {
+        Self::from(Failure {
+            request: request.summary(),
+            kind: ErrorKind::Http { status: 429 },
+            code: "TooManyRequests".to_owned(),
+            message: "held back by azmend to stay under Azure's limits; nothing was sent".to_owned(),
+            client_request_id: header(&request.headers, "x-ms-client-request-id"),
+            retry_after: Some(Span::from_secs(wait.as_secs().saturating_add(1))),
+            ..Failure::empty()
+        })
+    }
+
     /// azmend did not send it.
     #[must_use]
     pub fn refused(request: &str, why: &str) -> Self {
