@@ -20,3 +20,4 @@
 pub mod arm;
 pub mod clock;
 pub mod duration;
+pub mod sim;
