@@ -22,11 +22,20 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action", &item_id)?;
+    rbac::guard(
+        world,
+        call,
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action",
+        &item_id,
+    )?;
     let item = known_item(world, &item_id)?;
     let properties = call.body.get("properties");
     if properties.and_then(|p| p.get("objectType")).and_then(Value::as_str) != Some("IaasVMBackupRequest") {
-        return Err(error_response(400, "BMSUserErrorInvalidInput", "Input provided for the call is invalid: properties.objectType."));
+        return Err(error_response(
+            400,
+            "BMSUserErrorInvalidInput",
+            "Input provided for the call is invalid: properties.objectType.",
+        ));
     }
     if matches!(item.protection, Protection::Stopped | Protection::SoftDeleted | Protection::Suspended) {
         return Err(error_response(
@@ -40,7 +49,9 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     let attempts = world
         .jobs
         .iter()
-        .filter(|j| j.item == item_id && j.operation == "Backup" && j.user_triggered == Some(true) && today(j.started) == day)
+        .filter(|j| {
+            j.item == item_id && j.operation == "Backup" && j.user_triggered == Some(true) && today(j.started) == day
+        })
         .count();
     if attempts >= PER_DAY {
         return Err(error_response(
@@ -50,7 +61,8 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
         ));
     }
     let seconds = world.settings.backup_accept;
-    let expiry = properties.and_then(|p| p.get("recoveryPointExpiryTimeInUTC")).and_then(Value::as_str).map(str::to_owned);
+    let expiry =
+        properties.and_then(|p| p.get("recoveryPointExpiryTimeInUTC")).and_then(Value::as_str).map(str::to_owned);
     let name = begin(world, OpKind::Backup, item_id.clone(), "", seconds);
     let job = jobs::prepare_name(world);
     if let Some(operation) = world.operation_mut(&name) {
@@ -59,7 +71,12 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
         operation.location = expiry.unwrap_or_default();
     }
     let address = |word: &str| {
-        format!("{}{item_id}/{word}/{name}?api-version={}&{}", call.base, call.api_version(), signature(&name, world.now))
+        format!(
+            "{}{item_id}/{word}/{name}?api-version={}&{}",
+            call.base,
+            call.api_version(),
+            signature(&name, world.now)
+        )
     };
     let mut response = Response::empty(202);
     set_header(&mut response, "azure-asyncoperation", &address("operationsStatus"));
@@ -80,8 +97,14 @@ fn find<'a>(world: &'a World, name: &str, scope: &ResourceId) -> Result<&'a Oper
     world
         .operations
         .iter()
-        .find(|o| o.name.eq_ignore_ascii_case(name) && matches!(o.kind, OpKind::Backup | OpKind::CancelJob) && scope.covers(&o.target))
-        .ok_or_else(|| error_response(404, "BMSUserErrorOperationNotFound", &format!("The operation '{name}' was not found.")))
+        .find(|o| {
+            o.name.eq_ignore_ascii_case(name)
+                && matches!(o.kind, OpKind::Backup | OpKind::CancelJob)
+                && scope.covers(&o.target)
+        })
+        .ok_or_else(|| {
+            error_response(404, "BMSUserErrorOperationNotFound", &format!("The operation '{name}' was not found."))
+        })
 }
 
 fn status_json(operation: &Operation) -> Value {
@@ -96,7 +119,10 @@ fn status_json(operation: &Operation) -> Value {
     } else if operation.status == OpStatus::Succeeded
         && let Some(job) = &operation.job
     {
-        body.insert("properties".into(), json!({ "objectType": "OperationStatusJobExtendedInfo", "jobId": job, "recoveryTarget": null }));
+        body.insert(
+            "properties".into(),
+            json!({ "objectType": "OperationStatusJobExtendedInfo", "jobId": job, "recoveryTarget": null }),
+        );
     }
     Value::Object(body)
 }
@@ -115,7 +141,12 @@ pub(crate) fn results(world: &World, call: &Call, scope: &ResourceId, name: &str
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationResults/read", scope)?;
+    rbac::guard(
+        world,
+        call,
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationResults/read",
+        scope,
+    )?;
     let operation = find(world, name, scope)?;
     match (&operation.error, operation.status) {
         (_, OpStatus::InProgress) => {

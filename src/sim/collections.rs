@@ -81,7 +81,11 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
         .map(|c| collection_json(c, false))
         .collect();
     let mut response = page(world, call, rows)?;
-    set_header(&mut response, "x-ms-ratelimit-remaining-resource", "Microsoft.Compute/HighCostGetRestorePointSubscriptionMaximum;149");
+    set_header(
+        &mut response,
+        "x-ms-ratelimit-remaining-resource",
+        "Microsoft.Compute/HighCostGetRestorePointSubscriptionMaximum;149",
+    );
     Ok(response)
 }
 
@@ -89,7 +93,10 @@ fn conflict(id: &ResourceId) -> Box<Response> {
     error_response(
         409,
         "Conflict",
-        &format!("The request failed due to conflict with a concurrent request on '{}': it is being deleted.", id.name()),
+        &format!(
+            "The request failed due to conflict with a concurrent request on '{}': it is being deleted.",
+            id.name()
+        ),
     )
 }
 
@@ -97,7 +104,9 @@ fn conflict(id: &ResourceId) -> Box<Response> {
 fn used_by_customer(name: &str) -> (String, String) {
     (
         "DiskRestorePointUsedByCustomer".into(),
-        format!("There is an active shared access signature outstanding for disk restore point of '{name}'. Call EndGetAccess before deleting it."),
+        format!(
+            "There is an active shared access signature outstanding for disk restore point of '{name}'. Call EndGetAccess before deleting it."
+        ),
     )
 }
 
@@ -108,7 +117,11 @@ pub(crate) fn collection(world: &mut World, call: &Call, id: ResourceId) -> Answ
             rbac::guard(world, call, READ, &id)?;
             let collection = world.collection(&id).ok_or_else(|| resource_not_found(&id))?;
             let mut response = Response::json(200, &collection_json(collection, call.expands("restorePoints")));
-            set_header(&mut response, "x-ms-ratelimit-remaining-resource", "Microsoft.Compute/LowCostGetRestorePointSubscriptionMaximum;599");
+            set_header(
+                &mut response,
+                "x-ms-ratelimit-remaining-resource",
+                "Microsoft.Compute/LowCostGetRestorePointSubscriptionMaximum;599",
+            );
             Ok(response)
         }
         Method::DELETE => {
@@ -125,7 +138,11 @@ pub(crate) fn collection(world: &mut World, call: &Call, id: ResourceId) -> Answ
             let seconds = base + 4 * collection.points.len() as u64;
             let location = collection.location.clone();
             let mut response = operations::begin_compute(world, call, OpKind::DeleteCollection, id, &location, seconds);
-            set_header(&mut response, "x-ms-ratelimit-remaining-resource", "Microsoft.Compute/DeleteRestorePointSubscriptionMaximum;359");
+            set_header(
+                &mut response,
+                "x-ms-ratelimit-remaining-resource",
+                "Microsoft.Compute/DeleteRestorePointSubscriptionMaximum;359",
+            );
             Ok(response)
         }
         _ => Err(not_allowed(call)),
@@ -157,7 +174,11 @@ pub(crate) fn end_collection_delete(world: &mut World, id: &ResourceId) -> Ended
         return Ended::Failed(code, message);
     }
     if collection.deletes_needed > 1 {
-        let part = collection.points.len().div_ceil(collection.deletes_needed as usize).min(collection.points.len().saturating_sub(1));
+        let part = collection
+            .points
+            .len()
+            .div_ceil(collection.deletes_needed as usize)
+            .min(collection.points.len().saturating_sub(1));
         collection.points.sort_by_key(|p| p.created);
         collection.points.drain(..part);
         collection.deletes_needed -= 1;
@@ -165,7 +186,10 @@ pub(crate) fn end_collection_delete(world: &mut World, id: &ResourceId) -> Ended
         if collection.delete_hangs {
             return Ended::Hangs;
         }
-        return Ended::Failed("InternalExecutionError".into(), "An internal execution error occurred. Please retry later.".into());
+        return Ended::Failed(
+            "InternalExecutionError".into(),
+            "An internal execution error occurred. Please retry later.".into(),
+        );
     }
     world.collections.retain(|c| c.id != *id);
     jobs::collection_deleted(world, id);
@@ -180,7 +204,11 @@ pub(crate) fn point(world: &mut World, call: &Call) -> Answer {
         Method::GET => {
             rbac::guard(world, call, "Microsoft.Compute/restorePointCollections/restorePoints/read", &id)?;
             let collection = world.collection(&collection_id).ok_or_else(|| resource_not_found(&collection_id))?;
-            let found = collection.points.iter().find(|p| p.name.eq_ignore_ascii_case(id.name())).ok_or_else(|| resource_not_found(&id))?;
+            let found = collection
+                .points
+                .iter()
+                .find(|p| p.name.eq_ignore_ascii_case(id.name()))
+                .ok_or_else(|| resource_not_found(&id))?;
             let mut body = point_json(collection, found);
             if call.expands("instanceView")
                 && let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut)
@@ -206,7 +234,11 @@ pub(crate) fn point(world: &mut World, call: &Call) -> Answer {
             }
             found.state = PointState::Deleting;
             let mut response = operations::begin_compute(world, call, OpKind::DeletePoint, id, &location, seconds);
-            set_header(&mut response, "x-ms-ratelimit-remaining-resource", "Microsoft.Compute/DeleteRestorePointSubscriptionMaximum;359");
+            set_header(
+                &mut response,
+                "x-ms-ratelimit-remaining-resource",
+                "Microsoft.Compute/DeleteRestorePointSubscriptionMaximum;359",
+            );
             Ok(response)
         }
         _ => Err(not_allowed(call)),

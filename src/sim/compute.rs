@@ -222,7 +222,10 @@ pub(crate) fn vm(world: &World, call: &Call, id: &ResourceId, only_view: bool) -
     rbac::guard(world, call, action, id)?;
     let vm = world.vm(id).ok_or_else(|| resource_not_found(id))?;
     let body = if only_view { instance_view(world, vm) } else { vm_json(world, vm, call.expands("instanceView")) };
-    Ok(remaining(Response::json(200, &body), "Microsoft.Compute/LowCostGetSubscriptionMaximum;23999,Microsoft.Compute/LowCostGetResource;35"))
+    Ok(remaining(
+        Response::json(200, &body),
+        "Microsoft.Compute/LowCostGetSubscriptionMaximum;23999,Microsoft.Compute/LowCostGetResource;35",
+    ))
 }
 
 const READ_EXTENSION: &str = "Microsoft.Compute/virtualMachines/extensions/read";
@@ -261,7 +264,10 @@ pub(crate) fn extension(world: &mut World, call: &Call, vm_id: &ResourceId) -> A
             }
             let (location, seconds) = (vm.location.clone(), world.settings.extension_delete);
             let response = operations::begin_compute(world, call, OpKind::DeleteExtension, id, &location, seconds);
-            Ok(remaining(response, "Microsoft.Compute/UpdateVMSubscriptionMaximum;1499,Microsoft.Compute/UpdateVMResource;11"))
+            Ok(remaining(
+                response,
+                "Microsoft.Compute/UpdateVMSubscriptionMaximum;1499,Microsoft.Compute/UpdateVMResource;11",
+            ))
         }
         _ => Err(not_allowed(call)),
     }
@@ -301,7 +307,11 @@ pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
         return Err(not_allowed(call));
     }
     rbac::guard(world, call, "Microsoft.Compute/disks/read", id)?;
-    let vm = world.vms.iter().find(|vm| vm.managed_disks && os_disk(vm).as_ref() == Some(id)).ok_or_else(|| resource_not_found(id))?;
+    let vm = world
+        .vms
+        .iter()
+        .find(|vm| vm.managed_disks && os_disk(vm).as_ref() == Some(id))
+        .ok_or_else(|| resource_not_found(id))?;
     let body = json!({
         "name": id.name(), "id": id, "type": "Microsoft.Compute/disks", "location": vm.location, "managedBy": vm.id,
         "sku": { "name": "Premium_LRS", "tier": "Premium" },

@@ -123,7 +123,10 @@ const fn one() -> u32 {
 impl Match {
     fn fits(&self, call: &Call) -> bool {
         self.method.as_ref().is_none_or(|m| m.eq_ignore_ascii_case(call.method.as_str()))
-            && self.path_contains.as_ref().is_none_or(|part| call.low.join("/").contains(part.to_lowercase().trim_matches('/')))
+            && self
+                .path_contains
+                .as_ref()
+                .is_none_or(|part| call.low.join("/").contains(part.to_lowercase().trim_matches('/')))
     }
 }
 
@@ -132,7 +135,8 @@ pub(crate) fn fire(world: &mut World, call: &Call) -> Vec<Effect> {
     let mut out = Vec::new();
     for fault in world.faults.iter_mut().filter(|f| f.when.fits(call)) {
         fault.seen = fault.seen.saturating_add(1);
-        let times = fault.when.times.unwrap_or(if let Effect::Throttle { times, .. } = fault.effect { times } else { 1 });
+        let times =
+            fault.when.times.unwrap_or(if let Effect::Throttle { times, .. } = fault.effect { times } else { 1 });
         if fault.seen >= fault.when.nth.unwrap_or(1) && fault.fired < times {
             fault.fired += 1;
             out.push(fault.effect.clone());
@@ -194,14 +198,23 @@ pub(crate) fn expired_token() -> Box<Response> {
         "ExpiredAuthenticationToken",
         "The access token expiry UTC time is earlier than current UTC time.",
     );
-    set_header(&mut response, "www-authenticate", "Bearer error=\"invalid_token\", error_description=\"The access token has expired.\"");
+    set_header(
+        &mut response,
+        "www-authenticate",
+        "Bearer error=\"invalid_token\", error_description=\"The access token has expired.\"",
+    );
     response
 }
 
 /// 401 without a token.
 pub(crate) fn missing_token() -> Box<Response> {
-    let mut response = error_response(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.");
-    set_header(&mut response, "www-authenticate", "Bearer authorization_uri=\"https://login.microsoftonline.com/common\"");
+    let mut response =
+        error_response(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.");
+    set_header(
+        &mut response,
+        "www-authenticate",
+        "Bearer authorization_uri=\"https://login.microsoftonline.com/common\"",
+    );
     response
 }
 

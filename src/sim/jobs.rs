@@ -19,8 +19,8 @@ use super::timeline::Effect;
 use super::vaults::{filter_terms, known};
 use super::wire::{Answer, Call, NO_TIME, error_response, not_allowed, page, set_header, stamp_z};
 use super::world::{
-    Agent, Group, HandlerState, Job, JobError, JobStatus, OpKind, PointState, Policy, RecoveryPoint, Task, TaskStatus, World, digits_from,
-    guid_from, new_point, point_name,
+    Agent, Group, HandlerState, Job, JobError, JobStatus, OpKind, PointState, Policy, RecoveryPoint, Task, TaskStatus,
+    World, digits_from, guid_from, new_point, point_name,
 };
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
@@ -68,7 +68,11 @@ pub(crate) fn error_of(title: &str) -> JobError {
             "The operation failed because the restore point collection is marked for deletion.",
             "Retry after the deletion has completed.",
         ),
-        "UserErrorVmNotFoundV2" => (400_136, "Virtual machine doesn't exist.", "Stop protecting the virtual machine with or without deleting its data."),
+        "UserErrorVmNotFoundV2" => (
+            400_136,
+            "Virtual machine doesn't exist.",
+            "Stop protecting the virtual machine with or without deleting its data.",
+        ),
         _ => (400_002, "Backup failed with an internal error.", "Please retry the operation in a few minutes."),
     };
     JobError { code, title: title.to_owned(), text: text.to_owned(), recommendations: vec![advice.to_owned()] }
@@ -80,7 +84,13 @@ pub(crate) fn prepare_name(world: &mut World) -> String {
 }
 
 /// Starts a backup job; returns its name.
-pub(crate) fn start(world: &mut World, item: &ResourceId, user: Option<bool>, name: Option<String>, expiry: Option<String>) -> String {
+pub(crate) fn start(
+    world: &mut World,
+    item: &ResourceId,
+    user: Option<bool>,
+    name: Option<String>,
+    expiry: Option<String>,
+) -> String {
     let name = name.unwrap_or_else(|| prepare_name(world));
     let task = |name: &str| Task { name: name.to_owned(), status: TaskStatus::NotStarted, started: None, ended: None };
     let other = world.jobs.iter().find(|j| j.item == *item && j.status.is_active() && j.operation == "Backup");
@@ -168,7 +178,9 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
         }
         return;
     }
-    let Some(collection) = place_for_snapshot(world, &vm_id, policy.as_ref()) else { return fail(world, name, "BackUpOperationFailed") };
+    let Some(collection) = place_for_snapshot(world, &vm_id, policy.as_ref()) else {
+        return fail(world, name, "BackUpOperationFailed");
+    };
     if locks::blocking(world, &collection, true).is_some() {
         return fail(world, name, "UserErrorResourceIsInLockedState");
     }
@@ -220,7 +232,12 @@ fn place_for_snapshot(world: &mut World, vm_id: &ResourceId, policy: Option<&Pol
         return live;
     }
     let subscription = vm_id.subscription();
-    let existing = world.groups.iter().filter(|g| g.id.subscription().eq_ignore_ascii_case(subscription) && fits(&g.id)).map(|g| g.id.clone()).next();
+    let existing = world
+        .groups
+        .iter()
+        .filter(|g| g.id.subscription().eq_ignore_ascii_case(subscription) && fits(&g.id))
+        .map(|g| g.id.clone())
+        .next();
     let group = match existing {
         Some(group) => group,
         None => {
@@ -248,8 +265,11 @@ pub(crate) fn snapshot_ends(world: &mut World, name: &str) {
         return fail(world, name, "UserErrorVmNotFoundV2");
     };
     let now = world.now;
-    let running = world.item(&job.item).and_then(|i| world.vm(&i.vm)).is_some_and(|vm| vm.power == super::world::Power::Running);
-    let Some(found) = world.collection_mut(&collection) else { return fail(world, name, "UserErrorRpCollectionDeleted") };
+    let running =
+        world.item(&job.item).and_then(|i| world.vm(&i.vm)).is_some_and(|vm| vm.power == super::world::Power::Running);
+    let Some(found) = world.collection_mut(&collection) else {
+        return fail(world, name, "UserErrorRpCollectionDeleted");
+    };
     if found.deleting {
         return fail(world, name, "UserErrorRpCollectionMarkedForDeletion");
     }
@@ -308,7 +328,9 @@ pub(crate) fn transfer_ends(world: &mut World, name: &str) {
         task.ended = Some(now);
     }
     let (item, made) = (job.item.clone(), job.recovery_point.clone());
-    if let Some(point) = world.item_mut(&item).and_then(|i| i.recovery_points.iter_mut().find(|p| Some(&p.name) == made.as_ref())) {
+    if let Some(point) =
+        world.item_mut(&item).and_then(|i| i.recovery_points.iter_mut().find(|p| Some(&p.name) == made.as_ref()))
+    {
         point.tiers.push(("HardenedRP".into(), "Valid".into()));
     }
     finish_item(world, &item, "Completed");
@@ -316,8 +338,12 @@ pub(crate) fn transfer_ends(world: &mut World, name: &str) {
 
 /// A collection was deleted: a snapshot that is being made in it fails.
 pub(crate) fn collection_deleted(world: &mut World, id: &ResourceId) {
-    let hit: Vec<String> =
-        world.jobs.iter().filter(|j| j.collection.as_ref() == Some(id) && j.is_taking_snapshot()).map(|j| j.name.clone()).collect();
+    let hit: Vec<String> = world
+        .jobs
+        .iter()
+        .filter(|j| j.collection.as_ref() == Some(id) && j.is_taking_snapshot())
+        .map(|j| j.name.clone())
+        .collect();
     for name in hit {
         fail(world, &name, "UserErrorRpCollectionDeleted");
     }
@@ -330,9 +356,14 @@ pub(crate) fn service_cleanup(world: &mut World, vm: &ResourceId) {
     let days = item.policy.as_ref().and_then(|p| world.policy(p)).map_or(2, |p| p.snapshot_days);
     let edge = earlier(world.now, std::time::Duration::from_secs(u64::from(days) * 86_400));
     let item_id = item.id.clone();
-    let kept: Vec<Timestamp> = item.recovery_points.iter().filter(|r| !has_tier(r, "HardenedRP")).map(|r| r.time).collect();
+    let kept: Vec<Timestamp> =
+        item.recovery_points.iter().filter(|r| !has_tier(r, "HardenedRP")).map(|r| r.time).collect();
     let near = |a: Timestamp, b: Timestamp| elapsed(a.min(b), a.max(b)).as_secs() < 60;
-    let free: Vec<ResourceId> = world.collections_of(vm).map(|c| c.id.clone()).filter(|id| locks::blocking(world, id, false).is_none()).collect();
+    let free: Vec<ResourceId> = world
+        .collections_of(vm)
+        .map(|c| c.id.clone())
+        .filter(|id| locks::blocking(world, id, false).is_none())
+        .collect();
     let mut gone: Vec<Timestamp> = Vec::new();
     for id in free {
         let Some(collection) = world.collection_mut(&id) else { continue };
@@ -340,14 +371,19 @@ pub(crate) fn service_cleanup(world: &mut World, vm: &ResourceId) {
             continue;
         }
         collection.points.retain(|p| {
-            let expired = p.created < edge && p.state == PointState::Succeeded && !p.in_use && !kept.iter().any(|k| near(*k, p.created));
+            let expired = p.created < edge
+                && p.state == PointState::Succeeded
+                && !p.in_use
+                && !kept.iter().any(|k| near(*k, p.created));
             if expired {
                 gone.push(p.created);
             }
             !expired
         });
     }
-    world.collections.retain(|c| !(c.source == *vm && c.points.is_empty() && c.id.name().to_lowercase().starts_with("azurebackup_")));
+    world.collections.retain(|c| {
+        !(c.source == *vm && c.points.is_empty() && c.id.name().to_lowercase().starts_with("azurebackup_"))
+    });
     if let Some(item) = world.item_mut(&item_id) {
         for point in item.recovery_points.iter_mut().filter(|r| gone.iter().any(|g| near(*g, r.time))) {
             for tier in point.tiers.iter_mut().filter(|(kind, _)| kind == "InstantRP") {
@@ -385,7 +421,9 @@ fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> Strin
 
 fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     let container = job.item.segment("protectionContainers").unwrap_or_default();
-    let friendly = world.item(&job.item).map_or_else(|| job.item.name().rsplit(';').next().unwrap_or_default().to_owned(), |i| i.vm.name().to_owned());
+    let friendly = world
+        .item(&job.item)
+        .map_or_else(|| job.item.name().rsplit(';').next().unwrap_or_default().to_owned(), |i| i.vm.name().to_owned());
     let mut properties = Map::new();
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
     put("jobType", "AzureIaaSVMJob".into());
@@ -417,7 +455,10 @@ fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
         if let (Some(expiry), Some(bag)) = (&job.expiry, bag.as_object_mut()) {
             bag.insert("Recovery Point Expiry Time in UTC".into(), expiry.as_str().into());
         }
-        put("extendedInfo", json!({ "tasksList": tasks, "propertyBag": bag, "internalPropertyBag": { "IsInstantRpJob": "True" } }));
+        put(
+            "extendedInfo",
+            json!({ "tasksList": tasks, "propertyBag": bag, "internalPropertyBag": { "IsInstantRpJob": "True" } }),
+        );
     }
     put("entityFriendlyName", friendly.into());
     put("backupManagementType", "AzureIaasVM".into());
@@ -439,7 +480,9 @@ pub(crate) fn parse_filter_time(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);
     }
-    let civil = DateTime::strptime("%Y-%m-%d %I:%M:%S %p", text).or_else(|_| DateTime::strptime("%Y-%m-%d %H:%M:%S", text)).ok()?;
+    let civil = DateTime::strptime("%Y-%m-%d %I:%M:%S %p", text)
+        .or_else(|_| DateTime::strptime("%Y-%m-%d %H:%M:%S", text))
+        .ok()?;
     civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
@@ -456,8 +499,13 @@ pub(crate) fn list(world: &mut World, call: &Call, vault: &ResourceId) -> Answer
     let mut jobs: Vec<&Job> = world.jobs.iter().filter(|j| j.vault().as_ref() == Some(vault)).collect();
     for (name, value) in filter_terms(call)? {
         let time = || {
-            parse_filter_time(&value)
-                .ok_or_else(|| error_response(400, "BMSUserErrorInvalidInput", &format!("The time '{value}' in the filter is not valid.")))
+            parse_filter_time(&value).ok_or_else(|| {
+                error_response(
+                    400,
+                    "BMSUserErrorInvalidInput",
+                    &format!("The time '{value}' in the filter is not valid."),
+                )
+            })
         };
         match name.as_str() {
             "status" => jobs.retain(|j| j.status.as_str().eq_ignore_ascii_case(&value)),
@@ -525,7 +573,8 @@ pub(crate) fn cancel(world: &mut World, call: &Call, vault: &ResourceId, name: &
     let signed = signature(&operation, world.now);
     // another api-version than the one asked for: recorded
     let status = format!("{}{target}/operationsStatus/{operation}?api-version=2019-05-13-preview&{signed}", call.base);
-    let results = format!("{}{target}/operationResults/{operation}?api-version={}&{signed}", call.base, call.api_version());
+    let results =
+        format!("{}{target}/operationResults/{operation}?api-version={}&{signed}", call.base, call.api_version());
     set_header(&mut response, "azure-asyncoperation", &status);
     set_header(&mut response, "location", &results);
     set_header(&mut response, "retry-after", "60");

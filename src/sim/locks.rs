@@ -158,7 +158,10 @@ fn delete(world: &mut World, call: &Call, id: &ResourceId) -> Answer {
             return Err(gateway_error(
                 409,
                 "LockOwnedBySystemApplication",
-                &format!("The lock '{}' cannot be deleted because this lock is owned by system application.", id.name()),
+                &format!(
+                    "The lock '{}' cannot be deleted because this lock is owned by system application.",
+                    id.name()
+                ),
             ));
         }
     }

@@ -46,7 +46,7 @@ pub use source::EstateError;
 pub use timeline::{Effect, Event};
 pub use wire::Reply;
 pub use world::{
-    Agent, Collection, Counters, DenyAssignment, Extension, Group, Handler, HandlerState, Item, Job, JobError, JobStatus, Lock, LockLevel,
-    OpKind, OpStatus, Operation, OtherResource, Permission, Point, PointState, Policy, Power, Protection, RecoveryPoint, Settings,
-    Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
+    Agent, Collection, Counters, DenyAssignment, Extension, Group, Handler, HandlerState, Item, Job, JobError,
+    JobStatus, Lock, LockLevel, OpKind, OpStatus, Operation, OtherResource, Permission, Point, PointState, Policy,
+    Power, Protection, RecoveryPoint, Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
 };

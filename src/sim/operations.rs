@@ -18,7 +18,11 @@ pub(crate) fn signature(name: &str, started: jiff::Timestamp) -> String {
     let certificate: String = (0..24).map(|i| hash_text(&format!("{name}{i}"))).collect();
     // .NET ticks, as in the recordings
     let ticks = (started.as_millisecond() + 62_135_596_800_000) * 10_000;
-    format!("t={ticks}&c=MIIHhzCCBm-gAwIBAgITHg{certificate}&s={}&h={}", hash_text(&format!("s{name}")), hash_text(&format!("h{name}")))
+    format!(
+        "t={ticks}&c=MIIHhzCCBm-gAwIBAgITHg{certificate}&s={}&h={}",
+        hash_text(&format!("s{name}")),
+        hash_text(&format!("h{name}"))
+    )
 }
 
 /// Registers an operation that ends in `seconds`.
@@ -42,7 +46,14 @@ pub(crate) fn begin(world: &mut World, kind: OpKind, target: ResourceId, locatio
 }
 
 /// Registers a compute operation and answers 202 with its addresses.
-pub(crate) fn begin_compute(world: &mut World, call: &Call, kind: OpKind, target: ResourceId, location: &str, seconds: u64) -> Response {
+pub(crate) fn begin_compute(
+    world: &mut World,
+    call: &Call,
+    kind: OpKind,
+    target: ResourceId,
+    location: &str,
+    seconds: u64,
+) -> Response {
     let subscription = target.subscription().to_owned();
     let name = begin(world, kind, target, location, seconds);
     let address = |monitor: &str| {
@@ -75,10 +86,18 @@ pub(crate) fn poll_compute(world: &World, call: &Call, name: &str) -> Answer {
         return Err(not_allowed(call));
     }
     let found = world.operations.iter().find(|o| {
-        o.name.eq_ignore_ascii_case(name) && matches!(o.kind, OpKind::DeleteCollection | OpKind::DeletePoint | OpKind::DeleteExtension)
+        o.name.eq_ignore_ascii_case(name)
+            && matches!(o.kind, OpKind::DeleteCollection | OpKind::DeletePoint | OpKind::DeleteExtension)
     });
-    let unsigned = || gateway_error(401, "AuthenticationFailed", "The operation address has lost its signature: follow it as it was given.");
-    let operation = found.ok_or_else(|| gateway_error(404, "OperationNotFound", &format!("The operation '{name}' was not found.")))?;
+    let unsigned = || {
+        gateway_error(
+            401,
+            "AuthenticationFailed",
+            "The operation address has lost its signature: follow it as it was given.",
+        )
+    };
+    let operation = found
+        .ok_or_else(|| gateway_error(404, "OperationNotFound", &format!("The operation '{name}' was not found.")))?;
     if call.param("c").is_none() || call.param("s").is_none() {
         return Err(unsigned());
     }
@@ -86,7 +105,9 @@ pub(crate) fn poll_compute(world: &World, call: &Call, name: &str) -> Answer {
     let mut response = if call.param("monitor") == Some("true") {
         match (&operation.error, operation.status) {
             (_, OpStatus::InProgress) => Response::empty(202),
-            (Some((code, message)), _) => Response::json(409, &json!({ "error": { "code": code, "message": message } })),
+            (Some((code, message)), _) => {
+                Response::json(409, &json!({ "error": { "code": code, "message": message } }))
+            }
             (None, _) => Response::empty(200),
         }
     } else {
@@ -130,7 +151,8 @@ pub(crate) fn end(world: &mut World, name: &str) {
     if operation.status != OpStatus::InProgress {
         return;
     }
-    let (kind, target, doomed, hangs) = (operation.kind.clone(), operation.target.clone(), operation.doomed.clone(), operation.hangs);
+    let (kind, target, doomed, hangs) =
+        (operation.kind.clone(), operation.target.clone(), operation.doomed.clone(), operation.hangs);
     let happens = doomed.as_ref().is_none_or(|(_, _, effect)| *effect);
     let mut error = None;
     let mut never = hangs;

@@ -35,7 +35,8 @@ fn scope_covers(scope: &str, id: &ResourceId) -> bool {
 /// Whether the caller's permissions allow the action at this id.
 pub(crate) fn allowed(world: &World, action: &str, id: &ResourceId) -> bool {
     let granted = world.permissions.iter().filter(|p| scope_covers(&p.scope, id)).any(|p| {
-        p.actions.iter().any(|pattern| matches(pattern, action)) && !p.not_actions.iter().any(|pattern| matches(pattern, action))
+        p.actions.iter().any(|pattern| matches(pattern, action))
+            && !p.not_actions.iter().any(|pattern| matches(pattern, action))
     });
     granted && denied(world, action, id).is_none()
 }

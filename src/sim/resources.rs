@@ -124,7 +124,12 @@ pub(crate) fn all_resources(world: &World) -> Vec<(ResourceId, &'static str, Str
             out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
         }
     }
-    out.extend(world.collections.iter().map(|c| (c.id.clone(), "Microsoft.Compute/restorePointCollections", c.location.clone())));
+    out.extend(
+        world
+            .collections
+            .iter()
+            .map(|c| (c.id.clone(), "Microsoft.Compute/restorePointCollections", c.location.clone())),
+    );
     out.extend(world.vaults.iter().map(|v| (v.id.clone(), "Microsoft.RecoveryServices/vaults", v.location.clone())));
     out.extend(world.others.iter().map(|o| (o.id.clone(), "", o.location.clone())));
     out

@@ -49,7 +49,8 @@ impl World {
         if call.is_mutating() {
             faults::keep_before(self);
         }
-        let before = if effects.contains(&Effect::StaleRead) && !call.is_mutating() { self.before.take() } else { None };
+        let before =
+            if effects.contains(&Effect::StaleRead) && !call.is_mutating() { self.before.take() } else { None };
         let operations = self.operations.len();
         let answer = match before {
             Some(mut old) => front_door(&mut old, call),
@@ -77,7 +78,11 @@ impl World {
         let id = guid_from(&format!("{}request{}", self.estate_digest, self.counters.requests));
         set_header(response, "x-ms-request-id", &id);
         set_header(response, "x-ms-correlation-request-id", &id);
-        set_header(response, "x-ms-routing-request-id", &format!("WESTEUROPE:{}:{id}", self.now.strftime("%Y%m%dT%H%M%SZ")));
+        set_header(
+            response,
+            "x-ms-routing-request-id",
+            &format!("WESTEUROPE:{}:{id}", self.now.strftime("%Y%m%dT%H%M%SZ")),
+        );
         set_header(response, "date", &self.now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
         set_header(response, "cache-control", "no-cache");
         if let Some(client) = call.headers.get("x-ms-client-request-id") {
@@ -142,7 +147,9 @@ fn route(world: &mut World, call: &Call) -> Answer {
             resources::resources(world, call, &scope)
         }
         ["subscriptions", _, "providers", "microsoft.compute", rest @ ..] => compute_at_subscription(world, call, rest),
-        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => compute_in_group(world, call, rest),
+        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => {
+            compute_in_group(world, call, rest)
+        }
         ["subscriptions", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
             let scope = call.id(2)?;
             match rest {
@@ -151,7 +158,9 @@ fn route(world: &mut World, call: &Call) -> Answer {
                 _ => Err(unknown_path(call)),
             }
         }
-        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.recoveryservices", rest @ ..] => vault_routes(world, call, rest),
+        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
+            vault_routes(world, call, rest)
+        }
         _ => Err(unknown_path(call)),
     }
 }

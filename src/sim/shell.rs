@@ -169,7 +169,8 @@ impl Inner {
 
     fn save(&mut self) {
         if let Some(file) = &self.file {
-            self.save_error = self.world.save(file).err().map(|e| format!("cannot save the sandbox state {}: {e}", file.display()));
+            self.save_error =
+                self.world.save(file).err().map(|e| format!("cannot save the sandbox state {}: {e}", file.display()));
         }
     }
 }

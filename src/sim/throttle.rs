@@ -17,9 +17,12 @@ struct Class {
     per_second: u64,
 }
 
-const READS: Class = Class { name: "reads", header: "x-ms-ratelimit-remaining-subscription-reads", size: 250, per_second: 25 };
-const WRITES: Class = Class { name: "writes", header: "x-ms-ratelimit-remaining-subscription-writes", size: 200, per_second: 10 };
-const DELETES: Class = Class { name: "deletes", header: "x-ms-ratelimit-remaining-subscription-deletes", size: 200, per_second: 10 };
+const READS: Class =
+    Class { name: "reads", header: "x-ms-ratelimit-remaining-subscription-reads", size: 250, per_second: 25 };
+const WRITES: Class =
+    Class { name: "writes", header: "x-ms-ratelimit-remaining-subscription-writes", size: 200, per_second: 10 };
+const DELETES: Class =
+    Class { name: "deletes", header: "x-ms-ratelimit-remaining-subscription-deletes", size: 200, per_second: 10 };
 
 const JOBS_PER_HOUR: u64 = 150;
 
@@ -40,11 +43,10 @@ pub(crate) fn take(world: &mut World, call: &Call) -> Result<Option<(&'static st
     let class = class_of(&call.method);
     let now = world.now;
     let full = class.size * 1000;
-    let bucket = world
-        .buckets
-        .entry(format!("{}|{subscription}", class.name))
-        .or_insert(Bucket { milli: full, at: now });
-    let filled = u64::try_from(elapsed(bucket.at, now).as_millis()).unwrap_or(u64::MAX).saturating_mul(class.per_second);
+    let bucket =
+        world.buckets.entry(format!("{}|{subscription}", class.name)).or_insert(Bucket { milli: full, at: now });
+    let filled =
+        u64::try_from(elapsed(bucket.at, now).as_millis()).unwrap_or(u64::MAX).saturating_mul(class.per_second);
     bucket.milli = bucket.milli.saturating_add(filled).min(full);
     bucket.at = now;
     if bucket.milli >= 1000 {
@@ -58,8 +60,13 @@ pub(crate) fn take(world: &mut World, call: &Call) -> Result<Option<(&'static st
 
 /// 429 in the newer of the two recorded wordings (errors/exchanges/throttling/429_on_deployment_get).
 pub(crate) fn subscription_throttled(call: &Call, subscription: &str, seconds: u64) -> Box<Response> {
-    let operation: Vec<String> =
-        call.low.iter().enumerate().filter(|(i, s)| i % 2 == 0 || s.starts_with("microsoft.")).map(|(_, s)| s.to_uppercase()).collect();
+    let operation: Vec<String> = call
+        .low
+        .iter()
+        .enumerate()
+        .filter(|(i, s)| i % 2 == 0 || s.starts_with("microsoft."))
+        .map(|(_, s)| s.to_uppercase())
+        .collect();
     let mut response = gateway_error(
         429,
         "SubscriptionRequestsThrottled",

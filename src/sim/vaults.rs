@@ -83,7 +83,11 @@ pub(crate) fn filter_terms(call: &Call) -> Result<Vec<(String, String)>, Box<Res
     let mut terms = Vec::new();
     for term in filter.split(" and ").filter(|t| !t.trim().is_empty()) {
         let Some((name, value)) = term.split_once(" eq ") else {
-            return Err(error_response(400, "BadRequest", &format!("The filter term '{term}' is not of the form \"name eq 'value'\".")));
+            return Err(error_response(
+                400,
+                "BadRequest",
+                &format!("The filter term '{term}' is not of the form \"name eq 'value'\"."),
+            ));
         };
         terms.push((name.trim().to_lowercase(), value.trim().trim_matches('\'').to_owned()));
     }
@@ -191,13 +195,14 @@ pub(crate) fn known_item<'a>(world: &'a World, id: &ResourceId) -> Result<&'a It
     if let Some(vault) = id.up_to("vaults") {
         known(world, &vault)?;
     }
-    world
-        .item(id)
-        .ok_or_else(|| error_response(404, "BMSUserErrorObjectNotFound", &format!("Object '{}' not found in the vault.", id.name())))
+    world.item(id).ok_or_else(|| {
+        error_response(404, "BMSUserErrorObjectNotFound", &format!("Object '{}' not found in the vault.", id.name()))
+    })
 }
 
 fn recovery_point_json(item: &Item, point: &RecoveryPoint) -> Value {
-    let tiers: Vec<Value> = point.tiers.iter().map(|(kind, status)| json!({ "type": kind, "status": status })).collect();
+    let tiers: Vec<Value> =
+        point.tiers.iter().map(|(kind, status)| json!({ "type": kind, "status": status })).collect();
     json!({
         "id": format!("{}/recoveryPoints/{}", item.id, point.name), "name": point.name,
         "type": "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints",
@@ -210,7 +215,8 @@ fn recovery_point_json(item: &Item, point: &RecoveryPoint) -> Value {
     })
 }
 
-const READ_POINTS: &str = "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read";
+const READ_POINTS: &str =
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read";
 
 /// `recoveryPoints`, newest first; honours `startDate` and `endDate` of the filter.
 pub(crate) fn recovery_points(world: &World, call: &Call, item_id: &ResourceId) -> Answer {
@@ -240,7 +246,9 @@ pub(crate) fn recovery_point(world: &World, call: &Call, item_id: &ResourceId, n
     rbac::guard(world, call, READ_POINTS, item_id)?;
     let item = known_item(world, item_id)?;
     let point = item.recovery_points.iter().find(|p| p.name == name);
-    let point = point.ok_or_else(|| error_response(404, "BMSUserErrorRecoveryPointNotFound", &format!("Recovery point '{name}' was not found.")))?;
+    let point = point.ok_or_else(|| {
+        error_response(404, "BMSUserErrorRecoveryPointNotFound", &format!("Recovery point '{name}' was not found."))
+    })?;
     Ok(Response::json(200, &recovery_point_json(item, point)))
 }
 
@@ -255,8 +263,10 @@ fn policy_json(world: &World, policy: &Policy) -> Value {
         names.insert("azureBackupRGNameSuffix".into(), suffix.as_str().into());
     }
     let schedule = match (policy.enhanced, policy.every_hours) {
-        (false, _) => json!({ "schedulePolicyType": "SimpleSchedulePolicy", "scheduleRunFrequency": "Daily", "scheduleRunTimes": [time],
-            "scheduleWeeklyFrequency": 0 }),
+        (false, _) => {
+            json!({ "schedulePolicyType": "SimpleSchedulePolicy", "scheduleRunFrequency": "Daily", "scheduleRunTimes": [time],
+            "scheduleWeeklyFrequency": 0 })
+        }
         (true, 0) => json!({ "schedulePolicyType": "SimpleSchedulePolicyV2", "scheduleRunFrequency": "Daily",
             "dailySchedule": { "scheduleRunTimes": [time] } }),
         (true, every) => json!({ "schedulePolicyType": "SimpleSchedulePolicyV2", "scheduleRunFrequency": "Hourly",
@@ -292,7 +302,9 @@ pub(crate) fn policy(world: &World, call: &Call, id: &ResourceId) -> Answer {
     only_get(call)?;
     rbac::guard(world, call, READ_POLICIES, id)?;
     let policy = world.policy(id);
-    let policy = policy.ok_or_else(|| error_response(404, "BMSUserErrorPolicyNotFound", &format!("Policy '{}' was not found.", id.name())))?;
+    let policy = policy.ok_or_else(|| {
+        error_response(404, "BMSUserErrorPolicyNotFound", &format!("Policy '{}' was not found.", id.name()))
+    })?;
     Ok(Response::json(200, &policy_json(world, policy)))
 }
 
@@ -303,12 +315,15 @@ pub(crate) fn backup_status(world: &World, call: &Call, subscription: &ResourceI
     }
     rbac::guard(world, call, "Microsoft.RecoveryServices/locations/backupStatus/action", subscription)?;
     let text = call.body.get("resourceId").and_then(Value::as_str).unwrap_or_default();
-    let vm = ResourceId::parse(text)
-        .map_err(|_| error_response(400, "BMSUserErrorInvalidInput", "Input provided for the call is invalid: resourceId."))?;
+    let vm = ResourceId::parse(text).map_err(|_| {
+        error_response(400, "BMSUserErrorInvalidInput", "Input provided for the call is invalid: resourceId.")
+    })?;
     let item = world.items.iter().find(|i| i.vm == vm && !matches!(i.protection, Protection::SoftDeleted));
     let body = match item {
-        None => json!({ "protectionStatus": "NotProtected", "vaultId": "", "fabricName": "", "containerName": "", "protectedItemName": "",
-            "errorCode": "Success", "errorMessage": "", "policyName": "", "registrationStatus": "" }),
+        None => {
+            json!({ "protectionStatus": "NotProtected", "vaultId": "", "fabricName": "", "containerName": "", "protectedItemName": "",
+            "errorCode": "Success", "errorMessage": "", "policyName": "", "registrationStatus": "" })
+        }
         Some(item) => json!({
             "protectionStatus": "Protected", "vaultId": item.vault(), "fabricName": "Azure",
             "containerName": item.id.segment("protectionContainers"), "protectedItemName": item.id.name(),

@@ -54,7 +54,10 @@ fn decode(segment: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = bytes
+            .get(i + 1..i + 3)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         if bytes[i] == b'%'
             && let Some(byte) = hex
         {
@@ -76,7 +79,16 @@ impl Call {
         let query = request.url.query_pairs().map(|(k, v)| (k.to_lowercase(), v.into_owned())).collect();
         let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let base = request.url.origin().ascii_serialization();
-        Self { method: request.method.clone(), segments, low, query, body, headers: request.headers.clone(), base, path }
+        Self {
+            method: request.method.clone(),
+            segments,
+            low,
+            query,
+            body,
+            headers: request.headers.clone(),
+            base,
+            path,
+        }
     }
 
     /// A query parameter (name in lower case).
@@ -92,8 +104,9 @@ impl Call {
     /// The id made of the first `count` segments.
     pub(crate) fn id(&self, count: usize) -> Result<ResourceId, Box<Response>> {
         let taken = self.segments.get(..count).unwrap_or(&self.segments);
-        ResourceId::parse(&taken.join("/"))
-            .map_err(|error| error_response(400, "InvalidResourceName", &format!("The provided resource name or id is invalid: {error}")))
+        ResourceId::parse(&taken.join("/")).map_err(|error| {
+            error_response(400, "InvalidResourceName", &format!("The provided resource name or id is invalid: {error}"))
+        })
     }
 
     /// The id of the whole path.
@@ -113,7 +126,10 @@ impl Call {
     pub(crate) fn is_read_only_post(&self) -> bool {
         self.method == Method::POST
             && self.low.last().is_some_and(|last| {
-                matches!(last.as_str(), "backupstatus" | "resources" | "backupprevalidateprotection" | "effectivenetworksecuritygroups")
+                matches!(
+                    last.as_str(),
+                    "backupstatus" | "resources" | "backupprevalidateprotection" | "effectivenetworksecuritygroups"
+                )
             })
     }
 }

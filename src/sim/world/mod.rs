@@ -127,7 +127,18 @@ impl World {
             collection.points.sort_by(|a, b| a.name.cmp(&b.name));
         }
         let Ok(Value::Object(mut out)) = serde_json::to_value(&world) else { return Value::Null };
-        for transient in ["now", "settings", "timeline", "operations", "faults", "buckets", "counters", "jobs", "lingering", "caller"] {
+        for transient in [
+            "now",
+            "settings",
+            "timeline",
+            "operations",
+            "faults",
+            "buckets",
+            "counters",
+            "jobs",
+            "lingering",
+            "caller",
+        ] {
             out.remove(transient);
         }
         for list in out.values_mut().filter_map(Value::as_array_mut) {
@@ -239,10 +250,7 @@ impl World {
     /// The item that protects this VM; an active one before a soft-deleted one.
     #[must_use]
     pub fn item_of(&self, vm: &ResourceId) -> Option<&Item> {
-        self.items
-            .iter()
-            .filter(|i| i.vm == *vm)
-            .min_by_key(|i| u8::from(i.protection == Protection::SoftDeleted))
+        self.items.iter().filter(|i| i.vm == *vm).min_by_key(|i| u8::from(i.protection == Protection::SoftDeleted))
     }
 
     /// The job of this name.

@@ -24,7 +24,7 @@ pub enum WorldEvent {
     AddPoint(String),
     /// A scheduled backup of this VM starts.
     StartJob(String),
-    /// The lock of this id stands again as it was last removed, or with these notes.
+    /// The lock of this id (or name) stands again as it was last removed, or with these notes.
     PutLockBack {
         /// The lock's id.
         id: String,
@@ -32,7 +32,7 @@ pub enum WorldEvent {
         #[serde(default)]
         notes: Option<String>,
     },
-    /// The lock of this id is removed by somebody.
+    /// The lock of this id (or name) is removed by somebody.
     DeleteLock(String),
     /// The protection of this VM is stopped; its data is retained.
     StopProtection(String),
@@ -47,13 +47,15 @@ impl World {
             WorldEvent::RecreateVm(vm) => self.find_vm(vm).is_some_and(|id| self.recreate_vm(&id)),
             WorldEvent::DeleteVm(vm) => self.find_vm(vm).is_some_and(|id| self.delete_vm(&id)),
             WorldEvent::RestartVm(vm) => self.find_vm(vm).is_some_and(|id| self.restart_vm(&id)),
-            WorldEvent::RecreateCollection(name) => self.find_collection(name).is_some_and(|id| self.recreate_collection(&id)),
+            WorldEvent::RecreateCollection(name) => {
+                self.find_collection(name).is_some_and(|id| self.recreate_collection(&id))
+            }
             WorldEvent::AddPoint(name) => self.find_collection(name).is_some_and(|id| self.add_point(&id).is_some()),
             WorldEvent::StartJob(vm) => self.find_vm(vm).is_some_and(|id| self.start_job(&id).is_some()),
             WorldEvent::PutLockBack { id, notes } => {
-                ResourceId::parse(id).is_ok_and(|id| self.put_lock_back(&id, notes.as_deref()))
+                self.find_lock(id).is_some_and(|id| self.put_lock_back(&id, notes.as_deref()))
             }
-            WorldEvent::DeleteLock(id) => ResourceId::parse(id).is_ok_and(|id| self.delete_lock(&id)),
+            WorldEvent::DeleteLock(id) => self.find_lock(id).is_some_and(|id| self.delete_lock(&id)),
             WorldEvent::StopProtection(vm) => self.find_vm(vm).is_some_and(|id| self.stop_protection(&id)),
             WorldEvent::RevokePermission(action) => {
                 self.revoke_permission(action);
@@ -70,6 +72,17 @@ impl World {
             .iter()
             .find(|vm| vm.id.name().eq_ignore_ascii_case(text) || vm.id.short_name().eq_ignore_ascii_case(text))
             .map(|vm| vm.id.clone())
+    }
+
+    fn find_lock(&self, text: &str) -> Option<ResourceId> {
+        if let Ok(id) = ResourceId::parse(text) {
+            return Some(id);
+        }
+        let known = self.locks.iter().chain(self.lingering.iter().rev().map(|l| &l.lock));
+        known
+            .map(|l| &l.id)
+            .find(|id| id.name().eq_ignore_ascii_case(text) || id.short_name().eq_ignore_ascii_case(text))
+            .cloned()
     }
 
     fn find_collection(&self, text: &str) -> Option<ResourceId> {
