@@ -25,3 +25,4 @@ pub mod duration;
 pub mod estate;
 pub mod playbook;
 pub mod yaml;
+pub mod sim;
