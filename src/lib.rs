@@ -17,7 +17,11 @@
 //!
 //! [`clock`], [`duration`] and [`text`] stand under every room.
 
+pub mod actions;
 pub mod arm;
+pub mod catalog;
 pub mod clock;
 pub mod duration;
 pub mod estate;
+pub mod playbook;
+pub mod yaml;

@@ -9,6 +9,7 @@ pub mod groups;
 mod read;
 pub mod resolve;
 pub mod schedule;
+pub mod view;
 pub mod zones;
 
 pub use collect::{CollectOptions, Refresh, collect, refresh};

@@ -1,0 +1,298 @@
+//! What playbooks may ask for: the names of the actions and their typed parameters.
+//!
+//! Duty: one closed list. A playbook holds an [`ActionSpec`]; what an action does with it is in the action's own file.
+//!
+//! Invariants: parameters are complete (defaults filled in) and in range once they are here; an unknown name, key or
+//! value is an error. Nothing here can run anything.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::duration::Span;
+
+/// An action with its parameters, resolved and typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", content = "with")]
+pub enum ActionSpec {
+    /// `locks.remove`.
+    #[serde(rename = "locks.remove")]
+    LocksRemove(LocksRemove),
+    /// `restore_points.delete_stale`.
+    #[serde(rename = "restore_points.delete_stale")]
+    DeleteStale(DeleteStale),
+    /// `restore_points.delete_collection`.
+    #[serde(rename = "restore_points.delete_collection")]
+    DeleteCollection(DeleteCollection),
+    /// `extension.uninstall`.
+    #[serde(rename = "extension.uninstall")]
+    ExtensionUninstall(ExtensionUninstall),
+    /// `backup.start`.
+    #[serde(rename = "backup.start")]
+    BackupStart(BackupStart),
+}
+
+/// Removes locks that stop Azure Backup from cleaning up its restore points.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocksRemove {
+    /// Which locks.
+    pub scope: LockScope,
+}
+
+/// The locks that `locks.remove` looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockScope {
+    /// Locks on the VM's backup resource groups and on its Backup-owned collections.
+    #[default]
+    BackupGroups,
+}
+
+/// Deletes restore points and collections that are proven superfluous.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteStale {
+    /// Which kinds of stale points; all of them unless told otherwise.
+    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "some_kinds")]
+    pub kinds: Vec<StaleKind>,
+    /// When to stop.
+    pub until: StaleUntil,
+}
+
+/// Why a restore point is superfluous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleKind {
+    /// Its VM is gone, and so is every protected item that named it.
+    Orphan,
+    /// A newer collection of the VM exists, and the vault has a copy of every point of this one.
+    Superseded,
+    /// It is older than the policy's snapshot retention plus 48 hours, and the vault has a copy.
+    Expired,
+}
+
+/// When `restore_points.delete_stale` stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleUntil {
+    /// When the VM is below the limit with room for the next backup.
+    #[default]
+    Room,
+    /// When nothing stale is left.
+    All,
+}
+
+impl Default for DeleteStale {
+    fn default() -> Self {
+        Self { kinds: vec![StaleKind::Orphan, StaleKind::Superseded, StaleKind::Expired], until: StaleUntil::default() }
+    }
+}
+
+/// Deletes the VM's whole Backup-owned collection, live points included. Rules refuse it unless they are overridden by
+/// name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteCollection {}
+
+/// Uninstalls an extension handler; Azure Backup installs it again with the next backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtensionUninstall {
+    /// Which handler. Only the backup extension may be uninstalled.
+    pub handler: HandlerName,
+}
+
+/// The handlers that azmend may uninstall.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HandlerName {
+    /// VMSnapshot on Windows, VMSnapshotLinux on Linux.
+    #[default]
+    #[serde(rename = "VMSnapshot")]
+    VmSnapshot,
+}
+
+/// Starts an on-demand backup and follows its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupStart {
+    /// How long the recovery point is kept: 1d to 3650d.
+    #[serde(deserialize_with = "retention")]
+    pub retain: Span,
+    /// How far the job is followed.
+    pub until: BackupUntil,
+}
+
+/// How far `backup.start` follows the job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupUntil {
+    /// Until the snapshot is taken; the transfer to the vault then runs on by itself.
+    #[default]
+    Snapshot,
+    /// To the end of the job.
+    Job,
+}
+
+const DAY: u64 = 86_400;
+
+impl Default for BackupStart {
+    fn default() -> Self {
+        Self { retain: Span::from_secs(30 * DAY), until: BackupUntil::default() }
+    }
+}
+
+/// `recoveryPointExpiryTimeInUTC` is a time in the future; Azure keeps points for at most 99 years, azmend for ten.
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let span = Span::deserialize(deserializer)?;
+    if (DAY..=3650 * DAY).contains(&span.as_secs()) {
+        Ok(span)
+    } else {
+        Err(D::Error::custom(format!("{span} is out of range: a recovery point is kept for 1d to 3650d")))
+    }
+}
+
+fn some_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StaleKind>, D::Error> {
+    let mut kinds = Vec::<StaleKind>::deserialize(deserializer)?;
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.is_empty() { Err(D::Error::custom("the list is empty: nothing would be deleted")) } else { Ok(kinds) }
+}
+
+/// The name of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionName {
+    /// `locks.remove`.
+    LocksRemove,
+    /// `restore_points.delete_stale`.
+    DeleteStale,
+    /// `restore_points.delete_collection`.
+    DeleteCollection,
+    /// `extension.uninstall`.
+    ExtensionUninstall,
+    /// `backup.start`.
+    BackupStart,
+}
+
+impl ActionName {
+    /// All actions, in the order of the documentation.
+    pub const ALL: [Self; 5] =
+        [Self::LocksRemove, Self::DeleteStale, Self::DeleteCollection, Self::ExtensionUninstall, Self::BackupStart];
+
+    /// The name as playbooks write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LocksRemove => "locks.remove",
+            Self::DeleteStale => "restore_points.delete_stale",
+            Self::DeleteCollection => "restore_points.delete_collection",
+            Self::ExtensionUninstall => "extension.uninstall",
+            Self::BackupStart => "backup.start",
+        }
+    }
+
+    /// The action with this exact name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+
+    /// The keys that may stand under `with`.
+    #[must_use]
+    pub const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::LocksRemove => &["scope"],
+            Self::DeleteStale => &["kinds", "until"],
+            Self::DeleteCollection => &[],
+            Self::ExtensionUninstall => &["handler"],
+            Self::BackupStart => &["retain", "until"],
+        }
+    }
+
+    /// The JSON Schema of its parameters.
+    pub fn schema(self, generator: &mut SchemaGenerator) -> Schema {
+        match self {
+            Self::LocksRemove => generator.subschema_for::<LocksRemove>(),
+            Self::DeleteStale => generator.subschema_for::<DeleteStale>(),
+            Self::DeleteCollection => generator.subschema_for::<DeleteCollection>(),
+            Self::ExtensionUninstall => generator.subschema_for::<ExtensionUninstall>(),
+            Self::BackupStart => generator.subschema_for::<BackupStart>(),
+        }
+    }
+
+    /// The action with these parameters; those that are missing take their defaults.
+    ///
+    /// # Errors
+    /// A sentence that says which key or value is wrong.
+    pub fn with(self, parameters: &Map<String, Value>) -> Result<ActionSpec, String> {
+        let value = || Value::Object(parameters.clone());
+        let spec = match self {
+            Self::LocksRemove => serde_json::from_value(value()).map(ActionSpec::LocksRemove),
+            Self::DeleteStale => serde_json::from_value(value()).map(ActionSpec::DeleteStale),
+            Self::DeleteCollection => serde_json::from_value(value()).map(ActionSpec::DeleteCollection),
+            Self::ExtensionUninstall => serde_json::from_value(value()).map(ActionSpec::ExtensionUninstall),
+            Self::BackupStart => serde_json::from_value(value()).map(ActionSpec::BackupStart),
+        };
+        spec.map_err(|error| error.to_string())
+    }
+}
+
+impl fmt::Display for ActionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl ActionSpec {
+    /// The action's name.
+    #[must_use]
+    pub const fn name(&self) -> ActionName {
+        match self {
+            Self::LocksRemove(_) => ActionName::LocksRemove,
+            Self::DeleteStale(_) => ActionName::DeleteStale,
+            Self::DeleteCollection(_) => ActionName::DeleteCollection,
+            Self::ExtensionUninstall(_) => ActionName::ExtensionUninstall,
+            Self::BackupStart(_) => ActionName::BackupStart,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(action: ActionName, parameters: Value) -> Result<ActionSpec, String> {
+        action.with(parameters.as_object().unwrap())
+    }
+
+    #[test]
+    fn every_action_has_defaults_and_a_name_that_reads_back() {
+        for action in ActionName::ALL {
+            assert_eq!(ActionName::parse(action.as_str()), Some(action));
+            let spec = with(action, json!({})).unwrap();
+            assert_eq!(spec.name(), action);
+            let json = serde_json::to_value(&spec).unwrap();
+            assert_eq!(json["action"], action.as_str());
+            let keys: Vec<&str> = json["with"].as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(keys, action.keys());
+            assert_eq!(serde_json::from_value::<ActionSpec>(json).unwrap(), spec);
+        }
+    }
+
+    #[test]
+    fn ranges_hold() {
+        for (retain, good) in [("1d", true), ("23h", false), ("0s", false), ("3650d", true), ("soon", false)] {
+            assert_eq!(with(ActionName::BackupStart, json!({ "retain": retain })).is_ok(), good, "{retain}");
+        }
+        assert!(with(ActionName::DeleteStale, json!({ "kinds": [] })).is_err());
+        assert!(with(ActionName::DeleteStale, json!({ "kinds": ["failed"] })).is_err());
+        assert!(with(ActionName::LocksRemove, json!({ "scope": "subscription" })).is_err());
+        assert!(with(ActionName::LocksRemove, json!({ "scop": "backup_groups" })).is_err());
+        assert!(with(ActionName::ExtensionUninstall, json!({ "handler": "CustomScript" })).is_err());
+    }
+}
