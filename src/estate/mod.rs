@@ -4,6 +4,7 @@
 //! view that conditions see. [`groups`], [`schedule`] and [`zones`] are pure helpers.
 
 pub mod collect;
+pub mod derive;
 pub mod facts;
 pub mod groups;
 mod read;
@@ -13,5 +14,6 @@ pub mod view;
 pub mod zones;
 
 pub use collect::{CollectOptions, Refresh, collect, refresh};
+pub use derive::StaleCounts;
 pub use resolve::{ResolveError, resolve_subscriptions, resolve_vm};
 pub use schedule::{NextBackup, ScheduleError, next_backup};

@@ -19,6 +19,8 @@ mod jobs;
 mod orphan;
 mod places;
 
+pub use jobs::{JOB_DAYS, newest_finished_backup};
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
