@@ -67,11 +67,12 @@ pub fn job_of(item: &ResourceId, body: &Value) -> Option<ResourceId> {
 
 /// Re-reads the item and the jobs; settles an attempt whose reply was lost.
 pub async fn check(cx: &Context<'_>, item: &ResourceId, history: &History) -> Check {
-    if history.job.is_some() && history.clean_up_pending == 0 {
+    if history.job.is_some() {
         return Check::Follow;
     }
     if let Some(last) = history.attempts.last()
         && !last.answered
+        && !history.closed
     {
         return match find_job(cx, item, last.at).await {
             Ok(Some(_)) => Check::Follow,

@@ -142,3 +142,17 @@ fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
         .filter(|other| other.id != collection.id)
         .any(|other| newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded))
 }
+
+/// The counts for the condition view.
+#[must_use]
+pub fn counts(ground: &Ground<'_>) -> crate::estate::derive::StaleCounts {
+    let stale = find(ground);
+    let points = |why: DeleteReason| {
+        stale.collections.iter().filter(|found| found.why == why).map(|found| found.collection.points().len()).sum()
+    };
+    crate::estate::derive::StaleCounts {
+        expired: stale.expired_count,
+        superseded: points(DeleteReason::Superseded),
+        orphaned: points(DeleteReason::Orphan),
+    }
+}
