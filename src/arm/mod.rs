@@ -4,11 +4,20 @@
 //! It knows no playbook and makes no decision about what should be changed. Only `arm::sdk` names an `azure_*` crate.
 
 pub mod api;
+pub mod cloud;
 pub mod error;
+pub mod error_body;
+pub mod gateway;
 pub mod http;
 pub mod id;
 pub mod model;
+pub mod permissions;
 pub mod poll;
+pub mod readonly;
+pub mod retry;
+#[cfg(test)]
+mod testing;
+pub mod throttle;
 pub mod token;
 
 pub use api::{Arm, ArmSettings, JobFilter, Listing, Sent, Tag};
