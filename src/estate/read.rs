@@ -1,0 +1,196 @@
+//! Reading with honesty: what every collector needs to say *unread* instead of *absent*.
+//!
+//! Duty: turn calls into parts; ask once per scope what the caller may do; run calls side by side within a bound.
+//! Invariants: a list is complete only when the permissions API grants its read at the scope that was listed and every
+//! row was understood, because RBAC leaves rows out without a word (S12). A time stamp is taken before the call, so a fact
+//! is never younger than it says.
+//! Must never: send anything but reads.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::OnceCell;
+
+use super::facts::Part;
+use crate::arm::id::ResourceId;
+use crate::arm::model::Permission;
+use crate::arm::permissions::allows;
+use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Listing};
+
+/// A value, or the one-line reason why it was not read (completely).
+pub(super) type Read<T> = Result<T, String>;
+
+/// The actions whose grant makes a list complete; casing as Azure's operation lists print it.
+pub(super) mod action {
+    pub const GROUPS: &str = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    pub const VMS: &str = "Microsoft.Compute/virtualMachines/read";
+    pub const EXTENSIONS: &str = "Microsoft.Compute/virtualMachines/extensions/read";
+    pub const COLLECTIONS: &str = "Microsoft.Compute/restorePointCollections/read";
+    pub const POINTS: &str = "Microsoft.Compute/restorePointCollections/restorePoints/read";
+    pub const LOCKS: &str = "Microsoft.Authorization/locks/read";
+    pub const DENY: &str = "Microsoft.Authorization/denyAssignments/read";
+    pub const VAULTS: &str = "Microsoft.RecoveryServices/Vaults/read";
+    pub const ITEMS: &str = "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read";
+    pub const JOBS: &str = "Microsoft.RecoveryServices/Vaults/backupJobs/read";
+    pub const GUARD: &str = "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read";
+    pub const RECOVERY_POINTS: &str =
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read";
+}
+
+type Granted = Read<(Timestamp, Vec<Permission>)>;
+
+/// One reading of Azure. It remembers what the caller may do at each scope, so it must not outlive the reading.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub arm: &'a Arm,
+    concurrency: usize,
+    granted: Mutex<HashMap<ResourceId, Arc<OnceCell<Granted>>>>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(arm: &'a Arm, concurrency: usize) -> Self {
+        Self { arm, concurrency: concurrency.max(1), granted: Mutex::new(HashMap::new()) }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.arm.clock().now()
+    }
+
+    /// What the caller may do at `scope`; asked once in this reading.
+    pub async fn permissions(&self, scope: &ResourceId) -> Granted {
+        let cell = {
+            let mut cells = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(cells.entry(scope.clone()).or_default())
+        };
+        let ask = || async {
+            let at = self.now();
+            let permissions = self.arm.permissions(scope).await.map_err(|error| why(&error))?;
+            Ok((at, permissions))
+        };
+        cell.get_or_init(ask).await.clone()
+    }
+
+    /// Refuses when the caller lacks any of these reads at `scope`: then a list there may leave out rows.
+    pub async fn may_list(&self, scope: &ResourceId, actions: &[&str]) -> Read<()> {
+        let (_, permissions) = self.permissions(scope).await.map_err(|why| {
+            format!("what may be read at {} is not known, so a list there may be partial: {why}", scope.short_name())
+        })?;
+        match actions.iter().find(|action| !allows(&permissions, action)) {
+            Some(action) => {
+                Err(format!("no permission {action} at {}: a list there may be partial", scope.short_name()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses when some resource type at `scope` may be hidden from the caller: a list of *everything* is complete only
+    /// with `*/read` and no exception that could take a read away.
+    pub async fn may_list_everything(&self, scope: &ResourceId) -> Read<()> {
+        self.may_list(scope, &[]).await?;
+        let (_, permissions) = self.permissions(scope).await?;
+        let takes_reads = |pattern: &String| {
+            let pattern = pattern.to_ascii_lowercase();
+            pattern.ends_with("/read") || pattern.ends_with('*')
+        };
+        let everything = permissions.iter().any(|entry| {
+            entry.actions.iter().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case("*/read"))
+                && !entry.not_actions.iter().any(takes_reads)
+        });
+        if everything {
+            return Ok(());
+        }
+        Err(format!("no permission */read at {}: resources there may be hidden from this identity", scope.short_name()))
+    }
+
+    /// A complete list, or why it is not.
+    pub async fn list<T, F>(
+        &self,
+        scope: &ResourceId,
+        actions: &[&str],
+        what: &str,
+        call: F,
+    ) -> Read<(Timestamp, Vec<T>)>
+    where
+        F: Future<Output = Result<Listing<T>, ArmError>>,
+    {
+        self.may_list(scope, actions).await?;
+        let at = self.now();
+        let items = complete(call.await, what)?;
+        Ok((at, items))
+    }
+
+    /// Runs the calls with a bound on how many are out at once; the answers in the order of the calls.
+    pub async fn side_by_side<T, F: Future<Output = T>>(&self, calls: Vec<F>) -> Vec<T> {
+        stream::iter(calls).buffered(self.concurrency).collect().await
+    }
+}
+
+/// The rows, if all of them were understood.
+pub(super) fn complete<T>(listing: Result<Listing<T>, ArmError>, what: &str) -> Read<Vec<T>> {
+    let listing = listing.map_err(|error| why(&error))?;
+    let bad = listing.malformed.len();
+    match listing.malformed.first() {
+        None => Ok(listing.items),
+        Some(first) => {
+            Err(one_line(&format!("{bad} of {} {what} could not be understood: {first}", listing.items.len() + bad)))
+        }
+    }
+}
+
+/// A known or unread part.
+pub(super) fn part<T>(read: Read<(Timestamp, T)>) -> Part<T> {
+    match read {
+        Ok((at, value)) => Part::Known { at, value },
+        Err(why) => Part::Unread { why },
+    }
+}
+
+/// A part of one call whose 404 says nothing about absence.
+pub(super) fn single<T>(at: Timestamp, answer: Result<T, ArmError>) -> Part<T> {
+    match answer {
+        Ok(value) => Part::Known { at, value },
+        Err(error) => Part::Unread { why: why(&error) },
+    }
+}
+
+/// Whether the answer is that the resource itself or its group is not there, as Azure's codes say.
+pub(super) fn is_missing(error: &ArmError) -> bool {
+    error.class() == ErrorClass::NotFound
+}
+
+/// The error in one line for people.
+pub(super) fn why(error: &ArmError) -> String {
+    let text = match error.kind {
+        ErrorKind::Http { status } if error.code.is_empty() => format!("{status}: {error}"),
+        ErrorKind::Http { status } => format!("{status} {}: {error}", error.code),
+        _ => error.to_string(),
+    };
+    one_line(&text)
+}
+
+/// Text of Azure's in one line of bounded length, without control characters.
+pub(super) fn one_line(text: &impl Display) -> String {
+    const LONGEST: usize = 400;
+    let text = text.to_string();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let line = words.join(" ");
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    let mut short: String = line.chars().take(LONGEST).collect();
+    short.push('…');
+    short
+}
+
+/// The ids are of the same resource: without case, and also for texts azmend cannot parse (classic VMs).
+pub(super) fn same_id(text: &str, id: &ResourceId) -> bool {
+    match ResourceId::parse(text) {
+        Ok(parsed) => parsed == *id,
+        Err(_) => text.trim_matches('/').to_lowercase() == id.key().trim_matches('/'),
+    }
+}
