@@ -307,8 +307,7 @@ impl Session<'_> {
         if step.when.is_empty() || step.changes.is_empty() {
             return None;
         }
-        let types = self.run.plan.params.iter().map(|(name, value)| (name.clone(), value.kind())).collect();
-        let condition = match Condition::compile(&step.when, &types) {
+        let condition = match Condition::compile_with(&step.when, &self.run.plan.params) {
             Ok(condition) => condition,
             Err(_) => return Some(format!("its condition is not valid: {}", step.when)),
         };

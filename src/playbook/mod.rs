@@ -12,6 +12,9 @@ mod scan;
 pub mod schema;
 pub mod source;
 
+pub use conditions::{Condition, ParamValue, Verdict};
+pub use model::{OnFailure, Playbook, Resolved, ResolvedStep};
+
 #[cfg(test)]
 mod condition_tests;
 #[cfg(test)]

@@ -148,11 +148,16 @@ fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
 pub fn counts(ground: &Ground<'_>) -> crate::estate::derive::StaleCounts {
     let stale = find(ground);
     let points = |why: DeleteReason| {
-        stale.collections.iter().filter(|found| found.why == why).map(|found| found.collection.points().len()).sum()
+        let found = stale.collections.iter().filter(|found| found.why == why);
+        count(found.map(|found| found.collection.points().len()).sum())
     };
     crate::estate::derive::StaleCounts {
-        expired: stale.expired_count,
+        expired: count(stale.expired_count),
         superseded: points(DeleteReason::Superseded),
         orphaned: points(DeleteReason::Orphan),
     }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -69,7 +69,8 @@ pub struct Refresh {
 }
 
 impl Refresh {
-    const NOTHING: Self = Self {
+    /// Nothing.
+    pub const NOTHING: Self = Self {
         vm: false,
         collections: false,
         groups: false,
