@@ -26,5 +26,6 @@ pub mod engine;
 pub mod estate;
 pub mod journal;
 pub mod playbook;
+pub mod sim;
 pub mod text;
 pub mod yaml;
