@@ -164,9 +164,8 @@ impl Session<'_> {
     /// Writes one record; nothing may follow when this fails (S2).
     pub(super) fn record(&mut self, event: Event) -> Result<(), Stop> {
         let at = self.now();
-        self.run.log.append(at, event.clone())?;
-        let seq = self.run.log.records().last().map_or(1, |record| record.seq);
-        self.state.apply(&crate::journal::Record { seq, at, event }).map_err(Stop::Illegal)
+        let record = self.run.log.append(at, event)?;
+        self.state.apply(&record).map_err(Stop::Illegal)
     }
 
     pub(super) fn warn(&mut self, text: String) {
