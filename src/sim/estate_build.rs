@@ -475,9 +475,41 @@ impl Builder {
                 system_protected: deny.system_protected,
             });
         }
+        self.running_jobs();
+        let planned = spec.faults.iter().filter_map(|f| match &f.effect {
+            super::faults::Effect::World(event) => Some((f.id.referenced, event)),
+            _ => None,
+        });
+        for (at, event) in planned.chain(spec.timeline.iter().map(|t| (t.after.referenced, &t.event))) {
+            if let Some(target) = self.world.missing_target(event) {
+                let hint = nearest(target, self.world.vms.iter().map(|vm| vm.id.name()));
+                let message = format!("there is no {target:?} in this estate for this event");
+                let (line, column) = (at.line(), at.column());
+                self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint });
+            }
+        }
         self.world.faults = spec.faults.iter().map(super::estate::FaultSpec::fault).collect();
         for event in &spec.timeline {
-            self.world.schedule_in(event.after.as_secs(), Effect::Happens(event.event.clone()));
+            self.world.schedule_in(event.after.value.as_secs(), Effect::Happens(event.event.clone()));
+        }
+    }
+
+    /// Ties jobs that run at the beginning to what they work on: the collection, or the recovery point in transfer.
+    fn running_jobs(&mut self) {
+        for index in 0..self.world.jobs.len() {
+            let job = &self.world.jobs[index];
+            if !job.status.is_active() || job.operation != "Backup" {
+                continue;
+            }
+            let Some(item) = self.world.item(&job.item) else { continue };
+            if job.is_taking_snapshot() {
+                let collection = self.world.live_collection(&item.vm);
+                self.world.jobs[index].collection = collection;
+            } else {
+                let newest = item.recovery_points.iter().filter(|r| r.tiers.len() == 1).max_by_key(|r| r.time);
+                let made = newest.map(|r| r.name.clone());
+                self.world.jobs[index].recovery_point = made;
+            }
         }
     }
 }

@@ -27,7 +27,9 @@ fn iso_duration(seconds: f64) -> String {
         out.push_str(&format!("{minutes}M"));
     }
     if seconds > 0.0 || out == "PT" {
-        out.push_str(&format!("{seconds}S"));
+        let digits = format!("{seconds:.7}");
+        out.push_str(digits.trim_end_matches('0').trim_end_matches('.'));
+        out.push('S');
     }
     out
 }

@@ -252,7 +252,7 @@ fn place_for_snapshot(world: &mut World, vm_id: &ResourceId, policy: Option<&Pol
 /// The snapshot is taken: a restore point and a recovery point.
 pub(crate) fn snapshot_ends(world: &mut World, name: &str) {
     let Some(job) = world.job(name).filter(|j| j.status == JobStatus::InProgress).cloned() else { return };
-    let Some(collection) = job.collection else { return };
+    let Some(collection) = job.collection else { return fail(world, name, "UserErrorRpCollectionDeleted") };
     let Some(vm_id) = world.item(&job.item).and_then(|i| world.vm(&i.vm)).map(|vm| vm.vm_id.clone()) else {
         return fail(world, name, "UserErrorVmNotFoundV2");
     };
