@@ -344,19 +344,25 @@ impl Reader<'_> {
         }
     }
 
+    /// The place of a character of a scalar: known when the scalar stands in the file as it is, plain, quoted without
+    /// escapes, or as a literal block (`|`). Otherwise the place of the whole must do.
     fn inside(&self, place: Place, scalar: &str, at: usize) -> Place {
-        let line =
-            usize::try_from(place.line - 1).ok().and_then(|line| self.text.lines().nth(line)).unwrap_or_default();
         let column = usize::try_from(place.column - 1).unwrap_or_default();
-        let rest: String = line.chars().skip(column).collect();
-        let quoted = rest.strip_prefix(['"', '\'']);
-        let skipped = match quoted {
-            _ if rest.starts_with(scalar) => 0,
-            Some(inner) if inner.starts_with(scalar) => 1,
-            // A block scalar, or one with escapes: the place of the whole must do.
-            _ => return place,
-        };
-        Place { column: place.column + skipped + at as u64, ..place }
+        let mut lines = self.text.lines().skip(usize::try_from(place.line - 1).unwrap_or_default());
+        let mut next = || lines.next().map(|line| line.chars().skip(column).collect::<String>()).unwrap_or_default();
+        let first = next();
+        let before: String = scalar.chars().take(at).collect();
+        let down = before.matches('\n').count() as u64;
+        let right = before.chars().rev().take_while(|c| *c != '\n').count() as u64;
+        let mut parts = scalar.lines();
+        let head = parts.next().unwrap_or_default();
+        if first.starts_with(head) && parts.all(|part| next() == part) {
+            return Place { line: place.line + down, column: place.column + right };
+        }
+        match first.strip_prefix(['"', '\'']) {
+            Some(inner) if inner.starts_with(scalar) => Place { column: place.column + 1 + at as u64, ..place },
+            _ => place,
+        }
     }
 }
 
