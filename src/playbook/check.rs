@@ -28,7 +28,7 @@ pub enum Type {
     /// Text.
     Text,
     /// A list of one type.
-    List(Box<Type>),
+    List(Box<Self>),
     /// Already reported, or the element of an empty list: fits everything.
     Any,
 }

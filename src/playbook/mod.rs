@@ -15,4 +15,6 @@ pub mod source;
 #[cfg(test)]
 mod condition_tests;
 #[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod source_tests;
