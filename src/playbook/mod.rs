@@ -18,4 +18,6 @@ pub use model::{OnFailure, Playbook, Resolved, ResolvedStep};
 #[cfg(test)]
 mod condition_tests;
 #[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod source_tests;
