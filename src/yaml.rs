@@ -211,7 +211,8 @@ fn options(limits: &Limits) -> Options {
             max_nodes: limits.nodes,
             max_depth: limits.depth,
             flow_nesting_limit: limits.depth,
-            max_documents: 1,
+            // Two, so that the second is reported as what it is.
+            max_documents: 2,
             max_total_scalar_bytes: limits.bytes.saturating_mul(2),
             max_aliases: limits.repeated,
             max_anchors: limits.repeated,
@@ -231,8 +232,12 @@ fn options(limits: &Limits) -> Options {
 }
 
 fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
-    let error = error.without_snippet();
+    let mut error = error.without_snippet();
     let place = error.location().map_or(Place::START, Place::from);
+    // The place is where an alias is used; what is wrong there is told by the error inside.
+    while let YamlError::AliasError { error: inner, .. } = error {
+        error = inner.without_snippet();
+    }
     let diagnostic = |message: String| Diagnostic::new(file, place, message);
     match error {
         YamlError::SerdeUnknownField { field, expected, .. } => {
@@ -265,7 +270,10 @@ fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
         }
         other => {
             let text = other.render_with_formatter(&UserMessageFormatter);
-            diagnostic(clean(text.lines().next().unwrap_or("is not valid YAML")))
+            let text = text.lines().next().unwrap_or_default();
+            // The place stands in front already.
+            let text = text.split(" at line ").next().unwrap_or(text);
+            diagnostic(clean(if text.is_empty() { "is not valid YAML" } else { text }))
         }
     }
 }

@@ -117,14 +117,26 @@ pub struct Problem {
 /// The functions that conditions may call, as they are written.
 pub const FUNCTIONS: [&str; 6] = ["size", "contains", "startsWith", "endsWith", "exists", "all"];
 
+/// The deepest expression that is evaluated: evaluation takes up to 32 KB of stack for each operation without
+/// optimisation, and it runs on whatever thread there is. `||` and `&&` are balanced by the parser, so long lists of them are flat.
+const MAX_DEPTH: usize = 24;
+
 /// Checks a compiled condition. Returns the touched paths, or every problem.
 pub fn check(
     expression: &IdedExpr,
     places: &SourceInfo,
     params: &BTreeMap<String, Type>,
 ) -> Result<BTreeSet<String>, Vec<Problem>> {
-    let mut checker =
-        Checker { places, params, locals: Vec::new(), touched: BTreeSet::new(), problems: Vec::new(), level: 0 };
+    let mut checker = Checker {
+        places,
+        params,
+        locals: Vec::new(),
+        touched: BTreeSet::new(),
+        problems: Vec::new(),
+        level: 0,
+        depth: 0,
+        too_deep: false,
+    };
     let result = checker.type_of(expression);
     if !result.fits(&Type::Bool) {
         let hint = "compare it with something, for example `points.count > 0`";
@@ -140,6 +152,8 @@ struct Checker<'a> {
     touched: BTreeSet<String>,
     problems: Vec<Problem>,
     level: usize,
+    depth: usize,
+    too_deep: bool,
 }
 
 impl Checker<'_> {
@@ -160,6 +174,21 @@ impl Checker<'_> {
     }
 
     fn type_of(&mut self, expression: &IdedExpr) -> Type {
+        if self.depth >= MAX_DEPTH {
+            // Once is enough: what lies below is not looked at, and each branch would say it again.
+            if std::mem::replace(&mut self.too_deep, true) {
+                return Type::Any;
+            }
+            let message = format!("the condition is nested more than {MAX_DEPTH} operations deep");
+            return self.report(expression, message, Some("group the parts of long sums with brackets".into()));
+        }
+        self.depth += 1;
+        let found = self.type_inside(expression);
+        self.depth -= 1;
+        found
+    }
+
+    fn type_inside(&mut self, expression: &IdedExpr) -> Type {
         match &expression.expr {
             Expr::Literal(LiteralValue::Boolean(_)) => Type::Bool,
             Expr::Literal(LiteralValue::Int(_)) => Type::Int,

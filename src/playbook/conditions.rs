@@ -22,6 +22,10 @@ pub use super::scan::{MAX_BYTES, MAX_LEVELS, MAX_TOKENS};
 use crate::duration::Span;
 use crate::estate::view::View;
 
+/// The parser takes some 40 KB of stack for each level without optimisation, and a main thread may have 1 MB (Windows):
+/// conditions are compiled on a stack of their own.
+const STACK: usize = 16 * 1024 * 1024;
+
 /// The value of a playbook's parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type", content = "value")]
@@ -104,6 +108,16 @@ impl Condition {
     /// Every problem that can be found, with its offset.
     pub fn compile(source: &str, params: &BTreeMap<String, Type>) -> Result<Self, Vec<Problem>> {
         scan::scan(source).map_err(|error| vec![Problem { at: error.at, message: error.message, hint: None }])?;
+        let (owned, types) = (source.to_owned(), params.clone());
+        let compiler = std::thread::Builder::new().stack_size(STACK).spawn(move || Self::parse(&owned, &types));
+        let failed = |message: &str| vec![Problem { at: 0, message: message.to_owned(), hint: None }];
+        compiler
+            .map_err(|error| failed(&format!("cannot be compiled: {error}")))?
+            .join()
+            .unwrap_or_else(|_| Err(failed("is not a condition: the parser gave up on it")))
+    }
+
+    fn parse(source: &str, params: &BTreeMap<String, Type>) -> Result<Self, Vec<Problem>> {
         let program = Program::compile(source).map_err(|errors| {
             let mut problems: Vec<Problem> = errors.errors.iter().map(|error| syntax(source, error)).collect();
             problems.dedup();

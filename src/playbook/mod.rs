@@ -11,3 +11,8 @@ pub mod model;
 mod scan;
 pub mod schema;
 pub mod source;
+
+#[cfg(test)]
+mod condition_tests;
+#[cfg(test)]
+mod source_tests;

@@ -61,6 +61,8 @@ pub fn scan(source: &str) -> Result<(), ScanError> {
                     return fail(start, "raw and byte strings are not allowed in a condition".into());
                 }
             }
+            // Two characters, one operator.
+            '&' | '|' | '=' | '<' | '>' if chars.get(at).is_some_and(|next| *next == c || *next == '=') => at += 1,
             '.' | ',' | '?' | ':' | '+' | '*' | '/' | '%' | '<' | '>' | '=' | '&' | '|' => {}
             '{' | '}' => return fail(start, "maps ({...}) are not allowed in a condition".into()),
             other => return fail(start, format!("the character {other:?} is not allowed in a condition")),
