@@ -24,4 +24,5 @@ pub mod clock;
 pub mod duration;
 pub mod estate;
 pub mod playbook;
+pub mod sim;
 pub mod yaml;
