@@ -63,11 +63,11 @@ impl Lab {
             endpoint: "https://management.azure.com".parse().unwrap(),
             run_id: RUN.to_owned(),
         };
-        Arm::new(Arc::new(sim.clone()), Arc::new(StaticToken::new("sandbox")), clock, settings).unwrap()
+        Arm::new(Arc::new(sim.clone()), Arc::new(StaticToken::new("sandbox", "sandbox")), clock, settings).unwrap()
     }
 
     pub fn playbook(&self, name: &str) -> &Playbook {
-        self.library.get(name).unwrap()
+        self.library.find(name).unwrap()
     }
 
     pub fn world(&self) -> PlanWorld {

@@ -317,13 +317,7 @@ async fn read_locks(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) ->
 async fn read_deny(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) -> Part<Vec<DenyAssignment>> {
     let mut all = Part::Known { at: Timestamp::MAX, value: Vec::new() };
     for scope in &subscriptions {
-        let read = async {
-            reader.may_list(scope, &[action::DENY]).await?;
-            let at = reader.now();
-            let found = reader.arm.deny_assignments(scope).await.map_err(|error| why(&error))?;
-            Ok((at, found))
-        };
-        all = joined(all, part(read.await));
+        all = joined(all, part(reader.deny_assignments(scope).await));
     }
     all
 }
