@@ -21,3 +21,5 @@ pub mod arm;
 pub mod clock;
 pub mod duration;
 pub mod estate;
+pub mod journal;
+pub mod text;
