@@ -200,12 +200,13 @@ impl Arm {
         whole(scope, self.gateway.get_list(url).await?)
     }
 
-    /// The deny assignments that apply at a scope.
+    /// The deny assignments at, above and below a scope: without a filter, as the list of locks. `atScope()` would leave
+    /// out those of the groups of a subscription, which hide rows of its lists.
     ///
     /// # Errors
     /// [`ArmError`] as Azure answered.
     pub async fn deny_assignments(&self, scope: &ResourceId) -> Result<Vec<DenyAssignment>, ArmError> {
-        let query = [("api-version", AUTHORIZATION), ("$filter", "atScope()")];
+        let query = [("api-version", AUTHORIZATION)];
         let url = self.below(scope, "/providers/Microsoft.Authorization/denyAssignments", &query);
         whole(scope, self.gateway.get_list(url).await?)
     }

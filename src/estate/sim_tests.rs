@@ -374,6 +374,30 @@ async fn a_refresh_notices_a_lost_permission() {
 }
 
 #[tokio::test]
+async fn a_refresh_of_an_absent_vm_reads_what_an_orphan_needs() {
+    let sim = sim();
+    let arm = arm(&sim);
+    let before = facts_of(&arm, &vm("rg-shop", "old-05")).await;
+    sim.edit(|world| world.revoke_permission("Microsoft.Compute/virtualMachines/read"));
+    let after = refresh(&arm, &before, Refresh::BACKUP).await;
+    assert!(before.orphan.unwrap().vms.known().is_some());
+    assert!(after.orphan.unwrap().vms.unread().is_some());
+    assert!(refresh(&arm, &facts_of(&arm, &vm("rg-shop", "old-05")).await, Refresh::VM).await.vm.unread().is_some());
+}
+
+#[tokio::test]
+async fn a_vm_that_is_deleted_between_two_readings() {
+    let sim = sim();
+    let arm = arm(&sim);
+    let id = vm("rg-shop", "web-01");
+    let before = facts_of(&arm, &id).await;
+    sim.edit(|world| world.delete_vm(&id));
+    let after = refresh(&arm, &before, Refresh::VM.and(Refresh::BACKUP)).await;
+    assert!(after.vm.is_absent() && after.instance.is_absent());
+    assert_eq!(after.orphan.unwrap().items.known().unwrap().len(), 1, "the vault still names it");
+}
+
+#[tokio::test]
 async fn names_are_resolved() {
     let sim = sim();
     let arm = arm(&sim);

@@ -50,7 +50,7 @@ impl Default for CollectOptions {
 /// Which parts to read again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refresh {
-    /// VM, instance view, extensions.
+    /// VM, instance view, extensions; for an absent VM also what an orphan needs (its items with `backup`).
     pub vm: bool,
     /// The VM's collections with points.
     pub collections: bool,
@@ -195,6 +195,11 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
         (facts.status, facts.items) = backup::read(reader, &search).await;
     } else if what.jobs {
         facts.items = jobs::refresh(reader, &old.id, facts.items).await;
+    }
+    if !facts.vm.is_absent() {
+        facts.orphan = None;
+    } else if what.vm || what.backup {
+        facts.orphan = Some(orphan::read(reader, &old.id, &facts.items).await);
     }
     if what.locks {
         let subscriptions = lock_subscriptions(&old.id.subscription_id(), &facts.items);
