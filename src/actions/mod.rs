@@ -96,8 +96,8 @@ pub enum Check {
     Go(Next),
     /// The resource is gone, or the state that was wanted is there.
     Holds(String),
-    /// Nothing to send; go on verifying what an earlier attempt started.
-    Follow,
+    /// Nothing to send; go on verifying what an earlier attempt started: the job that was found for it, if one was.
+    Follow(Option<ResourceId>),
     /// Azure is busy with the resource: look again.
     Wait {
         /// What it waits for.

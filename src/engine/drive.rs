@@ -66,7 +66,13 @@ impl Session<'_> {
                 Check::Go(next) => next,
                 Check::Holds(detail) if history.attempts.is_empty() => return Ok(Outcome::AlreadyDone { detail }),
                 Check::Holds(detail) => return Ok(Outcome::Succeeded { detail }),
-                Check::Follow => continue,
+                Check::Follow(job) => {
+                    if let Some(job) = job {
+                        let value = job.to_string();
+                        self.record(Event::Learned { change: change.id.clone(), key: "job".to_owned(), value })?;
+                    }
+                    continue;
+                }
                 Check::Wait { why, wait } => {
                     self.within(step, &why)?;
                     self.wait(&why, wait, self.now()).await?;

@@ -277,10 +277,21 @@ impl Session<'_> {
         result.not_read = after.as_ref().map_or_else(BTreeMap::new, |view| view.unread.clone());
         result.after = after;
         result.warnings.clone_from(&plan.warnings);
+        result.warnings.extend(plan.steps.iter().flat_map(|step| step.kept.iter().filter_map(kept_text)));
         result.changes = changes(plan, &self.state);
         result.locks_removed = locks(plan, &self.state);
         result
     }
+}
+
+/// "7 points kept: the vault has no copy of them (s8.snapshot-only)".
+#[must_use]
+pub fn kept_text(kept: &super::plan::Kept) -> Option<String> {
+    // Locks that stay are warnings of the plan already.
+    if kept.count == 0 || kept.refusal.rule.starts_with("s5.") && kept.refusal.rule != "s5.locked" {
+        return None;
+    }
+    Some(format!("{} kept: {}", plural(kept.count, "point"), kept.refusal))
 }
 
 fn some(text: &str) -> Option<String> {
