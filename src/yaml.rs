@@ -302,7 +302,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .map(|candidate| (strsim::normalized_damerau_levenshtein(&wanted, &plain(candidate)), candidate))
         .filter(|(score, _)| *score >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        // The first of equals.
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, candidate)| candidate)
 }
 
@@ -561,10 +562,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_value_or_a_diagnostic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
-            if let Ok(text) = text(bytes, "f", &Limits::default()) {
-                if let Err(errors) = parse::<Node>(&text, "f", &Limits::default()) {
-                    proptest::prop_assert!(!errors.is_empty());
-                }
+            if let Err(errors) = text(bytes, "f", &Limits::default()).and_then(|t| parse::<Node>(&t, "f", &Limits::default())) {
+                proptest::prop_assert!(!errors.is_empty());
             }
         }
 

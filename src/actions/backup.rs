@@ -67,14 +67,15 @@ pub fn job_of(item: &ResourceId, body: &Value) -> Option<ResourceId> {
 
 /// Re-reads the item and the jobs; settles an attempt whose reply was lost.
 pub async fn check(cx: &Context<'_>, item: &ResourceId, history: &History) -> Check {
-    if history.job.is_some() && history.clean_up_pending == 0 {
-        return Check::Follow;
+    if history.job.is_some() {
+        return Check::Follow(None);
     }
     if let Some(last) = history.attempts.last()
         && !last.answered
+        && !history.closed
     {
         return match find_job(cx, item, last.at).await {
-            Ok(Some(_)) => Check::Follow,
+            Ok(Some(job)) => Check::Follow(Some(job)),
             Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
                 Check::Wait { why: "a job of the request whose reply was lost".to_owned(), wait: PROBE }
             }

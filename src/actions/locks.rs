@@ -118,10 +118,6 @@ pub async fn check(cx: &Context<'_>, planned: &Lock, history: &History) -> Check
         let why = format!("the lock {} is not the one in the plan: {difference}", planned.id.name());
         return Check::Refuse(Refusal::new("s3.changed", why));
     }
-    if history.succeeded_before {
-        let why = format!("the lock {} was put back by somebody after azmend removed it", planned.id.name());
-        return Check::Refuse(came_back(why));
-    }
     if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
         return Check::Refuse(refusal);
     }

@@ -35,8 +35,6 @@ pub struct Context<'a> {
     pub overrides: &'a BTreeSet<Override>,
     /// Locks the user named.
     pub named_locks: &'a [ResourceId],
-    /// Every point the plan's changes may delete: a point that is not among them stops a collection's deletion (S3).
-    pub planned_points: &'a BTreeSet<ResourceId>,
     /// Whether this run removed a lock: then a first failure of the backup for the point limit is expected.
     pub unlocked: bool,
 }
@@ -76,8 +74,8 @@ pub struct History {
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".
     pub clean_up_pending: u32,
-    /// Whether this change already succeeded once (a lock that came back).
-    pub succeeded_before: bool,
+    /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
+    pub closed: bool,
 }
 
 /// One request that may be sent now.
@@ -98,8 +96,8 @@ pub enum Check {
     Go(Next),
     /// The resource is gone, or the state that was wanted is there.
     Holds(String),
-    /// Nothing to send; go on verifying what an earlier attempt started.
-    Follow,
+    /// Nothing to send; go on verifying what an earlier attempt started: the job that was found for it, if one was.
+    Follow(Option<ResourceId>),
     /// Azure is busy with the resource: look again.
     Wait {
         /// What it waits for.

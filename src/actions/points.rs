@@ -5,7 +5,6 @@
 //! is done, fewer points is another try, unchanged twice is point by point with the oldest first, and a point that is
 //! not in the plan stops it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,7 +14,6 @@ use super::rules::{Ground, orphan, ownership, points as rule, stale};
 use super::spec::{DeleteStale, StaleKind, StaleUntil};
 use super::{Check, Context, History, Next, Verify};
 use crate::arm::ErrorClass;
-use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
 use crate::text::plural;
@@ -355,18 +353,4 @@ pub async fn verify_point(cx: &Context<'_>, planned: &Point) -> Verify {
         Err(error) => Verify::Pending { why: format!("reading the point: {error}"), wait: BUSY },
         Ok(_) => Verify::Again { why: "the point is still there".to_owned(), wait: BUSY },
     }
-}
-
-/// Every point id the plan's changes may delete.
-#[must_use]
-pub fn planned_points<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<ResourceId> {
-    changes
-        .flat_map(|change| match &change.what {
-            ChangeKind::DeleteCollection { collection, .. } => {
-                collection.points().iter().map(|point| point.id.clone()).collect()
-            }
-            ChangeKind::DeletePoint { point, .. } => vec![point.id.clone()],
-            _ => Vec::new(),
-        })
-        .collect()
 }

@@ -6,8 +6,9 @@
 //! Invariants: codes, aliases and numeric ids are unique without case; the data is parsed once; a text that is not
 //! clearly one entry's message is nobody's, because what it is taken for decides which playbook applies.
 //!
-//! Sources are named in each entry. Numeric ids and the literal messages come from recorded jobs and health details
-//! (`errorDetails[]` with `errorCode`, `errorTitle`, `errorString`; `healthDetails[]` with `code`, `title`, `message`).
+//! Sources are named in each entry. Numeric ids come from recorded jobs and health details (`errorDetails[]` with
+//! `errorCode`, `errorTitle`, `errorString`; `healthDetails[]` with `code`, `title`, `message`); literal messages from
+//! these and from Azure's documentation ("Error message" in the troubleshooting pages, CC BY 4.0).
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -90,7 +91,7 @@ pub struct Entry {
     pub category: Category,
     /// What it says, in short.
     pub message: String,
-    /// Literal messages, as recorded.
+    /// Literal messages, as recorded or documented.
     pub messages: Vec<String>,
     /// Causes.
     pub causes: Vec<String>,

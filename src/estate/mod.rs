@@ -14,6 +14,9 @@ pub mod view;
 pub mod zones;
 
 pub use collect::{CollectOptions, Refresh, collect, refresh};
-pub use derive::StaleCounts;
+pub use derive::{StaleCounts, holds_only_backup};
 pub use resolve::{ResolveError, resolve_subscriptions, resolve_vm};
 pub use schedule::{NextBackup, ScheduleError, next_backup};
+
+#[cfg(test)]
+mod sim_tests;

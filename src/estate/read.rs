@@ -1,9 +1,10 @@
 //! Reading with honesty: what every collector needs to say *unread* instead of *absent*.
 //!
 //! Duty: turn calls into parts; ask once per scope what the caller may do; run calls side by side within a bound.
-//! Invariants: a list is complete only when the permissions API grants its read at the scope that was listed and every
-//! row was understood, because RBAC leaves rows out without a word (S12). A time stamp is taken before the call, so a fact
-//! is never younger than it says.
+//! Invariants: a list is complete only when the permissions API grants its read at the scope that was listed, no deny
+//! assignment that can be seen takes it away (the permissions API does not tell those), and every row was understood,
+//! because RBAC leaves rows out without a word (S12). A time stamp is taken before the call, so a fact is never younger
+//! than it says. Deny assignments that cannot be read are an unread part of their own and spoil no other.
 //! Must never: send anything but reads.
 
 use std::collections::HashMap;
@@ -17,8 +18,8 @@ use tokio::sync::OnceCell;
 
 use super::facts::Part;
 use crate::arm::id::ResourceId;
-use crate::arm::model::Permission;
-use crate::arm::permissions::allows;
+use crate::arm::model::{DenyAssignment, Permission};
+use crate::arm::permissions::{allows, denied};
 use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Listing};
 
 /// A value, or the one-line reason why it was not read (completely).
@@ -42,18 +43,26 @@ pub(super) mod action {
 }
 
 type Granted = Read<(Timestamp, Vec<Permission>)>;
+type Denied = Read<(Timestamp, Vec<DenyAssignment>)>;
+type Once<T> = Mutex<HashMap<ResourceId, Arc<OnceCell<T>>>>;
+
+fn cell<T>(cells: &Once<T>, scope: &ResourceId) -> Arc<OnceCell<T>> {
+    let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(cells.entry(scope.clone()).or_default())
+}
 
 /// One reading of Azure. It remembers what the caller may do at each scope, so it must not outlive the reading.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub arm: &'a Arm,
     concurrency: usize,
-    granted: Mutex<HashMap<ResourceId, Arc<OnceCell<Granted>>>>,
+    granted: Once<Granted>,
+    denied: Once<Denied>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(arm: &'a Arm, concurrency: usize) -> Self {
-        Self { arm, concurrency: concurrency.max(1), granted: Mutex::new(HashMap::new()) }
+        Self { arm, concurrency: concurrency.max(1), granted: Once::default(), denied: Once::default() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -62,16 +71,44 @@ impl<'a> Reader<'a> {
 
     /// What the caller may do at `scope`; asked once in this reading.
     pub async fn permissions(&self, scope: &ResourceId) -> Granted {
-        let cell = {
-            let mut cells = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(cells.entry(scope.clone()).or_default())
-        };
         let ask = || async {
             let at = self.now();
             let permissions = self.arm.permissions(scope).await.map_err(|error| why(&error))?;
             Ok((at, permissions))
         };
-        cell.get_or_init(ask).await.clone()
+        cell(&self.granted, scope).get_or_init(ask).await.clone()
+    }
+
+    /// The deny assignments of a subscription; asked once in this reading.
+    pub async fn deny_assignments(&self, subscription: &ResourceId) -> Denied {
+        let ask = || async {
+            let (_, permissions) = self.permissions(subscription).await?;
+            if !allows(&permissions, action::DENY) {
+                return Err(lacking(action::DENY, subscription));
+            }
+            let at = self.now();
+            let found = self.arm.deny_assignments(subscription).await.map_err(|error| why(&error))?;
+            Ok((at, found))
+        };
+        cell(&self.denied, subscription).get_or_init(ask).await.clone()
+    }
+
+    /// Refuses when a deny assignment that concerns `scope` has `takes` away. Whom it concerns cannot be told.
+    async fn not_denied(&self, scope: &ResourceId, takes: impl Fn(&DenyAssignment) -> bool) -> Read<()> {
+        let Ok((_, assignments)) = self.deny_assignments(&scope.subscription_id()).await else { return Ok(()) };
+        let concerns = |assignment: &&DenyAssignment| match ResourceId::parse(&assignment.scope) {
+            Ok(denied) => denied.covers(scope) || scope.covers(&denied),
+            // Above subscriptions, or not understood.
+            Err(_) => true,
+        };
+        match assignments.iter().filter(concerns).find(|assignment| takes(assignment)) {
+            None => Ok(()),
+            Some(assignment) => Err(one_line(&format!(
+                "the deny assignment {:?} may hide rows of a list at {}",
+                assignment.name,
+                scope.short_name()
+            ))),
+        }
     }
 
     /// Refuses when the caller lacks any of these reads at `scope`: then a list there may leave out rows.
@@ -79,12 +116,10 @@ impl<'a> Reader<'a> {
         let (_, permissions) = self.permissions(scope).await.map_err(|why| {
             format!("what may be read at {} is not known, so a list there may be partial: {why}", scope.short_name())
         })?;
-        match actions.iter().find(|action| !allows(&permissions, action)) {
-            Some(action) => {
-                Err(format!("no permission {action} at {}: a list there may be partial", scope.short_name()))
-            }
-            None => Ok(()),
+        if let Some(action) = actions.iter().find(|action| !allows(&permissions, action)) {
+            return Err(lacking(action, scope));
         }
+        self.not_denied(scope, |assignment| actions.iter().any(|action| denied(assignment, action))).await
     }
 
     /// Refuses when some resource type at `scope` may be hidden from the caller: a list of *everything* is complete only
@@ -92,18 +127,17 @@ impl<'a> Reader<'a> {
     pub async fn may_list_everything(&self, scope: &ResourceId) -> Read<()> {
         self.may_list(scope, &[]).await?;
         let (_, permissions) = self.permissions(scope).await?;
-        let takes_reads = |pattern: &String| {
-            let pattern = pattern.to_ascii_lowercase();
-            pattern.ends_with("/read") || pattern.ends_with('*')
+        let all_reads = |patterns: &[String]| {
+            patterns.iter().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case("*/read"))
         };
-        let everything = permissions.iter().any(|entry| {
-            entry.actions.iter().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case("*/read"))
-                && !entry.not_actions.iter().any(takes_reads)
-        });
-        if everything {
-            return Ok(());
+        let some_read = |patterns: &[String]| {
+            let ends = |pattern: &String| pattern.ends_with('*') || pattern.to_ascii_lowercase().ends_with("/read");
+            patterns.iter().any(ends)
+        };
+        if !permissions.iter().any(|entry| all_reads(&entry.actions) && !some_read(&entry.not_actions)) {
+            return Err(lacking("*/read", scope));
         }
-        Err(format!("no permission */read at {}: resources there may be hidden from this identity", scope.short_name()))
+        self.not_denied(scope, |denied| some_read(&denied.actions) && !all_reads(&denied.not_actions)).await
     }
 
     /// A complete list, or why it is not.
@@ -127,6 +161,10 @@ impl<'a> Reader<'a> {
     pub async fn side_by_side<T, F: Future<Output = T>>(&self, calls: Vec<F>) -> Vec<T> {
         stream::iter(calls).buffered(self.concurrency).collect().await
     }
+}
+
+fn lacking(action: &str, scope: &ResourceId) -> String {
+    format!("no permission {action} at {}: a list there may be partial", scope.short_name())
 }
 
 /// The rows, if all of them were understood.

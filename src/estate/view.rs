@@ -12,10 +12,10 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that a condition can see of a VM and of its backup.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct View {
     /// The virtual machine.
     pub vm: VmView,
@@ -41,7 +41,7 @@ pub struct View {
 }
 
 /// The virtual machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VmView {
     /// Name.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct VmView {
 }
 
 /// The guest agent as the platform sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentView {
     /// Whether the agent is Ready.
     pub ready: bool,
@@ -71,7 +71,7 @@ pub struct AgentView {
 }
 
 /// The backup extension.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VmSnapshotView {
     /// Whether it is on the VM, as a handler or as an extension.
     pub present: bool,
@@ -86,7 +86,7 @@ pub struct VmSnapshotView {
 }
 
 /// The other extensions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExtensionsView {
     /// Names of all extensions in a failed state, VMSnapshot included.
     pub failed: Vec<String>,
@@ -95,7 +95,7 @@ pub struct ExtensionsView {
 }
 
 /// The protected item and its jobs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupView {
     /// Whether a vault protects the VM now: an item that is neither stopped nor soft-deleted.
     pub protected: bool,
@@ -120,7 +120,7 @@ pub struct BackupView {
 }
 
 /// The backup policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyView {
     /// `V1` (Standard), `V2` (Enhanced), or empty without a policy.
     #[serde(rename = "type")]
@@ -132,7 +132,7 @@ pub struct PolicyView {
 }
 
 /// The restore points of the VM in all its Backup-owned collections.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PointsView {
     /// Succeeded points.
     pub count: i64,
@@ -154,7 +154,7 @@ pub struct PointsView {
 }
 
 /// The locks that matter for the backup of the VM.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocksView {
     /// Locks on backup resource groups of the VM.
     pub backup_groups: i64,
@@ -173,7 +173,7 @@ pub struct LocksView {
 }
 
 /// The vault.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VaultView {
     /// Name; empty when the VM is in no vault.
     pub name: String,

@@ -28,7 +28,7 @@ pub enum Type {
     /// Text.
     Text,
     /// A list of one type.
-    List(Box<Type>),
+    List(Box<Self>),
     /// Already reported, or the element of an empty list: fits everything.
     Any,
 }
@@ -158,7 +158,12 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn report(&mut self, expression: &IdedExpr, message: String, hint: Option<String>) -> Type {
-        let at = self.places.offset_for(expression.id).map_or(0, |(start, _)| start as usize);
+        // The parser places a selection at its dot; people look for its beginning.
+        let mut first = expression;
+        while let Expr::Select(select) = &first.expr {
+            first = &select.operand;
+        }
+        let at = self.places.offset_for(first.id).map_or(0, |(start, _)| start as usize);
         let problem = Problem { at, message, hint };
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -248,19 +253,20 @@ impl Checker<'_> {
             let hint = "every value exists: compare it with \"\" or 0 instead";
             return self.report(expression, "has() is not used in conditions".into(), Some(hint.into()));
         }
-        let Expr::Ident(part) = &select.operand.expr else {
+        let operand = &*select.operand;
+        let Expr::Ident(part) = &operand.expr else {
             // A deeper path (`vm.name.x`) or a field of a call.
-            let found = self.type_of(&select.operand);
+            let found = self.type_of(operand);
             return if found == Type::Any {
                 Type::Any
             } else {
-                self.report(expression, format!("{found} has no field {:?}", select.field), None)
+                self.report(operand, format!("{found} has no field {:?}", select.field), None)
             };
         };
         let path = format!("{part}.{}", select.field);
         if let Some((_, kind)) = self.locals.iter().rev().find(|(local, _)| local == part) {
             let message = format!("{part} is {kind} and has no field {:?}", select.field);
-            return self.report(expression, message, None);
+            return self.report(operand, message, None);
         }
         let found = match part.as_str() {
             "params" => self.params.get(&select.field).cloned(),
@@ -272,7 +278,7 @@ impl Checker<'_> {
             return kind;
         }
         if !parts().contains(part.as_str()) {
-            return self.ident(&select.operand, part);
+            return self.ident(operand, part);
         }
         let names = self.names_in(part);
         let hint = nearest(&path, names.iter().map(String::as_str)).map_or_else(
@@ -285,7 +291,7 @@ impl Checker<'_> {
             },
             |near| format!("did you mean {near}?"),
         );
-        self.report(expression, format!("unknown name {path:?}"), Some(hint))
+        self.report(operand, format!("unknown name {path:?}"), Some(hint))
     }
 
     fn names_in(&self, part: &str) -> Vec<String> {

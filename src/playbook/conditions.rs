@@ -41,6 +41,15 @@ pub enum ParamValue {
 }
 
 impl ParamValue {
+    /// The type that conditions see.
+    pub(super) const fn kind(&self) -> Type {
+        match self {
+            Self::Bool(_) => Type::Bool,
+            Self::Int(_) | Self::Duration(_) => Type::Int,
+            Self::Text(_) => Type::Text,
+        }
+    }
+
     /// The value as it stands under `with`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
@@ -102,6 +111,15 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Compiles the condition of a step of a plan: only the values of the parameters are known then.
+    ///
+    /// # Errors
+    /// Every problem, a sentence each.
+    pub fn compile_with(source: &str, params: &BTreeMap<String, ParamValue>) -> Result<Self, Vec<String>> {
+        let types = params.iter().map(|(name, value)| (name.clone(), value.kind())).collect();
+        Self::compile(source, &types).map_err(|problems| problems.into_iter().map(|p| p.message).collect())
+    }
+
     /// Compiles and checks a condition for a playbook with these parameters.
     ///
     /// # Errors

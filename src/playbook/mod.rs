@@ -12,7 +12,12 @@ mod scan;
 pub mod schema;
 pub mod source;
 
+pub use conditions::{Condition, ParamValue, Verdict};
+pub use model::{OnFailure, Playbook, Resolved, ResolvedStep};
+
 #[cfg(test)]
 mod condition_tests;
+#[cfg(test)]
+mod docs_tests;
 #[cfg(test)]
 mod source_tests;

@@ -39,6 +39,13 @@ fn source_text(source: &ResourceId) -> String {
     }
 }
 
+fn upper_group(id: &ResourceId) -> String {
+    match id.resource_group() {
+        Some(group) => id.as_str().replacen(&format!("/{group}/"), &format!("/{}/", group.to_uppercase()), 1),
+        None => id.as_str().to_owned(),
+    }
+}
+
 fn point_json(collection: &Collection, point: &Point) -> Value {
     let state = match point.state {
         PointState::Succeeded => "Succeeded",
@@ -78,7 +85,14 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
         .collections
         .iter()
         .filter(|c| scope.covers(&c.id) && rbac::allowed(world, READ, &c.id))
-        .map(|c| collection_json(c, false))
+        .map(|c| {
+            let mut row = collection_json(c, false);
+            if scope.resource_group().is_none() {
+                // recorded: the list of a subscription has the group in upper case, the list of a group has not
+                row["id"] = Value::String(upper_group(&c.id));
+            }
+            row
+        })
         .collect();
     let mut response = page(world, call, rows)?;
     set_header(

@@ -13,7 +13,7 @@ use super::world::{Agent, Extension, HandlerState, OpKind, Power, Vm, World, has
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
 
-/// The publisher of `VMSnapshot` (FACTS: extension pages).
+/// The publisher of `VMSnapshot` (the vmsnapshot-windows and -linux pages of the compute documentation).
 const PUBLISHER: &str = "Microsoft.Azure.RecoveryServices";
 
 /// The id of the VM's OS disk.

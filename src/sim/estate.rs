@@ -519,7 +519,7 @@ pub(crate) struct DenySpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultSpec {
-    pub id: String,
+    pub id: Spanned<String>,
     #[serde(rename = "match", default)]
     pub when: faults::Match,
     pub effect: faults::Effect,
@@ -527,14 +527,14 @@ pub(crate) struct FaultSpec {
 
 impl FaultSpec {
     pub(crate) fn fault(&self) -> Fault {
-        Fault { id: self.id.clone(), when: self.when.clone(), effect: self.effect.clone(), seen: 0, fired: 0 }
+        Fault { id: self.id.value.clone(), when: self.when.clone(), effect: self.effect.clone(), seen: 0, fired: 0 }
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TimelineSpec {
-    pub after: Span,
+    pub after: Spanned<Span>,
     #[serde(rename = "do")]
     pub event: WorldEvent,
 }

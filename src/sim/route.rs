@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpStatus, World, guid_from};
-use super::{backup, collections, compute, jobs, locks, operations, rbac, resources, throttle, vaults};
+use super::{backup, collections, compute, job_routes, locks, operations, rbac, resources, throttle, vaults};
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
 
@@ -212,9 +212,9 @@ fn vault_routes(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["vaults", _, "backupprotecteditems"] => vaults::items(world, call, &vault()?),
         ["vaults", _, "backuppolicies"] => vaults::policies(world, call, &vault()?),
         ["vaults", _, "backuppolicies", _] => vaults::policy(world, call, &call.whole_id()?),
-        ["vaults", _, "backupjobs"] => jobs::list(world, call, &vault()?),
-        ["vaults", _, "backupjobs", _] => jobs::one(world, call, &vault()?, &job_name()),
-        ["vaults", _, "backupjobs", _, "cancel"] => jobs::cancel(world, call, &vault()?, &job_name()),
+        ["vaults", _, "backupjobs"] => job_routes::list(world, call, &vault()?),
+        ["vaults", _, "backupjobs", _] => job_routes::one(world, call, &vault()?, &job_name()),
+        ["vaults", _, "backupjobs", _, "cancel"] => job_routes::cancel(world, call, &vault()?, &job_name()),
         ["vaults", _, "backupjobs", _, "operationsstatus", name] => backup::status(world, call, &call.id(10)?, name),
         ["vaults", _, "backupjobs", _, "operationresults", name] => backup::results(world, call, &call.id(10)?, name),
         ["vaults", _, "backupoperations", name] => backup::status(world, call, &vault()?, name),

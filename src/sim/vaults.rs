@@ -225,7 +225,7 @@ pub(crate) fn recovery_points(world: &World, call: &Call, item_id: &ResourceId) 
     let item = known_item(world, item_id)?;
     let (mut from, mut to) = (None, None);
     for (name, value) in filter_terms(call)? {
-        let time = super::jobs::parse_filter_time(&value);
+        let time = super::job_routes::parse_filter_time(&value);
         match name.as_str() {
             "startdate" => from = time,
             "enddate" => to = time,

@@ -142,3 +142,22 @@ fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
         .filter(|other| other.id != collection.id)
         .any(|other| newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded))
 }
+
+/// The counts for the condition view.
+#[must_use]
+pub fn counts(ground: &Ground<'_>) -> crate::estate::derive::StaleCounts {
+    let stale = find(ground);
+    let points = |why: DeleteReason| {
+        let found = stale.collections.iter().filter(|found| found.why == why);
+        count(found.map(|found| found.collection.points().len()).sum())
+    };
+    crate::estate::derive::StaleCounts {
+        expired: count(stale.expired_count),
+        superseded: points(DeleteReason::Superseded),
+        orphaned: points(DeleteReason::Orphan),
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -31,6 +31,7 @@ pub(super) async fn read(
     vault: &ResourceId,
 ) -> Part<Vec<Job>> {
     // Whether Azure lists running jobs of any age without a time is not verified: those of the last days are in both.
+    // `Cancelling` is not asked for by itself: only a job that takes its snapshot can be cancelled, and that is recent.
     let running = JobFilter { status: Some("InProgress".into()), ..JobFilter::default() };
     let recent = recent(reader);
     let lists = async {

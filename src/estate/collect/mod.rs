@@ -50,7 +50,7 @@ impl Default for CollectOptions {
 /// Which parts to read again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refresh {
-    /// VM, instance view, extensions.
+    /// VM, instance view, extensions; for an absent VM also what an orphan needs (its items with `backup`).
     pub vm: bool,
     /// The VM's collections with points.
     pub collections: bool,
@@ -69,7 +69,8 @@ pub struct Refresh {
 }
 
 impl Refresh {
-    const NOTHING: Self = Self {
+    /// Nothing.
+    pub const NOTHING: Self = Self {
         vm: false,
         collections: false,
         groups: false,
@@ -195,6 +196,11 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
     } else if what.jobs {
         facts.items = jobs::refresh(reader, &old.id, facts.items).await;
     }
+    if !facts.vm.is_absent() {
+        facts.orphan = None;
+    } else if what.vm || what.backup {
+        facts.orphan = Some(orphan::read(reader, &old.id, &facts.items).await);
+    }
     if what.locks {
         let subscriptions = lock_subscriptions(&old.id.subscription_id(), &facts.items);
         let read = futures::join!(read_locks(reader, subscriptions.clone()), read_deny(reader, subscriptions));
@@ -316,13 +322,7 @@ async fn read_locks(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) ->
 async fn read_deny(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) -> Part<Vec<DenyAssignment>> {
     let mut all = Part::Known { at: Timestamp::MAX, value: Vec::new() };
     for scope in &subscriptions {
-        let read = async {
-            reader.may_list(scope, &[action::DENY]).await?;
-            let at = reader.now();
-            let found = reader.arm.deny_assignments(scope).await.map_err(|error| why(&error))?;
-            Ok((at, found))
-        };
-        all = joined(all, part(read.await));
+        all = joined(all, part(reader.deny_assignments(scope).await));
     }
     all
 }

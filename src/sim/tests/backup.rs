@@ -201,6 +201,27 @@ fn during_a_transfer_the_next_transfer_is_left_out() {
 }
 
 #[test]
+fn a_read_only_lock_on_the_backup_group_fails_the_snapshot() {
+    let sim = sim();
+    let scope = "ReadOnly".to_owned();
+    call(&sim, "PUT", LOCK, Some(json!({ "properties": { "level": scope } })));
+    assert_eq!(title(&sim, &start(&sim, "rg-shop", "ok-07")), "UserErrorResourceIsInLockedState");
+}
+
+#[test]
+fn jobs_that_run_at_the_beginning_come_to_their_end() {
+    let sim = sim();
+    pass(&sim, 3 * 3600);
+    let points = get(&sim, &format!("{}/recoveryPoints", item("rg-shop", "busy-08")));
+    assert_eq!(points["value"][0]["properties"]["recoveryPointTierDetails"].as_array().unwrap().len(), 2);
+    let text = Estate::built_in_text().replace("phase: transfer, ends_in: 2h", "phase: snapshot, ends_in: 2m");
+    let sim = Sim::new(World::from_estate(&Estate::parse(&text, "b").unwrap()));
+    let before = sim.world().succeeded_points(&vm("busy-08").parse().unwrap());
+    pass(&sim, 130);
+    assert_eq!(sim.world().succeeded_points(&vm("busy-08").parse().unwrap()), before + 1);
+}
+
+#[test]
 fn items_policies_and_where_a_vm_is_protected() {
     let sim = sim();
     let raw = item("rg-shop", "web-01").replace("%3B", ";");

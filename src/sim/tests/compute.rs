@@ -143,6 +143,11 @@ fn sources_come_in_another_case_and_lists_without_points() {
     assert!(rows.iter().all(|r| r["properties"].get("restorePoints").is_none()));
     let db = rows.iter().find(|r| r["name"].as_str().unwrap().starts_with("AzureBackup_db-03")).unwrap();
     assert!(db["properties"]["source"]["id"].as_str().unwrap().contains("/resourceGroups/rg-data/"));
+    assert!(
+        rows.iter().all(|r| !r["id"].as_str().unwrap().contains("/resourceGroups/AzureBackupRG")),
+        "upper case in this list"
+    );
+    assert!(get(&sim, db["id"].as_str().unwrap())["id"].as_str().unwrap().contains("/resourceGroups/AzureBackupRG_"));
     let prod = rows.iter().find(|r| r["name"].as_str().unwrap().starts_with("AzureBackup_erp-13")).unwrap();
     assert!(prod["properties"]["restorePointCollectionId"].as_str().is_some());
 }

@@ -47,6 +47,30 @@ fn errors_have_their_place_and_a_hint() {
 }
 
 #[test]
+fn faults_and_the_timeline_come_from_the_file() {
+    let text = include_str!("../../../examples/estates/bad-day.yaml");
+    let estate = Estate::parse(text, "bad-day.yaml").unwrap_or_else(|e| panic!("{e:#?}"));
+    let sim = Sim::new(World::from_estate(&estate));
+    assert_eq!(sim.world().faults.len(), 12);
+    let lock = sim.world().locks[0].id.clone();
+    assert!(matches!(reply(&sim, "DELETE", lock.as_str(), None), Reply::Lost { .. }));
+    pass(&sim, 600);
+    assert!(sim.world().locks.is_empty());
+    pass(&sim, 600);
+    assert_eq!(sim.world().locks[0].notes.as_deref(), Some("Set by the landing zone"));
+    pass(&sim, 3 * 3600);
+    assert_eq!(sim.world().jobs.len(), 2);
+    let error = wrong(&text.replace("start_job: app-01", "start_job: app-10"));
+    assert_eq!((error.line, error.hint.as_deref()), (59, Some("did you mean \"app-01\"?")), "{error}");
+    let error = wrong(&text.replace("stale_read", "stale_reed"));
+    assert_eq!(error.hint.as_deref(), Some("did you mean \"stale_read\"?"), "{error}");
+    let error = wrong(&text.replace("level: CanNotDelete", "level: CanNotDelet"));
+    assert_eq!(error.hint.as_deref(), Some("did you mean \"CanNotDelete\"?"), "{error}");
+    let error = wrong(&text.replace("scope: rg-app", "scope: rg-ap"));
+    assert_eq!(error.hint.as_deref(), Some("did you mean \"rg-app\"?"), "{error}");
+}
+
+#[test]
 fn a_world_survives_its_process() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("state.json");

@@ -7,6 +7,7 @@
 
 mod model;
 mod mutate;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use crate::clock::later;
 pub use model::*;
 pub use mutate::WorldEvent;
 pub(crate) use mutate::{new_point, point_name};
+pub use work::*;
 
 /// Everything the embedded Azure remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +78,7 @@ pub struct World {
     pub counters: Counters,
     /// The world before its last change; kept only while a stale-read fault waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Box<World>>,
+    pub before: Option<Box<Self>>,
 }
 
 impl World {

@@ -64,6 +64,21 @@ impl World {
         }
     }
 
+    /// The name in an event that stands for nothing in this world. Ids are taken as they are: what they name may come.
+    pub(crate) fn missing_target<'a>(&self, event: &'a WorldEvent) -> Option<&'a str> {
+        let (text, found) = match event {
+            WorldEvent::RecreateVm(text)
+            | WorldEvent::DeleteVm(text)
+            | WorldEvent::RestartVm(text)
+            | WorldEvent::StartJob(text)
+            | WorldEvent::StopProtection(text) => (text, self.find_vm(text)),
+            WorldEvent::RecreateCollection(text) | WorldEvent::AddPoint(text) => (text, self.find_collection(text)),
+            WorldEvent::PutLockBack { id: text, .. } | WorldEvent::DeleteLock(text) => (text, self.find_lock(text)),
+            WorldEvent::RevokePermission(_) => return None,
+        };
+        if found.is_some() { None } else { Some(text) }
+    }
+
     fn find_vm(&self, text: &str) -> Option<ResourceId> {
         if let Ok(id) = ResourceId::parse(text) {
             return Some(id);

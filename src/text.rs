@@ -1,0 +1,335 @@
+//! Text for people: what comes from Azure made harmless, and small words about numbers and time.
+//!
+//! Duty: everything that a stranger may have written (names, notes of locks, error messages) goes through [`safe`] or
+//! [`safe_short`] before it reaches a terminal, and through [`shell_quote`] before it stands in a command that the user
+//! may paste (S11).
+//!
+//! Invariants: what [`safe`] returns is one line without control, bidirectional or invisible characters; what
+//! [`shell_quote`] returns is one word for every POSIX shell and can never run anything.
+//!
+//! It must never decide what is printed: that is `cli` and `report`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The most suggestions that [`near`] makes.
+const SUGGESTIONS: usize = 3;
+
+/// The text as one harmless line: a control character becomes its picture (`␛`, `␊`), a bidirectional or invisible one
+/// its code (`\u{202e}`).
+#[must_use]
+pub fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        push_safe(&mut out, c);
+    }
+    out
+}
+
+/// Like [`safe`], and at most `max` characters long; a cut text ends in `…`.
+#[must_use]
+pub fn safe_short(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    // The end of the longest part that still leaves room for the ellipsis.
+    let (mut length, mut fits) = (0, 0);
+    for c in text.chars() {
+        let before = out.len();
+        push_safe(&mut out, c);
+        length += out.get(before..).map_or(0, |piece| piece.chars().count());
+        if length > max {
+            out.truncate(fits);
+            if max > 0 {
+                out.push('…');
+            }
+            return out;
+        }
+        if length < max {
+            fits = out.len();
+        }
+    }
+    out
+}
+
+fn push_safe(out: &mut String, c: char) {
+    match c {
+        '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)),
+        '\x7f' => out.push('␡'),
+        _ if c.is_control() || is_invisible(c) => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        }
+        _ => out.push(c),
+    }
+}
+
+/// Whether a character has no picture of its own or turns its neighbours around: Unicode's `Default_Ignorable` and
+/// `Bidi_Control`, the line and paragraph separators and the interlinear annotations.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// One word for a POSIX shell that stands for exactly `text` and never runs anything.
+///
+/// Text with control or invisible characters is written as `$'...'` with octal codes: bash, ksh and zsh read that
+/// exactly; a shell that does not know the form (dash) sees an ordinary quoted word, which is wrong but inert. A
+/// NUL cannot be in an argument and becomes `\u{fffd}`.
+#[must_use]
+pub fn shell_quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '@' | ',' | '+');
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    if !text.chars().any(|c| c.is_control() || is_invisible(c)) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let mut out = String::from("$'");
+    for c in text.chars() {
+        match c {
+            '\0' => out.push(char::REPLACEMENT_CHARACTER),
+            // No quote, backslash or `!` stands for itself, so every shell agrees where the word ends.
+            _ if c.is_control() || is_invisible(c) || matches!(c, '\'' | '\\' | '!') => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(out, "\\{byte:03o}");
+                }
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('\'');
+    out
+}
+
+/// `1 point`, `2 points`, `0 policies`.
+#[must_use]
+pub fn plural(n: usize, noun: &str) -> String {
+    if n == 1 {
+        return format!("1 {noun}");
+    }
+    let vowel_before = |stem: &str| stem.ends_with(['a', 'e', 'i', 'o', 'u']);
+    match noun.strip_suffix('y') {
+        Some(stem) if !vowel_before(stem) => format!("{n} {stem}ies"),
+        _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") || noun.ends_with("sh") => format!("{n} {noun}es"),
+        _ => format!("{n} {noun}s"),
+    }
+}
+
+/// The candidates that somebody who typed `wanted` may have meant, the nearest first; at most three.
+#[must_use]
+pub fn near<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let wanted = wanted.to_lowercase();
+    let letters = wanted.chars().count();
+    if letters == 0 {
+        return Vec::new();
+    }
+    let allowed = (letters / 3).max(1);
+    let mut found: Vec<(usize, &str)> = candidates
+        .into_iter()
+        .filter_map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let distance = strsim::osa_distance(&wanted, &lower);
+            // A part of a name (`limit` for `rp-collection-limit`) is as good as a typing error of the allowed size.
+            let part = letters >= 3 && lower.contains(&wanted);
+            (distance <= allowed || part).then(|| (if part { distance.min(allowed) } else { distance }, candidate))
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found.into_iter().take(SUGGESTIONS).map(|(_, candidate)| candidate).collect()
+}
+
+/// A duration in the two largest units: `45 s`, `12 min 5 s`, `3 h 12 min`, `2 d 3 h`. A part of a second counts as none.
+#[must_use]
+pub fn human_duration(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let Some(at) = units.iter().position(|(size, _)| secs >= *size) else { return "0 s".to_owned() };
+    let mut rest = secs;
+    let mut parts = Vec::new();
+    for (size, name) in units.iter().skip(at).take(2) {
+        if rest / size > 0 {
+            parts.push(format!("{} {name}", rest / size));
+        }
+        rest %= size;
+    }
+    parts.join(" ")
+}
+
+/// `3 h 12 min ago`, or `just now` within the last second.
+#[must_use]
+pub fn ago(elapsed: Duration) -> String {
+    if elapsed.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", human_duration(elapsed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn strange_text_becomes_visible() {
+        let cases = [
+            ("web-01", "web-01"),
+            ("가상 머신 é 日本", "가상 머신 é 日本"),
+            ("\x1b[31mred\x1b[0m", "␛[31mred␛[0m"),
+            ("a\r\nb\tc", "a␍␊b␉c"),
+            ("\x7f\u{9b}31m", "␡\\u{9b}31m"),
+            ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
+            ("lo\u{200b}ck\u{feff}", "lo\\u{200b}ck\\u{feff}"),
+            ("tag\u{e0041}", "tag\\u{e0041}"),
+            ("a\u{2028}b", "a\\u{2028}b"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(safe(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_cut_is_shown_and_never_splits_a_replacement() {
+        assert_eq!(safe_short("abcdef", 6), "abcdef");
+        assert_eq!(safe_short("abcdefg", 6), "abcde…");
+        assert_eq!(safe_short("가나다라", 3), "가나…");
+        assert_eq!(safe_short("ab\u{202e}cd", 6), "ab…");
+        assert_eq!(safe_short("ab", 1), "…");
+        assert_eq!(safe_short("ab", 0), "");
+        assert_eq!(safe_short("", 0), "");
+    }
+
+    #[test]
+    fn quoting() {
+        let cases = [
+            ("web-01", "web-01"),
+            ("/subscriptions/1/resourceGroups/rg", "/subscriptions/1/resourceGroups/rg"),
+            ("", "''"),
+            ("it's", r"'it'\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("=ls", "'=ls'"),
+            ("~root", "'~root'"),
+            ("a b", "'a b'"),
+            ("a\nb'!", r"$'a\012b\047\041'"),
+            ("a\0b", "$'a\u{fffd}b'"),
+            ("\u{202e}", r"$'\342\200\256'"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(shell_quote(text), expected);
+        }
+    }
+
+    #[cfg(unix)]
+    fn echoed(shell: &str, word: &str) -> Option<String> {
+        let out = std::process::Command::new(shell).args(["-c", &format!("printf '%s|' x {word} y")]).output().ok()?;
+        assert!(out.status.success(), "{word}: {}", String::from_utf8_lossy(&out.stderr));
+        Some(String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_real_shell_reads_back_what_was_quoted() {
+        for text in ["", "a'b", "`id` $HOME \\ \" ; & | > *", "-n", "한국어", "'", "''", "!!", "#no", "a=b", "{a,b}"]
+        {
+            assert_eq!(echoed("sh", &shell_quote(text)).unwrap(), format!("x|{text}|y|"));
+        }
+        // bash knows $'...'; where it is not installed there is nothing to compare.
+        for text in ["a\nb", "\x1b[0m'`id`'", "\\'\u{200b}$(id)\n\n", "\x07 7"] {
+            if let Some(read) = echoed("bash", &shell_quote(text)) {
+                assert_eq!(read, format!("x|{text}|y|"));
+            }
+        }
+    }
+
+    #[test]
+    fn plurals() {
+        let words = [
+            plural(1, "point"),
+            plural(2, "point"),
+            plural(0, "policy"),
+            plural(3, "key"),
+            plural(2, "batch"),
+            plural(2, "other VM"),
+            plural(2, "address"),
+        ];
+        assert_eq!(
+            words,
+            ["1 point", "2 points", "0 policies", "3 keys", "2 batches", "2 other VMs", "2 addresses"]
+                .map(String::from)
+        );
+    }
+
+    #[test]
+    fn suggestions() {
+        let names = ["rp-collection-limit", "vmsnapshot-failed", "stuck-job", "web-01", "web-02", "WEB-03", "web-04"];
+        assert_eq!(near("rp-colection-limt", names), ["rp-collection-limit"]);
+        assert_eq!(near("LIMIT", names), ["rp-collection-limit"]);
+        assert_eq!(near("web-03", names), ["WEB-03", "web-01", "web-02"]);
+        assert!(near("zzz", names).is_empty());
+        assert!(near("", names).is_empty());
+    }
+
+    #[test]
+    fn durations() {
+        for (secs, text) in [
+            (0, "0 s"),
+            (45, "45 s"),
+            (60, "1 min"),
+            (725, "12 min 5 s"),
+            (11_520, "3 h 12 min"),
+            (3601, "1 h"),
+            (183_600, "2 d 3 h"),
+        ] {
+            assert_eq!(human_duration(Duration::from_secs(secs)), text);
+        }
+        assert_eq!(ago(Duration::from_millis(999)), "just now");
+        assert_eq!(ago(Duration::from_secs(60)), "1 min ago");
+    }
+
+    proptest! {
+        #[test]
+        fn safe_text_is_one_visible_line(text in any::<String>(), max in 0usize..40) {
+            let out = safe(&text);
+            prop_assert!(out.chars().all(|c| !c.is_control() && !is_invisible(c)), "{out:?}");
+            prop_assert_eq!(safe(&out), out.clone());
+            let short = safe_short(&text, max);
+            prop_assert!(short.chars().count() <= max);
+            prop_assert!(out.starts_with(short.trim_end_matches('…')));
+            prop_assert_eq!(out.chars().count() <= max, short == out);
+        }
+
+        #[test]
+        fn a_quoted_word_ends_where_it_should(text in any::<String>()) {
+            let word = shell_quote(&text);
+            prop_assert!(word.chars().all(|c| !c.is_control() && !is_invisible(c)), "{word:?}");
+            // Outside of single quotes, which only a quote can end, nothing but plain characters and `\'` may stand.
+            let (mut inside, mut escaped) = (false, false);
+            for c in word.strip_prefix('$').unwrap_or(&word).chars() {
+                match c {
+                    _ if escaped => { prop_assert_eq!(c, '\''); escaped = false; }
+                    '\'' => inside = !inside,
+                    '\\' if !inside => escaped = true,
+                    _ if inside => {}
+                    _ => prop_assert!(c.is_ascii_alphanumeric() || "_-./:@,+".contains(c), "{:?}", word),
+                }
+            }
+            prop_assert!(!inside && !escaped);
+        }
+    }
+}
