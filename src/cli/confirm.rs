@@ -6,6 +6,7 @@
 use std::io;
 
 use super::error::CliError;
+use super::interrupt;
 use super::printer::Printer;
 
 /// Asks, unless `yes` was given.
@@ -25,7 +26,7 @@ pub async fn confirm(printer: &Printer, yes: bool, question: &str) -> Result<(),
     let answer = tokio::select! {
         answer = tokio::task::spawn_blocking(read_line) => answer.unwrap_or_default(),
         // Without the listener the process would end here without its result object.
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupt::signal() => {
             printer.say("");
             String::new()
         }

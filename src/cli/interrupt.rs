@@ -16,8 +16,9 @@ impl Interrupts {
     #[must_use]
     pub fn listen(token: CancellationToken, printer: Printer) -> Self {
         let task = tokio::spawn(async move {
+            let Some(mut signals) = Signals::new() else { return };
             let mut count = 0u32;
-            while signal().await {
+            while signals.next().await {
                 count += 1;
                 if count == 1 {
                     token.cancel();
@@ -40,23 +41,53 @@ impl Drop for Interrupts {
     }
 }
 
-/// Waits for a signal; false when signals cannot be listened to.
-#[cfg(unix)]
-pub async fn signal() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                got = interrupt.recv() => got.is_some(),
-                got = terminate.recv() => got.is_some(),
-            }
-        }
-        _ => false,
+/// Waits for the first signal; for ever when signals cannot be listened to.
+pub async fn signal() {
+    let heard = match Signals::new() {
+        Some(mut signals) => signals.next().await,
+        None => false,
+    };
+    if !heard {
+        std::future::pending::<()>().await;
     }
 }
 
-/// Waits for a signal; false when signals cannot be listened to.
+/// Ctrl-C and SIGTERM, from the moment it is made: none is lost between two waits.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Some(Self {
+            interrupt: signal(SignalKind::interrupt()).ok()?,
+            terminate: signal(SignalKind::terminate()).ok()?,
+        })
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            got = self.interrupt.recv() => got.is_some(),
+            got = self.terminate.recv() => got.is_some(),
+        }
+    }
+}
+
+/// Ctrl-C.
 #[cfg(not(unix))]
-pub async fn signal() -> bool {
-    tokio::signal::ctrl_c().await.is_ok()
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Option<Self> {
+        Some(Self)
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::signal::ctrl_c().await.is_ok()
+    }
 }

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::args::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg};
 use super::error::CliError;
-use crate::arm::cloud::Cloud;
+use crate::arm::{Auth, Cloud};
 
 /// Format of stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +22,6 @@ pub enum Output {
     Json,
     /// One object per line.
     Jsonl,
-}
-
-/// How to sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
-    /// What the environment offers.
-    Auto,
-    /// `az login`.
-    Cli,
-    /// Of this machine.
-    ManagedIdentity,
-    /// With a secret or a certificate.
-    ServicePrincipal,
-    /// Federation.
-    Workload,
 }
 
 /// Which estate the sandbox is loaded with.
@@ -134,7 +119,7 @@ impl Settings {
                         AuthArg::Cli => Auth::Cli,
                         AuthArg::ManagedIdentity => Auth::ManagedIdentity,
                         AuthArg::ServicePrincipal => Auth::ServicePrincipal,
-                        AuthArg::Workload => Auth::Workload,
+                        AuthArg::Workload => Auth::WorkloadIdentity,
                     },
                 })
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::actions::change::{Refusal, Undo};
-use crate::engine::exit;
+use crate::engine::state::{RunPhase, RunState};
+use crate::engine::{exit, finish};
 use crate::engine::plan::{Plan, World};
 use crate::engine::result::{ChangeResult, ErrorResult, RunResult, Status};
 use crate::estate::view::View;
@@ -110,6 +111,49 @@ impl Subject<'_> {
             warnings,
             ..self.base(Status::Refused, exit::REFUSED)
         }
+    }
+}
+
+/// What the journal of a run says, without reading anything anew.
+#[must_use]
+pub fn recorded(plan: &Plan, state: &RunState, run_id: &str) -> RunResult {
+    let started = state.started.unwrap_or(plan.created);
+    let subject = Subject {
+        world: &plan.world,
+        playbook: &plan.playbook,
+        vm: plan.vm.as_str(),
+        started,
+        ended: state.last.unwrap_or(started),
+    };
+    let (status, exit_code, error) = match &state.phase {
+        RunPhase::Planned => (Status::Planned, exit::FOUND, None),
+        RunPhase::Running | RunPhase::Undoing => {
+            let text = "its process is at work or was killed";
+            (Status::Paused, exit::COME_BACK, Some(("running".to_owned(), text.to_owned())))
+        }
+        RunPhase::Paused { why, detail, .. } => (Status::Paused, exit::COME_BACK, Some((why.clone(), detail.clone()))),
+        RunPhase::Finished { status, exit_code } => {
+            let status = serde_json::from_value(status.as_str().into()).unwrap_or(Status::Failed);
+            (status, *exit_code, None)
+        }
+    };
+    let locks_removed = finish::locks(plan, state);
+    let next = if state.resumable() {
+        Some(format!("azmend runs resume {run_id}"))
+    } else if locks_removed.iter().any(|lock| !lock.restored) {
+        Some(format!("azmend runs undo {run_id}"))
+    } else {
+        None
+    };
+    RunResult {
+        run_id: Some(run_id.to_owned()),
+        changes: finish::changes(plan, state),
+        locks_removed,
+        before: Some(plan.before.clone()),
+        warnings: plan.warnings.iter().chain(&state.warnings).cloned().collect(),
+        error: error.map(|(code, message)| ErrorResult { code, message, hint: None }),
+        next,
+        ..subject.base(status, exit_code)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 
-use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, for_reading, paint};
+use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, human_duration, paint};
 use super::plan::place;
 use crate::clock::elapsed;
 use crate::engine::result::{ChangeResult, RunResult, Status};
@@ -54,7 +54,7 @@ fn headline(page: &mut Page, result: &RunResult) {
     if let (Some(started), Some(ended)) = (result.started, result.ended)
         && result.run_id.is_some()
     {
-        title.push_str(&format!(" after {}", for_reading(elapsed(started, ended))));
+        title.push_str(&format!(" after {}", human_duration(elapsed(started, ended))));
     }
     if let Some(playbook) = &result.playbook {
         title.push_str(&format!(": {}", paint(BOLD, &safe(playbook))));
@@ -193,7 +193,7 @@ fn footer(page: &mut Page, result: &RunResult) {
     }
     page.gap();
     if let Some(seconds) = result.retry_after.filter(|seconds| *seconds > 0) {
-        let wait = for_reading(std::time::Duration::from_secs(seconds));
+        let wait = human_duration(std::time::Duration::from_secs(seconds));
         page.item("  come back in  ", Style::new(), &wait);
     }
     if let Some(next) = &result.next {
