@@ -195,6 +195,8 @@ impl Arm {
     /// # Errors
     /// [`ArmError`] as Azure answered.
     pub async fn permissions(&self, scope: &ResourceId) -> Result<Vec<Permission>, ArmError> {
+        // The contract lists it for groups and resources; at a subscription it is not verified: an error there means
+        // that the rights are unread, never that there are none.
         let url =
             self.below(scope, "/providers/Microsoft.Authorization/permissions", &[("api-version", AUTHORIZATION)]);
         whole(scope, self.gateway.get_list(url).await?)
@@ -205,6 +207,7 @@ impl Arm {
     /// # Errors
     /// [`ArmError`] as Azure answered.
     pub async fn deny_assignments(&self, scope: &ResourceId) -> Result<Vec<DenyAssignment>, ArmError> {
+        // With the filter: those at the scope and above, not below (deny assignments documentation).
         let query = [("api-version", AUTHORIZATION), ("$filter", "atScope()")];
         let url = self.below(scope, "/providers/Microsoft.Authorization/denyAssignments", &query);
         whole(scope, self.gateway.get_list(url).await?)
@@ -254,7 +257,8 @@ impl Arm {
         compute::collections(&self.gateway, scope).await
     }
 
-    /// One collection with its points.
+    /// One collection with its points. `points` is `None` when the answer has none of that field: then they are
+    /// unread, not empty (no recording shows an expanded collection without points).
     ///
     /// # Errors
     /// [`ArmError`] as Azure answered.
