@@ -17,9 +17,15 @@
 //!
 //! [`clock`], [`duration`] and [`text`] stand under every room.
 
+pub mod actions;
 pub mod arm;
+pub mod catalog;
 pub mod clock;
 pub mod duration;
+pub mod engine;
 pub mod estate;
 pub mod journal;
+pub mod playbook;
+pub mod sim;
 pub mod text;
+pub mod yaml;

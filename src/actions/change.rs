@@ -11,6 +11,8 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Lock, Point};
 use crate::duration::Span;
 
+use super::spec::BackupUntil;
+
 /// What is changed, with the before-image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -25,7 +27,7 @@ pub enum ChangeKind {
         /// The collection with its points as read for the plan.
         collection: Collection,
         /// Why it may go.
-        why: StaleKind,
+        why: DeleteReason,
     },
     /// Deletes one restore point.
     DeletePoint {
@@ -57,7 +59,7 @@ pub enum ChangeKind {
 /// Why a collection or point is not needed any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StaleKind {
+pub enum DeleteReason {
     /// The VM is gone and no vault knows it.
     Orphan,
     /// A newer collection exists; every point is expired and hardened in the vault.
@@ -66,16 +68,6 @@ pub enum StaleKind {
     Expired,
     /// The live collection, by explicit wish and named overrides.
     Chosen,
-}
-
-/// How far a backup job is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BackupUntil {
-    /// Until the snapshot task is Completed.
-    Snapshot,
-    /// Until the job ended.
-    Job,
 }
 
 /// How a change can be taken back.
@@ -344,6 +336,15 @@ impl Failure {
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), hint: None, permission: false }
+    }
+}
+
+impl Failure {
+    /// Adds what to do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
     }
 }
 

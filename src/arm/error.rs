@@ -9,6 +9,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
+use super::id::ResourceId;
 use crate::duration::Span;
 
 /// How the request ended.
@@ -125,17 +126,124 @@ impl From<Failure> for ArmError {
 
 impl std::error::Error for ArmError {}
 
-impl fmt::Display for ArmError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.request, self.message)
-    }
-}
+/// Codes that say the request never reached a resource that could be missing.
+const NOT_A_MISSING_RESOURCE: [&str; 6] = [
+    "InvalidResourceType",
+    "InvalidResourceNamespace",
+    "NoRegisteredProviderFound",
+    "MissingSubscriptionRegistration",
+    "InvalidApiVersionParameter",
+    "MissingApiVersionParameter",
+];
 
 impl ArmError {
-    /// What it means.
+    /// What it means. `OperationNotAllowed` is three different things, so status, inner codes and text decide together.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
-        ErrorClass::Other
+        let status = match self.kind {
+            ErrorKind::NotSent => return ErrorClass::NotSent,
+            ErrorKind::Lost => return ErrorClass::Lost,
+            ErrorKind::Refused => return ErrorClass::Refused,
+            ErrorKind::SignIn => return ErrorClass::SignIn,
+            ErrorKind::Malformed => return ErrorClass::Other,
+            ErrorKind::Http { status } => status,
+        };
+        if self.has_code("ScopeLocked") {
+            return ErrorClass::ScopeLocked;
+        }
+        if self.has_code("DiskRestorePointUsedByCustomer") || self.message.contains("DiskRestorePointUsedByCustomer") {
+            return ErrorClass::InUse;
+        }
+        if status == 429 || self.has_code("TooManyRequests") || self.code.ends_with("RequestsThrottled") {
+            return ErrorClass::Throttled;
+        }
+        if status == 401 || self.has_code("ExpiredAuthenticationToken") || self.has_code("InvalidAuthenticationToken") {
+            return ErrorClass::SignIn;
+        }
+        if let Some(class) = self.operation_not_allowed() {
+            return class;
+        }
+        match status {
+            403 if self.denied_by_assignment() => ErrorClass::DeniedByAssignment,
+            403 => ErrorClass::Forbidden,
+            404 if self.is_not_found() => ErrorClass::NotFound,
+            408 | 500 | 502..=504 => ErrorClass::Transient,
+            409 | 412 => ErrorClass::Conflict,
+            200..=299 => self.failed_operation(),
+            _ if self.code.starts_with("RetryableError") => ErrorClass::Transient,
+            _ => ErrorClass::Other,
+        }
+    }
+
+    /// The class of an operation that was accepted and failed later; its HTTP status says nothing.
+    fn failed_operation(&self) -> ErrorClass {
+        const TRANSIENT: [&str; 9] = [
+            "InternalExecutionError",
+            "InternalServerError",
+            "InternalError",
+            "InternalOperationError",
+            "OperationTimedOut",
+            "ServerTimeout",
+            "GatewayTimeout",
+            "CloudInternalError",
+            "RestApiInternalError",
+        ];
+        const CONFLICT: [&str; 5] =
+            ["OperationPreempted", "Conflict", "ResourceGroupBeingDeleted", "Canceled", "AttachDiskWhileBeingDetached"];
+        let any = |codes: &[&str]| codes.iter().any(|code| self.code.eq_ignore_ascii_case(code));
+        if any(&TRANSIENT) || self.code.starts_with("RetryableError") {
+            ErrorClass::Transient
+        } else if any(&CONFLICT) {
+            ErrorClass::Conflict
+        } else if any(&["ResourceNotFound", "NotFound"]) {
+            ErrorClass::NotFound
+        } else if any(&["AuthorizationFailed", "LinkedAuthorizationFailed"]) {
+            ErrorClass::Forbidden
+        } else {
+            ErrorClass::Other
+        }
+    }
+
+    /// `OperationNotAllowed`: quota of points, VM changed meanwhile, or a state that forbids it (throttling is decided
+    /// before, by 429 and the inner code). Texts: restore point troubleshooting documentation.
+    fn operation_not_allowed(&self) -> Option<ErrorClass> {
+        let text = self.message.to_lowercase();
+        if text.contains("changes were made to the virtual machine while") {
+            return Some(ErrorClass::VmChanged);
+        }
+        if !self.has_code("OperationNotAllowed") {
+            return None;
+        }
+        let quota = ["cannot exceed", "exceeds the limit", "maximum allowed", "limit of"];
+        if text.contains("restore point") && quota.iter().any(|words| text.contains(words)) {
+            return Some(ErrorClass::RestorePointQuota);
+        }
+        Some(ErrorClass::Conflict)
+    }
+
+    fn denied_by_assignment(&self) -> bool {
+        self.has_code("DenyAssignmentAuthorizationFailed") || self.message.to_lowercase().contains("deny assignment")
+    }
+
+    /// A 404 counts as "not there" only when ARM itself says so: a proxy's page or a wrong path must never pass for a
+    /// deleted resource.
+    fn is_not_found(&self) -> bool {
+        if self.code.is_empty() {
+            return !self.request_id.is_empty() || !self.correlation_id.is_empty();
+        }
+        !NOT_A_MISSING_RESOURCE.iter().any(|code| self.code.eq_ignore_ascii_case(code))
+    }
+
+    /// Whether the code or an inner code is `code` (without case).
+    #[must_use]
+    pub fn has_code(&self, code: &str) -> bool {
+        self.code.eq_ignore_ascii_case(code) || self.details.iter().any(|detail| detail.code.eq_ignore_ascii_case(code))
+    }
+
+    /// Whether it is a 404 in which ARM says that the resource is not there.
+    #[must_use]
+    pub fn not_found(&self) -> bool {
+        self.class() == ErrorClass::NotFound
     }
 
     /// The HTTP status, if Azure answered.
@@ -147,15 +255,128 @@ impl ArmError {
         }
     }
 
-    /// Whether the request may have changed something although it ended in this error.
+    /// Whether the request may have changed something although it ended in this error. A 5xx may (a 503 was seen on a
+    /// request that took effect); a 4xx is a refusal before anything happened, except 408.
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
-        true
+        match self.kind {
+            ErrorKind::NotSent | ErrorKind::Refused | ErrorKind::SignIn => false,
+            ErrorKind::Lost | ErrorKind::Malformed => true,
+            ErrorKind::Http { status } => status == 408 || !(400..=499).contains(&status),
+        }
     }
 
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        None
+        if self.has_code("MissingSubscriptionRegistration") {
+            let namespace = quoted_after(&self.message, "namespace").unwrap_or_else(|| "<namespace>".to_owned());
+            let subscription = self.subscription().map(|s| format!(" --subscription {s}")).unwrap_or_default();
+            return Some(format!("register the provider: az provider register --namespace {namespace}{subscription}"));
+        }
+        Some(match self.class() {
+            ErrorClass::SignIn => "sign in again (az login), or check the identity azmend runs as (--auth)".to_owned(),
+            ErrorClass::Forbidden if self.has_code("RequestDisallowedByPolicy") => {
+                "an Azure Policy assignment denies this; its owner can grant an exemption".to_owned()
+            }
+            ErrorClass::Forbidden => match quoted_after(&self.message, "perform action") {
+                Some(action) => format!("the identity needs the permission {action} at this scope"),
+                None => "the identity needs a role that grants this at this scope".to_owned(),
+            },
+            ErrorClass::DeniedByAssignment => {
+                "a deny assignment (managed application, blueprint) forbids it; a role cannot lift it".to_owned()
+            }
+            ErrorClass::ScopeLocked if !self.locked_scopes.is_empty() => {
+                format!("a management lock stands on {}", self.locked_scopes.join(", "))
+            }
+            ErrorClass::ScopeLocked => "a management lock stands on the resource or above it".to_owned(),
+            ErrorClass::Throttled => match self.retry_after {
+                Some(wait) => format!("Azure asks to wait {wait}"),
+                None => "too many requests: wait some minutes".to_owned(),
+            },
+            ErrorClass::NotSent => "check the network, the proxy (HTTPS_PROXY) and SSL_CERT_FILE".to_owned(),
+            ErrorClass::InUse => {
+                "a shared access on a disk restore point is active; end it (EndGetAccess) or wait until it expires"
+                    .to_owned()
+            }
+            ErrorClass::Lost => "it may have taken effect: read the resource before doing it again".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// The subscription of the request.
+    fn subscription(&self) -> Option<&str> {
+        let mut segments = self.request.split('/');
+        segments.find(|segment| segment.eq_ignore_ascii_case("subscriptions"))?;
+        segments.next()
+    }
+
+    /// What was asked, for people: `delete restorePointCollections backup-rg/AzureBackup_web_1`.
+    fn subject(&self) -> String {
+        let Some((method, path)) = self.request.split_once(' ') else { return self.request.clone() };
+        let verb = match method {
+            "GET" => "read",
+            "DELETE" => "delete",
+            "PUT" => "write",
+            "POST" => "call",
+            other => other,
+        };
+        let decoded = percent_decode(path);
+        let Ok(id) = ResourceId::parse(&decoded) else { return format!("{verb} {decoded}") };
+        if !decoded.contains("/providers/") {
+            return format!("{verb} {id}");
+        }
+        let kind = id.as_str().rsplit('/').nth(1).unwrap_or_default();
+        format!("{verb} {kind} {}", id.short_name())
     }
 }
+
+impl fmt::Display for ArmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.subject())?;
+        match self.kind {
+            ErrorKind::Http { status } if status < 300 => write!(f, "the operation failed: ")?,
+            ErrorKind::Http { status } => write!(f, "{status} ")?,
+            ErrorKind::Refused => write!(f, "not sent: ")?,
+            ErrorKind::Malformed => write!(f, "the answer cannot be read: ")?,
+            ErrorKind::NotSent | ErrorKind::Lost | ErrorKind::SignIn => {}
+        }
+        if self.code.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.code, self.message) }
+    }
+}
+
+/// The first text in quotes after `word`.
+fn quoted_after(message: &str, word: &str) -> Option<String> {
+    let (_, rest) = message.split_once(word)?;
+    let mut parts = rest.split('\'');
+    parts.next()?;
+    let found = parts.next()?;
+    found
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '*' | '-' | '_'))
+        .then(|| found.to_owned())
+}
+
+/// Percent-decoding for display only.
+fn percent_decode(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) if !byte.is_ascii_control() => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

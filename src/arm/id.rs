@@ -255,10 +255,12 @@ impl ResourceId {
     /// The name that follows the type segment `kind` (any case), e.g. `segment("vaults")`.
     #[must_use]
     pub fn segment(&self, kind: &str) -> Option<&str> {
+        // In pairs: a group may itself be named `vaults`.
         let mut segments = self.segments();
         while let Some(segment) = segments.next() {
+            let name = segments.next();
             if segment.eq_ignore_ascii_case(kind) {
-                return segments.next();
+                return name;
             }
         }
         None
@@ -270,11 +272,9 @@ impl ResourceId {
         let mut out = String::new();
         let mut segments = self.segments();
         while let Some(segment) = segments.next() {
-            out.push('/');
-            out.push_str(segment);
+            let name = segments.next()?;
+            out.extend(["/", segment, "/", name]);
             if segment.eq_ignore_ascii_case(kind) {
-                out.push('/');
-                out.push_str(segments.next()?);
                 return Some(Self::from_checked(out));
             }
         }
@@ -423,6 +423,9 @@ mod tests {
         let item = ResourceId::parse(&format!("/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.RecoveryServices/vaults/v/backupFabrics/Azure/protectionContainers/IaasVMContainer;iaasvmcontainerv2;rg;vm/protectedItems/VM;iaasvmcontainerv2;rg;vm")).unwrap();
         assert_eq!(item.up_to("vaults").unwrap().name(), "v");
         assert_eq!(item.segment("protectionContainers"), Some("IaasVMContainer;iaasvmcontainerv2;rg;vm"));
+        let odd = ResourceId::parse(&item.as_str().replace("/rg/", "/vaults/")).unwrap();
+        assert_eq!(odd.segment("vaults"), Some("v"), "a group named like a type");
+        assert_eq!(odd.up_to("vaults").unwrap().name(), "v");
     }
 
     #[test]

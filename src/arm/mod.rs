@@ -4,16 +4,31 @@
 //! It knows no playbook and makes no decision about what should be changed. Only `arm::sdk` names an `azure_*` crate.
 
 pub mod api;
+pub mod cloud;
 pub mod error;
+pub mod error_body;
+pub mod gateway;
 pub mod http;
 pub mod id;
 pub mod model;
+pub mod permissions;
 pub mod poll;
+pub mod readonly;
+pub mod retry;
+mod sdk;
+#[cfg(test)]
+mod testing;
+pub mod throttle;
 pub mod token;
+pub mod wire;
 
 pub use api::{Arm, ArmSettings, JobFilter, Listing, Sent, Tag};
+pub use cloud::{Cloud, CloudError, token_scope};
 pub use error::{ArmError, ErrorClass, ErrorDetail, ErrorKind, Failure};
 pub use http::{Request, Response, Transport, TransportError};
 pub use id::ResourceId;
 pub use poll::{Operation, Poll, PollState};
-pub use token::{Secret, SignInError, StaticToken, TokenSource};
+pub use readonly::{ReadOnly, ReadPost};
+pub use sdk::credential::token_source;
+pub use token::{Auth, Secret, SignIn, SignInAttempt, SignInError, StaticToken, TokenSource};
+pub use wire::{Wire, WireError};

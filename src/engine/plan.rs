@@ -17,6 +17,7 @@ use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::estate::view::View;
+use crate::playbook::ParamValue;
 
 /// The format this azmend writes and reads.
 pub const PLAN_FORMAT: &str = "azmend.plan/v1";
@@ -140,8 +141,10 @@ pub struct Plan {
     pub codes: Vec<String>,
     /// The VM.
     pub vm: ResourceId,
-    /// The parameters, all of them, as text.
-    pub params: BTreeMap<String, String>,
+    /// Its `vmId` when the plan was made: a VM recreated under the same name is another one (S3). Empty when absent.
+    pub vm_id: String,
+    /// The parameters, all of them.
+    pub params: BTreeMap<String, ParamValue>,
     /// Rules switched off by name.
     pub overrides: BTreeSet<Override>,
     /// Locks the user named.

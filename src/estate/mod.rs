@@ -1,3 +1,22 @@
 //! Facts: what azmend knows of a VM and of its backup. It never changes anything.
+//!
+//! The way through: [`resolve`] finds the VM a user means, [`collect`] reads it, [`derive`] makes of the facts the small
+//! view that conditions see. [`groups`], [`schedule`] and [`zones`] are pure helpers.
 
+pub mod collect;
+pub mod derive;
 pub mod facts;
+pub mod groups;
+mod read;
+pub mod resolve;
+pub mod schedule;
+pub mod view;
+pub mod zones;
+
+pub use collect::{CollectOptions, Refresh, collect, refresh};
+pub use derive::{StaleCounts, holds_only_backup};
+pub use resolve::{ResolveError, resolve_subscriptions, resolve_vm};
+pub use schedule::{NextBackup, ScheduleError, next_backup};
+
+#[cfg(test)]
+mod sim_tests;

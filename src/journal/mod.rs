@@ -36,11 +36,11 @@ pub struct AppendError {
 
 /// Where the engine writes: the small port of the journal.
 pub trait RunLog: Send + Sync + std::fmt::Debug {
-    /// Writes one event and returns only when it is safe on disk.
+    /// Writes one event and returns the record only when it is safe on disk.
     ///
     /// # Errors
     /// [`AppendError`]: nothing may be sent on the strength of this event.
-    fn append(&self, at: jiff::Timestamp, event: Event) -> Result<(), AppendError>;
+    fn append(&self, at: jiff::Timestamp, event: Event) -> Result<Record, AppendError>;
 
     /// Everything written so far, in order.
     fn records(&self) -> Vec<Record>;

@@ -1,12 +1,14 @@
 //! S10: when an on-demand backup may be started.
 //!
-//! Not while one runs; at most three attempts in a day of UTC (`s10.daily-limit`), never more than nine, which is
-//! Azure's own limit; a job whose trigger is not said counts as on-demand.
+//! Not while one runs; at most three attempts in 24 hours (`s10.daily-limit`), never more than nine, which is
+//! Azure's own limit per 24 hours UTC (whether that is a calendar day or the last 24 hours is not verified: the last 24
+//! hours contain the day so far, so counting those is safe for either); a job whose trigger is not said counts as on-demand.
 
 use jiff::Timestamp;
 
 use super::Ground;
 use crate::actions::change::{Override, Refusal};
+use crate::clock::elapsed;
 use crate::estate::facts::ItemFacts;
 
 /// What is recommended: three on-demand backups a day beside the scheduled one (support matrix).
@@ -39,25 +41,25 @@ pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> 
         let why = format!("a {} job of the VM is running in vault {vault} ({})", job.operation, job.id.name());
         return Err(Refusal::new("s10.job-active", why).hint("wait until it ended, then run azmend again"));
     }
-    let today = attempts_today(jobs, ground.now);
+    let today = attempts(jobs, ground.now);
     if today >= HARD_LIMIT {
-        let why = format!("{today} on-demand backups were started today (UTC); Azure allows {HARD_LIMIT}");
-        return Err(Refusal::new("s10.hard-limit", why).hint("try again after 00:00 UTC"));
+        let why = format!("{today} on-demand backups were started in the last 24 hours; Azure allows {HARD_LIMIT}");
+        return Err(Refusal::new("s10.hard-limit", why).hint("try again when the oldest of them is 24 hours old"));
     }
     if today >= RECOMMENDED {
         ground.unless_overridden(
             Override::DailyLimit,
-            format!("{today} on-demand backups were started today (UTC); {RECOMMENDED} are recommended"),
+            format!("{today} on-demand backups were started in the last 24 hours; {RECOMMENDED} are recommended"),
         )?;
     }
     Ok(())
 }
 
-fn attempts_today(jobs: &[crate::arm::model::Job], now: Timestamp) -> usize {
-    let day = |t: Timestamp| t.as_second().div_euclid(86_400);
+fn attempts(jobs: &[crate::arm::model::Job], now: Timestamp) -> usize {
+    let day = std::time::Duration::from_secs(24 * 3600);
     jobs.iter()
         .filter(|job| job.operation.eq_ignore_ascii_case("Backup"))
         .filter(|job| job.user_triggered != Some(false))
-        .filter(|job| job.start.is_some_and(|start| day(start) == day(now)))
+        .filter(|job| job.start.is_none_or(|start| elapsed(start, now) <= day))
         .count()
 }

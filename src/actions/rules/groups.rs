@@ -8,18 +8,13 @@ use super::{Ground, ownership};
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::estate::facts::GroupFacts;
-use crate::estate::groups::{is_custom_backup_group, is_default_backup_group};
+use crate::estate::groups::is_backup_group_name;
 
 /// Whether the name alone would do.
 #[must_use]
 pub fn name_matches(ground: &Ground<'_>, group: &str) -> bool {
-    if is_default_backup_group(group) {
-        return true;
-    }
-    let Some(items) = ground.facts.items.known() else { return false };
-    items.iter().filter_map(|item| item.policy.known()).any(|policy| {
-        !policy.group_prefix.is_empty() && is_custom_backup_group(group, &policy.group_prefix, &policy.group_suffix)
-    })
+    let policies = ground.facts.items.known().into_iter().flatten().filter_map(|item| item.policy.known());
+    is_backup_group_name(group, None) || policies.into_iter().any(|policy| is_backup_group_name(group, Some(policy)))
 }
 
 /// Proves that `id` is a backup resource group.

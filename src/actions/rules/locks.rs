@@ -36,7 +36,7 @@ pub fn may_remove(ground: &Ground<'_>, lock: &Lock, named: &[ResourceId]) -> Res
 
 fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
     refusal.hint(format!(
-        "if it may go, remove it with: az lock delete --ids {}, or name it: --set lock={}",
+        "if it may go, remove it with: az lock delete --ids {}, or name it: --lock {}",
         crate::text::shell_quote(lock.id.as_str()),
         crate::text::shell_quote(lock.id.as_str())
     ))

@@ -7,7 +7,7 @@
 use super::Ground;
 use crate::actions::change::Refusal;
 use crate::arm::model::Collection;
-use crate::estate::groups::{CollectionName, is_backup_point_name};
+use crate::estate::groups::{is_point_name, names_vm};
 
 /// Proves that Azure Backup owns the collection.
 ///
@@ -30,11 +30,11 @@ pub fn backup_owned(ground: &Ground<'_>, collection: &Collection) -> Result<(), 
     if points.is_empty() {
         return Err(Refusal::new("s7.empty", format!("{name} is empty, which proves no owner")));
     }
-    if let Some(foreign) = points.iter().find(|point| !is_backup_point_name(point.id.name())) {
+    if let Some(foreign) = points.iter().find(|point| !is_point_name(point.id.name())) {
         let why = format!("{name} holds the point {}, which Azure Backup did not name", foreign.id.name());
         return Err(Refusal::new("s7.foreign-point", why));
     }
-    let named = CollectionName::parse(name).is_some_and(|parsed| parsed.names_vm(source.name()));
+    let named = names_vm(name, source.name());
     if named || matched_in_time(ground, collection) {
         return Ok(());
     }

@@ -119,12 +119,19 @@ pub fn vm_guards(ground: &Ground<'_>) -> Result<(), Vec<Refusal>> {
             }
             (None, _) => say(Err(Refusal::new("s8.unread", format!("the vault {vault} was not read")))),
         }
-        if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped())
-            && let Some(next) = next_backup(policy, ground.now)
-            && next.earliest <= later(ground.now, DUE_WINDOW)
-        {
-            let why = format!("the next scheduled backup is due within {} minutes", DUE_WINDOW.as_secs() / 60);
-            say(ground.unless_overridden(Override::JobDue, why));
+        if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped()) {
+            let minutes = DUE_WINDOW.as_secs() / 60;
+            match next_backup(policy, ground.now) {
+                Ok(next) if next.earliest <= later(ground.now, DUE_WINDOW) => {
+                    let why = format!("the next scheduled backup may be less than {minutes} minutes away");
+                    say(ground.unless_overridden(Override::JobDue, why));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let why = format!("when the next scheduled backup is due cannot be said: {error}");
+                    say(ground.unless_overridden(Override::JobDue, why));
+                }
+            }
         }
         match facts.recovery_points.known() {
             Some(points) if points.iter().any(|p| p.file_recovery_active == Some(true)) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Ground, orphan, ownership, points};
-use crate::actions::change::{Refusal, StaleKind};
+use crate::actions::change::{Refusal, DeleteReason};
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
@@ -22,7 +22,7 @@ pub struct StaleCollection {
     /// The collection.
     pub collection: Collection,
     /// Orphan or superseded.
-    pub why: StaleKind,
+    pub why: DeleteReason,
 }
 
 /// An expired point that may be deleted.
@@ -87,7 +87,7 @@ pub fn find(ground: &Ground<'_>) -> Stale {
         if facts.vm.known().is_none() {
             match orphan::orphan(ground, collection) {
                 Ok(()) => {
-                    stale.collections.push(StaleCollection { collection: collection.clone(), why: StaleKind::Orphan });
+                    stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Orphan });
                 }
                 Err(refusal) => stale.reported.push(refusal),
             }
@@ -111,7 +111,7 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             .collect();
         let all = verdicts.len() == collection.points().len() && verdicts.iter().all(|(_, v)| v.is_ok());
         if all && superseded(facts, collection) {
-            stale.collections.push(StaleCollection { collection: collection.clone(), why: StaleKind::Superseded });
+            stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Superseded });
             continue;
         }
         for (point, verdict) in verdicts {
@@ -141,4 +141,23 @@ fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
         .collections()
         .filter(|other| other.id != collection.id)
         .any(|other| newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded))
+}
+
+/// The counts for the condition view.
+#[must_use]
+pub fn counts(ground: &Ground<'_>) -> crate::estate::derive::StaleCounts {
+    let stale = find(ground);
+    let points = |why: DeleteReason| {
+        let found = stale.collections.iter().filter(|found| found.why == why);
+        count(found.map(|found| found.collection.points().len()).sum())
+    };
+    crate::estate::derive::StaleCounts {
+        expired: count(stale.expired_count),
+        superseded: points(DeleteReason::Superseded),
+        orphaned: points(DeleteReason::Orphan),
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,11 @@
 mod backup;
 mod compute;
 mod scope;
+pub mod wire;
+mod wire_backup;
+mod wire_compute;
 
 pub use backup::*;
 pub use compute::*;
 pub use scope::*;
+pub use wire::{FromWire, Malformed};

@@ -1,0 +1,216 @@
+//! `backup.start`: starts an on-demand backup and follows its job.
+//!
+//! The operation's success only means that a job was created; success of the change is the snapshot task being
+//! Completed, said as what it is: the transfer to the vault goes on by itself and is not verified, unless the job was
+//! followed to its end. A POST is never sent twice blindly: when its reply was lost, the job list is asked for a
+//! bounded time, then the outcome stays unknown (S10).
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::change::{Change, ChangeKind, Failure, Refusal};
+use super::rules::{Ground, backups};
+use super::spec::{BackupStart, BackupUntil};
+use super::{Check, Context, History, Next, Verify};
+use crate::arm::id::ResourceId;
+use crate::arm::model::Job;
+use crate::arm::{ErrorClass, JobFilter};
+use crate::catalog::Catalog;
+use crate::clock::{earlier, elapsed, later};
+
+/// Between two looks at a job. A vault answers about 100 job reads an hour (recorded limit 150).
+const PROBE: Duration = Duration::from_secs(60);
+/// How long a job is looked for whose POST's reply was lost.
+const SEARCH: Duration = Duration::from_secs(10 * 60);
+/// Clock difference between this machine and Azure that a search tolerates.
+const SKEW: Duration = Duration::from_secs(120);
+/// "After some hours" the service has cleaned up (documentation); no exact time is documented.
+const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
+
+/// The snapshot task's id in a job.
+pub const SNAPSHOT: &str = "Take Snapshot";
+
+/// Plans the backup of the VM's active item.
+///
+/// # Errors
+/// What speaks against it.
+pub fn plan(ground: &Ground<'_>, step: &str, spec: &BackupStart) -> Result<Change, Refusal> {
+    let facts = ground.facts;
+    if let Some(why) = facts.items.unread() {
+        return Err(Refusal::new("s12.unread", format!("the vault items were not read: {why}")));
+    }
+    let Some(item) = facts.main_item() else {
+        return Err(Refusal::new("s10.not-protected", format!("no vault protects {}", facts.id.name())));
+    };
+    backups::may_start(ground, item)?;
+    let vault = item.item.vault_id().map(|vault| vault.name().to_owned()).unwrap_or_default();
+    let followed = match spec.until {
+        BackupUntil::Snapshot => "until the snapshot is taken",
+        BackupUntil::Job => "to the end of the job",
+    };
+    let effect = format!(
+        "start an on-demand backup of {} in vault {vault}, kept {}, followed {followed}",
+        facts.id.name(),
+        spec.retain
+    );
+    let what = ChangeKind::StartBackup { item: item.item.id.clone(), retain: spec.retain, until: spec.until };
+    Ok(Change::new(step, 1, what, effect))
+}
+
+/// The job that a finished operation names.
+#[must_use]
+pub fn job_of(item: &ResourceId, body: &Value) -> Option<ResourceId> {
+    let job = body.pointer("/properties/jobId")?.as_str()?;
+    item.up_to("vaults")?.child("backupJobs", job).ok()
+}
+
+/// Re-reads the item and the jobs; settles an attempt whose reply was lost.
+pub async fn check(cx: &Context<'_>, item: &ResourceId, history: &History) -> Check {
+    if history.job.is_some() {
+        return Check::Follow(None);
+    }
+    if let Some(last) = history.attempts.last()
+        && !last.answered
+        && !history.closed
+    {
+        return match find_job(cx, item, last.at).await {
+            Ok(Some(job)) => Check::Follow(Some(job)),
+            Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
+                Check::Wait { why: "a job of the request whose reply was lost".to_owned(), wait: PROBE }
+            }
+            Ok(None) => Check::Unknown(
+                "the reply to the backup request was lost, and no job of it showed up within 10 minutes".to_owned(),
+            ),
+            Err(error) => Check::Unreadable(error),
+        };
+    }
+    let now = match cx.arm.protected_item(item).await {
+        Ok(now) => now,
+        Err(error) if error.class() == ErrorClass::NotFound => {
+            return Check::Refuse(Refusal::new("s3.changed", format!("the vault item {} is gone", item.name())));
+        }
+        Err(error) => return Check::Unreadable(error),
+    };
+    let Some(facts) = cx.facts.items.known().and_then(|items| items.iter().find(|facts| facts.item.id == *item)) else {
+        return Check::Refuse(Refusal::new("s12.unread", "the vault item was not read again"));
+    };
+    let facts = crate::estate::facts::ItemFacts { item: now, ..facts.clone() };
+    if let Err(refusal) = backups::may_start(&cx.ground(), &facts) {
+        return Check::Refuse(refusal);
+    }
+    if history.attempts.iter().filter(|attempt| attempt.answered).count() >= 4 {
+        return Check::GiveUp(Failure::new("", "Azure refused to start the backup four times"));
+    }
+    Check::Go(Next { verb: "POST", target: item.clone(), before: json!({ "state": facts.item.protection_state }) })
+}
+
+/// The user-triggered backup job of this item that began after the request.
+async fn find_job(
+    cx: &Context<'_>,
+    item: &ResourceId,
+    sent: jiff::Timestamp,
+) -> Result<Option<ResourceId>, crate::arm::ArmError> {
+    let Some(vault) = item.up_to("vaults") else { return Ok(None) };
+    let filter = JobFilter { since: Some(earlier(sent, SKEW)), ..JobFilter::default() };
+    let jobs = cx.arm.jobs(&vault, &filter).await?;
+    let vm = cx.facts.id.name();
+    let mine = |job: &&Job| {
+        job.operation.eq_ignore_ascii_case("Backup")
+            && job.user_triggered != Some(false)
+            && job.start.is_some_and(|start| later(start, SKEW) >= sent)
+            && job.vm_name.eq_ignore_ascii_case(vm)
+            && (job.container.is_empty() || item.key().contains(&job.container.to_lowercase()))
+    };
+    let mut found = jobs.items.iter().filter(mine);
+    // Two candidates cannot be told apart: then none is taken for ours.
+    Ok(match (found.next(), found.next()) {
+        (Some(job), None) => Some(job.id.clone()),
+        _ => None,
+    })
+}
+
+/// Reads the job once.
+pub async fn verify(cx: &Context<'_>, item: &ResourceId, until: BackupUntil, history: &History) -> Verify {
+    let job = match (&history.job, history.attempts.last()) {
+        (Some(job), _) => job.clone(),
+        (None, Some(last)) => match find_job(cx, item, last.at).await {
+            Ok(Some(job)) => job,
+            Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
+                return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
+            }
+            Ok(None) => return Verify::Unknown("no job of the backup request showed up within 10 minutes".to_owned()),
+            Err(error) => return Verify::Pending { why: format!("reading the jobs: {error}"), wait: PROBE },
+        },
+        (None, None) => return Verify::Unknown("no backup was started".to_owned()),
+    };
+    let job = match cx.arm.job(&job).await {
+        Ok(job) => job,
+        Err(error) if error.class() == ErrorClass::NotFound => {
+            return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
+        }
+        Err(error) => return Verify::Pending { why: format!("reading the job: {error}"), wait: PROBE },
+    };
+    judge(&job, until, cx.unlocked && history.clean_up_pending == 0)
+}
+
+/// What a job says about the change.
+fn judge(job: &Job, until: BackupUntil, first_after_unlock: bool) -> Verify {
+    let id = job.id.name();
+    if job.running() {
+        let snapshot = job.task(SNAPSHOT).is_some_and(|status| status.eq_ignore_ascii_case("Completed"));
+        if until == BackupUntil::Snapshot && snapshot {
+            return Verify::Done(format!("snapshot taken (job {id}); transfer to the vault running, not verified"));
+        }
+        let why = if snapshot { "the transfer to the vault" } else { "the snapshot" };
+        return Verify::Pending { why: why.to_owned(), wait: PROBE };
+    }
+    match job.status.to_ascii_lowercase().as_str() {
+        "completed" => Verify::Done(format!("backup completed (job {id})")),
+        "completedwithwarnings" => {
+            Verify::Done(format!("backup completed with warnings (job {id}): {}", job_text(job)))
+        }
+        "cancelled" => Verify::Failed(Failure::new("JobCancelled", format!("the backup job {id} was cancelled"))),
+        "failed" => {
+            let code = job_code(job);
+            // The point limit and the lock behind it: the service cleans up after this failure, once per unlocking.
+            let limit = ["UserErrorRpCollectionLimitReached", "UserErrorResourceIsInLockedState"];
+            if first_after_unlock && limit.iter().any(|known| code.eq_ignore_ascii_case(known)) {
+                let why = format!("{code}: expected once after unlocking; Azure Backup now cleans up, which takes some hours");
+                return Verify::CleanUpPending { why, wait: CLEAN_UP };
+            }
+            let failure = Failure::new(code.clone(), format!("the backup job {id} failed: {}", job_text(job)));
+            Verify::Failed(failure.with_hint(hint_for(job)))
+        }
+        other => Verify::Pending { why: format!("the job to end (it is {other})"), wait: PROBE },
+    }
+}
+
+/// The symbolic code of a failed job: by title, number, then text (recorded shapes).
+#[must_use]
+pub fn job_code(job: &Job) -> String {
+    job.errors
+        .iter()
+        .find_map(|error| {
+            Catalog::get()
+                .classify(&error.title, error.code, &error.text)
+                .map(|entry| entry.code.clone())
+                .or_else(|| (!error.title.is_empty()).then(|| error.title.clone()))
+        })
+        .or_else(|| job.errors.first().map(|error| error.code.to_string()))
+        .unwrap_or_default()
+}
+
+fn job_text(job: &Job) -> String {
+    job.errors.first().map_or_else(
+        || if job.dynamic_error.is_empty() { "no details".to_owned() } else { job.dynamic_error.clone() },
+        |error| error.text.clone(),
+    )
+}
+
+fn hint_for(job: &Job) -> String {
+    job.errors
+        .first()
+        .and_then(|error| error.recommendations.first())
+        .map_or_else(|| "look at the job's details in the vault".to_owned(), |text| format!("Azure says: {text}"))
+}

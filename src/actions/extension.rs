@@ -1,0 +1,189 @@
+//! `extension.uninstall`: uninstalls a failed VMSnapshot extension so that Azure Backup installs it afresh.
+//!
+//! On managed-disk VMs the extension is hidden: it shows in the instance view's handlers, not in the list, and is
+//! deleted by name. Uninstalling needs a running VM and a ready agent, else the operation waits and times out. Never
+//! while a job runs: a snapshot in progress needs the extension.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::change::{Change, ChangeKind, Failure, Refusal};
+use super::rules::Ground;
+use super::{Check, Context, History, Next, Verify};
+use crate::arm::ErrorClass;
+use crate::arm::id::ResourceId;
+use crate::arm::model::Handler;
+use crate::clock::elapsed;
+use crate::estate::facts::VmFacts;
+
+/// The publisher's prefix in handler types; recorded as `Microsoft.Azure.RecoveryServices`.
+const PUBLISHER: &str = "recoveryservices.";
+/// Between two looks.
+const PROBE: Duration = Duration::from_secs(15);
+/// How long the agent may go on reporting a handler whose resource is gone.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The VMSnapshot handler in the instance view.
+#[must_use]
+pub fn handler(facts: &VmFacts) -> Option<&Handler> {
+    facts.instance.known()?.handlers.iter().find(|handler| is_vmsnapshot(&handler.kind))
+}
+
+fn is_vmsnapshot(kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    kind.rsplit_once(PUBLISHER).is_some_and(|(_, name)| name == "vmsnapshot" || name == "vmsnapshotlinux")
+}
+
+/// The name to delete: as listed, else as the handler's type says, else by the operating system.
+fn resource_name(facts: &VmFacts) -> &'static str {
+    let linux = facts
+        .extensions
+        .known()
+        .into_iter()
+        .flatten()
+        .find(|e| e.publisher.to_ascii_lowercase().contains("recoveryservices"))
+        .map(|e| e.id.name().to_ascii_lowercase())
+        .or_else(|| handler(facts).map(|handler| handler.kind.to_ascii_lowercase()))
+        .map_or_else(
+            || facts.vm.known().is_some_and(|vm| vm.os_type.eq_ignore_ascii_case("Linux")),
+            |name| name.ends_with("vmsnapshotlinux"),
+        );
+    if linux { "VMSnapshotLinux" } else { "VMSnapshot" }
+}
+
+/// Plans the uninstall.
+///
+/// # Errors
+/// What speaks against it: nothing to uninstall is `Ok(None)`.
+pub fn plan(ground: &Ground<'_>, step: &str) -> Result<Option<Change>, Refusal> {
+    let facts = ground.facts;
+    if facts.instance.known().is_none() {
+        let why = facts.instance.unread().unwrap_or("the VM has none");
+        return Err(Refusal::new("s12.unread", format!("the instance view was not read: {why}")));
+    }
+    let listed = facts
+        .extensions
+        .known()
+        .into_iter()
+        .flatten()
+        .find(|e| e.publisher.to_ascii_lowercase().contains("recoveryservices") && e.kind.to_ascii_lowercase().starts_with("vmsnapshot"));
+    let (version, code) = match (handler(facts), listed) {
+        (Some(handler), _) => (handler.version.clone(), handler.status.code.clone()),
+        (None, Some(extension)) => (extension.version.clone(), extension.provisioning_state.clone()),
+        (None, None) => return Ok(None),
+    };
+    guards(facts)?;
+    let extension = facts
+        .id
+        .child("extensions", resource_name(facts))
+        .map_err(|error| Refusal::new("s11.name", error.to_string()))?;
+    let effect = format!(
+        "uninstall the extension {} ({}) from {}; Azure Backup installs it again at the next backup",
+        extension.name(),
+        if code.is_empty() { "state not reported" } else { code.as_str() },
+        facts.id.name()
+    );
+    Ok(Some(Change::new(step, 1, ChangeKind::UninstallExtension { extension, version, code }, effect)))
+}
+
+fn guards(facts: &VmFacts) -> Result<(), Refusal> {
+    let Some(instance) = facts.instance.known() else {
+        return Err(Refusal::new("s12.unread", "the instance view was not read"));
+    };
+    if !instance.power.eq_ignore_ascii_case("running") {
+        let power = if instance.power.is_empty() { "not known" } else { instance.power.as_str() };
+        return Err(Refusal::new("extension.not-running", format!("the VM is not running (power state: {power})"))
+            .hint("start the VM, wait for the agent to be Ready, then run azmend again"));
+    }
+    if !instance.agent.as_ref().is_some_and(crate::arm::model::Agent::is_ready) {
+        return Err(Refusal::new("extension.agent-not-ready", "the guest agent is not Ready; an uninstall would time out")
+            .hint("repair the guest agent in the VM first"));
+    }
+    for item in facts.items.known().into_iter().flatten() {
+        let Some(jobs) = item.jobs.known() else {
+            if item.jobs.is_absent() {
+                continue;
+            }
+            return Err(Refusal::new("s12.unread", "the backup jobs were not read, one may need the extension"));
+        };
+        if let Some(job) = jobs.iter().find(|job| job.running()) {
+            let why = format!("a {} job is running and may need the extension", job.operation);
+            return Err(Refusal::new("extension.job-active", why).hint("wait until it ended, then run azmend again"));
+        }
+    }
+    if facts.items.unread().is_some() {
+        return Err(Refusal::new("s12.unread", "the vault items were not read, a running job may need the extension"));
+    }
+    Ok(())
+}
+
+/// Re-reads the handler: same version and state, VM running, agent Ready, no job.
+pub async fn check(cx: &Context<'_>, extension: &ResourceId, version: &str, code: &str, history: &History) -> Check {
+    let instance = match cx.arm.instance_view(&cx.facts.id).await {
+        Ok(instance) => instance,
+        Err(error) if error.class() == ErrorClass::NotFound => {
+            return Check::Refuse(Refusal::new("s3.changed", format!("the VM {} is gone", cx.facts.id.name())));
+        }
+        Err(error) => return Check::Unreadable(error),
+    };
+    let mut facts = cx.facts.clone();
+    facts.instance = crate::estate::facts::Part::Known { at: cx.arm.clock().now(), value: instance };
+    match handler(&facts) {
+        None if !history.attempts.is_empty() => return Check::Holds("the handler is gone".to_owned()),
+        Some(handler) if history.attempts.is_empty() => {
+            if handler.version != version {
+                let why = format!("VMSnapshot has version {} and had {version} in the plan", handler.version);
+                return Check::Refuse(Refusal::new("s3.changed", why));
+            }
+            if handler.status.code != code {
+                return Check::Skip(format!("VMSnapshot is in state {} and was {code} in the plan", handler.status.code));
+            }
+        }
+        _ => {}
+    }
+    if let Err(refusal) = guards(&facts) {
+        return Check::Refuse(refusal);
+    }
+    if history.attempts.len() >= 4 {
+        return Check::GiveUp(
+            Failure::new("", format!("the extension {} is still there after 4 tries", extension.name())).with_hint(
+                "reinstall the guest agent in the VM, then run azmend again; the extension cannot be removed without it",
+            ),
+        );
+    }
+    // 204 says the name was not there; when the handler is still reported, the other name is tried.
+    let target = match (history.attempts.len() % 2, extension.name()) {
+        (0, _) => extension.clone(),
+        (_, name) => {
+            let other = if name.eq_ignore_ascii_case("VMSnapshot") { "VMSnapshotLinux" } else { "VMSnapshot" };
+            match cx.facts.id.child("extensions", other) {
+                Ok(id) => id,
+                Err(error) => return Check::GiveUp(Failure::new("", error.to_string())),
+            }
+        }
+    };
+    Check::Go(Next { verb: "DELETE", target, before: json!({ "version": version, "code": code }) })
+}
+
+/// The extension is gone when the agent no longer reports the handler.
+pub async fn verify(cx: &Context<'_>, extension: &ResourceId, history: &History) -> Verify {
+    let instance = match cx.arm.instance_view(&cx.facts.id).await {
+        Ok(instance) => instance,
+        Err(error) => return Verify::Pending { why: format!("reading the instance view: {error}"), wait: PROBE },
+    };
+    let reported = instance.handlers.iter().any(|handler| is_vmsnapshot(&handler.kind));
+    let listed = match cx.arm.extensions(&cx.facts.id).await {
+        Ok(list) => list.items.iter().any(|e| e.id == *extension),
+        Err(error) if error.class() == ErrorClass::NotFound => false,
+        Err(error) => return Verify::Pending { why: format!("reading the extensions: {error}"), wait: PROBE },
+    };
+    if !reported && !listed {
+        return Verify::Done("uninstalled: neither listed nor reported by the agent".to_owned());
+    }
+    let waited = history.attempts.last().map_or(PATIENCE, |attempt| elapsed(attempt.at, cx.arm.clock().now()));
+    if waited < PATIENCE {
+        return Verify::Pending { why: "the agent to drop the handler".to_owned(), wait: PROBE };
+    }
+    Verify::Again { why: "the agent still reports the handler".to_owned(), wait: PROBE }
+}

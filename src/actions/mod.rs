@@ -1,0 +1,225 @@
+//! The typed actions: the only things a playbook can do.
+//!
+//! One file per action, in the order parameters, plan, apply (check and send), verify, undo, tests. An action decides
+//! on facts through the [`rules`]; it never journals, waits in a loop or retries: that is the engine's duty. For every
+//! change the engine asks, in this order and again before every further attempt: [`check`] (re-read, guards), then
+//! journals the intent, [`send`]s once, and [`verify`]s by reading.
+
+pub mod backup;
+pub mod change;
+pub mod extension;
+pub mod locks;
+pub mod points;
+pub mod rules;
+pub mod spec;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::arm::id::ResourceId;
+use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::estate::facts::VmFacts;
+use change::{Change, ChangeKind, Failure, Override, Refusal};
+
+/// What an action works with.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The typed calls.
+    pub arm: &'a Arm,
+    /// Facts read at most 60 seconds ago.
+    pub facts: &'a VmFacts,
+    /// The rules the user switched off.
+    pub overrides: &'a BTreeSet<Override>,
+    /// Locks the user named.
+    pub named_locks: &'a [ResourceId],
+    /// Whether this run removed a lock: then a first failure of the backup for the point limit is expected.
+    pub unlocked: bool,
+}
+
+impl<'a> Context<'a> {
+    /// The ground for the rules at this moment.
+    #[must_use]
+    pub fn ground(&self) -> rules::Ground<'a> {
+        rules::Ground {
+            facts: self.facts,
+            now: self.arm.clock().now(),
+            overrides: self.overrides,
+            orphan_age: rules::ORPHAN_AGE,
+        }
+    }
+}
+
+/// An earlier attempt of the same change, from the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// When its intent was written.
+    pub at: Timestamp,
+    /// What it was sent to.
+    pub target: ResourceId,
+    /// How many points the collection had then.
+    pub remaining: Option<usize>,
+    /// Whether Azure's answer to it is known.
+    pub answered: bool,
+}
+
+/// What earlier attempts left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// The backup job that was started.
+    pub job: Option<ResourceId>,
+    /// How often the backup ended with "clean-up pending".
+    pub clean_up_pending: u32,
+    /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
+    pub closed: bool,
+}
+
+/// One request that may be sent now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// `DELETE` or `POST`.
+    pub verb: &'static str,
+    /// Its target.
+    pub target: ResourceId,
+    /// The before-image for the journal.
+    pub before: Value,
+}
+
+/// What the re-read and the guards say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// Send this, now.
+    Go(Next),
+    /// The resource is gone, or the state that was wanted is there.
+    Holds(String),
+    /// Nothing to send; go on verifying what an earlier attempt started: the job that was found for it, if one was.
+    Follow(Option<ResourceId>),
+    /// Azure is busy with the resource: look again.
+    Wait {
+        /// What it waits for.
+        why: String,
+        /// For how long.
+        wait: Duration,
+    },
+    /// Not needed any more.
+    Skip(String),
+    /// A rule stops it.
+    Refuse(Refusal),
+    /// Nobody can say whether an earlier attempt took effect.
+    Unknown(String),
+    /// Tries are used up.
+    GiveUp(Failure),
+    /// The re-read failed.
+    Unreadable(ArmError),
+}
+
+/// What reading says after an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verify {
+    /// Proven.
+    Done(String),
+    /// Not yet: read again.
+    Pending {
+        /// What it waits for.
+        why: String,
+        /// For how long.
+        wait: Duration,
+    },
+    /// It did not happen (or not completely): check again, and perhaps send again.
+    Again {
+        /// What was found.
+        why: String,
+        /// How long to wait before.
+        wait: Duration,
+    },
+    /// The backup failed as is expected once after unlocking: Azure cleans up now.
+    CleanUpPending {
+        /// What happened.
+        why: String,
+        /// When to come back.
+        wait: Duration,
+    },
+    /// It failed for good.
+    Failed(Failure),
+    /// A rule of Azure stops it.
+    Refused(Refusal),
+    /// Nobody can say.
+    Unknown(String),
+}
+
+/// Reads the resource again, evaluates every guard again, and says what may be sent (S3).
+pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Check {
+    match &change.what {
+        ChangeKind::RemoveLock { lock } => locks::check(cx, lock, history).await,
+        ChangeKind::DeleteCollection { collection, why } => {
+            points::check_collection(cx, collection, *why, history).await
+        }
+        ChangeKind::DeletePoint { point, collection_id } => {
+            points::check_point(cx, point, collection_id, history).await
+        }
+        ChangeKind::UninstallExtension { extension, version, code } => {
+            extension::check(cx, extension, version, code, history).await
+        }
+        ChangeKind::StartBackup { item, .. } => backup::check(cx, item, history).await,
+    }
+}
+
+/// Sends one request, exactly once.
+///
+/// # Errors
+/// As Azure answered; [`ArmError::may_have_taken_effect`] says whether the answer was lost.
+pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+    match &change.what {
+        ChangeKind::RemoveLock { .. } => cx.arm.delete_lock(&next.target, tag).await,
+        ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
+            if next.target.is_type("Microsoft.Compute/restorePointCollections/restorePoints") {
+                cx.arm.delete_point(&next.target, tag).await
+            } else {
+                cx.arm.delete_collection(&next.target, tag).await
+            }
+        }
+        ChangeKind::UninstallExtension { .. } => cx.arm.delete_extension(&next.target, tag).await,
+        ChangeKind::StartBackup { item, retain, .. } => {
+            let until = crate::clock::later(cx.arm.clock().now(), retain.to_std());
+            cx.arm.start_backup(item, until, tag).await
+        }
+    }
+}
+
+/// Reads once and says whether the change is proven (S4).
+pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Verify {
+    match &change.what {
+        ChangeKind::RemoveLock { lock } => locks::verify(cx, lock, history).await,
+        ChangeKind::DeleteCollection { collection, .. } => points::verify_collection(cx, collection, history).await,
+        ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point).await,
+        ChangeKind::UninstallExtension { extension, .. } => extension::verify(cx, extension, history).await,
+        ChangeKind::StartBackup { item, until, .. } => backup::verify(cx, item, *until, history).await,
+    }
+}
+
+/// What a finished operation teaches that must be journaled: key and value.
+#[must_use]
+pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
+    match &change.what {
+        ChangeKind::StartBackup { item, .. } => backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string())),
+        _ => None,
+    }
+}
+
+/// How many times an error of this class may be answered by another attempt, after reading again.
+///
+/// DELETE is repeated on throttling, 5xx and lost replies; POST only after 429 or a refused connection (S10).
+#[must_use]
+pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
+    match error.class() {
+        ErrorClass::Throttled | ErrorClass::NotSent => true,
+        ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
+            !matches!(change.what, ChangeKind::StartBackup { .. })
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,136 @@
+use super::super::http::{Method, Request, Response};
+use super::super::testing::{exchange, lost, not_sent};
+use super::*;
+
+fn now() -> jiff::Timestamp {
+    "2026-11-20T09:00:00Z".parse().unwrap()
+}
+
+fn answered(status: u16, body: &str) -> ArmError {
+    let url = "https://management.azure.com/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Compute/restorePointCollections/AzureBackup_web_1";
+    let mut response = Response::empty(status);
+    response.body = bytes::Bytes::copy_from_slice(body.as_bytes());
+    ArmError::from_response(&Request::new(Method::DELETE, url.parse().unwrap()), &response, now())
+}
+
+fn coded(status: u16, code: &str, message: &str) -> ArmError {
+    answered(status, &serde_json::json!({ "error": { "code": code, "message": message } }).to_string())
+}
+
+#[test]
+fn recorded_exchanges_are_classified() {
+    use ErrorClass as C;
+    let table: [(&str, C, &str, Option<u64>, bool); 19] = [
+        ("rg_delete_409_child_cannotdelete_lock", C::ScopeLocked, "ScopeLocked", None, false),
+        ("rg_delete_409_rg_lock_net", C::ScopeLocked, "ScopeLocked", None, false),
+        ("429_backupJobs_read_150_per_hour", C::Throttled, "ResourceRequestsThrottled", Some(324), false),
+        ("429_on_lro_status_poll", C::Throttled, "SubscriptionRequestsThrottled", Some(6), false),
+        (
+            "429_subscription_writes_1200_per_hour_on_rg_delete",
+            C::Throttled,
+            "SubscriptionRequestsThrottled",
+            Some(306),
+            false,
+        ),
+        ("429_toomanyrequests_retry_after_5", C::Throttled, "TooManyRequests", Some(5), false),
+        ("500_CloudInternalError_protectedItem", C::Transient, "CloudInternalError", None, true),
+        ("500_RestApiInternalError_backupOperations", C::Transient, "RestApiInternalError", None, true),
+        ("503_ServerTimeout_delete_image", C::Transient, "ServerTimeout", Some(0), true),
+        ("503_ServerTimeout_list_locks", C::Transient, "ServerTimeout", None, true),
+        ("504_GatewayTimeout_compute", C::Transient, "GatewayTimeout", None, true),
+        ("disk_delete_409_OperationNotAllowed_attached", C::Conflict, "OperationNotAllowed", None, false),
+        ("vm_404_ARM_ResourceNotFound", C::NotFound, "ResourceNotFound", None, false),
+        ("delete_vault_400_soft_deleted_items", C::Other, "ServiceResourceNotEmptyWithBackendMessage", None, false),
+        ("crp_InternalExecutionError_ps2018", C::Transient, "InternalExecutionError", None, true),
+        ("crp_ResourceGroupBeingDeleted", C::Conflict, "ResourceGroupBeingDeleted", None, true),
+        ("crp_VMAgentStatusCommunicationError", C::Other, "VMAgentStatusCommunicationError", None, true),
+        ("crp_VMExtensionProvisioningTimeout", C::Other, "VMExtensionProvisioningTimeout", None, true),
+        ("sql_OperationTimedOut_status_canceled", C::Transient, "OperationTimedOut", None, true),
+    ];
+    for (name, class, code, wait, effect) in table {
+        let (request, response) = exchange(name);
+        let error = if response.status == 200 {
+            ArmError::from_operation("DELETE /x", &request, &response, "Failed")
+        } else {
+            ArmError::from_response(&request, &response, now())
+        };
+        assert_eq!(error.class(), class, "{name}");
+        assert_eq!(error.code, code, "{name}");
+        assert_eq!(error.retry_after.map(Span::as_secs), wait, "{name}");
+        assert_eq!(error.may_have_taken_effect(), effect, "{name}");
+        assert_eq!(error.locked_scopes.is_empty(), class != C::ScopeLocked, "{name}");
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+#[test]
+fn operation_not_allowed_is_three_things() {
+    let quota = "The number of restore points of virtual machine 'web' cannot exceed 500.";
+    let changed =
+        "Changes were made to the Virtual Machine while the operation 'Create Restore Point' was in progress.";
+    assert_eq!(coded(409, "OperationNotAllowed", quota).class(), ErrorClass::RestorePointQuota);
+    assert_eq!(coded(400, "OperationNotAllowed", quota).class(), ErrorClass::RestorePointQuota);
+    assert_eq!(coded(409, "OperationNotAllowed", changed).class(), ErrorClass::VmChanged);
+    assert_eq!(coded(409, "OperationNotAllowed", "is running").class(), ErrorClass::Conflict);
+    let crp = r#"{"code":"OperationNotAllowed","message":"The server rejected the request because too many requests have been received for this subscription.","details":[{"code":"TooManyRequests","target":"HighCostGet30Min","message":"{}"}]}"#;
+    assert_eq!(answered(429, crp).class(), ErrorClass::Throttled);
+    assert_eq!(answered(409, crp).class(), ErrorClass::Throttled);
+}
+
+#[test]
+fn other_classes() {
+    use ErrorClass as C;
+    assert_eq!(coded(409, "DiskRestorePointUsedByCustomer", "m").class(), C::InUse);
+    assert_eq!(coded(403, "AuthorizationFailed", "m").class(), C::Forbidden);
+    assert_eq!(coded(403, "DenyAssignmentAuthorizationFailed", "m").class(), C::DeniedByAssignment);
+    assert_eq!(coded(403, "AuthorizationFailed", "has a deny assignment with name 'x'").class(), C::DeniedByAssignment);
+    assert_eq!(coded(401, "ExpiredAuthenticationToken", "m").class(), C::SignIn);
+    assert_eq!(coded(404, "LockNotFound", "m").class(), C::NotFound);
+    assert_eq!(coded(404, "InvalidResourceType", "m").class(), C::Other);
+    assert_eq!(answered(404, "<html>not here</html>").class(), C::Other, "a proxy's 404 is not ARM's");
+    assert_eq!(answered(404, "").class(), C::Other);
+    assert_eq!(answered(302, "").class(), C::Other);
+    let request = Request::new(Method::GET, "https://management.azure.com/a".parse().unwrap());
+    let of = |error| ArmError::from_transport(&request, &error);
+    assert_eq!(of(lost("reset")).class(), C::Lost);
+    assert!(of(lost("reset")).may_have_taken_effect());
+    assert_eq!(of(not_sent()).class(), C::NotSent);
+    assert!(!of(not_sent()).may_have_taken_effect());
+}
+
+#[test]
+fn people_read_what_happened_to_which_resource() {
+    let error = coded(
+        403,
+        "AuthorizationFailed",
+        "The client does not have authorization to perform action 'Microsoft.Compute/restorePointCollections/delete' over scope 'x'.",
+    );
+    assert_eq!(
+        error.to_string(),
+        "delete restorePointCollections rg/AzureBackup_web_1: 403 AuthorizationFailed: The client does not have authorization to perform action 'Microsoft.Compute/restorePointCollections/delete' over scope 'x'."
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "the identity needs the permission Microsoft.Compute/restorePointCollections/delete at this scope"
+    );
+    let error = coded(
+        409,
+        "MissingSubscriptionRegistration",
+        "The subscription is not registered to use namespace 'Microsoft.RecoveryServices'. See x.",
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "register the provider: az provider register --namespace Microsoft.RecoveryServices --subscription 11111111-1111-1111-1111-111111111111"
+    );
+    let hostile = coded(409, "MissingSubscriptionRegistration", "namespace 'x; rm -rf /'");
+    assert!(!hostile.hint().unwrap().contains("rm -rf"), "a command from Azure's text is never offered");
+}
+
+#[test]
+fn journals_and_comes_back() {
+    let (request, response) = exchange("rg_delete_409_child_cannotdelete_lock");
+    let error = ArmError::from_response(&request, &response, now());
+    let text = serde_json::to_string(&error).unwrap();
+    assert_eq!(serde_json::from_str::<ArmError>(&text).unwrap(), error);
+    assert!(error.locked_scopes[0].ends_with("/virtualNetworks/cli.lock.rsrc000002"));
+}

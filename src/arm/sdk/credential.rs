@@ -1,0 +1,293 @@
+//! Signing in: `azure_identity` credentials behind our token port.
+//!
+//! Duty: choose the way to sign in (`--auth`), get tokens for the ARM endpoint, keep them until five minutes before
+//! they expire, and say what was tried when none works. Invariants: the environment comes in as a function; the
+//! credentials send through our own network (`wire`), so proxies, certificates and the TLS provider are the same as for
+//! ARM; with `auto` the first way that is set up decides: when it fails, nobody else is signed in instead (a wrong
+//! secret must not turn a job into the person logged in to the CLI), and once it has worked the run stays with it.
+//!
+//! The managed identity credential of `azure_identity` reads the `IDENTITY_*` variables of the process itself, and the
+//! CLI credential starts `az`; there is no option for either.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::Headers;
+use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Transport as CoreTransport};
+use azure_identity::{
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use jiff::Timestamp;
+
+use crate::arm::cloud::Cloud;
+use crate::arm::error_body::clean;
+use crate::arm::http::{HeaderName, HeaderValue, Method, Request, Transport, TransportError};
+use crate::arm::token::{Auth, Secret, SignIn, SignInAttempt, SignInError, TokenSource};
+use crate::clock::{Clock, elapsed};
+
+/// How long before its expiry a token is renewed.
+const MARGIN: Duration = Duration::from_secs(300);
+
+/// Our network as `azure_core`'s HTTP client.
+#[derive(Debug)]
+struct SignInHttp(Arc<dyn Transport>);
+
+#[async_trait]
+impl HttpClient for SignInHttp {
+    async fn execute_request(&self, request: &azure_core::http::Request) -> azure_core::Result<AsyncRawResponse> {
+        let bad = |what: &'static str| azure_core::Error::with_message(ErrorKind::Other, what);
+        let method: Method = request.method().as_ref().parse().map_err(|_| bad("unknown verb"))?;
+        let mut ours = Request::new(method, request.url().clone());
+        for (name, value) in request.headers().iter() {
+            let name: HeaderName = name.as_str().parse().map_err(|_| bad("unusable header name"))?;
+            let mut value = HeaderValue::from_str(value.as_str()).map_err(|_| bad("unusable header value"))?;
+            value.set_sensitive(true);
+            ours.headers.insert(name, value);
+        }
+        ours.body = match request.body() {
+            Body::Bytes(bytes) => bytes.clone(),
+            Body::SeekableStream(_) => return Err(bad("streams are not sent")),
+        };
+        let response = self.0.send(&ours).await.map_err(|error| {
+            let kind =
+                if matches!(error, TransportError::NotSent { .. }) { ErrorKind::Connection } else { ErrorKind::Io };
+            azure_core::Error::with_error(kind, error.clone(), error.to_string())
+        })?;
+        let mut headers = Headers::new();
+        for (name, value) in &response.headers {
+            if let Ok(value) = value.to_str() {
+                headers.insert(name.as_str().to_owned(), value.to_owned());
+            }
+        }
+        Ok(AsyncRawResponse::from_bytes(response.status.into(), headers, response.body))
+    }
+}
+
+type Make = dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync;
+
+/// One way to sign in. The credential is made anew for every token: those of `azure_identity` keep a token until it
+/// expires, also one that Azure no longer accepts.
+struct Way {
+    name: String,
+    make: Result<Box<Make>, String>,
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Way({})", self.name)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    token: Secret,
+    expires: Timestamp,
+    way: usize,
+}
+
+/// Tokens of the first way that is set up.
+#[derive(Debug)]
+struct Credential {
+    ways: Vec<Way>,
+    scope: String,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Only one task signs in at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Held>,
+    chosen: Option<usize>,
+}
+
+/// The token source for these settings. `env` looks up an environment variable.
+///
+/// # Errors
+/// When a setting that the chosen way needs is missing.
+pub fn token_source(
+    settings: &SignIn,
+    env: &dyn Fn(&str) -> Option<String>,
+    network: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn TokenSource>, SignInError> {
+    let ways = ways(settings, env, network);
+    if let [Way { name, make: Err(why) }] = ways.as_slice() {
+        return Err(SignInError::one(name, why));
+    }
+    Ok(Arc::new(Credential::new(ways, settings.scope.clone(), clock)))
+}
+
+fn cloud(cloud: Cloud, authority: Option<String>) -> CloudConfiguration {
+    match (authority, cloud) {
+        (Some(authority_host), _) => {
+            let mut custom = CustomConfiguration::default();
+            custom.authority_host = authority_host;
+            custom.into()
+        }
+        (None, Cloud::Public) => CloudConfiguration::AzurePublic,
+        (None, Cloud::UsGov) => CloudConfiguration::AzureGovernment,
+        (None, Cloud::China) => CloudConfiguration::AzureChina,
+    }
+}
+
+fn ways(settings: &SignIn, env: &dyn Fn(&str) -> Option<String>, network: Arc<dyn Transport>) -> Vec<Way> {
+    let var = |name: &str| env(name).filter(|value| !value.is_empty());
+    let given = |own: &Option<String>, name: &'static str| own.clone().or_else(|| var(name)).ok_or(name);
+    let missing = |name: &str| format!("{name} is not set");
+    let configuration = Arc::new(cloud(settings.cloud, var("AZURE_AUTHORITY_HOST")));
+    let options = move || ClientOptions {
+        // `azure_core` is built without an HTTP client: without a transport of ours it would panic.
+        transport: Some(CoreTransport::new(Arc::new(SignInHttp(Arc::clone(&network))))),
+        cloud: Some(Arc::clone(&configuration)),
+        ..ClientOptions::default()
+    };
+    let tenant = given(&settings.tenant, "AZURE_TENANT_ID");
+    let client = given(&settings.client_id, "AZURE_CLIENT_ID");
+
+    let service_principal = || {
+        let (options, tenant, client) = (options.clone(), tenant.clone(), client.clone());
+        let make = || -> Result<Box<Make>, String> {
+            let secret = var("AZURE_CLIENT_SECRET").ok_or_else(|| missing("AZURE_CLIENT_SECRET"))?;
+            let (tenant, client) = (tenant.map_err(missing)?, client.map_err(missing)?);
+            Ok(Box::new(move || {
+                let options = ClientSecretCredentialOptions { client_options: options() };
+                let secret = azure_core::credentials::Secret::new(secret.clone());
+                Ok(ClientSecretCredential::new(&tenant, client.clone(), secret, Some(options))?)
+            }))
+        };
+        Way { name: Auth::ServicePrincipal.name().to_owned(), make: make() }
+    };
+    let workload = || {
+        let (options, tenant, client) = (options.clone(), tenant.clone(), client.clone());
+        let make = || -> Result<Box<Make>, String> {
+            let file = var("AZURE_FEDERATED_TOKEN_FILE").ok_or_else(|| missing("AZURE_FEDERATED_TOKEN_FILE"))?;
+            let (tenant, client) = (tenant.map_err(missing)?, client.map_err(missing)?);
+            Ok(Box::new(move || {
+                let set = WorkloadIdentityCredentialOptions {
+                    credential_options: ClientAssertionCredentialOptions { client_options: options() },
+                    tenant_id: Some(tenant.clone()),
+                    client_id: Some(client.clone()),
+                    token_file_path: Some(file.clone().into()),
+                };
+                Ok(WorkloadIdentityCredential::new(Some(set))?)
+            }))
+        };
+        Way { name: Auth::WorkloadIdentity.name().to_owned(), make: make() }
+    };
+    let managed = |only_where_announced: bool| {
+        let (options, client) = (options.clone(), settings.client_id.clone().or_else(|| var("AZURE_CLIENT_ID")));
+        let announced = var("IDENTITY_ENDPOINT").is_some() || var("MSI_ENDPOINT").is_some();
+        let make: Result<Box<Make>, String> = if announced || !only_where_announced {
+            Ok(Box::new(move || {
+                let user_assigned_id = client.clone().map(UserAssignedId::ClientId);
+                let set = ManagedIdentityCredentialOptions { user_assigned_id, client_options: options() };
+                Ok(ManagedIdentityCredential::new(Some(set))?)
+            }))
+        } else {
+            Err("IDENTITY_ENDPOINT is not set (on a virtual machine use --auth managed-identity)".to_owned())
+        };
+        Way { name: Auth::ManagedIdentity.name().to_owned(), make }
+    };
+    let cli = || {
+        let tenant = settings.tenant.clone();
+        let make: Box<Make> = Box::new(move || {
+            let set = AzureCliCredentialOptions { tenant_id: tenant.clone(), ..Default::default() };
+            Ok(AzureCliCredential::new(Some(set))?)
+        });
+        Way { name: Auth::Cli.name().to_owned(), make: Ok(make) }
+    };
+    match settings.auth {
+        Auth::Auto => vec![service_principal(), workload(), managed(true), cli()],
+        Auth::Cli => vec![cli()],
+        Auth::ManagedIdentity => vec![managed(false)],
+        Auth::ServicePrincipal => vec![service_principal()],
+        Auth::WorkloadIdentity => vec![workload()],
+    }
+}
+
+impl Credential {
+    fn new(ways: Vec<Way>, scope: String, clock: Arc<dyn Clock>) -> Self {
+        Self { ways, scope, clock, state: Mutex::default(), turn: tokio::sync::Mutex::new(()) }
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The token that is held, when it lasts longer than `margin`.
+    fn fresh(&self, margin: Duration) -> Option<Secret> {
+        let now = self.clock.now();
+        self.with(|state| {
+            state.held.as_ref().filter(|held| elapsed(now, held.expires) > margin).map(|h| h.token.clone())
+        })
+    }
+
+    async fn try_way(&self, index: usize) -> Result<Held, SignInAttempt> {
+        let way = &self.ways[index];
+        let failed = |why: String| SignInAttempt { way: way.name.clone(), why: clean(&why) };
+        let make = way.make.as_ref().map_err(|why| failed(why.clone()))?;
+        let credential = make().map_err(|error| failed(error.to_string()))?;
+        let token = Box::pin(credential.get_token(&[self.scope.as_str()], None)).await;
+        let token = token.map_err(|error| failed(error.to_string()))?;
+        let expires = Timestamp::from_second(token.expires_on.unix_timestamp()).unwrap_or(Timestamp::MAX);
+        Ok(Held { token: Secret::new(token.token.secret()), expires, way: index })
+    }
+}
+
+#[async_trait]
+impl TokenSource for Credential {
+    async fn token(&self) -> Result<Secret, SignInError> {
+        if let Some(token) = self.fresh(MARGIN) {
+            return Ok(token);
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(token) = self.fresh(MARGIN) {
+            return Ok(token);
+        }
+        let mut attempts = Vec::new();
+        let candidates = self.with(|state| state.chosen.map_or(0..self.ways.len(), |way| way..way + 1));
+        for index in candidates {
+            match self.try_way(index).await {
+                Ok(held) => {
+                    let token = held.token.clone();
+                    self.with(|state| {
+                        state.chosen = Some(held.way);
+                        state.held = Some(held);
+                    });
+                    return Ok(token);
+                }
+                Err(attempt) => {
+                    attempts.push(attempt);
+                    if self.ways[index].make.is_ok() {
+                        break;
+                    }
+                }
+            }
+        }
+        // A token that cannot be renewed is still good until it expires.
+        self.fresh(Duration::ZERO).ok_or(SignInError { attempts })
+    }
+
+    async fn forget(&self) {
+        self.with(|state| state.held = None);
+    }
+
+    fn describe(&self) -> String {
+        match self.with(|state| state.chosen) {
+            Some(way) => self.ways[way].name.clone(),
+            None => self.ways.iter().map(|way| way.name.as_str()).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "credential_tests.rs"]
+mod tests;

@@ -1,0 +1,322 @@
+//! The error codes of Azure Backup: what they are called, what they mean, what can be done about them.
+//!
+//! Duty: the embedded catalogue and the way from what Azure sends (a title, an integer, a text) to an entry. Playbooks
+//! name codes of this catalogue and nothing else.
+//!
+//! Invariants: codes, aliases and numeric ids are unique without case; the data is parsed once; a text that is not
+//! clearly one entry's message is nobody's, because what it is taken for decides which playbook applies.
+//!
+//! Sources are named in each entry. Numeric ids come from recorded jobs and health details (`errorDetails[]` with
+//! `errorCode`, `errorTitle`, `errorString`; `healthDetails[]` with `code`, `title`, `message`); literal messages from
+//! these and from Azure's documentation ("Error message" in the troubleshooting pages, CC BY 4.0).
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::yaml::nearest;
+
+/// Where an error comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    /// Backup of an Azure VM.
+    IaasVm,
+    /// The compute platform.
+    Crp,
+    /// ARM itself.
+    Arm,
+    /// Restore.
+    Restore,
+    /// Cancelling and listing jobs.
+    JobControl,
+    /// Azure Backup Server and DPM.
+    Mabs,
+    /// VM backup of the classic portal; no API is left.
+    Classic,
+    /// A step of the troubleshooting guide, not an error.
+    GuideStep,
+}
+
+/// How to see that an error has this cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detect {
+    /// The call to make.
+    pub call: String,
+    /// The field to look at.
+    pub field: String,
+    /// What it says.
+    pub condition: String,
+}
+
+/// What the management plane can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutomaticFix {
+    /// The action; one of azmend's where it has it.
+    pub action: String,
+    /// The call.
+    pub call: String,
+    /// What must hold before.
+    pub guard: String,
+}
+
+/// What only somebody in the guest can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestFix {
+    /// `windows`, `linux`, `any`.
+    pub os: String,
+    /// What to do.
+    pub action: String,
+    /// Whether Run Command can do it.
+    pub run_command: String,
+    /// `low`, `medium`, `high`.
+    pub risk: String,
+}
+
+/// One error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The symbolic code.
+    pub code: String,
+    /// Other spellings.
+    pub aliases: Vec<String>,
+    /// Numeric ids that stand beside the code.
+    pub numeric_ids: Vec<i64>,
+    /// Where it comes from.
+    pub category: Category,
+    /// What it says, in short.
+    pub message: String,
+    /// Literal messages, as recorded or documented.
+    pub messages: Vec<String>,
+    /// Causes.
+    pub causes: Vec<String>,
+    /// How to see which cause it is.
+    pub detect: Vec<Detect>,
+    /// What the management plane can do.
+    pub automatic_fix: Vec<AutomaticFix>,
+    /// What must be done in the guest.
+    pub guest_fix: Vec<GuestFix>,
+    /// What people must decide or do.
+    pub manual: Vec<String>,
+    /// Whether trying again helps: `yes`, `no`, `after_fix`, `after_wait`, ...
+    pub retry: String,
+    /// Only older services send it.
+    pub obsolete: bool,
+    /// Where this is written.
+    pub sources: Vec<String>,
+    /// Anything else.
+    pub notes: String,
+}
+
+/// All errors.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    entries: Vec<Entry>,
+    by_code: HashMap<String, usize>,
+    by_numeric: HashMap<i64, usize>,
+    by_text: Vec<(String, usize)>,
+}
+
+/// Below this length a message is too general to be looked for inside another text.
+const TELLING: usize = 25;
+/// Two messages are the same from here on (1.0 is equal).
+const SIMILAR: f64 = 0.88;
+
+impl Catalog {
+    /// The embedded catalogue.
+    #[must_use]
+    pub fn get() -> &'static Self {
+        static CATALOG: OnceLock<Catalog> = OnceLock::new();
+        // The file is part of the program and a test holds that it parses; an empty catalogue only finds nothing.
+        CATALOG.get_or_init(|| Self::parse(include_str!("codes.json")).unwrap_or_default())
+    }
+
+    fn parse(json: &str) -> Result<Self, String> {
+        let entries: Vec<Entry> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let mut catalog = Self::default();
+        for (index, entry) in entries.iter().enumerate() {
+            for code in std::iter::once(&entry.code).chain(&entry.aliases) {
+                if catalog.by_code.insert(code.to_lowercase(), index).is_some() {
+                    return Err(format!("the code {code} stands twice"));
+                }
+            }
+            for id in &entry.numeric_ids {
+                if catalog.by_numeric.insert(*id, index).is_some() {
+                    return Err(format!("the numeric id {id} stands twice"));
+                }
+            }
+            if entry.category != Category::GuideStep {
+                let messages = std::iter::once(&entry.message).chain(&entry.messages);
+                catalog.by_text.extend(messages.map(|message| (plain(message), index)));
+            }
+        }
+        // What is current is found before what is not.
+        catalog.by_text.sort_by_key(|(_, index)| entries.get(*index).map(|entry| (entry.obsolete, entry.category)));
+        catalog.entries = entries;
+        Ok(catalog)
+    }
+
+    /// Every entry.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry with this code or alias, without case.
+    #[must_use]
+    pub fn by_code(&self, code: &str) -> Option<&Entry> {
+        self.entries.get(*self.by_code.get(&code.trim().to_lowercase())?)
+    }
+
+    /// The entry with this numeric id.
+    #[must_use]
+    pub fn by_numeric(&self, id: i64) -> Option<&Entry> {
+        self.entries.get(*self.by_numeric.get(&id)?)
+    }
+
+    /// The entry that an error of a job belongs to: by its title, else by its integer, else by its text.
+    #[must_use]
+    pub fn classify(&self, title: &str, numeric: i64, text: &str) -> Option<&Entry> {
+        self.by_code(title).or_else(|| self.by_numeric(numeric)).or_else(|| self.by_text(text))
+    }
+
+    /// The entry whose code stands in the text or whose message the text is.
+    #[must_use]
+    pub fn by_text(&self, text: &str) -> Option<&Entry> {
+        // Job texts are a few hundred characters; similarity is quadratic.
+        let text: String = text.chars().take(2000).collect();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        if let Some(entry) = words.filter(|word| word.len() >= 12).find_map(|word| self.by_code(word)) {
+            return Some(entry);
+        }
+        let wanted = plain(&text);
+        if wanted.is_empty() {
+            return None;
+        }
+        let equal = self.by_text.iter().find(|(message, _)| *message == wanted);
+        let inside = || {
+            let inside =
+                self.by_text.iter().filter(|(known, _)| known.len() >= TELLING && wanted.contains(known.as_str()));
+            inside.max_by_key(|(known, _)| known.len())
+        };
+        let similar = || {
+            let near =
+                self.by_text.iter().filter(|(known, _)| known.len() >= TELLING && known.len() < 2 * wanted.len());
+            near.map(|entry| (strsim::normalized_levenshtein(&entry.0, &wanted), entry))
+                .filter(|(score, _)| *score >= SIMILAR)
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .map(|(_, entry)| entry)
+        };
+        self.entries.get(equal.or_else(inside).or_else(similar)?.1)
+    }
+
+    /// The code that was probably meant.
+    #[must_use]
+    pub fn suggest(&self, code: &str) -> Option<&str> {
+        let near = nearest(
+            code,
+            self.entries.iter().flat_map(|e| std::iter::once(&e.code).chain(&e.aliases)).map(String::as_str),
+        )?;
+        self.by_code(near).map(|entry| entry.code.as_str())
+    }
+}
+
+/// Words in lower case without articles and punctuation.
+fn plain(text: &str) -> String {
+    let lower = text.to_lowercase().replace(['\'', '’'], "");
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !matches!(*word, "" | "a" | "an" | "the"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(title: &str, numeric: i64, text: &str) -> Option<&'static str> {
+        Catalog::get().classify(title, numeric, text).map(|entry| entry.code.as_str())
+    }
+
+    #[test]
+    fn the_embedded_catalogue_loads_strictly() {
+        let catalog = Catalog::parse(include_str!("codes.json")).unwrap();
+        assert_eq!(catalog.entries().len(), 123);
+        for entry in catalog.entries() {
+            assert!(!entry.message.is_empty() && !entry.sources.is_empty(), "{}", entry.code);
+        }
+    }
+
+    #[test]
+    fn a_code_that_stands_twice_is_refused() {
+        let mut entries = Catalog::get().entries().to_vec();
+        let again = entries[0].code.to_uppercase();
+        entries[1].aliases.push(again);
+        assert!(Catalog::parse(&serde_json::to_string(&entries).unwrap()).unwrap_err().contains("stands twice"));
+    }
+
+    #[test]
+    fn codes_are_found_without_case_and_by_alias() {
+        let catalog = Catalog::get();
+        let code = |name| catalog.by_code(name).map(|entry| entry.code.as_str());
+        assert_eq!(code("usererrorrpcollectionlimitreached"), Some("UserErrorRpCollectionLimitReached"));
+        assert_eq!(code("BackUpOperationFailedV2"), Some("BackUpOperationFailed"));
+        assert_eq!(code("NoSuchCode"), None);
+        assert_eq!(catalog.suggest("UserErrorRpColectionLimitReach"), Some("UserErrorRpCollectionLimitReached"));
+        assert_eq!(catalog.suggest("qqqq"), None);
+    }
+
+    /// The titles, integers and texts of recorded jobs and health details.
+    #[test]
+    fn recorded_errors_are_classified() {
+        for (title, numeric, text, expected) in [
+            ("", 400_160, "VM is in Failed Provisioning State.", Some("UserErrorVmProvisioningStateFailed")),
+            ("", 400_136, "Virtual machine doesn't exist.", Some("UserErrorVmNotFoundV2")),
+            ("", 400_002, "Backup failed with an internal error.", Some("BackUpOperationFailed")),
+            ("", 400_001, "Command execution failed.", None),
+            (
+                "ResourceNotFound",
+                320_001,
+                "Could not perform the operation as VM no longer exists.",
+                Some("ResourceNotFound"),
+            ),
+            (
+                "UserErrorKeyVaultPermissionsNotConfigured",
+                400_198,
+                "",
+                Some("UserErrorKeyvaultPermissionsNotConfigured"),
+            ),
+            ("UserErrorGuestAgentStatusUnavailable", 0, "", Some("UserErrorGuestAgentStatusUnavailable")),
+            ("", 400_196, "", Some("UserErrorGuestAgentStatusUnavailable")),
+            ("", 400_206, "", Some("ExtensionSnapshotFailedNoNetwork")),
+            ("", 400_288, "", Some("UserErrorRpCollectionDeleted")),
+            ("IaasVmHealthGreenDefault", 400_239, "Backup pre-check status of this virtual machine is OK.", None),
+            ("UserErrorVmVaultLocationMismatch", 400_175, "Virtual machine and vault are in different region.", None),
+        ] {
+            assert_eq!(code(title, numeric, text), expected, "{title} {numeric} {text}");
+        }
+    }
+
+    #[test]
+    fn the_title_wins_over_the_integer_and_the_integer_over_the_text() {
+        let text = "VM is in Failed Provisioning State.";
+        assert_eq!(code("UserErrorVmNotFoundV2", 400_196, text), Some("UserErrorVmNotFoundV2"));
+        assert_eq!(code("", 400_196, text), Some("UserErrorGuestAgentStatusUnavailable"));
+        assert_eq!(code("", 0, text), Some("UserErrorVmProvisioningStateFailed"));
+    }
+
+    #[test]
+    fn texts_match_only_when_they_are_clear() {
+        let rp = Some("UserErrorRpCollectionLimitReached");
+        assert_eq!(code("", 0, "The Restore Point collection max limit has reached."), rp);
+        assert_eq!(code("", 0, "Error Code: UserErrorRpCollectionLimitReached, retry later"), rp);
+        assert_eq!(code("", 0, "Backup failed with an internal error."), Some("BackUpOperationFailed"));
+        for vague in ["", "Backup failed.", "error", "VM", "The operation failed, please try again", "🦀"] {
+            assert_eq!(code("", 0, vague), None, "{vague}");
+        }
+        assert_eq!(code("", 0, &"x".repeat(1_000_000)), None);
+    }
+}

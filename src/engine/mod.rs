@@ -1,0 +1,45 @@
+//! Plan, run, undo, resume; the pure state table; events.
+//!
+//! Duty: make exactly the changes of a plan, one by one, each guarded, journaled before and proven after; take back
+//! what can be taken back. It never prints and never asks: it tells a [`progress::Listener`] and returns a
+//! [`result::RunResult`].
+
+pub mod back;
+pub mod drive;
+pub mod exit;
+pub mod finish;
+pub mod plan;
+pub mod planner;
+pub mod progress;
+pub mod result;
+pub mod run;
+pub mod state;
+
+pub use plan::{Plan, PlanError, World};
+pub use planner::{PlanRequest, Planned, make_plan};
+pub use progress::{Listener, Progress, Silent};
+pub use result::{RunResult, Status};
+pub use run::Run;
+pub use state::RunState;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// Deletions are not resumed after this long: a new plan is needed. Putting locks back never expires.
+pub const RESUME_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether a run may be resumed now.
+///
+/// # Errors
+/// Why not, in a sentence: it is over, or it is older than a day and would go on deleting.
+pub fn resume_check(plan: &Plan, state: &RunState, now: Timestamp) -> Result<(), String> {
+    if !state.resumable() {
+        return Err(format!("the run is over ({})", state.word()));
+    }
+    let started = state.started.unwrap_or(plan.created);
+    if crate::clock::elapsed(started, now) > RESUME_LIFETIME {
+        return Err("the run is older than 24 hours: what it would delete must be planned anew".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! Makes a plan: reads the facts, asks the playbook, lets each action say its changes. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
+use crate::actions::change::{ChangeKind, Override, Refusal};
+use crate::actions::rules::{self, Ground, stale};
+use crate::actions::spec::ActionSpec;
+use crate::actions::{backup, extension, locks, points};
+use crate::arm::Arm;
+use crate::arm::id::ResourceId;
+use crate::estate::collect::{self, CollectOptions};
+use crate::estate::facts::VmFacts;
+use crate::estate::view::View;
+use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
+use crate::text::plural;
+use sha2::{Digest, Sha256};
+
+/// What a plan is made for.
+#[derive(Debug, Clone)]
+pub struct PlanRequest<'a> {
+    /// The playbook.
+    pub playbook: &'a Playbook,
+    /// `--set key=value`.
+    pub set: BTreeMap<String, String>,
+    /// The VM.
+    pub vm: ResourceId,
+    /// Rules switched off by name.
+    pub overrides: BTreeSet<Override>,
+    /// Locks the user named.
+    pub named_locks: Vec<ResourceId>,
+    /// Put removed locks back at the end.
+    pub relock: bool,
+    /// S9.
+    pub max_changes: usize,
+    /// Where the plan is valid.
+    pub world: World,
+}
+
+/// What planning came to.
+#[derive(Debug, Clone)]
+pub enum Planned {
+    /// There is something to do.
+    Plan(Box<Plan>),
+    /// There is nothing to do, and everything that decides on that was read.
+    NothingToDo {
+        /// The view.
+        view: Box<View>,
+        /// Why, in a sentence.
+        why: String,
+        /// What else was not read.
+        not_read: BTreeMap<String, String>,
+        /// What the user should know.
+        warnings: Vec<String>,
+    },
+    /// Whether the playbook applies cannot be said.
+    NotChecked {
+        /// What was not read.
+        unread: BTreeMap<String, String>,
+        /// The view.
+        view: Box<View>,
+    },
+    /// A rule stops it; nothing was changed.
+    Refused {
+        /// The rules.
+        refusals: Vec<Refusal>,
+        /// The plan that was refused, where there is one to show.
+        plan: Option<Box<Plan>>,
+    },
+    /// The parameters are wrong.
+    Input(Vec<String>),
+}
+
+/// The view of these facts, with the counts that the rules give.
+#[must_use]
+pub fn view_of(facts: &VmFacts, arm: &Arm, overrides: &BTreeSet<Override>) -> View {
+    let now = arm.clock().now();
+    let ground = Ground { facts, now, overrides, orphan_age: rules::ORPHAN_AGE };
+    View::of(facts, &stale::counts(&ground), now)
+}
+
+/// Reads the VM and makes the plan.
+pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
+    let resolved = match request.playbook.resolve(&request.set) {
+        Ok(resolved) => resolved,
+        Err(errors) => return Planned::Input(errors),
+    };
+    if request.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
+        let why = "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up";
+        let refusal = Refusal::new("s6.relock-service", why).hint("leave --relock out, or use --set cleanup=stale");
+        return Planned::Refused { refusals: vec![refusal], plan: None };
+    }
+    let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
+    let view = view_of(&facts, arm, &request.overrides);
+    let evidence = match resolved.applies(&view) {
+        Verdict::True => evidence(&resolved, &view),
+        Verdict::False => {
+            let why = format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
+            return Planned::NothingToDo {
+                why,
+                not_read: view.unread.clone(),
+                view: Box::new(view),
+                warnings: Vec::new(),
+            };
+        }
+        Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
+        Verdict::Error { why } => return Planned::Input(vec![why]),
+    };
+    let mut draft = Draft { request, resolved: &resolved, facts: &facts, view: &view, arm, stays: Vec::new(), fatal: Vec::new() };
+    let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
+    let (stays, mut fatal) = (draft.stays, draft.fatal);
+    let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
+    let mut warnings: Vec<String> = stays.iter().map(|refusal| refusal.why.clone()).collect();
+    if let Some(instance) = facts.instance.known()
+        && !instance.power.is_empty()
+        && !instance.power.eq_ignore_ascii_case("running")
+    {
+        warnings.push(format!("the VM is {}: it can be backed up, crash-consistent", instance.power));
+    }
+    let plan = Plan {
+        format: PLAN_FORMAT.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        created: arm.clock().now(),
+        world: request.world.clone(),
+        playbook: resolved.name.clone(),
+        playbook_digest: hex(&Sha256::digest(request.playbook.text().as_bytes())),
+        codes: resolved.codes.clone(),
+        vm: request.vm.clone(),
+        vm_id,
+        params: resolved.params.clone(),
+        overrides: request.overrides.clone(),
+        named_locks: request.named_locks.clone(),
+        relock: request.relock,
+        max_changes: request.max_changes,
+        evidence,
+        steps,
+        warnings: warnings.clone(),
+        not_read: view.unread.clone(),
+        before: view.clone(),
+        hash: String::new(),
+    }
+    .sealed();
+    if plan.weight() > request.max_changes {
+        let why = format!(
+            "the plan has {} ({} allowed; every point in a collection counts)",
+            plural(plan.weight(), "change"),
+            request.max_changes
+        );
+        let hint = format!("look at the plan, then allow it with --max-changes {}", plan.weight());
+        fatal.push(Refusal::new("s9.max-changes", why).hint(hint));
+    }
+    if !fatal.is_empty() {
+        return Planned::Refused { refusals: fatal, plan: Some(Box::new(plan)) };
+    }
+    if plan.is_empty() {
+        let mut refusals: Vec<Refusal> =
+            plan.steps.iter().flat_map(|step| step.kept.iter().map(|kept| kept.refusal.clone())).collect();
+        refusals.extend(stays);
+        refusals.dedup();
+        if refusals.is_empty() {
+            let why = format!("{} has nothing to change on {}", resolved.name, request.vm.name());
+            return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
+        }
+        return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
+    }
+    Planned::Plan(Box::new(plan))
+}
+
+/// What is being drafted.
+struct Draft<'a> {
+    request: &'a PlanRequest<'a>,
+    resolved: &'a Resolved,
+    facts: &'a VmFacts,
+    view: &'a View,
+    arm: &'a Arm,
+    /// Locks that stay in force over the VM's collections.
+    stays: Vec<Refusal>,
+    /// Refusals without which the plan makes no sense.
+    fatal: Vec<Refusal>,
+}
+
+impl Draft<'_> {
+    fn ground(&self) -> Ground<'_> {
+        Ground {
+            facts: self.facts,
+            now: self.arm.clock().now(),
+            overrides: &self.request.overrides,
+            orphan_age: rules::ORPHAN_AGE,
+        }
+    }
+
+    fn step(&mut self, step: &ResolvedStep) -> PlannedStep {
+        let mut planned = PlannedStep {
+            id: step.id.clone(),
+            action: step.action.clone(),
+            when: step.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default(),
+            on_failure: match step.on_failure {
+                crate::playbook::OnFailure::Stop => OnFailure::Stop,
+                crate::playbook::OnFailure::Continue => OnFailure::Continue,
+            },
+            timeout: step.timeout,
+            decision: Decision::Run,
+            changes: Vec::new(),
+            kept: Vec::new(),
+            notes: Vec::new(),
+        };
+        match self.resolved.runs(step, self.view) {
+            Verdict::True => {}
+            Verdict::False => {
+                planned.decision = Decision::Off { why: format!("its condition does not hold: {}", planned.when) };
+                return planned;
+            }
+            Verdict::NotChecked { unread } => {
+                planned.decision = Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
+                return planned;
+            }
+            Verdict::Error { why } => {
+                planned.decision = Decision::Off { why: format!("its condition cannot be evaluated: {why}") };
+                return planned;
+            }
+        }
+        self.fill(step, &mut planned);
+        planned
+    }
+
+    fn fill(&mut self, step: &ResolvedStep, planned: &mut PlannedStep) {
+        let required = planned.on_failure == OnFailure::Stop;
+        match &step.action {
+            ActionSpec::LocksRemove(_) => {
+                let plan = locks::plan(&self.ground(), &step.id, &self.request.named_locks);
+                planned.changes = plan.changes;
+                planned.notes = plan.notes;
+                self.stays.extend(plan.kept.iter().cloned());
+                planned.kept = plan.kept.into_iter().map(|refusal| Kept { count: 1, refusal }).collect();
+            }
+            ActionSpec::DeleteStale(spec) => {
+                let room = self.room();
+                let plan = points::plan_stale(&self.ground(), &step.id, spec, room);
+                self.take_points(planned, plan);
+            }
+            ActionSpec::DeleteCollection(_) => {
+                let plan = points::plan_collections(&self.ground(), &step.id);
+                if plan.changes.is_empty() && required {
+                    self.fatal.extend(plan.kept.iter().map(|(_, refusal)| refusal.clone()));
+                }
+                self.take_points(planned, plan);
+            }
+            ActionSpec::ExtensionUninstall(_) => match extension::plan(&self.ground(), &step.id) {
+                Ok(Some(change)) => planned.changes.push(change),
+                Ok(None) => planned.notes.push("VMSnapshot is not installed: nothing to uninstall".to_owned()),
+                Err(refusal) => {
+                    if required {
+                        self.fatal.push(refusal.clone());
+                    }
+                    planned.kept.push(Kept { count: 1, refusal });
+                }
+            },
+            ActionSpec::BackupStart(spec) => match backup::plan(&self.ground(), &step.id, spec) {
+                Ok(change) => planned.changes.push(change),
+                Err(refusal) => {
+                    if required {
+                        self.fatal.push(refusal.clone());
+                    }
+                    planned.kept.push(Kept { count: 1, refusal });
+                }
+            },
+        }
+    }
+
+    /// Points and limit, when both were read.
+    fn room(&self) -> Option<(usize, usize)> {
+        if self.view.unread("points.count").is_some() || self.view.unread("points.limit").is_some() {
+            return None;
+        }
+        Some((usize::try_from(self.view.points.count).ok()?, usize::try_from(self.view.points.limit).ok()?))
+    }
+
+    /// Deletions under a lock that stays would only be refused by Azure: they are left out, and said.
+    fn take_points(&mut self, planned: &mut PlannedStep, plan: points::PointPlan) {
+        planned.notes = plan.notes;
+        planned.kept = plan.kept.into_iter().map(|(count, refusal)| Kept { count, refusal }).collect();
+        let kept_locks: Vec<ResourceId> = self
+            .facts
+            .locks
+            .known()
+            .into_iter()
+            .flatten()
+            .filter(|lock| rules::locks::may_remove(&self.ground(), lock, &self.request.named_locks).is_err())
+            .map(|lock| lock.scope())
+            .collect();
+        for change in plan.changes {
+            let blocked = kept_locks.iter().any(|scope| match &change.what {
+                ChangeKind::DeleteCollection { collection, .. } => {
+                    scope.covers(&collection.id) || collection.id.covers(scope)
+                }
+                _ => scope.covers(change.resource()),
+            });
+            if blocked {
+                let why = format!("{} is under a lock that stays", change.resource().short_name());
+                match planned.kept.iter_mut().find(|kept| kept.refusal.rule == "s5.locked") {
+                    Some(kept) => kept.count += change.weight(),
+                    None => planned
+                        .kept
+                        .push(Kept { count: change.weight(), refusal: Refusal::new("s5.locked", why) }),
+                }
+            } else {
+                planned.changes.push(change);
+            }
+        }
+        for (i, change) in planned.changes.iter_mut().enumerate() {
+            change.id = format!("{}.{}", planned.id, i + 1);
+        }
+    }
+}
+
+/// The facts that made the playbook apply: each touched path with its value.
+fn evidence(resolved: &Resolved, view: &View) -> Vec<String> {
+    let tree = serde_json::to_value(view).unwrap_or_default();
+    resolved
+        .applies
+        .touched()
+        .iter()
+        .filter_map(|path| {
+            let value = tree.pointer(&format!("/{}", path.replace('.', "/")))?;
+            if value.is_object() {
+                return None;
+            }
+            Some(format!("{path} is {}", value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"))))
+        })
+        .collect()
+}
+
+fn values(resolved: &Resolved, view: &View) -> String {
+    let evidence = evidence(resolved, view);
+    if evidence.is_empty() { "its condition does not hold".to_owned() } else { evidence.join(", ") }
+}

@@ -1,0 +1,220 @@
+//! The jobs of one VM in a vault.
+//!
+//! Reads of jobs are rationed (a recorded 429 names 150 per hour), so a reading makes two lists, a refresh one.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::arm::JobFilter;
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Job, ProtectedItem};
+use crate::clock::earlier;
+use crate::estate::facts::{ItemFacts, Part};
+use crate::estate::read::{Read, Reader, action, is_missing, part, why};
+
+/// How far back finished jobs are read.
+pub const JOB_DAYS: u64 = 14;
+
+/// The finished backup job that ended last: the one whose error counts.
+#[must_use]
+pub fn newest_finished_backup(jobs: &[Job]) -> Option<&Job> {
+    let finished = jobs.iter().filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup"));
+    finished.max_by_key(|job| (job.end.or(job.start), job.start))
+}
+
+/// Reads the VM's jobs: the running ones of any age and operation, and all of the last days.
+pub(super) async fn read(
+    reader: &Reader<'_>,
+    vm: &ResourceId,
+    item: &ProtectedItem,
+    vault: &ResourceId,
+) -> Part<Vec<Job>> {
+    // Whether Azure lists running jobs of any age without a time is not verified: those of the last days are in both.
+    // `Cancelling` is not asked for by itself: only a job that takes its snapshot can be cancelled, and that is recent.
+    let running = JobFilter { status: Some("InProgress".into()), ..JobFilter::default() };
+    let recent = recent(reader);
+    let lists = async {
+        let (recent, running) = futures::join!(list(reader, vault, &recent), list(reader, vault, &running));
+        let ((at, mut jobs), (_, more)) = (recent?, running?);
+        add_missing(&mut jobs, more);
+        jobs.retain(|job| may_be_of(job, vm, item));
+        with_details(reader, jobs, &[]).await.map(|jobs| (at, jobs))
+    };
+    part(lists.await)
+}
+
+/// Reads the jobs of known items again: one list each; details only where they can have changed.
+pub(super) async fn refresh(reader: &Reader<'_>, vm: &ResourceId, items: Part<Vec<ItemFacts>>) -> Part<Vec<ItemFacts>> {
+    let Part::Known { at, mut value } = items else { return items };
+    for facts in &mut value {
+        let Some(vault) = facts.item.vault_id() else { continue };
+        facts.jobs = match facts.jobs.known() {
+            None => read(reader, vm, &facts.item, &vault).await,
+            Some(before) => part(read_again(reader, vm, &facts.item, &vault, before).await),
+        };
+    }
+    Part::Known { at, value }
+}
+
+async fn read_again(
+    reader: &Reader<'_>,
+    vm: &ResourceId,
+    item: &ProtectedItem,
+    vault: &ResourceId,
+    before: &[Job],
+) -> Read<(Timestamp, Vec<Job>)> {
+    let (at, mut jobs) = list(reader, vault, &recent(reader)).await?;
+    // A job that ran before and is older than the list's days: `with_details` reads it by itself.
+    add_missing(&mut jobs, before.iter().filter(|job| job.running()).cloned().collect());
+    jobs.retain(|job| may_be_of(job, vm, item));
+    Ok((at, with_details(reader, jobs, before).await?))
+}
+
+fn recent(reader: &Reader<'_>) -> JobFilter {
+    let since = earlier(reader.now(), Duration::from_secs(JOB_DAYS * 86_400));
+    JobFilter { since: Some(since), ..JobFilter::default() }
+}
+
+async fn list(reader: &Reader<'_>, vault: &ResourceId, filter: &JobFilter) -> Read<(Timestamp, Vec<Job>)> {
+    reader.list(vault, &[action::JOBS], "jobs", reader.arm.jobs(vault, filter)).await
+}
+
+fn add_missing(jobs: &mut Vec<Job>, more: Vec<Job>) {
+    for job in more {
+        if !jobs.iter().any(|known| known.id == job.id) {
+            jobs.push(job);
+        }
+    }
+}
+
+/// Fills in what only a job's own GET has (tasks, all error details) for every running job and the newest finished
+/// backup; newest first. What `before` has of a finished job is final.
+async fn with_details(reader: &Reader<'_>, mut jobs: Vec<Job>, before: &[Job]) -> Read<Vec<Job>> {
+    let newest = newest_finished_backup(&jobs).map(|job| job.id.clone());
+    let calls = jobs.iter().filter(|job| job.running() || newest.as_ref() == Some(&job.id)).map(|job| async move {
+        let known = before
+            .iter()
+            .find(|old| old.id == job.id && old.end.is_some() && old.end == job.end && old.status == job.status);
+        if let Some(known) = known {
+            return Ok(Some(known.clone()));
+        }
+        match reader.arm.job(&job.id).await {
+            Ok(full) => Ok(Some(full)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(why(&error)),
+        }
+    });
+    let read: Read<Vec<Option<Job>>> = reader.side_by_side(calls.collect()).await.into_iter().collect();
+    for full in read?.into_iter().flatten() {
+        if let Some(job) = jobs.iter_mut().find(|job| job.id == full.id) {
+            *job = full;
+        }
+    }
+    jobs.sort_by(|a, b| b.start.cmp(&a.start).then_with(|| a.id.cmp(&b.id)));
+    Ok(jobs)
+}
+
+/// Whether the job is of this VM, or could be.
+///
+/// A container as recorded (`[IaasVMContainer;]iaasvmcontainerv2;<group>;<vm>`) tells VMs of one name apart. Without
+/// one, or in a form azmend does not know (cross-subscription backup has its own), the name decides; a job without any
+/// name is kept: to wait for a job too many is the safe side.
+fn may_be_of(job: &Job, vm: &ResourceId, item: &ProtectedItem) -> bool {
+    let container = job.container.to_lowercase();
+    let items_own = item.id.segment("protectionContainers").unwrap_or_default().to_lowercase();
+    if !container.is_empty() {
+        if !items_own.is_empty() && (items_own == container || items_own.ends_with(&format!(";{container}"))) {
+            return true;
+        }
+        let parts: Vec<&str> = container.split(';').collect();
+        if let ["iaasvmcontainerv2", group, name] | [_, "iaasvmcontainerv2", group, name] = parts.as_slice() {
+            let here = vm.resource_group().unwrap_or_default().to_lowercase();
+            return *group == here && *name == vm.name().to_lowercase();
+        }
+    }
+    job.vm_name.is_empty() || job.vm_name.to_lowercase() == vm.name().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUB: &str = "11111111-1111-1111-1111-111111111111";
+
+    fn job(container: &str, vm_name: &str) -> Job {
+        let vault = format!("/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.RecoveryServices/vaults/v");
+        Job {
+            id: ResourceId::parse(&format!("{vault}/backupJobs/j1")).unwrap(),
+            operation: "Backup".into(),
+            status: "Completed".into(),
+            start: None,
+            end: None,
+            vm_name: vm_name.into(),
+            container: container.into(),
+            user_triggered: None,
+            errors: Vec::new(),
+            dynamic_error: String::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn item(container: &str) -> ProtectedItem {
+        let vault = format!("/subscriptions/{SUB}/resourceGroups/rg/providers/Microsoft.RecoveryServices/vaults/v");
+        ProtectedItem {
+            id: ResourceId::parse(&format!(
+                "{vault}/backupFabrics/Azure/protectionContainers/{container}/protectedItems/i"
+            ))
+            .unwrap(),
+            source: String::new(),
+            policy_id: String::new(),
+            protection_state: "Protected".into(),
+            health: String::new(),
+            health_details: Vec::new(),
+            last_backup_status: String::new(),
+            last_backup_time: None,
+            soft_deleted: false,
+        }
+    }
+
+    #[test]
+    fn jobs_are_told_apart_by_container_and_kept_when_unsure() {
+        let vm = ResourceId::vm(SUB, "Prod", "Web-01").unwrap();
+        let own = item("IaasVMContainer;iaasvmcontainerv2;prod;web-01");
+        for (container, name, expected) in [
+            ("iaasvmcontainerv2;prod;web-01", "web-01", true),
+            ("IaasVMContainer;iaasvmcontainerv2;PROD;WEB-01", "", true),
+            ("iaasvmcontainerv2;test;web-01", "web-01", false),
+            ("iaasvmcontainerv2;prod;db-01", "db-01", false),
+            ("", "WEB-01", true),
+            ("", "db-01", false),
+            ("", "", true),
+            ("somethingnew;web-01", "web-01", true),
+            ("somethingnew;db-01", "db-01", false),
+        ] {
+            assert_eq!(may_be_of(&job(container, name), &vm, &own), expected, "{container} {name}");
+        }
+        // The item's own container decides even when its names are not the VM's (a moved VM, another form).
+        let odd = item("IaasVMContainer;iaasvmcontainerv2;oldgroup;web-01");
+        assert!(may_be_of(&job("iaasvmcontainerv2;oldgroup;web-01", "web-01"), &vm, &odd));
+    }
+
+    #[test]
+    fn the_newest_finished_backup_counts() {
+        let at = |hour: i64| Some(Timestamp::from_second(hour * 3600).unwrap());
+        let make = |name: &str, operation: &str, status: &str, start, end| {
+            let mut job = job("", "");
+            job.id = job.id.up_to("vaults").unwrap().child("backupJobs", name).unwrap();
+            (job.operation, job.status, job.start, job.end) = (operation.into(), status.into(), start, end);
+            job
+        };
+        let jobs = [
+            make("old", "Backup", "Failed", at(1), at(2)),
+            make("new", "Backup", "Completed", at(3), at(4)),
+            make("restore", "Restore", "Failed", at(5), at(6)),
+            make("running", "Backup", "InProgress", at(7), None),
+        ];
+        assert_eq!(newest_finished_backup(&jobs).unwrap().id.name(), "new");
+        assert!(newest_finished_backup(&jobs[2..]).is_none());
+    }
+}

@@ -1,0 +1,234 @@
+//! Reading with honesty: what every collector needs to say *unread* instead of *absent*.
+//!
+//! Duty: turn calls into parts; ask once per scope what the caller may do; run calls side by side within a bound.
+//! Invariants: a list is complete only when the permissions API grants its read at the scope that was listed, no deny
+//! assignment that can be seen takes it away (the permissions API does not tell those), and every row was understood,
+//! because RBAC leaves rows out without a word (S12). A time stamp is taken before the call, so a fact is never younger
+//! than it says. Deny assignments that cannot be read are an unread part of their own and spoil no other.
+//! Must never: send anything but reads.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::OnceCell;
+
+use super::facts::Part;
+use crate::arm::id::ResourceId;
+use crate::arm::model::{DenyAssignment, Permission};
+use crate::arm::permissions::{allows, denied};
+use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Listing};
+
+/// A value, or the one-line reason why it was not read (completely).
+pub(super) type Read<T> = Result<T, String>;
+
+/// The actions whose grant makes a list complete; casing as Azure's operation lists print it.
+pub(super) mod action {
+    pub const GROUPS: &str = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    pub const VMS: &str = "Microsoft.Compute/virtualMachines/read";
+    pub const EXTENSIONS: &str = "Microsoft.Compute/virtualMachines/extensions/read";
+    pub const COLLECTIONS: &str = "Microsoft.Compute/restorePointCollections/read";
+    pub const POINTS: &str = "Microsoft.Compute/restorePointCollections/restorePoints/read";
+    pub const LOCKS: &str = "Microsoft.Authorization/locks/read";
+    pub const DENY: &str = "Microsoft.Authorization/denyAssignments/read";
+    pub const VAULTS: &str = "Microsoft.RecoveryServices/Vaults/read";
+    pub const ITEMS: &str = "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read";
+    pub const JOBS: &str = "Microsoft.RecoveryServices/Vaults/backupJobs/read";
+    pub const GUARD: &str = "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read";
+    pub const RECOVERY_POINTS: &str =
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read";
+}
+
+type Granted = Read<(Timestamp, Vec<Permission>)>;
+type Denied = Read<(Timestamp, Vec<DenyAssignment>)>;
+type Once<T> = Mutex<HashMap<ResourceId, Arc<OnceCell<T>>>>;
+
+fn cell<T>(cells: &Once<T>, scope: &ResourceId) -> Arc<OnceCell<T>> {
+    let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(cells.entry(scope.clone()).or_default())
+}
+
+/// One reading of Azure. It remembers what the caller may do at each scope, so it must not outlive the reading.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub arm: &'a Arm,
+    concurrency: usize,
+    granted: Once<Granted>,
+    denied: Once<Denied>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(arm: &'a Arm, concurrency: usize) -> Self {
+        Self { arm, concurrency: concurrency.max(1), granted: Once::default(), denied: Once::default() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.arm.clock().now()
+    }
+
+    /// What the caller may do at `scope`; asked once in this reading.
+    pub async fn permissions(&self, scope: &ResourceId) -> Granted {
+        let ask = || async {
+            let at = self.now();
+            let permissions = self.arm.permissions(scope).await.map_err(|error| why(&error))?;
+            Ok((at, permissions))
+        };
+        cell(&self.granted, scope).get_or_init(ask).await.clone()
+    }
+
+    /// The deny assignments of a subscription; asked once in this reading.
+    pub async fn deny_assignments(&self, subscription: &ResourceId) -> Denied {
+        let ask = || async {
+            let (_, permissions) = self.permissions(subscription).await?;
+            if !allows(&permissions, action::DENY) {
+                return Err(lacking(action::DENY, subscription));
+            }
+            let at = self.now();
+            let found = self.arm.deny_assignments(subscription).await.map_err(|error| why(&error))?;
+            Ok((at, found))
+        };
+        cell(&self.denied, subscription).get_or_init(ask).await.clone()
+    }
+
+    /// Refuses when a deny assignment that concerns `scope` has `takes` away. Whom it concerns cannot be told.
+    async fn not_denied(&self, scope: &ResourceId, takes: impl Fn(&DenyAssignment) -> bool) -> Read<()> {
+        let Ok((_, assignments)) = self.deny_assignments(&scope.subscription_id()).await else { return Ok(()) };
+        let concerns = |assignment: &&DenyAssignment| match ResourceId::parse(&assignment.scope) {
+            Ok(denied) => denied.covers(scope) || scope.covers(&denied),
+            // Above subscriptions, or not understood.
+            Err(_) => true,
+        };
+        match assignments.iter().filter(concerns).find(|assignment| takes(assignment)) {
+            None => Ok(()),
+            Some(assignment) => Err(one_line(&format!(
+                "the deny assignment {:?} may hide rows of a list at {}",
+                assignment.name,
+                scope.short_name()
+            ))),
+        }
+    }
+
+    /// Refuses when the caller lacks any of these reads at `scope`: then a list there may leave out rows.
+    pub async fn may_list(&self, scope: &ResourceId, actions: &[&str]) -> Read<()> {
+        let (_, permissions) = self.permissions(scope).await.map_err(|why| {
+            format!("what may be read at {} is not known, so a list there may be partial: {why}", scope.short_name())
+        })?;
+        if let Some(action) = actions.iter().find(|action| !allows(&permissions, action)) {
+            return Err(lacking(action, scope));
+        }
+        self.not_denied(scope, |assignment| actions.iter().any(|action| denied(assignment, action))).await
+    }
+
+    /// Refuses when some resource type at `scope` may be hidden from the caller: a list of *everything* is complete only
+    /// with `*/read` and no exception that could take a read away.
+    pub async fn may_list_everything(&self, scope: &ResourceId) -> Read<()> {
+        self.may_list(scope, &[]).await?;
+        let (_, permissions) = self.permissions(scope).await?;
+        let all_reads = |patterns: &[String]| {
+            patterns.iter().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case("*/read"))
+        };
+        let some_read = |patterns: &[String]| {
+            let ends = |pattern: &String| pattern.ends_with('*') || pattern.to_ascii_lowercase().ends_with("/read");
+            patterns.iter().any(ends)
+        };
+        if !permissions.iter().any(|entry| all_reads(&entry.actions) && !some_read(&entry.not_actions)) {
+            return Err(lacking("*/read", scope));
+        }
+        self.not_denied(scope, |denied| some_read(&denied.actions) && !all_reads(&denied.not_actions)).await
+    }
+
+    /// A complete list, or why it is not.
+    pub async fn list<T, F>(
+        &self,
+        scope: &ResourceId,
+        actions: &[&str],
+        what: &str,
+        call: F,
+    ) -> Read<(Timestamp, Vec<T>)>
+    where
+        F: Future<Output = Result<Listing<T>, ArmError>>,
+    {
+        self.may_list(scope, actions).await?;
+        let at = self.now();
+        let items = complete(call.await, what)?;
+        Ok((at, items))
+    }
+
+    /// Runs the calls with a bound on how many are out at once; the answers in the order of the calls.
+    pub async fn side_by_side<T, F: Future<Output = T>>(&self, calls: Vec<F>) -> Vec<T> {
+        stream::iter(calls).buffered(self.concurrency).collect().await
+    }
+}
+
+fn lacking(action: &str, scope: &ResourceId) -> String {
+    format!("no permission {action} at {}: a list there may be partial", scope.short_name())
+}
+
+/// The rows, if all of them were understood.
+pub(super) fn complete<T>(listing: Result<Listing<T>, ArmError>, what: &str) -> Read<Vec<T>> {
+    let listing = listing.map_err(|error| why(&error))?;
+    let bad = listing.malformed.len();
+    match listing.malformed.first() {
+        None => Ok(listing.items),
+        Some(first) => {
+            Err(one_line(&format!("{bad} of {} {what} could not be understood: {first}", listing.items.len() + bad)))
+        }
+    }
+}
+
+/// A known or unread part.
+pub(super) fn part<T>(read: Read<(Timestamp, T)>) -> Part<T> {
+    match read {
+        Ok((at, value)) => Part::Known { at, value },
+        Err(why) => Part::Unread { why },
+    }
+}
+
+/// A part of one call whose 404 says nothing about absence.
+pub(super) fn single<T>(at: Timestamp, answer: Result<T, ArmError>) -> Part<T> {
+    match answer {
+        Ok(value) => Part::Known { at, value },
+        Err(error) => Part::Unread { why: why(&error) },
+    }
+}
+
+/// Whether the answer is that the resource itself or its group is not there, as Azure's codes say.
+pub(super) fn is_missing(error: &ArmError) -> bool {
+    error.class() == ErrorClass::NotFound
+}
+
+/// The error in one line for people.
+pub(super) fn why(error: &ArmError) -> String {
+    let text = match error.kind {
+        ErrorKind::Http { status } if error.code.is_empty() => format!("{status}: {error}"),
+        ErrorKind::Http { status } => format!("{status} {}: {error}", error.code),
+        _ => error.to_string(),
+    };
+    one_line(&text)
+}
+
+/// Text of Azure's in one line of bounded length, without control characters.
+pub(super) fn one_line(text: &impl Display) -> String {
+    const LONGEST: usize = 400;
+    let text = text.to_string();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let line = words.join(" ");
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    let mut short: String = line.chars().take(LONGEST).collect();
+    short.push('…');
+    short
+}
+
+/// The ids are of the same resource: without case, and also for texts azmend cannot parse (classic VMs).
+pub(super) fn same_id(text: &str, id: &ResourceId) -> bool {
+    match ResourceId::parse(text) {
+        Ok(parsed) => parsed == *id,
+        Err(_) => text.trim_matches('/').to_lowercase() == id.key().trim_matches('/'),
+    }
+}

@@ -1,0 +1,23 @@
+//! Playbooks: what applies to which VM and which steps follow. Pure: nothing here reads or changes Azure.
+//!
+//! YAML ([`source`]) becomes a [`model::Playbook`] that is valid by construction; [`conditions`] decides on the condition
+//! view ([`crate::estate::view`]); [`library`] holds the shipped playbooks and those of the user; [`schema`] is what
+//! editors complete with. `docs/playbooks.md` is the language as users read it.
+
+mod check;
+pub mod conditions;
+pub mod library;
+pub mod model;
+mod scan;
+pub mod schema;
+pub mod source;
+
+pub use conditions::{Condition, ParamValue, Verdict};
+pub use model::{OnFailure, Playbook, Resolved, ResolvedStep};
+
+#[cfg(test)]
+mod condition_tests;
+#[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
+mod source_tests;

@@ -1,0 +1,303 @@
+//! What the reader accepts, and every error it gives.
+
+use std::collections::BTreeMap;
+
+use super::library::{Library, SHIPPED};
+use super::model::{OnFailure, ParamValue, Severity, Verdict};
+use super::source::read;
+use crate::actions::spec::{ActionSpec, BackupUntil, StaleKind, StaleUntil};
+use crate::estate::view::View;
+
+const GOOD: &str = "\
+apiVersion: azmend/v1
+name: mine
+title: Mine
+codes: [rpCollectionLimitReached]
+severity: low
+parameters:
+  mode: { one_of: [room, all], default: room, help: how far }
+  retain: { type: duration, default: 7d, help: how long }
+  tries: { type: int, default: 2, min: 1, max: 3, help: how often }
+  loud: { type: bool, default: false, help: whether }
+  note: { type: string, default: '', help: what }
+applies: true
+steps:
+  - id: clean
+    action: restore_points.delete_stale
+    with: { kinds: [orphan], until: { param: mode } }
+    when: params.tries > 1 && params.loud && params.note == ''
+    on_failure: continue
+    timeout: 30m
+  - id: backup
+    action: backup.start
+    with:
+      retain: { param: retain }
+";
+
+fn errors(text: &str) -> Vec<String> {
+    read(text, "p.yaml").expect_err(text).iter().map(|error| error.to_string().replace("\n  hint: ", " / ")).collect()
+}
+
+fn set(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_good_playbook_is_read_whole() {
+    let playbook = read(GOOD, "p.yaml").unwrap();
+    assert_eq!((playbook.name(), playbook.title(), playbook.severity()), ("mine", "Mine", Severity::Low));
+    // Aliases are accepted and become the catalogue's code.
+    assert_eq!(playbook.codes(), ["UserErrorRpCollectionLimitReached"]);
+    let step = &playbook.steps()[0];
+    assert_eq!(
+        (step.id(), step.on_failure(), step.timeout().to_string()),
+        ("clean", OnFailure::Continue, "30m".into())
+    );
+    let step = &playbook.steps()[1];
+    assert_eq!((step.on_failure(), step.timeout().to_string(), step.when()), (OnFailure::Stop, "2h".into(), None));
+}
+
+#[test]
+fn parameters_resolve_to_typed_actions() {
+    let playbook = read(GOOD, "p.yaml").unwrap();
+    let resolved = playbook.resolve(&set(&[])).unwrap();
+    assert_eq!(resolved.params["tries"], ParamValue::Int(2));
+    let ActionSpec::DeleteStale(stale) = &resolved.steps[0].action else { panic!() };
+    assert_eq!((stale.kinds.as_slice(), stale.until), ([StaleKind::Orphan].as_slice(), StaleUntil::Room));
+    assert_eq!(resolved.runs(&resolved.steps[0], &View::empty()), Verdict::False);
+    let resolved =
+        playbook.resolve(&set(&[("mode", "all"), ("loud", "true"), ("retain", "1d12h"), ("note", "")])).unwrap();
+    let ActionSpec::DeleteStale(stale) = &resolved.steps[0].action else { panic!() };
+    assert_eq!(stale.until, StaleUntil::All);
+    assert_eq!(resolved.runs(&resolved.steps[0], &View::empty()), Verdict::True);
+    let ActionSpec::BackupStart(backup) = &resolved.steps[1].action else { panic!() };
+    assert_eq!((backup.retain.to_string(), backup.until), ("36h".into(), BackupUntil::Snapshot));
+    assert!(resolved.codes.iter().any(|code| code == "RpCollectionLimitReached"), "{:?}", resolved.codes);
+}
+
+#[test]
+fn every_wrong_set_is_reported_with_a_suggestion() {
+    let playbook = read(GOOD, "p.yaml").unwrap();
+    let errors = playbook
+        .resolve(&set(&[("retian", "1d"), ("mode", "rom"), ("tries", "9"), ("loud", "yes"), ("note", "a\u{1b}[0m")]))
+        .unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            "the playbook mine has no parameter \"retian\"; did you mean retain?",
+            "mode: \"rom\" is not one of room, all; did you mean room?",
+            "tries: 9 is out of range: 1 to 3",
+            "loud: \"yes\" is not true or false",
+            "note: the text contains a control character",
+        ]
+    );
+    // In the parameter's range, but not in the action's.
+    let errors = playbook.resolve(&set(&[("retain", "1h")])).unwrap_err();
+    assert!(errors[0].starts_with("the step backup: 1h is out of range"), "{errors:?}");
+    let errors = Library::shipped().find("unlock-backup-groups").unwrap().resolve(&set(&[("x", "1")])).unwrap_err();
+    assert!(errors[0].ends_with("it has no parameters"), "{errors:?}");
+}
+
+#[test]
+fn all_errors_come_at_once_in_the_order_of_the_file() {
+    let text = "\
+apiVersion: azmend/v2
+name: My Playbook
+titel: x
+codes: [UserErrorRpColectionLimitReached, ScopeLocked, scopelocked, 5]
+severity: hihg
+source: http://example.com
+parameters:
+  retain: { type: duration, default: 30, help: x }
+  Bad: { type: int, default: x, help: y, mix: 1 }
+  both: { one_of: [a, a], type: bool, default: a }
+applies: backup.last_eror in playbook.codes && vm.name
+steps:
+  - id: a
+    action: locks.remov
+  - id: a
+    action: backup.start
+    with: { retain: { param: retian }, until: snapshoot, keep: 1 }
+    when: points.count
+    on_failure: retry
+    timeout: 10
+";
+    let errors = errors(text);
+    let expected = [
+        "p.yaml:1:1: the playbook has no title",
+        "p.yaml:1:13: this apiVersion is not known / write apiVersion: azmend/v1",
+        "p.yaml:2:7: \"My Playbook\" is not a name for a playbook / 1 to 64 lower-case letters, digits and hyphens",
+        "p.yaml:3:1: unknown key \"titel\" in the playbook / did you mean title?",
+        "p.yaml:4:9: unknown error code \"UserErrorRpColectionLimitReached\" / did you mean UserErrorRpCollectionLimitReached?",
+        "p.yaml:4:56: the error code ScopeLocked stands twice",
+        "p.yaml:4:69: an error code must be text, but this is a whole number / put it in quotes",
+        "p.yaml:5:11: unknown severity \"hihg\" / did you mean high?",
+        "p.yaml:6:9: the source must be an https:// address",
+        "p.yaml:8:38: the default must be a duration, but this is a whole number / write it with a unit: 90s, 15m, 2h, 30d",
+        "p.yaml:9:3: \"Bad\" is not a name for a parameter / 1 to 32 lower-case letters, digits and underscores, a letter first",
+        "p.yaml:9:30: the default must be a whole number, but this is text",
+        "p.yaml:9:42: unknown key \"mix\" in the parameter \"Bad\" / did you mean min?",
+        "p.yaml:10:9: the parameter \"both\" has no help",
+        "p.yaml:10:27: the parameter \"both\" has both one_of and type: choose one",
+        "p.yaml:11:10: applies: unknown name \"backup.last_eror\" / did you mean backup.last_error?",
+        "p.yaml:11:48: applies: && needs a boolean, but this is text",
+        "p.yaml:14:13: unknown action \"locks.remov\" / did you mean locks.remove?",
+        "p.yaml:15:9: the step id \"a\" stands twice: first in line 13",
+        "p.yaml:17:30: unknown parameter \"retian\" / did you mean retain?",
+        "p.yaml:17:47: until: unknown variant `snapshoot`, expected `snapshot` or `job` / did you mean snapshot?",
+        "p.yaml:17:58: unknown key \"keep\" in with of backup.start / known keys: retain, until",
+        "p.yaml:18:11: when: the condition is a whole number, not true or false / compare it with something, for example `points.count > 0`",
+        "p.yaml:19:17: unknown on_failure \"retry\" / one of stop, continue",
+        "p.yaml:20:14: the timeout must be a duration, but this is a whole number / write it with a unit: 90s, 15m, 2h, 30d",
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn one_change_one_error() {
+    for (from, to, expected) in [
+        ("applies: true", "applies: 'vm.nme == \"x\"'", "p.yaml:12:"),
+        (
+            "applies: true",
+            "applies: |\n  vm.exists &&\n  vm.nme == 'x'",
+            "p.yaml:14:3: applies: unknown name \"vm.nme\"",
+        ),
+        ("applies: true", "applies: [a]", "must be a condition, but this is a list"),
+        ("applies: true", "applies: vm.exists // why", "comments"),
+        ("- id: clean", "- id: Clean", "is not an id for a step"),
+        ("kinds: [orphan]", "kinds: []", "the list is empty"),
+        ("kinds: [orphan]", "kinds: [orphn]", "unknown variant `orphn`"),
+        ("kinds: [orphan]", "kinds: orphan", "invalid type"),
+        ("kinds: [orphan]", "kinds: { parm: mode }", "did you mean param?"),
+        ("retain: { param: retain }", "retain: 1h", "out of range"),
+        ("retain: { param: retain }", "retain: 30", "invalid type"),
+        ("retain: { param: retain }", "retain: { param: note }", "the parameter note can be \"\""),
+        ("until: { param: mode }", "until: { param: tries }", "the parameter tries can be \"2\""),
+        (
+            "one_of: [room, all]",
+            "one_of: [room, some]",
+            "the parameter mode can be \"some\", which until does not take",
+        ),
+        ("default: 7d, help", "default: 7d, min: 1h, help", "the parameter retain can be \"1h\""),
+        ("default: 7d, help", "default: 7d, min: 8d, help", "the default: 7d is out of range: 8d to 3650d"),
+        ("default: 7d, help", "default: 7d, min: 8d, max: 1d, help", "is above max"),
+        ("default: 2, min: 1", "default: 2, min: 3", "the default: 2 is out of range"),
+        ("default: room", "default: rom", "did you mean room?"),
+        ("default: false, help", "default: no, help", "must be true or false, but this is text"),
+        ("default: false, help", "default: false, min: 1, help", "min has no meaning for a bool"),
+        ("  loud:", "  in:", "\"in\" is a reserved word"),
+        (" && params.loud", "", "the parameter loud is used nowhere"),
+        ("timeout: 30m", "timeout: 5s", "the timeout 5s is out of range: 1m to 7d"),
+        ("name: mine", "name: ../mine", "is not a name for a playbook"),
+        ("name: mine", "name: mіne", "is not a name for a playbook"),
+        ("title: Mine", "title: \"M\\e[31mine\"", "contains the control character"),
+        ("title: Mine", "title: ''", "the title is empty"),
+        ("title: Mine", "title: yes: no", "p.yaml:3:"),
+        ("severity: low", "severity: low\nseverity: high", "stands twice"),
+        ("codes: [rpCollectionLimitReached]", "codes: rpCollectionLimitReached", "codes must be a list"),
+        ("  - id: clean", "  - clean\n  - id: clean", "the step must be a map, but this is text"),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let errors = errors(&GOOD.replacen(from, to, 1));
+        assert!(errors.iter().any(|error| error.contains(expected)), "{from} -> {to}: {errors:#?}");
+        assert!(errors.len() <= 2, "{from} -> {to}: {errors:#?}");
+    }
+}
+
+#[test]
+fn what_is_no_playbook_has_a_place() {
+    for (text, expected) in [
+        ("", "p.yaml:1:1: is empty"),
+        ("- a\n", "the playbook must be a map, but this is a list"),
+        ("just text\n", "the playbook must be a map, but this is text"),
+        ("steps: {}\n", "steps must be a list"),
+        ("steps: []\n", "steps must have 1 to 32 steps"),
+        ("parameters: 3\n", "parameters must be a map"),
+    ] {
+        let errors = errors(text);
+        assert!(errors.iter().any(|error| error.contains(expected)), "{text}: {errors:#?}");
+    }
+    let many = "  - { id: x, action: locks.remove }\n".repeat(500);
+    assert!(errors(&format!("steps:\n{many}")).iter().any(|error| error.contains("1 to 32 steps")));
+}
+
+/// What the shipped playbooks do by default, so that a change of it is seen.
+#[test]
+fn the_shipped_playbooks_resolve() {
+    let library = Library::shipped();
+    let mut found = BTreeMap::new();
+    for (playbook, _) in library.iter() {
+        let resolved = playbook.resolve(&BTreeMap::new()).unwrap();
+        let steps: Vec<String> = resolved
+            .steps
+            .iter()
+            .map(|step| format!("{} {}", step.action.name(), step.when.as_ref().map_or("-", |when| when.source())))
+            .collect();
+        found.insert(playbook.name().to_owned(), steps.join("; "));
+        assert_eq!(resolved.applies(&View::empty()), Verdict::False, "{}", playbook.name());
+    }
+    let expected = [
+        ("backup-now", "backup.start -"),
+        ("delete-stale-collections", "locks.remove params.unlock; restore_points.delete_stale -"),
+        ("extension-operation-failed", "extension.uninstall agent.ready; backup.start agent.ready"),
+        (
+            "rp-collection-limit",
+            "locks.remove -; restore_points.delete_stale params.cleanup == \"stale\"; \
+             restore_points.delete_collection params.cleanup == \"collection\"; \
+             extension.uninstall vmsnapshot.state == \"Failed\"; backup.start -",
+        ),
+        ("unlock-backup-groups", "locks.remove -"),
+        (
+            "vm-provisioning-failed",
+            "extension.uninstall vmsnapshot.state == \"Failed\"; backup.start extensions.other_failed == 0",
+        ),
+    ];
+    let expected: BTreeMap<String, String> =
+        expected.into_iter().map(|(name, steps)| (name.to_owned(), steps.to_owned())).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_shipped_playbooks_apply_where_they_should() {
+    let library = Library::shipped();
+    let applies = |name: &str, change: fn(&mut View)| {
+        let mut view = View::empty();
+        change(&mut view);
+        library.find(name).unwrap().resolve(&BTreeMap::new()).unwrap().applies(&view)
+    };
+    for (name, change) in [
+        ("rp-collection-limit", (|v| v.points.count = 1) as fn(&mut View)),
+        ("rp-collection-limit", |v| v.backup.last_error = "UserErrorRpCollectionLimitReached".into()),
+        ("rp-collection-limit", |v| v.backup.last_error = "RpCollectionLimitReached".into()),
+        ("vm-provisioning-failed", |v| v.vm.provisioning_state = "Failed".into()),
+        ("extension-operation-failed", |v| v.backup.last_error = "ExtensionOperationFailed".into()),
+        ("unlock-backup-groups", |v| v.locks.collections = 1),
+        ("delete-stale-collections", |v| v.points.superseded = 3),
+        ("backup-now", |v| {
+            v.vm.exists = true;
+            v.backup.protected = true;
+        }),
+    ] {
+        assert_eq!(applies(name, change), Verdict::True, "{name}");
+    }
+    let verdict = applies("rp-collection-limit", |v| v.mark_unread("points", "429"));
+    assert!(matches!(verdict, Verdict::NotChecked { .. }), "{verdict:?}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(200))]
+
+    /// Shipped playbooks with pieces cut out and thrown in: an answer, never a panic.
+    #[test]
+    fn mutilated_playbooks_are_survived(which in 0..SHIPPED.len(), from in 0usize..2000, len in 0usize..60, junk in "[ \\n:{}\\[\\]a-z'\"&*!-]{0,12}") {
+        let text: Vec<char> = SHIPPED[which].1.chars().collect();
+        let from = from.min(text.len());
+        let to = (from + len).min(text.len());
+        let changed: String = text[..from].iter().copied().chain(junk.chars()).chain(text[to..].iter().copied()).collect();
+        if let Err(errors) = read(&changed, "p.yaml") {
+            proptest::prop_assert!(!errors.is_empty());
+            let placed = errors.iter().all(|e| e.line >= 1 && e.column >= 1 && !e.to_string().contains('\u{1b}'));
+            proptest::prop_assert!(placed);
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! From an estate's text to a world: ids are made, references are resolved, series become points.
+//!
+//! Invariants: nothing is drawn by chance (ids come from names); every wrong reference is reported, not only the first.
+
+use std::time::Duration;
+
+use super::estate::{
+    CollectionSpec, EstateSpec, GroupSpec, Immutability, LockSpec, Os, PolicyKind, PolicySpec, Snap, SoftDelete,
+    SubscriptionSpec, Tier, VaultSpec, VmSpec,
+};
+use super::jobs::BROKEN;
+use super::source::{EstateError, Spanned, nearest};
+use super::timeline::Effect;
+use super::world::{
+    Agent, Collection, DenyAssignment, Extension, Group, Handler, HandlerState, Lock, OtherResource, Permission, Point,
+    PointState, Policy, Power, Subscription, Vault, Vm, World, digits_from, guid_from, point_name,
+};
+use crate::arm::id::{ResourceId, is_guid};
+use crate::clock::later;
+
+/// The world of an estate, and what is wrong with it.
+pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) {
+    let mut builder = Builder { world: World::empty(spec.now), file: file.to_owned(), errors: Vec::new() };
+    builder.head(spec);
+    let mut scopes = Vec::new();
+    for subscription in &spec.subscriptions {
+        if let Some(scope) = builder.subscription(subscription) {
+            scopes.push((scope, &subscription.groups));
+        }
+    }
+    let groups = || scopes.iter().flat_map(|(scope, groups)| groups.iter().map(move |g| (scope, g)));
+    for (scope, group) in groups() {
+        builder.group(scope, group);
+    }
+    // policies before items, VMs before collections, items before the points that the vault knows
+    for (scope, group) in groups() {
+        let Some(id) = builder.group_id(scope, &group.name) else { continue };
+        for vault in &group.vaults {
+            builder.vault(&id, group, vault);
+        }
+        for vm in &group.vms {
+            builder.vm(&id, group, vm);
+        }
+    }
+    for (scope, group) in groups() {
+        let Some(id) = builder.group_id(scope, &group.name) else { continue };
+        builder.items(&id, group);
+    }
+    for (scope, group) in groups() {
+        let Some(id) = builder.group_id(scope, &group.name) else { continue };
+        for collection in &group.collections {
+            builder.collection(&id, group, collection);
+        }
+    }
+    builder.tail(spec);
+    (builder.world, builder.errors)
+}
+
+/// A world that is being made.
+pub(crate) struct Builder {
+    pub world: World,
+    file: String,
+    errors: Vec<EstateError>,
+}
+
+impl Builder {
+    pub(crate) fn error<T>(&mut self, at: &Spanned<T>, message: String, hint: Option<String>) {
+        let (line, column) = (at.referenced.line(), at.referenced.column());
+        self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint });
+    }
+
+    fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, crate::arm::id::IdError>) -> Option<T> {
+        match id {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.error(at, error.to_string(), None);
+                None
+            }
+        }
+    }
+
+    fn head(&mut self, spec: &EstateSpec) {
+        if spec.api_version.value != "azmend/estate/v1" {
+            self.error(
+                &spec.api_version,
+                format!("apiVersion {:?} is not known", spec.api_version.value),
+                Some("this version of azmend reads azmend/estate/v1".into()),
+            );
+        }
+        let world = &mut self.world;
+        world.name.clone_from(&spec.name);
+        world.tenant = guid_from(&format!("tenant/{}", spec.name));
+        world.caller = guid_from(&format!("caller/{}", spec.name));
+        let settings = &mut world.settings;
+        let given = &spec.settings;
+        if let Some(value) = given.latency_ms {
+            settings.latency_ms = value;
+        }
+        if let Some(value) = given.page_size {
+            settings.page_size = value;
+        }
+        if let Some(value) = given.lock_flapping {
+            settings.lock_flapping = value;
+        }
+        if let Some(value) = given.throttling {
+            settings.throttling = value;
+        }
+        for (field, value) in [
+            (&mut settings.lock_release_delay, given.lock_release_delay),
+            (&mut settings.service_cleanup_after, given.service_cleanup_after),
+            (&mut settings.collection_delete, given.collection_delete),
+            (&mut settings.point_delete, given.point_delete),
+            (&mut settings.extension_delete, given.extension_delete),
+            (&mut settings.retry_after, given.retry_after),
+            (&mut settings.backup_accept, given.backup_accept),
+            (&mut settings.snapshot, given.snapshot),
+            (&mut settings.transfer, given.transfer),
+        ] {
+            if let Some(value) = value {
+                *field = value.as_secs();
+            }
+        }
+        if let Some(tenant) = &spec.tenant {
+            if is_guid(&tenant.value) {
+                self.world.tenant.clone_from(&tenant.value);
+            } else {
+                self.error(tenant, format!("the tenant {:?} is not a GUID", tenant.value), None);
+            }
+        }
+    }
+
+    fn subscription(&mut self, spec: &SubscriptionSpec) -> Option<ResourceId> {
+        let made = guid_from(&format!("subscription/{}", spec.name.value));
+        let id = match &spec.id {
+            Some(id) if is_guid(&id.value) => id.value.clone(),
+            Some(id) => {
+                self.error(id, format!("the subscription id {:?} is not a GUID", id.value), None);
+                made
+            }
+            None => made,
+        };
+        if self.world.subscription(&id).is_some() {
+            self.error(&spec.name, format!("the subscription {:?} is there twice", spec.name.value), None);
+        }
+        self.world.subscriptions.push(Subscription {
+            id: id.clone(),
+            name: spec.name.value.clone(),
+            listed: spec.listed,
+        });
+        let scope = self.checked(&spec.name, ResourceId::subscription_scope(&id))?;
+        self.locks(&scope, &spec.locks);
+        Some(scope)
+    }
+
+    fn group_id(&mut self, scope: &ResourceId, name: &Spanned<String>) -> Option<ResourceId> {
+        ResourceId::group(scope.subscription(), &name.value).ok()
+    }
+
+    fn group(&mut self, scope: &ResourceId, spec: &GroupSpec) {
+        let id = ResourceId::group(scope.subscription(), &spec.name.value);
+        let Some(id) = self.checked(&spec.name, id) else { return };
+        if self.world.group(&id).is_some() {
+            self.error(&spec.name, format!("the resource group {:?} is there twice", spec.name.value), None);
+            return;
+        }
+        let managed_by = spec.managed_by.as_ref().map(|by| match by.as_str() {
+            "backup" => format!("subscriptions/{}/providers/Microsoft.RecoveryServices/", scope.subscription()),
+            other => other.to_owned(),
+        });
+        self.world.groups.push(Group { id: id.clone(), location: spec.location.clone(), managed_by });
+        self.locks(&id, &spec.locks);
+        for resource in &spec.resources {
+            let made = resource
+                .kind
+                .value
+                .split_once('/')
+                .ok_or(())
+                .map(|(namespace, kind)| id.resource(namespace, kind, &resource.name.value));
+            match made {
+                Ok(Ok(made)) => self.world.others.push(OtherResource { id: made, location: spec.location.clone() }),
+                Ok(Err(error)) => self.error(&resource.name, error.to_string(), None),
+                Err(()) => self.error(
+                    &resource.kind,
+                    format!("{:?} is not a resource type", resource.kind.value),
+                    Some("write it like Microsoft.Sql/servers".into()),
+                ),
+            }
+        }
+    }
+
+    fn locks(&mut self, scope: &ResourceId, locks: &[LockSpec]) {
+        for lock in locks {
+            let id = scope.resource("Microsoft.Authorization", "locks", &lock.name.value);
+            let Some(id) = self.checked(&lock.name, id) else { continue };
+            self.world.locks.push(Lock {
+                id,
+                level: lock.level,
+                notes: lock.notes.clone(),
+                owners: lock.owners.clone(),
+            });
+        }
+    }
+
+    fn vault(&mut self, group: &ResourceId, group_spec: &GroupSpec, spec: &VaultSpec) {
+        let id = group.resource("Microsoft.RecoveryServices", "vaults", &spec.name.value);
+        let Some(id) = self.checked(&spec.name, id) else { return };
+        self.world.vaults.push(Vault {
+            id: id.clone(),
+            location: spec.location.clone().unwrap_or_else(|| group_spec.location.clone()),
+            immutability: match spec.immutability {
+                Immutability::Disabled => "Disabled",
+                Immutability::Unlocked => "Unlocked",
+                Immutability::Locked => "Locked",
+            }
+            .into(),
+            soft_delete: match spec.soft_delete {
+                SoftDelete::Enabled => "Enabled",
+                SoftDelete::Disabled => "Disabled",
+                SoftDelete::AlwaysOn => "AlwaysON",
+            }
+            .into(),
+            resource_guard: spec.resource_guard,
+        });
+        self.locks(&id, &spec.locks);
+        for policy in &spec.policies {
+            self.policy(&id, policy);
+        }
+    }
+
+    fn policy(&mut self, vault: &ResourceId, spec: &PolicySpec) {
+        let id = vault.child("backupPolicies", &spec.name.value);
+        let Some(id) = self.checked(&spec.name, id) else { return };
+        let time = spec.at.split_once(':').and_then(|(h, m)| Some((h.parse::<u32>().ok()?, m.parse::<u32>().ok()?)));
+        let time = time.filter(|(h, m)| *h < 24 && *m < 60);
+        if time.is_none() {
+            self.error(
+                &spec.name,
+                format!("the time {:?} of this policy is not a time of day", spec.at),
+                Some("write it like \"23:00\"".into()),
+            );
+        }
+        let enhanced = spec.kind == PolicyKind::Enhanced;
+        self.world.policies.push(Policy {
+            id,
+            enhanced,
+            snapshot_days: spec.snapshot_days.unwrap_or(if enhanced { 7 } else { 2 }),
+            vault_days: spec.vault_days.unwrap_or(30),
+            every_hours: spec.every_hours,
+            time_of_day: time.map_or(0, |(h, m)| h * 3600 + m * 60),
+            prefix: spec.prefix.clone(),
+            suffix: spec.suffix.clone(),
+            limit: spec.limit,
+        });
+    }
+
+    fn vm(&mut self, group: &ResourceId, group_spec: &GroupSpec, spec: &VmSpec) {
+        let id = group.resource("Microsoft.Compute", "virtualMachines", &spec.name.value);
+        let Some(id) = self.checked(&spec.name, id) else { return };
+        if self.world.vm(&id).is_some() {
+            self.error(
+                &spec.name,
+                format!("the virtual machine {:?} is there twice in {}", spec.name.value, group.name()),
+                None,
+            );
+            return;
+        }
+        let windows = spec.os == Os::Windows;
+        let snap = &spec.vmsnapshot;
+        let handler = (snap.state != Snap::Absent).then(|| Handler {
+            version: snap.version.clone().unwrap_or_else(|| if windows { "1.0.95.0" } else { "1.0.9241.0" }.into()),
+            state: if snap.state == Snap::Failed { HandlerState::Failed } else { HandlerState::Ready },
+            message: snap
+                .message
+                .clone()
+                .unwrap_or_else(|| if snap.state == Snap::Failed { BROKEN.into() } else { String::new() }),
+        });
+        let extensions = spec
+            .extensions
+            .iter()
+            .map(|e| Extension {
+                name: e.name.value.clone(),
+                publisher: e.publisher.clone(),
+                kind: e.kind.clone(),
+                version: e.version.clone(),
+                ok: e.state == super::estate::Good::Succeeded,
+            })
+            .collect();
+        self.world.vms.push(Vm {
+            vm_id: spec.vm_id.clone().unwrap_or_else(|| guid_from(&format!("vm/{}", id.key()))),
+            id: id.clone(),
+            location: group_spec.location.clone(),
+            windows,
+            power: spec.power.unwrap_or(Power::Running),
+            agent: spec.agent.unwrap_or(Agent::Ready),
+            provisioned: spec.state == super::estate::Good::Succeeded,
+            managed_disks: spec.managed_disks,
+            vmsnapshot: handler,
+            broken: snap.broken,
+            extensions,
+            tags: spec.tags.clone(),
+        });
+        self.locks(&id, &spec.locks);
+    }
+
+    /// A VM that is not in the estate any more: `group/name`, in the subscription of `near`.
+    pub(crate) fn gone_vm(&mut self, near: &ResourceId, text: &Spanned<String>) -> Option<ResourceId> {
+        let Some((group, name)) = text.value.split_once('/') else {
+            self.error(
+                text,
+                format!("{:?} must be group/name, for the virtual machine is not in the estate", text.value),
+                None,
+            );
+            return None;
+        };
+        let id = ResourceId::vm(near.subscription(), group, name);
+        self.checked(text, id)
+    }
+
+    /// A VM of the estate by name or `group/name`.
+    pub(crate) fn find_vm(&mut self, text: &Spanned<String>) -> Option<ResourceId> {
+        let wanted = &text.value;
+        let found: Vec<&Vm> = self
+            .world
+            .vms
+            .iter()
+            .filter(|vm| vm.id.name().eq_ignore_ascii_case(wanted) || vm.id.short_name().eq_ignore_ascii_case(wanted))
+            .collect();
+        match found.as_slice() {
+            [one] => Some(one.id.clone()),
+            [] => {
+                let names: Vec<String> =
+                    self.world.vms.iter().flat_map(|vm| [vm.id.name().to_owned(), vm.id.short_name()]).collect();
+                let hint = nearest(wanted, names.iter().map(String::as_str))
+                    .or_else(|| Some("for a deleted one write deleted: true".into()));
+                self.error(text, format!("there is no virtual machine {wanted:?} in this estate"), hint);
+                None
+            }
+            [first, ..] => {
+                let hint = format!("write {}", first.id.short_name());
+                self.error(
+                    text,
+                    format!("there are {} virtual machines {wanted:?} in this estate", found.len()),
+                    Some(hint),
+                );
+                None
+            }
+        }
+    }
+
+    fn collection(&mut self, group: &ResourceId, group_spec: &GroupSpec, spec: &CollectionSpec) {
+        let vm = if spec.deleted { self.gone_vm(group, &spec.of) } else { self.find_vm(&spec.of) };
+        let Some(vm) = vm else { return };
+        let made = format!("AzureBackup_{}_{}", vm.name(), digits_from(&format!("{}{}", group.key(), vm.key())));
+        let name = spec.name.as_ref().map_or(made, |n| n.value.clone());
+        let id = group.resource("Microsoft.Compute", "restorePointCollections", &name);
+        let Some(id) = self.checked(spec.name.as_ref().unwrap_or(&spec.of), id) else { return };
+        let vm_id = self.world.vm(&vm).map_or_else(|| guid_from(&format!("vm/{}", vm.key())), |vm| vm.vm_id.clone());
+        let item = self.world.item_of(&vm).map(|i| i.id.clone());
+        let mut points: Vec<Point> = Vec::new();
+        for series in &spec.points.0 {
+            let carried = series
+                .vm_id_of
+                .as_ref()
+                .and_then(|other| self.find_vm(other))
+                .and_then(|id| self.world.vm(&id).map(|vm| vm.vm_id.clone()));
+            for (index, at) in self.times(series).into_iter().enumerate() {
+                if let Some(item) = &item
+                    && series.tier != Tier::None
+                {
+                    self.recovery_point(item, at, series.tier, series.file_recovery);
+                }
+                if series.tier == Tier::Vault {
+                    continue;
+                }
+                // the snapshot is made a few seconds after the recovery point's time
+                let created = later(at, Duration::from_millis(3_400 + 137 * (index as u64 % 7)));
+                let name = match &series.named {
+                    Some(named) => format!("{named}{:03}", index + 1),
+                    None => point_name(at),
+                };
+                points.push(Point {
+                    copied_from: series.copied.then(|| format!("{id}-source/restorePoints/{name}")),
+                    name,
+                    created,
+                    state: if series.state == super::estate::Good::Failed {
+                        PointState::Failed
+                    } else {
+                        PointState::Succeeded
+                    },
+                    vm_id: carried.clone().unwrap_or_else(|| vm_id.clone()),
+                    in_use: series.in_use,
+                });
+            }
+        }
+        points.sort_by_key(|p| p.created);
+        self.locks(&id, &spec.locks);
+        let source = if spec.points.0.iter().any(|s| s.copied) {
+            ResourceId::parse(&format!("{id}-source")).unwrap_or(vm)
+        } else {
+            vm
+        };
+        self.world.collections.push(Collection {
+            collection_id: guid_from(&format!("collection/{}", id.key())),
+            id,
+            location: group_spec.location.clone(),
+            source,
+            deleting: false,
+            deletes_needed: spec.deletes_needed.unwrap_or(1).max(1),
+            delete_hangs: spec.delete_hangs,
+            points,
+        });
+    }
+
+    /// `/`, a subscription's name or id, `group`, `subscription/group`, or a resource id.
+    fn scope(&mut self, text: &Spanned<String>) -> Option<String> {
+        let wanted = text.value.as_str();
+        if wanted == "/" {
+            return Some("/".into());
+        }
+        if let Ok(id) = ResourceId::parse(wanted) {
+            return Some(id.as_str().to_owned());
+        }
+        let subscription = self
+            .world
+            .subscriptions
+            .iter()
+            .find(|s| s.name.eq_ignore_ascii_case(wanted) || s.id.eq_ignore_ascii_case(wanted));
+        if let Some(subscription) = subscription {
+            return Some(format!("/subscriptions/{}", subscription.id));
+        }
+        let (within, group) = wanted.split_once('/').map_or((None, wanted), |(s, g)| (Some(s), g));
+        let in_named = |g: &&Group| {
+            within.is_none_or(|s| {
+                self.world.subscription(g.id.subscription()).is_some_and(|known| known.name.eq_ignore_ascii_case(s))
+            })
+        };
+        let found = self.world.groups.iter().filter(in_named).find(|g| g.id.name().eq_ignore_ascii_case(group));
+        if let Some(found) = found {
+            return Some(found.id.as_str().to_owned());
+        }
+        let names: Vec<&str> = self
+            .world
+            .subscriptions
+            .iter()
+            .map(|s| s.name.as_str())
+            .chain(self.world.groups.iter().map(|g| g.id.name()))
+            .collect();
+        let hint = nearest(wanted, names.into_iter());
+        self.error(text, format!("there is no subscription or resource group {wanted:?} in this estate"), hint);
+        None
+    }
+
+    fn tail(&mut self, spec: &EstateSpec) {
+        if !spec.permissions.is_empty() {
+            self.world.permissions.clear();
+        }
+        for permission in &spec.permissions {
+            let Some(scope) = self.scope(&permission.scope) else { continue };
+            self.world.permissions.push(Permission {
+                scope,
+                actions: permission.actions.clone(),
+                not_actions: permission.not_actions.clone(),
+            });
+        }
+        for deny in &spec.deny_assignments {
+            let Some(scope) = self.scope(&deny.scope).and_then(|scope| ResourceId::parse(&scope).ok()) else {
+                continue;
+            };
+            self.world.denies.push(DenyAssignment {
+                name: guid_from(&format!("deny/{}/{}", scope.key(), deny.name)),
+                title: deny.name.clone(),
+                scope,
+                actions: deny.actions.clone(),
+                not_actions: deny.not_actions.clone(),
+                system_protected: deny.system_protected,
+            });
+        }
+        self.running_jobs();
+        let planned = spec.faults.iter().filter_map(|f| match &f.effect {
+            super::faults::Effect::World(event) => Some((f.id.referenced, event)),
+            _ => None,
+        });
+        for (at, event) in planned.chain(spec.timeline.iter().map(|t| (t.after.referenced, &t.event))) {
+            if let Some(target) = self.world.missing_target(event) {
+                let hint = nearest(target, self.world.vms.iter().map(|vm| vm.id.name()));
+                let message = format!("there is no {target:?} in this estate for this event");
+                let (line, column) = (at.line(), at.column());
+                self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint });
+            }
+        }
+        self.world.faults = spec.faults.iter().map(super::estate::FaultSpec::fault).collect();
+        for event in &spec.timeline {
+            self.world.schedule_in(event.after.value.as_secs(), Effect::Happens(event.event.clone()));
+        }
+    }
+
+    /// Ties jobs that run at the beginning to what they work on: the collection, or the recovery point in transfer.
+    fn running_jobs(&mut self) {
+        for index in 0..self.world.jobs.len() {
+            let job = &self.world.jobs[index];
+            if !job.status.is_active() || job.operation != "Backup" {
+                continue;
+            }
+            let Some(item) = self.world.item(&job.item) else { continue };
+            if job.is_taking_snapshot() {
+                let collection = self.world.live_collection(&item.vm);
+                self.world.jobs[index].collection = collection;
+            } else {
+                let newest = item.recovery_points.iter().filter(|r| r.tiers.len() == 1).max_by_key(|r| r.time);
+                let made = newest.map(|r| r.name.clone());
+                self.world.jobs[index].recovery_point = made;
+            }
+        }
+    }
+}

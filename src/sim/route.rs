@@ -1,0 +1,236 @@
+//! The front door: from a request to a response.
+//!
+//! Order: time passes, faults before the effect, sign-in, api-version, token bucket, route, faults after the effect, headers.
+
+use std::time::Duration;
+
+use super::faults::{self, Effect};
+use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
+use super::world::{OpStatus, World, guid_from};
+use super::{backup, collections, compute, job_routes, locks, operations, rbac, resources, throttle, vaults};
+use crate::arm::http::{HeaderValue, Request, Response};
+use crate::arm::id::ResourceId;
+
+impl World {
+    /// Serves one request; what it changes is in `self` afterwards, time included.
+    pub fn serve(&mut self, request: &Request) -> Reply {
+        self.counters.requests += 1;
+        self.advance(Duration::from_millis(self.settings.latency_ms));
+        let call = Call::new(request);
+        let effects = faults::fire(self, &call);
+        for effect in &effects {
+            match effect {
+                Effect::World(event) => {
+                    self.apply_event(event);
+                }
+                Effect::Slow { seconds } => self.advance(Duration::from_secs(*seconds)),
+                Effect::NotSent => return Reply::NotSent { why: "connection refused (fault)".into() },
+                Effect::LostBefore => return Reply::Lost { why: "connection reset by peer (fault)".into() },
+                _ => {
+                    if let Some(mut response) = faults::instead(effect, &call) {
+                        self.finish(&call, &mut response);
+                        return Reply::Response(response);
+                    }
+                }
+            }
+        }
+        let mut response = self.answer(&call, &effects);
+        for effect in &effects {
+            faults::spoil(effect, &call, &mut response);
+        }
+        self.finish(&call, &mut response);
+        if effects.contains(&Effect::LostAfter) {
+            return Reply::Lost { why: "connection reset by peer (fault)".into() };
+        }
+        Reply::Response(response)
+    }
+
+    fn answer(&mut self, call: &Call, effects: &[Effect]) -> Response {
+        if call.is_mutating() {
+            faults::keep_before(self);
+        }
+        let before =
+            if effects.contains(&Effect::StaleRead) && !call.is_mutating() { self.before.take() } else { None };
+        let operations = self.operations.len();
+        let answer = match before {
+            Some(mut old) => front_door(&mut old, call),
+            None => front_door(self, call),
+        };
+        let response = answer.unwrap_or_else(|early| *early);
+        if self.operations.len() > operations
+            && let Some(operation) = self.operations.last_mut().filter(|o| o.status == OpStatus::InProgress)
+        {
+            for effect in effects {
+                match effect {
+                    Effect::OperationFails { code, message, after_effect } => {
+                        operation.doomed = Some((code.clone(), message.clone(), *after_effect));
+                    }
+                    Effect::OperationHangs => operation.hangs = true,
+                    _ => {}
+                }
+            }
+        }
+        response
+    }
+
+    /// The headers every response has.
+    fn finish(&self, call: &Call, response: &mut Response) {
+        let id = guid_from(&format!("{}request{}", self.estate_digest, self.counters.requests));
+        set_header(response, "x-ms-request-id", &id);
+        set_header(response, "x-ms-correlation-request-id", &id);
+        set_header(
+            response,
+            "x-ms-routing-request-id",
+            &format!("WESTEUROPE:{}:{id}", self.now.strftime("%Y%m%dT%H%M%SZ")),
+        );
+        set_header(response, "date", &self.now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        set_header(response, "cache-control", "no-cache");
+        if let Some(client) = call.headers.get("x-ms-client-request-id") {
+            response.headers.insert("x-ms-client-request-id", client.clone());
+        }
+    }
+}
+
+fn front_door(world: &mut World, call: &Call) -> Answer {
+    let token = call.headers.get("authorization").map(HeaderValue::to_str);
+    match token {
+        Some(Ok(text)) if text.get(..7).is_some_and(|b| b.eq_ignore_ascii_case("bearer ")) && text.len() > 7 => {
+            if text[7..].trim() == "expired" {
+                return Err(faults::expired_token());
+            }
+        }
+        _ => return Err(faults::missing_token()),
+    }
+    if call.param("api-version").is_none_or(str::is_empty) {
+        return Err(error_response(
+            400,
+            "MissingApiVersionParameter",
+            "The api-version query parameter (?api-version=) is required for all requests.",
+        ));
+    }
+    let remaining = throttle::take(world, call)?;
+    let mut response = match route(world, call) {
+        Ok(response) => response,
+        Err(early) => *early,
+    };
+    if let Some((header, count)) = remaining {
+        set_header(&mut response, header, &count.to_string());
+    }
+    Ok(response)
+}
+
+fn route(world: &mut World, call: &Call) -> Answer {
+    let low: Vec<&str> = call.low.iter().map(String::as_str).collect();
+    if let Some(at) = low.windows(2).rposition(|pair| pair == ["providers", "microsoft.authorization"]) {
+        let scope = call.id(at)?;
+        let rest = low.get(at + 2..).unwrap_or_default();
+        return match rest {
+            ["locks"] => locks::list(world, call, &scope),
+            ["locks", _] => locks::one(world, call, &scope),
+            ["permissions"] => get(call).and_then(|()| rbac::list_permissions(world, call, &scope)),
+            ["denyassignments"] => get(call).and_then(|()| rbac::list_denies(world, call, &scope)),
+            _ => Err(unknown_path(call)),
+        };
+    }
+    match low.as_slice() {
+        ["tenants"] => get(call).and_then(|()| resources::tenants(world, call)),
+        ["subscriptions"] => get(call).and_then(|()| resources::subscriptions(world, call)),
+        ["subscriptions", _] => get(call).and_then(|()| resources::subscription(world, call)),
+        ["subscriptions", _, "resourcegroups"] => get(call).and_then(|()| resources::groups(world, call)),
+        ["subscriptions", _, "resourcegroups", _] => resources::group(world, call),
+        ["subscriptions", _, "resources"] => {
+            let scope = call.id(2)?;
+            resources::resources(world, call, &scope)
+        }
+        ["subscriptions", _, "resourcegroups", _, "resources"] => {
+            let scope = call.id(4)?;
+            resources::resources(world, call, &scope)
+        }
+        ["subscriptions", _, "providers", "microsoft.compute", rest @ ..] => compute_at_subscription(world, call, rest),
+        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => {
+            compute_in_group(world, call, rest)
+        }
+        ["subscriptions", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
+            let scope = call.id(2)?;
+            match rest {
+                ["vaults"] => vaults::list(world, call, &scope),
+                ["locations", _, "backupstatus"] => vaults::backup_status(world, call, &scope),
+                _ => Err(unknown_path(call)),
+            }
+        }
+        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
+            vault_routes(world, call, rest)
+        }
+        _ => Err(unknown_path(call)),
+    }
+}
+
+fn get(call: &Call) -> Result<(), Box<Response>> {
+    if call.method == crate::arm::http::Method::GET { Ok(()) } else { Err(super::wire::not_allowed(call)) }
+}
+
+fn compute_at_subscription(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
+    let scope = call.id(2)?;
+    match rest {
+        ["virtualmachines"] => compute::list(world, call, &scope),
+        ["restorepointcollections"] => collections::list(world, call, &scope),
+        ["locations", _, "operations", name] => {
+            rbac::guard(world, call, "Microsoft.Compute/locations/operations/read", &scope)?;
+            operations::poll_compute(world, call, name)
+        }
+        _ => Err(unknown_path(call)),
+    }
+}
+
+fn compute_in_group(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
+    let group = || call.id(4);
+    let resource = || call.id(8);
+    match rest {
+        ["virtualmachines"] => compute::list(world, call, &group()?),
+        ["virtualmachines", _] => compute::vm(world, call, &resource()?, false),
+        ["virtualmachines", _, "instanceview"] => compute::vm(world, call, &resource()?, true),
+        ["virtualmachines", _, "extensions"] => compute::extensions(world, call, &resource()?),
+        ["virtualmachines", _, "extensions", _] => compute::extension(world, call, &resource()?),
+        ["disks", _] => compute::disk(world, call, &resource()?),
+        ["restorepointcollections"] => collections::list(world, call, &group()?),
+        ["restorepointcollections", _] => collections::collection(world, call, resource()?),
+        ["restorepointcollections", _, "restorepoints", _] => collections::point(world, call),
+        _ => Err(unknown_path(call)),
+    }
+}
+
+fn vault_routes(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
+    let group = || call.id(4);
+    let vault = || call.id(8);
+    // .../vaults/{v}/backupFabrics/{f}/protectionContainers/{c}/protectedItems/{i}
+    let item = || call.id(14);
+    let job_name = || call.segments.get(9).cloned().unwrap_or_default();
+    match rest {
+        ["vaults"] => vaults::list(world, call, &group()?),
+        ["vaults", _] => vaults::one(world, call, &vault()?),
+        ["vaults", _, "backupresourceguardproxies"] => vaults::guard_proxies(world, call, &vault()?),
+        ["vaults", _, "backupprotecteditems"] => vaults::items(world, call, &vault()?),
+        ["vaults", _, "backuppolicies"] => vaults::policies(world, call, &vault()?),
+        ["vaults", _, "backuppolicies", _] => vaults::policy(world, call, &call.whole_id()?),
+        ["vaults", _, "backupjobs"] => job_routes::list(world, call, &vault()?),
+        ["vaults", _, "backupjobs", _] => job_routes::one(world, call, &vault()?, &job_name()),
+        ["vaults", _, "backupjobs", _, "cancel"] => job_routes::cancel(world, call, &vault()?, &job_name()),
+        ["vaults", _, "backupjobs", _, "operationsstatus", name] => backup::status(world, call, &call.id(10)?, name),
+        ["vaults", _, "backupjobs", _, "operationresults", name] => backup::results(world, call, &call.id(10)?, name),
+        ["vaults", _, "backupoperations", name] => backup::status(world, call, &vault()?, name),
+        ["vaults", _, "backupfabrics", _, "protectioncontainers", _, "protecteditems", _, tail @ ..] => match tail {
+            [] => vaults::item(world, call, &item()?),
+            ["backup"] => backup::post(world, call, item()?),
+            ["recoverypoints"] => vaults::recovery_points(world, call, &item()?),
+            ["recoverypoints", _] => {
+                let name: String = call.segments.last().cloned().unwrap_or_default();
+                let id: ResourceId = item()?;
+                vaults::recovery_point(world, call, &id, &name)
+            }
+            ["operationsstatus", name] => backup::status(world, call, &item()?, name),
+            ["operationresults", name] => backup::results(world, call, &item()?, name),
+            _ => Err(unknown_path(call)),
+        },
+        _ => Err(unknown_path(call)),
+    }
+}

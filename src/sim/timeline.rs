@@ -1,0 +1,72 @@
+//! The timeline: what will happen, and making it happen when its time has come.
+//!
+//! Invariant: effects are applied in order of time, each at its own time, before any request of a later time is served.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::world::{World, WorldEvent};
+use super::{faults, jobs, operations};
+use crate::arm::id::ResourceId;
+use crate::clock::later;
+
+/// Something that will happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// Order among events of one time.
+    pub seq: u64,
+    /// What.
+    pub effect: Effect,
+}
+
+/// What will happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// A long-running operation ends.
+    OperationEnds(String),
+    /// A job checks the VM and begins its snapshot.
+    SnapshotStarts(String),
+    /// A job's snapshot is taken.
+    SnapshotEnds(String),
+    /// A job's transfer to the vault is done.
+    TransferEnds(String),
+    /// A job's cancellation is done.
+    JobCancelled(String),
+    /// The service cleans up the expired points of a VM.
+    ServiceCleanup(ResourceId),
+    /// Somebody else does something.
+    Happens(WorldEvent),
+}
+
+impl World {
+    /// Lets time pass to `to` (never back), with everything that happens meanwhile.
+    pub fn advance_to(&mut self, to: Timestamp) {
+        while self.timeline.first().is_some_and(|event| event.at <= to) {
+            let event = self.timeline.remove(0);
+            self.now = self.now.max(event.at);
+            faults::keep_before(self);
+            match event.effect {
+                Effect::OperationEnds(name) => operations::end(self, &name),
+                Effect::SnapshotStarts(job) => jobs::snapshot_starts(self, &job),
+                Effect::SnapshotEnds(job) => jobs::snapshot_ends(self, &job),
+                Effect::TransferEnds(job) => jobs::transfer_ends(self, &job),
+                Effect::JobCancelled(job) => jobs::cancelled(self, &job),
+                Effect::ServiceCleanup(vm) => jobs::service_cleanup(self, &vm),
+                Effect::Happens(event) => {
+                    self.apply_event(&event);
+                }
+            }
+        }
+        self.now = self.now.max(to);
+    }
+
+    /// Lets `by` pass.
+    pub fn advance(&mut self, by: Duration) {
+        self.advance_to(later(self.now, by));
+    }
+}

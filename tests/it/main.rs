@@ -1,0 +1,4 @@
+//! Everything that is tested from outside: one binary, on the embedded Azure under virtual time.
+
+mod behaviour;
+mod support;

@@ -1,0 +1,208 @@
+//! A laboratory: the embedded Azure, the gateway over it, and runs with a journal in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use azmend::actions::change::{Outcome, Override};
+use azmend::arm::{Arm, ArmSettings, ResourceId, StaticToken};
+use azmend::clock::Clock;
+use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, RunResult, World as PlanWorld, make_plan};
+use azmend::journal::{AppendError, Event, Record, RunLog};
+use azmend::playbook::Playbook;
+use azmend::playbook::library::Library;
+use azmend::sim::{Estate, Sim, World};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+/// The subscription of most of the built-in estate.
+pub const SUB: &str = "5b1c0de0-0000-4000-8000-000000000001";
+/// A run id that never changes.
+pub const RUN: &str = "01930000-0000-7000-8000-000000000001";
+
+/// The embedded Azure and a way to it.
+pub struct Lab {
+    pub sim: Sim,
+    pub arm: Arm,
+    library: Library,
+}
+
+/// What a plan is asked for with.
+#[derive(Default, Clone)]
+pub struct Ask {
+    pub set: Vec<(&'static str, &'static str)>,
+    pub overrides: Vec<Override>,
+    pub locks: Vec<String>,
+    pub relock: bool,
+    pub max_changes: Option<usize>,
+}
+
+impl Lab {
+    /// The built-in estate.
+    pub fn new() -> Self {
+        Self::on(World::from_estate(&Estate::built_in()))
+    }
+
+    /// A world.
+    pub fn on(world: World) -> Self {
+        let sim = Sim::new(world);
+        let arm = Self::arm_over(&sim);
+        Self { sim, arm, library: Library::shipped() }
+    }
+
+    /// An estate written in YAML.
+    pub fn of(yaml: &str) -> Self {
+        match Estate::parse(yaml, "test.yaml") {
+            Ok(estate) => Self::on(World::from_estate(&estate)),
+            Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    fn arm_over(sim: &Sim) -> Arm {
+        let clock: Arc<dyn Clock> = Arc::new(sim.clock());
+        let settings = ArmSettings {
+            endpoint: "https://management.azure.com".parse().unwrap(),
+            run_id: RUN.to_owned(),
+        };
+        Arm::new(Arc::new(sim.clone()), Arc::new(StaticToken::new("sandbox", "sandbox")), clock, settings).unwrap()
+    }
+
+    pub fn playbook(&self, name: &str) -> &Playbook {
+        self.library.find(name).unwrap()
+    }
+
+    pub fn world(&self) -> PlanWorld {
+        PlanWorld {
+            sandbox: true,
+            cloud: "sandbox".into(),
+            endpoint: "https://management.azure.com/".into(),
+            tenant: String::new(),
+            subscription: SUB.into(),
+            identity: "sandbox".into(),
+            estate_digest: "test".into(),
+        }
+    }
+
+    /// The id of the VM of this name.
+    pub fn vm(&self, name: &str) -> ResourceId {
+        if name.starts_with('/') {
+            return ResourceId::parse(name).unwrap();
+        }
+        self.sim.world().vm_named(name).unwrap_or_else(|| panic!("no VM {name}")).id.clone()
+    }
+
+    pub async fn plan(&self, playbook: &str, vm: &str, ask: &Ask) -> Planned {
+        let request = PlanRequest {
+            playbook: self.playbook(playbook),
+            set: ask.set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            vm: self.vm(vm),
+            overrides: ask.overrides.iter().copied().collect::<BTreeSet<_>>(),
+            named_locks: ask.locks.iter().map(|id| ResourceId::parse(id).unwrap()).collect(),
+            relock: ask.relock,
+            max_changes: ask.max_changes.unwrap_or(40),
+            world: self.world(),
+        };
+        make_plan(&self.arm, &request).await
+    }
+
+    /// The plan, or a panic that shows why there is none.
+    pub async fn planned(&self, playbook: &str, vm: &str, ask: &Ask) -> Plan {
+        match self.plan(playbook, vm, ask).await {
+            Planned::Plan(plan) => *plan,
+            other => panic!("no plan: {other:#?}"),
+        }
+    }
+
+    pub fn run(&self, plan: &Plan, log: &Arc<TestLog>) -> Run {
+        Run {
+            arm: self.arm.clone(),
+            log: Arc::clone(log) as Arc<dyn RunLog>,
+            plan: plan.clone(),
+            run_id: RUN.to_owned(),
+            listener: Arc::new(Diary::default()),
+            cancel: CancellationToken::new(),
+            deadline: None,
+            pid: 1,
+        }
+    }
+
+    /// Plans and runs.
+    pub async fn fix(&self, playbook: &str, vm: &str, ask: &Ask) -> (RunResult, Plan, Arc<TestLog>) {
+        let plan = self.planned(playbook, vm, ask).await;
+        let log = Arc::new(TestLog::default());
+        let result = self.run(&plan, &log).start().await;
+        (result, plan, log)
+    }
+
+    /// The mutating requests so far: verb and path.
+    pub fn mutations(&self) -> Vec<String> {
+        self.sim
+            .log()
+            .into_iter()
+            .filter(|exchange| exchange.mutating)
+            .map(|exchange| format!("{} {}", exchange.method, exchange.path))
+            .collect()
+    }
+}
+
+/// What the engine said.
+#[derive(Default)]
+pub struct Diary {
+    pub lines: Mutex<Vec<String>>,
+}
+
+impl Listener for Diary {
+    fn progress(&self, at: Timestamp, progress: &Progress) {
+        let line = match progress {
+            Progress::Settled { change, outcome } => format!("{at} {change}: {} {}", outcome.word(), outcome.detail()),
+            other => format!("{at} {other:?}"),
+        };
+        if std::env::var_os("AZMEND_TEST_TRACE").is_some() {
+            eprintln!("{line}");
+        }
+        self.lines.lock().unwrap().push(line);
+    }
+}
+
+/// A journal in memory that can fail.
+#[derive(Debug, Default)]
+pub struct TestLog {
+    records: Mutex<Vec<Record>>,
+    /// Appends that succeed before all others fail.
+    pub fail_after: Mutex<Option<usize>>,
+}
+
+impl TestLog {
+    pub fn with(records: Vec<Record>) -> Self {
+        Self { records: Mutex::new(records), fail_after: Mutex::new(None) }
+    }
+
+    pub fn failing_after(n: usize) -> Self {
+        Self { records: Mutex::default(), fail_after: Mutex::new(Some(n)) }
+    }
+}
+
+impl RunLog for TestLog {
+    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
+        let mut records = self.records.lock().unwrap();
+        if self.fail_after.lock().unwrap().is_some_and(|n| records.len() >= n) {
+            return Err(AppendError { path: "journal.jsonl".into(), why: "no space left on device".into() });
+        }
+        let record = Record { seq: records.len() as u64 + 1, at, event };
+        records.push(record.clone());
+        Ok(record)
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.records.lock().unwrap().clone()
+    }
+}
+
+/// The outcome words of a result, in order.
+pub fn outcomes(result: &RunResult) -> Vec<&str> {
+    result.changes.iter().map(|change| change.outcome.as_str()).collect()
+}
+
+/// Silences "never used" for items that only some tests need.
+pub fn word(outcome: &Outcome) -> &'static str {
+    outcome.word()
+}
