@@ -30,28 +30,25 @@ impl ReadPost {
     pub fn matches(self, path: &str) -> bool {
         let path = path.to_ascii_lowercase();
         let segments: Vec<&str> = path.split('/').skip(1).collect();
-        match (self, segments.as_slice()) {
-            (
-                Self::BackupStatus,
-                ["subscriptions", _, "providers", "microsoft.recoveryservices", "locations", _, "backupstatus"],
-            )
-            | (Self::ResourceGraph, ["providers", "microsoft.resourcegraph", "resources"])
-            | (
-                Self::EffectiveNetworkRules,
-                [
-                    "subscriptions",
-                    _,
-                    "resourcegroups",
-                    _,
-                    "providers",
-                    "microsoft.network",
-                    "networkinterfaces",
-                    _,
-                    "effectivenetworksecuritygroups",
-                ],
-            ) => true,
-            _ => false,
-        }
+        // `*` stands for a name.
+        let wanted: &[&str] = match self {
+            Self::BackupStatus => {
+                &["subscriptions", "*", "providers", "microsoft.recoveryservices", "locations", "*", "backupstatus"]
+            }
+            Self::ResourceGraph => &["providers", "microsoft.resourcegraph", "resources"],
+            Self::EffectiveNetworkRules => &[
+                "subscriptions",
+                "*",
+                "resourcegroups",
+                "*",
+                "providers",
+                "microsoft.network",
+                "networkinterfaces",
+                "*",
+                "effectivenetworksecuritygroups",
+            ],
+        };
+        segments.len() == wanted.len() && wanted.iter().zip(segments).all(|(want, got)| *want == "*" || *want == got)
     }
 }
 

@@ -63,7 +63,7 @@ impl SignInError {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Auth {
-    /// The first that works of: service principal by secret, workload identity, managed identity, Azure CLI.
+    /// The first that is set up of: service principal by secret, workload identity, managed identity, Azure CLI.
     #[default]
     Auto,
     /// The identity logged in to the Azure CLI.

@@ -131,11 +131,15 @@ mod tests {
         let url = format!("http://{}/path?sig=secret", listener.local_addr().unwrap()).parse().unwrap();
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut buffer = [0; 4096];
-            let read = stream.read(&mut buffer).unwrap();
+            let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+            while !received.ends_with(b"{}") {
+                let read = stream.read(&mut buffer).unwrap();
+                assert!(read > 0, "the request broke off");
+                received.extend_from_slice(&buffer[..read]);
+            }
             stream.write_all(answer.as_bytes()).unwrap();
             stream.shutdown(Shutdown::Both).unwrap();
-            String::from_utf8_lossy(&buffer[..read]).into_owned()
+            String::from_utf8_lossy(&received).into_owned()
         });
         (url, thread)
     }

@@ -44,7 +44,7 @@ pub struct Seam {
 #[derive(Debug)]
 enum Kept {
     Sending,
-    Ended(Request, Result<Response, ArmError>),
+    Ended(Box<(Request, Result<Response, ArmError>)>),
 }
 
 impl Seam {
@@ -102,7 +102,7 @@ impl core::HttpClient for Seam {
             }
             Err(error) => Err(other(error.clone())),
         };
-        self.keep(Kept::Ended(ours, result));
+        self.keep(Kept::Ended(Box::new((ours, result))));
         seen
     }
 }
@@ -149,10 +149,12 @@ pub async fn ask<R>(
     let unsent = |error: core::Error| ArmError::refused("a request of the SDK", &error.to_string());
     let outcome = start(&seam).map_err(unsent)?.await;
     match (seam.take(), outcome) {
-        (Some(Kept::Ended(request, Ok(response))), _) => Ok(Exchange { request, response }),
-        (Some(Kept::Ended(_, Err(error))), _) => Err(error),
-        (Some(Kept::Sending) | None, Err(error)) => Err(unsent(error)),
-        (Some(Kept::Sending) | None, Ok(_)) => Err(ArmError::refused("a request of the SDK", "it sent nothing")),
+        (Some(Kept::Ended(ended)), _) => {
+            let (request, result) = *ended;
+            Ok(Exchange { request, response: result? })
+        }
+        (_, Err(error)) => Err(unsent(error)),
+        (_, Ok(_)) => Err(ArmError::refused("a request of the SDK", "it sent nothing")),
     }
 }
 

@@ -3,8 +3,11 @@
 //! Duty: choose the way to sign in (`--auth`), get tokens for the ARM endpoint, keep them until five minutes before
 //! they expire, and say what was tried when none works. Invariants: the environment comes in as a function; the
 //! credentials send through our own network (`wire`), so proxies, certificates and the TLS provider are the same as for
-//! ARM; once a way has worked the run stays with it: an identity never changes in the middle of a run. (The managed
-//! identity credential of `azure_identity` reads the `IDENTITY_*` variables of the process itself; there is no option.)
+//! ARM; with `auto` the first way that is set up decides: when it fails, nobody else is signed in instead (a wrong
+//! secret must not turn a job into the person logged in to the CLI), and once it has worked the run stays with it.
+//!
+//! The managed identity credential of `azure_identity` reads the `IDENTITY_*` variables of the process itself, and the
+//! CLI credential starts `az`; there is no option for either.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -88,7 +91,7 @@ struct Held {
     way: usize,
 }
 
-/// Tokens of the first way that works.
+/// Tokens of the first way that is set up.
 #[derive(Debug)]
 struct Credential {
     ways: Vec<Way>,
@@ -168,11 +171,12 @@ fn ways(settings: &SignIn, env: &dyn Fn(&str) -> Option<String>, network: Arc<dy
             let file = var("AZURE_FEDERATED_TOKEN_FILE").ok_or_else(|| missing("AZURE_FEDERATED_TOKEN_FILE"))?;
             let (tenant, client) = (tenant.map_err(missing)?, client.map_err(missing)?);
             Ok(Box::new(move || {
-                let mut set = WorkloadIdentityCredentialOptions::default();
-                set.credential_options = ClientAssertionCredentialOptions { client_options: options() };
-                set.tenant_id = Some(tenant.clone());
-                set.client_id = Some(client.clone());
-                set.token_file_path = Some(file.clone().into());
+                let set = WorkloadIdentityCredentialOptions {
+                    credential_options: ClientAssertionCredentialOptions { client_options: options() },
+                    tenant_id: Some(tenant.clone()),
+                    client_id: Some(client.clone()),
+                    token_file_path: Some(file.clone().into()),
+                };
                 Ok(WorkloadIdentityCredential::new(Some(set))?)
             }))
         };
@@ -183,9 +187,8 @@ fn ways(settings: &SignIn, env: &dyn Fn(&str) -> Option<String>, network: Arc<dy
         let announced = var("IDENTITY_ENDPOINT").is_some() || var("MSI_ENDPOINT").is_some();
         let make: Result<Box<Make>, String> = if announced || !only_where_announced {
             Ok(Box::new(move || {
-                let mut set = ManagedIdentityCredentialOptions::default();
-                set.user_assigned_id = client.clone().map(UserAssignedId::ClientId);
-                set.client_options = options();
+                let user_assigned_id = client.clone().map(UserAssignedId::ClientId);
+                let set = ManagedIdentityCredentialOptions { user_assigned_id, client_options: options() };
                 Ok(ManagedIdentityCredential::new(Some(set))?)
             }))
         } else {
@@ -196,8 +199,7 @@ fn ways(settings: &SignIn, env: &dyn Fn(&str) -> Option<String>, network: Arc<dy
     let cli = || {
         let tenant = settings.tenant.clone();
         let make: Box<Make> = Box::new(move || {
-            let mut set = AzureCliCredentialOptions::default();
-            set.tenant_id = tenant.clone();
+            let set = AzureCliCredentialOptions { tenant_id: tenant.clone(), ..Default::default() };
             Ok(AzureCliCredential::new(Some(set))?)
         });
         Way { name: Auth::Cli.name().to_owned(), make: Ok(make) }
@@ -262,7 +264,12 @@ impl TokenSource for Credential {
                     });
                     return Ok(token);
                 }
-                Err(attempt) => attempts.push(attempt),
+                Err(attempt) => {
+                    attempts.push(attempt);
+                    if self.ways[index].make.is_ok() {
+                        break;
+                    }
+                }
             }
         }
         // A token that cannot be renewed is still good until it expires.

@@ -54,6 +54,10 @@ pub async fn delete(gateway: &Gateway, id: &ResourceId, tag: Uuid) -> Result<Sen
 /// Creates a lock, or overwrites the one of that name: the engine reads before it sends.
 pub async fn put(gateway: &Gateway, lock: &Lock, tag: Uuid) -> Result<Sent, ArmError> {
     let (scope, name) = address(&lock.id)?;
+    // The generated level takes any text; Azure knows two that lock something.
+    if !["CanNotDelete", "ReadOnly"].contains(&lock.level.as_str()) {
+        return Err(ArmError::refused(lock.id.as_str(), &format!("{:?} is not the level of a lock", lock.level)));
+    }
     let mut properties = json!({ "level": lock.level });
     if !lock.notes.is_empty() {
         properties["notes"] = json!(lock.notes);
