@@ -1,6 +1,4 @@
-//! Laying out text: wrapping with a hanging indent, styles, spans of time.
-
-use std::time::Duration;
+//! Laying out text: wrapping with a hanging indent, styles.
 
 use anstyle::{AnsiColor, Style};
 
@@ -101,23 +99,6 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// `2h 5m`, `45s`: for reading, not for typing.
-#[must_use]
-pub fn for_reading(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) if seconds == 0 => "less than a second".to_owned(),
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) if seconds.is_multiple_of(60) || minutes >= 10 => format!("{minutes}m"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, 0) => format!("{hours}h"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        (_, 0, _) => format!("{days}d"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,20 +118,5 @@ mod tests {
         let mut page = Page::new(80);
         page.item("", Style::new(), "notes \u{1b}]0;x\u{7}");
         assert!(!page.finish().contains('\u{1b}'));
-    }
-
-    #[test]
-    fn spans_read_well() {
-        for (secs, text) in [
-            (0, "less than a second"),
-            (45, "45s"),
-            (61, "1m 1s"),
-            (125 * 60, "2h 5m"),
-            (600, "10m"),
-            (7200, "2h"),
-            (90_000, "1d 1h"),
-        ] {
-            assert_eq!(for_reading(Duration::from_secs(secs)), text);
-        }
     }
 }

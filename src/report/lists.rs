@@ -1,7 +1,6 @@
 //! Tables for lists.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 
 use crate::text::safe;
 
@@ -9,11 +8,11 @@ use crate::text::safe;
 #[must_use]
 pub fn table(heading: &[&str], rows: Vec<Vec<String>>, width: usize) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     table.set_header(heading.iter().map(|text| text.to_uppercase()));
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| safe(&cell).into_owned()));
+        table.add_row(row.into_iter().map(|cell| safe(&cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

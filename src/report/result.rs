@@ -2,12 +2,12 @@
 
 use anstyle::Style;
 
-use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, human_duration, paint};
+use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::plan::place;
 use crate::clock::elapsed;
 use crate::engine::result::{ChangeResult, RunResult, Status};
 use crate::estate::view::View;
-use crate::text::{plural, safe};
+use crate::text::{human_duration, plural, safe};
 
 /// The result for people.
 #[must_use]
