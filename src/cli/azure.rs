@@ -175,7 +175,8 @@ impl Azure {
         let tenant = if self.sandbox.is_some() {
             self.tenant.clone()
         } else {
-            let found = arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
+            let found =
+                arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
             if found.is_empty() { self.tenant.clone() } else { found }
         };
         World {
@@ -265,11 +266,8 @@ fn estate(source: &EstateSource) -> Result<Estate, CliError> {
 
 /// A directory's name from an estate's: the estate is the user's text, the name must be harmless.
 fn directory_name(name: &str, digest: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .take(40)
-        .collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(40).collect();
     format!("{}-{}", if plain.is_empty() { "estate" } else { &plain }, digest.get(..8).unwrap_or(digest))
 }
 

@@ -59,6 +59,7 @@ impl Session<'_> {
             self.pause_point(Duration::ZERO)?;
             self.freshen(change).await;
             let history = if fresh_start { History::default() } else { self.history(change) };
+            self.not_too_early(&history)?;
             if history.attempts.len() >= MOST_ATTEMPTS {
                 return Ok(failed(Failure::new("", "too many tries"), last_error));
             }
@@ -110,6 +111,24 @@ impl Session<'_> {
         }
     }
 
+    /// A backup that would fail again because Azure Backup has not cleaned up yet is not started: it would use up an
+    /// attempt of the day and end the run as if nothing helped. Unless there is room already.
+    fn not_too_early(&self, history: &History) -> Result<(), Stop> {
+        let Some(wait) = history.not_before.map(|at| elapsed(self.now(), at)).filter(|wait| !wait.is_zero()) else {
+            return Ok(());
+        };
+        let room = self.view().is_some_and(|view| {
+            view.unread("points.count").is_none()
+                && view.unread("points.limit").is_none()
+                && view.points.count < view.points.limit
+        });
+        if room || !history.closed {
+            return Ok(());
+        }
+        let detail = "Azure Backup is still cleaning up restore points, and there is no room yet".to_owned();
+        Err(Stop::Pause { why: "clean_up_pending", detail, wait })
+    }
+
     pub(super) fn history(&self, change: &Change) -> History {
         self.state.changes.get(&change.id).map(|state| state.history.clone()).unwrap_or_default()
     }
@@ -127,7 +146,9 @@ impl Session<'_> {
         match self.change_state(change).forward {
             Phase::Accepted(operation) => match serde_json::from_value::<Operation>(operation) {
                 Ok(operation) => Box::pin(self.follow(change, operation, last_error)).await,
-                Err(error) => self.answered(change, "lost", format!("the journaled operation is not readable: {error}")),
+                Err(error) => {
+                    self.answered(change, "lost", format!("the journaled operation is not readable: {error}"))
+                }
             },
             Phase::Intended => {
                 self.answered(change, "lost", "azmend was stopped before the answer was written".to_owned())
@@ -137,12 +158,7 @@ impl Session<'_> {
     }
 
     fn answered(&mut self, change: &Change, how: &str, detail: String) -> Result<(), Stop> {
-        self.record(Event::Answered {
-            change: change.id.clone(),
-            purpose: Purpose::Do,
-            how: how.to_owned(),
-            detail,
-        })
+        self.record(Event::Answered { change: change.id.clone(), purpose: Purpose::Do, how: how.to_owned(), detail })
     }
 
     /// A step that takes longer than its time-out pauses the run; what Azure accepted goes on and is found on resume.
@@ -274,8 +290,9 @@ impl Session<'_> {
             // The locks are read first: a policy or a script may have put it back.
             if self.run.arm.lock(&lock.id).await.is_ok() {
                 let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
-                let refusal = Refusal::new("s5.came-back", why)
-                    .hint("an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again");
+                let refusal = Refusal::new("s5.came-back", why).hint(
+                    "an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again",
+                );
                 return Sending::Ended(Outcome::Refused { refusal });
             }
         }
@@ -297,7 +314,16 @@ impl Session<'_> {
         loop {
             let poll = match Box::pin(self.run.arm.poll(&operation)).await {
                 Ok(poll) => poll,
-                Err(error) if matches!(error.class(), ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::SignIn) => {
+                Err(error)
+                    if matches!(
+                        error.class(),
+                        ErrorClass::NotSent
+                            | ErrorClass::Lost
+                            | ErrorClass::Transient
+                            | ErrorClass::Throttled
+                            | ErrorClass::SignIn
+                    ) =>
+                {
                     return Err(Stop::Pause {
                         why: "unreachable",
                         detail: format!("Azure cannot be asked for the state of an operation: {error}"),
@@ -343,15 +369,19 @@ impl Session<'_> {
         loop {
             self.freshen_for_proof(change).await;
             let Some(facts) = self.facts.clone() else { return Ok(None) };
-                let context = Context {
+            let context = Context {
                 arm: &self.run.arm,
                 facts: &facts,
                 overrides: &self.run.plan.overrides,
                 named_locks: &self.run.plan.named_locks,
-                    unlocked: self.unlocked(),
+                unlocked: self.unlocked(),
             };
             let history = self.history(change);
             match Box::pin(actions::verify(&context, change, &history)).await {
+                Verify::Found(job) => {
+                    let value = job.to_string();
+                    self.record(Event::Learned { change: change.id.clone(), key: "job".to_owned(), value })?;
+                }
                 Verify::Done(detail) => return Ok(Some(Outcome::Succeeded { detail })),
                 Verify::Failed(error) => return Ok(Some(Outcome::Failed { error })),
                 Verify::Refused(refusal) => return Ok(Some(Outcome::Refused { refusal })),
@@ -384,13 +414,18 @@ impl Session<'_> {
             named_locks: &self.run.plan.named_locks,
             unlocked: false,
         };
-        let history = self.history(change);
-        match Box::pin(actions::verify(&context, change, &history)).await {
+        let mut history = self.history(change);
+        let mut verify = Box::pin(actions::verify(&context, change, &history)).await;
+        if let Verify::Found(job) = verify {
+            history.job = Some(job);
+            verify = Box::pin(actions::verify(&context, change, &history)).await;
+        }
+        match verify {
             Verify::Done(detail) => Some(Outcome::Succeeded { detail }),
             Verify::Failed(error) => Some(Outcome::Failed { error }),
             Verify::Refused(refusal) => Some(Outcome::Refused { refusal }),
             Verify::Again { why, .. } => Some(Outcome::Failed { error: Failure::new("", why) }),
-            Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
+            Verify::Found(_) | Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
         }
     }
 
@@ -418,7 +453,9 @@ impl Session<'_> {
         let mut what = Refresh { vm: true, ..Refresh::NOTHING };
         let backup = old(facts.items.read_at());
         match &change.what {
-            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => what.everything = elapsed(facts.at, now) >= FRESH,
+            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => {
+                what.everything = elapsed(facts.at, now) >= FRESH
+            }
             ChangeKind::RemoveLock { .. } => {
                 what.groups = old(facts.groups.read_at());
                 what.locks = old(facts.locks.read_at());
@@ -485,7 +522,8 @@ fn same_vm(planned: &str, facts: &VmFacts) -> Option<Check> {
 
 fn in_use(failure: &Failure) -> Outcome {
     let why = format!("Azure says the point is in use: {}", failure.message);
-    let refusal = Refusal::new("s8.in-use", why).hint("end the access (SAS) to its disk restore points, then run azmend again");
+    let refusal =
+        Refusal::new("s8.in-use", why).hint("end the access (SAS) to its disk restore points, then run azmend again");
     Outcome::Refused { refusal }
 }
 
@@ -519,9 +557,7 @@ fn unreadable(change: &Change, error: &ArmError) -> Result<Outcome, Stop> {
 
 /// The failure that an error of ARM stands for.
 pub(super) fn failure_of(error: &ArmError) -> Failure {
-    let permission = matches!(
-        error.class(),
-        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn
-    );
+    let permission =
+        matches!(error.class(), ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn);
     Failure { code: error.code.clone(), message: error.to_string(), hint: error.hint(), permission }
 }
