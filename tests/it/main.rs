@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod crash_matrix;
+mod interference;
 mod matrix_support;
 mod simulation;
 mod support;
