@@ -84,7 +84,7 @@ impl Session<'_> {
                 Check::Refuse(refusal) => return Ok(Outcome::Refused { refusal }),
                 Check::Unknown(why) => return Ok(Outcome::Unknown { why }),
                 Check::GiveUp(failure) => return Ok(failed(failure, last_error)),
-                Check::Unreadable(error) => return unreadable(change, &error),
+                Check::Unreadable(error) => return unreadable(change, &error, !history.attempts.is_empty()),
             };
             self.within(step, "Azure")?;
             fresh_start = false;
@@ -542,8 +542,13 @@ fn failed(mut failure: Failure, last: Option<Failure>) -> Outcome {
     Outcome::Failed { error: failure }
 }
 
-fn unreadable(change: &Change, error: &ArmError) -> Result<Outcome, Stop> {
+fn unreadable(change: &Change, error: &ArmError, sent: bool) -> Result<Outcome, Stop> {
     match error.class() {
+        // A request left, and nobody lets azmend see what came of it: that is not "it did not happen".
+        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::Other if sent => {
+            let why = format!("a request was sent, and {} cannot be read any more: {error}", change.resource().short_name());
+            Ok(Outcome::Unknown { why })
+        }
         ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::Other => {
             Ok(Outcome::Failed { error: failure_of(error) })
         }

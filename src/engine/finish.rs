@@ -69,10 +69,18 @@ impl Session<'_> {
             })
             .map(|(_, change)| change.resource().short_name())
             .collect();
-        let refused =
-            self.state.changes.values().any(|state| {
-                state.may_stand() && state.back_ending().is_some_and(|ending| ending.outcome == "refused")
-            });
+        let mut refused = false;
+        for (_, change) in self.run.plan.changes() {
+            let Some(state) = self.state.changes.get(&change.id).filter(|state| state.may_stand()) else { continue };
+            if let Some(ending) = state.back_ending().filter(|ending| ending.outcome == "refused") {
+                refused = true;
+                let name = change.resource().name();
+                let warning = format!("the lock {name} was not written back: {}", ending.detail);
+                if !self.warnings.contains(&warning) && !result.warnings.contains(&warning) {
+                    result.warnings.push(warning);
+                }
+            }
+        }
         if !restored {
             stuck(&mut result);
         } else if lost.is_empty() && !refused {

@@ -1,5 +1,5 @@
 //! Crash matrix: the process dies after every record, before or after the request that follows took effect, or while a
-//! line is being written. Then the run is resumed, or taken back.
+//! line is being written. Then the run is resumed, or taken back. `AZMEND_FULL=1` runs every case.
 
 use std::time::Duration;
 
@@ -86,6 +86,12 @@ async fn cut_everywhere(scene: Scene, undone: bool) {
                 }
                 let world = at(world, Duration::from_secs(wait * 60));
                 for undo in [false, true] {
+                    // Without AZMEND_FULL a third of the undos, and of the late cuts those that something follows.
+                    let thin = (undo && !(index + usize::from(frame == "after")).is_multiple_of(3))
+                        || (wait > 0 && (undo || frame == "before"));
+                    if thin && !undone && std::env::var_os("AZMEND_FULL").is_none() {
+                        continue;
+                    }
                     let case = format!(
                         "{} cut after {} ({}), {frame} the next request, {wait} min later, {}",
                         scene.name,

@@ -122,9 +122,9 @@ fn about_locks(
             let theirs = scene.world.locks.iter().find(|lock| lock.id == id).map(|lock| lock.notes.clone());
             let other = notes.is_some() && theirs.is_some_and(|theirs| theirs != *notes);
             if other && touched("PUT") && stands.is_some_and(|lock| lock.notes != *notes) {
-                // Only when it came after the last look.
+                // Only when it came after the last look, be it before removing or before writing back.
                 let read = watch.last_read(path);
-                if watch.meddled().zip(read).is_some_and(|(event, read)| event <= read) {
+                if !watch.unseen(&id) && watch.meddled().zip(read).is_some_and(|(event, read)| event <= read) {
                     wrong.push("somebody else's lock was overwritten".to_owned());
                 }
             }
@@ -163,14 +163,14 @@ fn small(mut scene: Scene) -> Scene {
 }
 
 events! {
-    limit: small(scene("rp-collection-limit", "web-01", ask(&[], false))), 7;
-    limit_relock: small(scene("rp-collection-limit", "web-01", ask(&[], true))), 11;
-    superseded: scene("delete-stale-collections", "db-03", ask(&[("unlock", "true")], true)), 11;
-    orphan: orphan_scene(), 7;
-    whole_collection: whole_collection_scene(), 11;
-    extension: scene("extension-operation-failed", "app-02", ask(&[], false)), 5;
-    provisioning: scene("vm-provisioning-failed", "app-02", ask(&[], false)), 9;
-    unlock: scene("unlock-backup-groups", "web-01", ask(&[], false)), 5;
-    unlock_relock: scene("unlock-backup-groups", "web-01", ask(&[], true)), 5;
-    backup: scene("backup-now", "ok-07", ask(&[("follow", "job")], false)), 9;
+    limit: small(scene("rp-collection-limit", "web-01", ask(&[], false))), 17;
+    limit_relock: small(scene("rp-collection-limit", "web-01", ask(&[], true))), 19;
+    superseded: scene("delete-stale-collections", "db-03", ask(&[("unlock", "true")], true)), 23;
+    orphan: orphan_scene(), 11;
+    whole_collection: whole_collection_scene(), 23;
+    extension: scene("extension-operation-failed", "app-02", ask(&[], false)), 17;
+    provisioning: scene("vm-provisioning-failed", "app-02", ask(&[], false)), 29;
+    unlock: scene("unlock-backup-groups", "web-01", ask(&[], false)), 7;
+    unlock_relock: scene("unlock-backup-groups", "web-01", ask(&[], true)), 11;
+    backup: scene("backup-now", "ok-07", ask(&[], false)), 11;
 }

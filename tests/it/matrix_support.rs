@@ -88,6 +88,8 @@ struct Watched {
     /// When others interfered: request number and time.
     meddled: Option<(usize, Timestamp)>,
     mutations: Vec<(String, ResourceId)>,
+    /// What was deleted after others had changed it unseen.
+    unseen: Vec<ResourceId>,
     count: usize,
 }
 
@@ -127,6 +129,11 @@ impl Watch {
     /// The number of the last GET whose path ends like this (in lower case).
     pub fn last_read(&self, end: &str) -> Option<usize> {
         locked(&self.inner).reads.iter().filter(|(path, _)| path.ends_with(end)).map(|(_, number)| *number).max()
+    }
+
+    /// Whether this was deleted after others had changed it, when nobody could see that any more.
+    pub fn unseen(&self, id: &ResourceId) -> bool {
+        locked(&self.inner).unseen.contains(id)
     }
 
     /// The number of the request at which others interfered.
@@ -171,6 +178,9 @@ impl Watched {
                     parent: path.rsplit_once("/restorepoints/").and_then(|(up, _)| self.reads.get(up).copied()),
                     now: world.now,
                 };
+                if verb == "DELETE" && blind.target() {
+                    self.unseen.push(target.clone());
+                }
                 judge(&mut broken, world, plan, &verb, &target, request, &blind);
             }
             _ => broken.push("S1: a plan was being made".to_owned()),
@@ -863,4 +873,43 @@ pub fn open_intent(records: &[Record]) -> Option<(String, Purpose, ResourceId)> 
 /// Uses what only some tests use.
 pub fn event_name(event: &WorldEvent) -> String {
     format!("{event:?}").chars().take(60).collect()
+}
+
+/// The watchman must be able to see: requests that no run sends break the rules he watches.
+#[tokio::test]
+async fn the_watchman_sees() {
+    let scene = crate::crash_matrix::scene("rp-collection-limit", "web-01", Ask::default());
+    let lab = scene.lab();
+    let watch = Watch::over(&lab, None);
+    let plan = scene.plan(&lab).await;
+    assert_eq!(watch.broken(), Vec::<String>::new());
+    let send = |method: Method, id: &ResourceId| {
+        let url = format!("https://management.azure.com{id}?api-version=2024-07-01").parse().unwrap();
+        let mut request = Request::new(method, url);
+        request.headers.insert("authorization", "Bearer sandbox".parse().unwrap());
+        lab.sim.serve(&request);
+    };
+    let world = lab.sim.world();
+    send(Method::DELETE, &world.locks[0].id);
+    assert!(watch.broken().iter().any(|why| why.contains("S1")), "{:?}", watch.broken());
+    let tape = Tape::new(&lab.sim, Vec::new(), false);
+    watch.allow(&plan, &tape);
+    let collection = &world.collections[0];
+    send(Method::DELETE, &collection.id.child("restorePoints", &collection.points.last().unwrap().name).unwrap());
+    let seen = watch.broken().join("\n");
+    assert!(seen.contains("S2") && seen.contains("S3"), "{seen}");
+    let mut foreign = plan.clone();
+    for step in &mut foreign.steps {
+        for change in &mut step.changes {
+            if let ChangeKind::DeletePoint { point, .. } = &mut change.what {
+                point.id = collection.id.child("restorePoints", &collection.points.last().unwrap().name).unwrap();
+                point.created = collection.points.last().map(|p| p.created);
+            }
+        }
+    }
+    lab.sim.edit(|world| world.collections[0].points.iter_mut().for_each(|p| p.state = PointState::Succeeded));
+    watch.allow(&foreign, &tape);
+    send(Method::DELETE, &collection.id.child("restorePoints", &collection.points.last().unwrap().name).unwrap());
+    let seen = watch.broken().join("\n");
+    assert!(seen.contains("one of the two newest"), "{seen}");
 }
