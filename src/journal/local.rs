@@ -135,7 +135,7 @@ impl LocalRun {
 }
 
 impl RunLog for LocalRun {
-    fn append(&self, at: Timestamp, event: Event) -> Result<(), AppendError> {
+    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
         self.lock()
             .append(at, event, &self.dir)
             .map_err(|why| AppendError { path: shown(&self.dir.join(JOURNAL)), why })
@@ -147,7 +147,7 @@ impl RunLog for LocalRun {
 }
 
 impl Inner {
-    fn append(&mut self, at: Timestamp, event: Event, dir: &Path) -> Result<(), String> {
+    fn append(&mut self, at: Timestamp, event: Event, dir: &Path) -> Result<Record, String> {
         let sink = match &mut self.sink {
             Ok(sink) => sink,
             Err(why) => return Err(why.clone()),
@@ -168,8 +168,8 @@ impl Inner {
         self.next.newline = false;
         self.next.sum = sum;
         self.next.seq = record.seq;
-        self.records.push(record);
-        Ok(())
+        self.records.push(record.clone());
+        Ok(record)
     }
 }
 

@@ -52,7 +52,7 @@ impl MemoryRun {
 }
 
 impl RunLog for MemoryRun {
-    fn append(&self, at: Timestamp, event: Event) -> Result<(), AppendError> {
+    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
         let mut inner = self.lock();
         match &mut inner.room {
             Some(0) => return Err(AppendError { path: "memory".to_owned(), why: "no space left".to_owned() }),
@@ -60,8 +60,9 @@ impl RunLog for MemoryRun {
             None => {}
         }
         let seq = inner.records.last().map_or(0, |record| record.seq) + 1;
-        inner.records.push(Record { seq, at, event });
-        Ok(())
+        let record = Record { seq, at, event };
+        inner.records.push(record.clone());
+        Ok(record)
     }
 
     fn records(&self) -> Vec<Record> {
