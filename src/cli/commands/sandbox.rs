@@ -87,9 +87,6 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
             world.collections_of(&vm.id).any(|collection| scope.covers(&collection.id))
         })
         .count();
-    if locks > 0 {
-        out.push(format!("{} over its points", plural(locks, "lock")));
-    }
     match item.map(|item| item.protection) {
         None => out.push("not backed up".to_owned()),
         Some(Protection::Stopped | Protection::Suspended) => out.push("protection stopped".to_owned()),
@@ -100,6 +97,10 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
         out.push("a job is running".to_owned());
     } else if let Some(error) = jobs.first().filter(|job| job.status == JobStatus::Failed).and_then(|job| job.error.as_ref()) {
         out.insert(0, error.title.clone());
+    }
+    // A lock alone is nothing wrong; with something wrong it is what stands in the way.
+    if locks > 0 && !out.is_empty() {
+        out.push(format!("{} on its points", plural(locks, "lock")));
     }
     out
 }
