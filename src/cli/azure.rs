@@ -12,11 +12,11 @@ use url::Url;
 use super::error::{CliError, Kind};
 use super::files;
 use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use crate::arm::id::{IdError, check_name};
 use crate::arm::{
     Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, StaticToken, TokenSource, Transport,
     TransportError, Wire, token_scope, token_source,
 };
-use crate::arm::id::{IdError, check_name};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::plan::World;
 use crate::estate::resolve::resolve_vm;
@@ -196,7 +196,8 @@ impl Azure {
         let tenant = if self.sandbox.is_some() {
             self.tenant.clone()
         } else {
-            let found = arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
+            let found =
+                arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
             if found.is_empty() { self.tenant.clone() } else { found }
         };
         World {
@@ -286,11 +287,8 @@ fn estate(source: &EstateSource) -> Result<Estate, CliError> {
 
 /// A directory's name from an estate's: the estate is the user's text, the name must be harmless.
 fn directory_name(name: &str, digest: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .take(40)
-        .collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(40).collect();
     format!("{}-{}", if plain.is_empty() { "estate" } else { &plain }, digest.get(..8).unwrap_or(digest))
 }
 
@@ -312,7 +310,9 @@ mod tests {
     #[test]
     fn hostile_names_are_refused_before_anything_is_sent() {
         let huge = "x".repeat(5000);
-        for vm in ["", "../x", "a/../b", "a%2Fb", "a;b", "a\u{1b}[2J", "a/b/c", "/subscriptions/x", "аbc\u{202e}", &huge] {
+        for vm in
+            ["", "../x", "a/../b", "a%2Fb", "a;b", "a\u{1b}[2J", "a/b/c", "/subscriptions/x", "аbc\u{202e}", &huge]
+        {
             let error = Azure::check_names(vm, &[]).unwrap_err();
             assert_eq!((error.exit_code(), error.code.as_str()), (2, "bad_name"), "{vm}");
         }

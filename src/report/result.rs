@@ -85,7 +85,9 @@ const fn status(result: &RunResult) -> (&'static str, Style) {
 fn short(id: &str) -> String {
     let words: Vec<&str> = id.split('/').collect();
     match (words.get(3), words.get(4), words.last()) {
-        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => format!("{group}/{name}"),
+        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => {
+            format!("{group}/{name}")
+        }
         _ => id.to_owned(),
     }
 }
@@ -115,7 +117,12 @@ fn before_and_after(result: &RunResult) -> Vec<(&'static str, String)> {
         code => format!("{} ({code})", view.backup.last_status),
     };
     row("last backup", &["backup.last_status", "backup.last_error"], &last, false);
-    row("backup", &["backup.running"], &|view| if view.backup.running { "running" } else { "not running" }.to_owned(), false);
+    row(
+        "backup",
+        &["backup.running"],
+        &|view| if view.backup.running { "running" } else { "not running" }.to_owned(),
+        false,
+    );
     rows
 }
 
