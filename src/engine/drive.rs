@@ -89,6 +89,10 @@ impl Session<'_> {
             fresh_start = false;
             match Box::pin(self.send(change, &next, &history, &mut last_error)).await? {
                 Sending::Answered => {}
+                // An earlier request of ours may have removed it: then it is ours to put back (S6).
+                Sending::Gone if !history.attempts.is_empty() => {
+                    return Ok(Outcome::Succeeded { detail: "gone (404) after an earlier request".to_owned() });
+                }
                 Sending::Gone => {
                     return Ok(Outcome::AlreadyDone { detail: "somebody else removed it just before".to_owned() });
                 }
@@ -269,8 +273,8 @@ impl Session<'_> {
             }
             _ => None,
         });
-        let recent: Vec<_> = released.filter(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE).collect();
-        for (lock, _) in &recent {
+        let released: Vec<_> = released.collect();
+        for (lock, _) in &released {
             // The locks are read first: a policy or a script may have put it back.
             if self.run.arm.lock(&lock.id).await.is_ok() {
                 let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
@@ -279,7 +283,7 @@ impl Session<'_> {
                 return Sending::Ended(Outcome::Refused { refusal });
             }
         }
-        if recent.is_empty() {
+        if !released.iter().any(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE) {
             let failure = failure.with_hint("find the lock with: az lock list, and remove it if it may go");
             return Sending::Ended(Outcome::Failed { error: failure });
         }
