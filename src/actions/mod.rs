@@ -205,7 +205,9 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
 #[must_use]
 pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
     match &change.what {
-        ChangeKind::StartBackup { item, .. } => backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string())),
+        ChangeKind::StartBackup { item, .. } => {
+            backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string()))
+        }
         _ => None,
     }
 }

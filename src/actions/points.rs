@@ -68,8 +68,11 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
             DeleteReason::Orphan => "its VM is gone and no vault knows it",
             _ => "a newer collection exists and the vault has a copy of every point",
         };
-        let effect =
-            format!("delete the collection {} with {}: {why}", found.collection.id.short_name(), plural(points, "point"));
+        let effect = format!(
+            "delete the collection {} with {}: {why}",
+            found.collection.id.short_name(),
+            plural(points, "point")
+        );
         let what = ChangeKind::DeleteCollection { collection: found.collection.clone(), why: found.why };
         out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
         excess = excess.saturating_sub(found.collection.points().iter().filter(|point| point.succeeded()).count());
@@ -83,7 +86,8 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
             }
             excess = excess.saturating_sub(1);
             let created = expired.point.created.map(|t| t.to_string()).unwrap_or_default();
-            let effect = format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
+            let effect =
+                format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
             let what =
                 ChangeKind::DeletePoint { point: expired.point.clone(), collection_id: expired.collection_id.clone() };
             out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
@@ -114,8 +118,7 @@ pub fn plan_collections(ground: &Ground<'_>, step: &str) -> PointPlan {
             Ok(()) => {
                 let points = plural(collection.points().len(), "point");
                 let effect = format!("delete the whole collection {} with {points}", collection.id.short_name());
-                let what =
-                    ChangeKind::DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
+                let what = ChangeKind::DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
                 out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
             }
             Err(refusals) => out.kept.extend(refusals.into_iter().map(|refusal| (collection.points().len(), refusal))),
@@ -149,7 +152,9 @@ fn same_point(planned: &Point, now: &Point) -> bool {
 pub async fn check_point(cx: &Context<'_>, planned: &Point, collection_id: &str, history: &History) -> Check {
     let now = match cx.arm.point(&planned.id).await {
         Ok(point) => point,
-        Err(error) if error.class() == ErrorClass::NotFound => return Check::Holds("the point is gone (404)".to_owned()),
+        Err(error) if error.class() == ErrorClass::NotFound => {
+            return Check::Holds("the point is gone (404)".to_owned());
+        }
         Err(error) => return Check::Unreadable(error),
     };
     let name = planned.id.name();
@@ -237,12 +242,7 @@ fn collection_image(collection: &Collection) -> serde_json::Value {
 }
 
 /// Re-reads the collection: same identity, no point that is not in the plan, the rules; then the next request.
-pub async fn check_collection(
-    cx: &Context<'_>,
-    planned: &Collection,
-    why: DeleteReason,
-    history: &History,
-) -> Check {
+pub async fn check_collection(cx: &Context<'_>, planned: &Collection, why: DeleteReason, history: &History) -> Check {
     let now = match cx.arm.collection(&planned.id).await {
         Ok(collection) => collection,
         Err(error) if error.class() == ErrorClass::NotFound => {
@@ -322,7 +322,9 @@ fn next_request(now: &Collection, history: &History) -> Check {
         Some(point) => Check::Go(Next { verb: "DELETE", target: point.id.clone(), before: collection_image(now) }),
         None => {
             let why = format!("{} of {name} could not be deleted", plural(left, "point"));
-            Check::GiveUp(Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"))
+            Check::GiveUp(
+                Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"),
+            )
         }
     }
 }

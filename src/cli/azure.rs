@@ -12,11 +12,11 @@ use url::Url;
 use super::error::{CliError, Kind};
 use super::files;
 use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use crate::arm::id::{IdError, check_name};
 use crate::arm::{
     Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, StaticToken, TokenSource, Transport,
     TransportError, Wire, token_scope, token_source,
 };
-use crate::arm::id::{IdError, check_name};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::plan::World;
 use crate::estate::resolve::resolve_vm;
@@ -161,6 +161,11 @@ impl Azure {
         if vm.starts_with('/') || vm.to_ascii_lowercase().starts_with("subscriptions/") {
             return ResourceId::parse(vm).map(drop).map_err(hint);
         }
+        // No VM and no group has these (Azure's naming rules for Microsoft.Compute and Microsoft.Resources); vault items do.
+        if let Some(c) = vm.chars().find(|c| ";:\\|<>?*&%#\"'".contains(*c)) {
+            let why = format!("a VM cannot have {c:?} in its name");
+            return Err(CliError::input(why).code("bad_name").hint("--vm takes a name, group/name or a resource id"));
+        }
         let (group, name) = vm.split_once('/').map_or((None, vm), |(group, name)| (Some(group), name));
         if let Some(group) = group {
             check_name("resource group", group).map_err(hint)?;
@@ -196,7 +201,8 @@ impl Azure {
         let tenant = if self.sandbox.is_some() {
             self.tenant.clone()
         } else {
-            let found = arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
+            let found =
+                arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
             if found.is_empty() { self.tenant.clone() } else { found }
         };
         World {
@@ -286,11 +292,8 @@ fn estate(source: &EstateSource) -> Result<Estate, CliError> {
 
 /// A directory's name from an estate's: the estate is the user's text, the name must be harmless.
 fn directory_name(name: &str, digest: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .take(40)
-        .collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(40).collect();
     format!("{}-{}", if plain.is_empty() { "estate" } else { &plain }, digest.get(..8).unwrap_or(digest))
 }
 
@@ -312,7 +315,9 @@ mod tests {
     #[test]
     fn hostile_names_are_refused_before_anything_is_sent() {
         let huge = "x".repeat(5000);
-        for vm in ["", "../x", "a/../b", "a%2Fb", "a;b", "a\u{1b}[2J", "a/b/c", "/subscriptions/x", "аbc\u{202e}", &huge] {
+        for vm in
+            ["", "../x", "a/../b", "a%2Fb", "a;b", "a\u{1b}[2J", "a/b/c", "/subscriptions/x", "аbc\u{202e}", &huge]
+        {
             let error = Azure::check_names(vm, &[]).unwrap_err();
             assert_eq!((error.exit_code(), error.code.as_str()), (2, "bad_name"), "{vm}");
         }

@@ -127,7 +127,9 @@ impl Session<'_> {
         match self.change_state(change).forward {
             Phase::Accepted(operation) => match serde_json::from_value::<Operation>(operation) {
                 Ok(operation) => Box::pin(self.follow(change, operation, last_error)).await,
-                Err(error) => self.answered(change, "lost", format!("the journaled operation is not readable: {error}")),
+                Err(error) => {
+                    self.answered(change, "lost", format!("the journaled operation is not readable: {error}"))
+                }
             },
             Phase::Intended => {
                 self.answered(change, "lost", "azmend was stopped before the answer was written".to_owned())
@@ -137,12 +139,7 @@ impl Session<'_> {
     }
 
     fn answered(&mut self, change: &Change, how: &str, detail: String) -> Result<(), Stop> {
-        self.record(Event::Answered {
-            change: change.id.clone(),
-            purpose: Purpose::Do,
-            how: how.to_owned(),
-            detail,
-        })
+        self.record(Event::Answered { change: change.id.clone(), purpose: Purpose::Do, how: how.to_owned(), detail })
     }
 
     /// A step that takes longer than its time-out pauses the run; what Azure accepted goes on and is found on resume.
@@ -274,8 +271,9 @@ impl Session<'_> {
             // The locks are read first: a policy or a script may have put it back.
             if self.run.arm.lock(&lock.id).await.is_ok() {
                 let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
-                let refusal = Refusal::new("s5.came-back", why)
-                    .hint("an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again");
+                let refusal = Refusal::new("s5.came-back", why).hint(
+                    "an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again",
+                );
                 return Sending::Ended(Outcome::Refused { refusal });
             }
         }
@@ -297,7 +295,16 @@ impl Session<'_> {
         loop {
             let poll = match Box::pin(self.run.arm.poll(&operation)).await {
                 Ok(poll) => poll,
-                Err(error) if matches!(error.class(), ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::SignIn) => {
+                Err(error)
+                    if matches!(
+                        error.class(),
+                        ErrorClass::NotSent
+                            | ErrorClass::Lost
+                            | ErrorClass::Transient
+                            | ErrorClass::Throttled
+                            | ErrorClass::SignIn
+                    ) =>
+                {
                     return Err(Stop::Pause {
                         why: "unreachable",
                         detail: format!("Azure cannot be asked for the state of an operation: {error}"),
@@ -343,12 +350,12 @@ impl Session<'_> {
         loop {
             self.freshen_for_proof(change).await;
             let Some(facts) = self.facts.clone() else { return Ok(None) };
-                let context = Context {
+            let context = Context {
                 arm: &self.run.arm,
                 facts: &facts,
                 overrides: &self.run.plan.overrides,
                 named_locks: &self.run.plan.named_locks,
-                    unlocked: self.unlocked(),
+                unlocked: self.unlocked(),
             };
             let history = self.history(change);
             match Box::pin(actions::verify(&context, change, &history)).await {
@@ -418,7 +425,9 @@ impl Session<'_> {
         let mut what = Refresh { vm: true, ..Refresh::NOTHING };
         let backup = old(facts.items.read_at());
         match &change.what {
-            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => what.everything = elapsed(facts.at, now) >= FRESH,
+            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => {
+                what.everything = elapsed(facts.at, now) >= FRESH
+            }
             ChangeKind::RemoveLock { .. } => {
                 what.groups = old(facts.groups.read_at());
                 what.locks = old(facts.locks.read_at());
@@ -485,7 +494,8 @@ fn same_vm(planned: &str, facts: &VmFacts) -> Option<Check> {
 
 fn in_use(failure: &Failure) -> Outcome {
     let why = format!("Azure says the point is in use: {}", failure.message);
-    let refusal = Refusal::new("s8.in-use", why).hint("end the access (SAS) to its disk restore points, then run azmend again");
+    let refusal =
+        Refusal::new("s8.in-use", why).hint("end the access (SAS) to its disk restore points, then run azmend again");
     Outcome::Refused { refusal }
 }
 
@@ -519,9 +529,7 @@ fn unreadable(change: &Change, error: &ArmError) -> Result<Outcome, Stop> {
 
 /// The failure that an error of ARM stands for.
 pub(super) fn failure_of(error: &ArmError) -> Failure {
-    let permission = matches!(
-        error.class(),
-        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn
-    );
+    let permission =
+        matches!(error.class(), ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn);
     Failure { code: error.code.clone(), message: error.to_string(), hint: error.hint(), permission }
 }

@@ -95,7 +95,8 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     let evidence = match resolved.applies(&view) {
         Verdict::True => evidence(&resolved, &view),
         Verdict::False => {
-            let why = format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
+            let why =
+                format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
             return Planned::NothingToDo {
                 why,
                 not_read: view.unread.clone(),
@@ -106,7 +107,8 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let mut draft = Draft { request, resolved: &resolved, facts: &facts, view: &view, arm, stays: Vec::new(), fatal: Vec::new() };
+    let mut draft =
+        Draft { request, resolved: &resolved, facts: &facts, view: &view, arm, stays: Vec::new(), fatal: Vec::new() };
     let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
     let (stays, mut fatal) = (draft.stays, draft.fatal);
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
@@ -211,7 +213,8 @@ impl Draft<'_> {
                 return planned;
             }
             Verdict::NotChecked { unread } => {
-                planned.decision = Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
+                planned.decision =
+                    Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
                 return planned;
             }
             Verdict::Error { why } => {
@@ -299,9 +302,7 @@ impl Draft<'_> {
                 let why = format!("{} is under a lock that stays", change.resource().short_name());
                 match planned.kept.iter_mut().find(|kept| kept.refusal.rule == "s5.locked") {
                     Some(kept) => kept.count += change.weight(),
-                    None => planned
-                        .kept
-                        .push(Kept { count: change.weight(), refusal: Refusal::new("s5.locked", why) }),
+                    None => planned.kept.push(Kept { count: change.weight(), refusal: Refusal::new("s5.locked", why) }),
                 }
             } else {
                 planned.changes.push(change);

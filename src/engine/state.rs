@@ -286,7 +286,8 @@ impl RunState {
             state.history = History::default();
         }
         // Taking back is tried again by a later undo when it failed before.
-        if purpose != Purpose::Do && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
+        if purpose != Purpose::Do
+            && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
         {
             state.back = Phase::Idle;
         }

@@ -81,8 +81,9 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
     for action in ["Microsoft.Authorization/locks/delete", "Microsoft.Authorization/locks/write"] {
         if !allows(permissions, action) {
             let why = format!("this identity lacks {action} on {}", scope.short_name());
-            return Err(Refusal::new("s6.cannot-restore", why)
-                .hint("a lock is removed only by an identity that could write it back; `azmend` needs both permissions"));
+            return Err(Refusal::new("s6.cannot-restore", why).hint(
+                "a lock is removed only by an identity that could write it back; `azmend` needs both permissions",
+            ));
         }
     }
     Ok(())
@@ -96,8 +97,11 @@ pub fn also_protects(ground: &Ground<'_>, scope: &ResourceId) -> Option<(usize, 
         return None;
     }
     let collections = ground.facts.group(&group)?.collections.known()?;
-    let others: Vec<ResourceId> =
-        collections.iter().filter_map(crate::arm::model::Collection::source_id).filter(|vm| *vm != ground.facts.id).collect();
+    let others: Vec<ResourceId> = collections
+        .iter()
+        .filter_map(crate::arm::model::Collection::source_id)
+        .filter(|vm| *vm != ground.facts.id)
+        .collect();
     let vms: std::collections::BTreeSet<&ResourceId> = others.iter().collect();
     (!others.is_empty()).then_some((others.len(), vms.len()))
 }

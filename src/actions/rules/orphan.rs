@@ -21,7 +21,10 @@ pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusa
     if let Some(vm) = facts.vm.known() {
         let other = collection.points().iter().all(|p| !p.vm_id.is_empty() && !p.vm_id.eq_ignore_ascii_case(&vm.vm_id));
         if other && !collection.points().is_empty() {
-            return not("orphan.same-name", "a VM of the same name exists, with another vmId; that is only reported".into());
+            return not(
+                "orphan.same-name",
+                "a VM of the same name exists, with another vmId; that is only reported".into(),
+            );
         }
         return not("orphan.vm-exists", "the VM exists".into());
     }

@@ -55,8 +55,7 @@ pub fn twins(facts: &VmFacts) -> BTreeMap<ResourceId, RecoveryPoint> {
 /// The two newest succeeded points of the VM across all its collections.
 #[must_use]
 pub fn two_newest(facts: &VmFacts) -> BTreeSet<ResourceId> {
-    let mut points: Vec<&Point> =
-        facts.collections().flat_map(|c| c.points()).filter(|p| p.succeeded()).collect();
+    let mut points: Vec<&Point> = facts.collections().flat_map(|c| c.points()).filter(|p| p.succeeded()).collect();
     // A point without a time could be the newest: it sorts first and so is kept.
     points.sort_by_key(|point| std::cmp::Reverse(point.created.unwrap_or(Timestamp::MAX)));
     points.into_iter().take(2).map(|point| point.id.clone()).collect()
@@ -97,8 +96,8 @@ pub fn vm_guards(ground: &Ground<'_>) -> Result<(), Vec<Refusal>> {
         }
         match (facts.vault.known(), facts.resource_guard.known()) {
             (Some(vault_facts), guard) => {
-                let immutable = !vault_facts.immutability.is_empty()
-                    && !vault_facts.immutability.eq_ignore_ascii_case("Disabled");
+                let immutable =
+                    !vault_facts.immutability.is_empty() && !vault_facts.immutability.eq_ignore_ascii_case("Disabled");
                 let guarded = vault_facts.multi_user_authorization.eq_ignore_ascii_case("Enabled")
                     || guard.copied().unwrap_or(false);
                 if immutable {
@@ -158,10 +157,16 @@ pub fn point_guards(
 ) -> Result<(), Refusal> {
     let name = point.id.name();
     if !point.succeeded() && !point.deleting() {
-        return Err(Refusal::new("s8.state", format!("{name} is in state {}: reported only", point.provisioning_state)));
+        return Err(Refusal::new(
+            "s8.state",
+            format!("{name} is in state {}: reported only", point.provisioning_state),
+        ));
     }
     if point.copy_percent.is_some_and(|percent| percent < 100) {
-        ground.unless_overridden(Override::RecoverySession, format!("a copy of {name} to another region is not finished"))?;
+        ground.unless_overridden(
+            Override::RecoverySession,
+            format!("a copy of {name} to another region is not finished"),
+        )?;
     }
     if newest.contains(&point.id) {
         ground.unless_overridden(Override::Newest, format!("{name} is one of the two newest points"))?;
@@ -169,7 +174,8 @@ pub fn point_guards(
     match twins.get(&point.id) {
         Some(twin) if twin.hardened() => Ok(()),
         Some(_) => ground.unless_overridden(Override::SnapshotOnly, format!("the vault has no copy of {name}")),
-        None => ground
-            .unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time")),
+        None => {
+            ground.unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time"))
+        }
     }
 }

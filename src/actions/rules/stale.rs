@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Ground, orphan, ownership, points};
-use crate::actions::change::{Refusal, DeleteReason};
+use crate::actions::change::{DeleteReason, Refusal};
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
@@ -87,7 +87,9 @@ pub fn find(ground: &Ground<'_>) -> Stale {
         if facts.vm.known().is_none() {
             match orphan::orphan(ground, collection) {
                 Ok(()) => {
-                    stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Orphan });
+                    stale
+                        .collections
+                        .push(StaleCollection { collection: collection.clone(), why: DeleteReason::Orphan });
                 }
                 Err(refusal) => stale.reported.push(refusal),
             }
@@ -104,7 +106,9 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             .map(|point| {
                 let verdict = match &guards {
                     Ok(()) => points::point_guards(ground, point, &twins, &newest),
-                    Err(refusals) => Err(refusals.first().cloned().unwrap_or_else(|| Refusal::new("s8.unread", "not read"))),
+                    Err(refusals) => {
+                        Err(refusals.first().cloned().unwrap_or_else(|| Refusal::new("s8.unread", "not read")))
+                    }
                 };
                 (*point, verdict)
             })
@@ -137,10 +141,9 @@ pub fn find(ground: &Ground<'_>) -> Stale {
 fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
     let newest_of = |c: &Collection| c.points().iter().filter_map(|p| p.created).max();
     let Some(mine) = newest_of(collection) else { return false };
-    facts
-        .collections()
-        .filter(|other| other.id != collection.id)
-        .any(|other| newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded))
+    facts.collections().filter(|other| other.id != collection.id).any(|other| {
+        newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded)
+    })
 }
 
 /// The counts for the condition view.

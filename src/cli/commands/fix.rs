@@ -104,8 +104,8 @@ fn shown(desk: &Desk, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
 }
 
 fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
-    let mut text =
-        serde_json::to_string_pretty(plan).map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
+    let mut text = serde_json::to_string_pretty(plan)
+        .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
     text.push('\n');
     files::write_private(file, &text)
 }
