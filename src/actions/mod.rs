@@ -68,8 +68,10 @@ pub struct Attempt {
 /// What earlier attempts left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The attempts, oldest first.
+    /// The attempts that may have taken effect, oldest first.
     pub attempts: Vec<Attempt>,
+    /// Attempts that Azure surely did not take (throttled, locked, refused).
+    pub rejected: usize,
     /// The backup job that was started.
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".

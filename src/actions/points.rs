@@ -49,10 +49,10 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
     if let Some(why) = ground.facts.collections.unread() {
         out.notes.push(format!("the restore point collections were not read: {why}"));
     }
-    // Points that must go so that the next backup fits: below the limit with room for one more.
+    // Points that must go so that this run's backup fits and the next scheduled one after it.
     let mut excess = match (spec.until, room) {
         (StaleUntil::All, _) => usize::MAX,
-        (StaleUntil::Room, Some((count, limit))) => (count + 1).saturating_sub(limit),
+        (StaleUntil::Room, Some((count, limit))) => (count + 2).saturating_sub(limit),
         (StaleUntil::Room, None) => {
             out.notes.push("the limit of points is not known, so no expired point is deleted".to_owned());
             0

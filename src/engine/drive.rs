@@ -59,7 +59,7 @@ impl Session<'_> {
             self.pause_point(Duration::ZERO)?;
             self.freshen(change).await;
             let history = if fresh_start { History::default() } else { self.history(change) };
-            if history.attempts.len() >= MOST_ATTEMPTS {
+            if history.attempts.len() + history.rejected >= MOST_ATTEMPTS {
                 return Ok(failed(Failure::new("", "too many tries"), last_error));
             }
             let next = match Box::pin(self.check(change, &history)).await {
@@ -93,8 +93,14 @@ impl Session<'_> {
                     return Ok(Outcome::AlreadyDone { detail: "somebody else removed it just before".to_owned() });
                 }
                 Sending::Ended(outcome) => return Ok(outcome),
-                Sending::Retry { why, wait } => {
+                Sending::LockReleasing => {
+                    prove = false;
+                    self.within(step, "Azure to release the removed lock")?;
+                    self.wait("Azure to release the removed lock", LOCK_PROBE, self.now()).await?;
+                }
+                Sending::Retry { why, wait, sent } => {
                     failures += 1;
+                    prove = sent;
                     let wait = wait.unwrap_or(BACK_OFF * 2u32.pow(failures.min(5) - 1));
                     if wait > LONGEST_WAIT {
                         return Err(Stop::Pause { why: "unreachable", detail: why, wait });
@@ -195,7 +201,7 @@ impl Session<'_> {
         let tag = Tag { client_request_id: Uuid::new_v4() };
         self.record(Event::Intent {
             change: change.id.clone(),
-            attempt: u32::try_from(history.attempts.len() + 1).unwrap_or(u32::MAX),
+            attempt: u32::try_from(history.attempts.len() + history.rejected + 1).unwrap_or(u32::MAX),
             purpose: Purpose::Do,
             verb: next.verb.to_owned(),
             target: next.target.to_string(),
@@ -250,10 +256,11 @@ impl Session<'_> {
             ErrorClass::NotFound => Sending::Answered,
             ErrorClass::InUse => Sending::Ended(in_use(&failure)),
             ErrorClass::ScopeLocked => Box::pin(self.scope_locked(change, failure)).await,
-            _ if how == "lost" => Sending::Retry { why: failure.message, wait: error.retry_after.map(|s| s.to_std()) },
-            _ if actions::may_send_again(change, error) => {
-                Sending::Retry { why: failure.message, wait: error.retry_after.map(|s| s.to_std()) }
-            }
+            _ if how == "lost" || actions::may_send_again(change, error) => Sending::Retry {
+                why: failure.message,
+                wait: error.retry_after.map(|span| span.to_std()),
+                sent: error.may_have_taken_effect(),
+            },
             _ => Sending::Ended(Outcome::Failed { error: failure }),
         })
     }
@@ -281,7 +288,7 @@ impl Session<'_> {
             let failure = failure.with_hint("find the lock with: az lock list, and remove it if it may go");
             return Sending::Ended(Outcome::Failed { error: failure });
         }
-        Sending::Retry { why: "Azure to release the removed lock".to_owned(), wait: Some(LOCK_PROBE) }
+        Sending::LockReleasing
     }
 
     /// Polls an operation until it ends; the end is journaled. Success of the change is proven afterwards, by reading.
@@ -459,12 +466,16 @@ enum Sending {
     Gone,
     /// Settled.
     Ended(Outcome),
+    /// Azure does not know yet that the lock is gone.
+    LockReleasing,
     /// Wait, then read again, then perhaps send again.
     Retry {
         /// Why.
         why: String,
         /// What Azure asked for.
         wait: Option<Duration>,
+        /// Whether it may have taken effect all the same: then the resource is read for that first.
+        sent: bool,
     },
 }
 

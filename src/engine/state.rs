@@ -104,7 +104,8 @@ impl ChangeState {
     pub fn may_stand(&self) -> bool {
         match &self.forward {
             Phase::Idle => false,
-            Phase::Intended | Phase::Accepted(_) | Phase::Answered => true,
+            Phase::Intended | Phase::Accepted(_) => true,
+            Phase::Answered => !self.history.attempts.is_empty(),
             Phase::Ended(ending) => {
                 !self.history.attempts.is_empty() && matches!(ending.outcome.as_str(), "succeeded" | "unknown")
             }
@@ -313,7 +314,10 @@ impl RunState {
             }
             (Event::Intent { .. }, _) => state.back_attempts += 1,
             (Event::Answered { how, .. }, Purpose::Do) => {
-                if let Some(last) = state.history.attempts.last_mut() {
+                if matches!(how.as_str(), "throttled" | "locked" | "rejected") {
+                    state.history.attempts.pop();
+                    state.history.rejected += 1;
+                } else if let Some(last) = state.history.attempts.last_mut() {
                     last.answered = how != "lost";
                 }
             }

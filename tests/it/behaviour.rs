@@ -14,7 +14,7 @@ async fn web_01_is_unlocked_cleaned_and_backed_up() {
     assert!(plan.changes().count() >= 3);
     let (before, after) = (result.before.unwrap(), result.after.unwrap());
     assert_eq!(before.points.count, 21);
-    assert_eq!(after.points.count, 18);
+    assert_eq!(after.points.count, 17);
     assert_eq!(after.locks.backup_groups, 0);
 }
 
