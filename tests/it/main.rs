@@ -1,6 +1,9 @@
 //! Everything that is tested from outside: one binary, on the embedded Azure under virtual time.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
+
 mod behaviour;
+mod cli;
 mod safety;
 mod support;
 mod walls;
