@@ -145,7 +145,7 @@ pub async fn check(cx: &Context<'_>, extension: &ResourceId, version: &str, code
     if let Err(refusal) = guards(&facts) {
         return Check::Refuse(refusal);
     }
-    if history.attempts.len() >= 4 {
+    if history.taken().count() >= 4 {
         return Check::GiveUp(
             Failure::new("", format!("the extension {} is still there after 4 tries", extension.name())).with_hint(
                 "reinstall the guest agent in the VM, then run azmend again; the extension cannot be removed without it",
@@ -153,7 +153,7 @@ pub async fn check(cx: &Context<'_>, extension: &ResourceId, version: &str, code
         );
     }
     // 204 says the name was not there; when the handler is still reported, the other name is tried.
-    let target = match (history.attempts.len() % 2, extension.name()) {
+    let target = match (history.taken().count() % 2, extension.name()) {
         (0, _) => extension.clone(),
         (_, name) => {
             let other = if name.eq_ignore_ascii_case("VMSnapshot") { "VMSnapshotLinux" } else { "VMSnapshot" };

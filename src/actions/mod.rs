@@ -63,6 +63,8 @@ pub struct Attempt {
     pub remaining: Option<usize>,
     /// Whether Azure's answer to it is known.
     pub answered: bool,
+    /// Whether it was not taken: throttled, refused for a lock, not sent. Nothing of it is to be proven.
+    pub rejected: bool,
 }
 
 /// What earlier attempts left behind.
@@ -76,6 +78,19 @@ pub struct History {
     pub clean_up_pending: u32,
     /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
     pub closed: bool,
+}
+
+impl History {
+    /// The attempts that Azure took, or may have taken.
+    pub fn taken(&self) -> impl DoubleEndedIterator<Item = &Attempt> {
+        self.attempts.iter().filter(|attempt| !attempt.rejected)
+    }
+
+    /// Whether the last attempt was not taken.
+    #[must_use]
+    pub fn last_rejected(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| attempt.rejected)
+    }
 }
 
 /// One request that may be sent now.

@@ -191,7 +191,7 @@ pub async fn check_point(cx: &Context<'_>, planned: &Point, collection_id: &str,
     if let Err(refusals) = live_guards(&ground, std::slice::from_ref(&now)) {
         return Check::Refuse(first(refusals));
     }
-    if history.attempts.len() >= POINT_TRIES {
+    if history.taken().count() >= POINT_TRIES {
         return Check::GiveUp(Failure::new("", format!("{name} is still there after {POINT_TRIES} tries")));
     }
     Check::Go(Next { verb: "DELETE", target: planned.id.clone(), before: point_image(&now) })
@@ -300,11 +300,10 @@ fn guards_for(ground: &Ground<'_>, now: &Collection, why: DeleteReason, history:
 fn next_request(now: &Collection, history: &History) -> Check {
     let name = now.id.name();
     let left = now.points().len();
-    let on_points = history.attempts.iter().filter(|attempt| attempt.target != now.id).count();
-    let on_collection = history.attempts.len() - on_points;
+    let on_points = history.taken().filter(|attempt| attempt.target != now.id).count();
+    let on_collection = history.taken().count() - on_points;
     let unchanged = history
-        .attempts
-        .iter()
+        .taken()
         .rev()
         .take_while(|attempt| attempt.target == now.id && attempt.remaining == Some(left))
         .count();
@@ -318,7 +317,7 @@ fn next_request(now: &Collection, history: &History) -> Check {
     }
     let mut points: Vec<&Point> = now.points().iter().collect();
     points.sort_by_key(|point| point.created);
-    let tries = |point: &Point| history.attempts.iter().filter(|attempt| attempt.target == point.id).count();
+    let tries = |point: &Point| history.taken().filter(|attempt| attempt.target == point.id).count();
     match points.into_iter().find(|point| tries(point) < POINT_TRIES) {
         Some(point) => Check::Go(Next { verb: "DELETE", target: point.id.clone(), before: collection_image(now) }),
         None => {

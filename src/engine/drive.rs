@@ -55,7 +55,9 @@ impl Session<'_> {
         let mut fresh_start = again;
         let mut failures = 0u32;
         loop {
-            if prove && let Some(outcome) = Box::pin(self.prove(step, change)).await? {
+            if prove
+                && !self.history(change).last_rejected()
+                && let Some(outcome) = Box::pin(self.prove(step, change)).await? {
                 return Ok(outcome);
             }
             prove = true;
@@ -105,6 +107,11 @@ impl Session<'_> {
                     return Ok(Outcome::AlreadyDone { detail: "somebody else removed it just before".to_owned() });
                 }
                 Sending::Ended(outcome) => return Ok(outcome),
+                // Bounded by the time that a lock takes to be released.
+                Sending::Released { why } => {
+                    self.tell(&Progress::Retry { why: why.clone() });
+                    self.wait(&why, LOCK_PROBE, self.now()).await?;
+                }
                 Sending::Retry { why, wait } => {
                     failures += 1;
                     let wait = wait.unwrap_or(BACK_OFF * 2u32.pow(failures.min(5) - 1));
@@ -306,7 +313,7 @@ impl Session<'_> {
             let failure = failure.with_hint("find the lock with: az lock list, and remove it if it may go");
             return Sending::Ended(Outcome::Failed { error: failure });
         }
-        Sending::Retry { why: "Azure to release the removed lock".to_owned(), wait: Some(LOCK_PROBE) }
+        Sending::Released { why: "Azure to release the removed lock".to_owned() }
     }
 
     /// Polls an operation until it ends; the end is journaled. Success of the change is proven afterwards, by reading.
@@ -473,6 +480,11 @@ enum Sending {
     Gone,
     /// Settled.
     Ended(Outcome),
+    /// Azure still enforces a lock that this run removed: wait, then read again, then send again.
+    Released {
+        /// What it waits for.
+        why: String,
+    },
     /// Wait, then read again, then perhaps send again.
     Retry {
         /// Why.

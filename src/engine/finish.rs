@@ -246,9 +246,10 @@ impl Session<'_> {
             let ours: Vec<_> = self.state.changes.values().filter_map(|state| state.history.job.clone()).collect();
             for item in facts.items.known().into_iter().flatten() {
                 for job in item.jobs.known().into_iter().flatten() {
-                    if job.start.is_some_and(|start| start >= from) && !ours.contains(&job.id) {
+                    // One that began just before, when the jobs had been read already, counts too.
+                    if (job.running() || job.end.is_some_and(|end| end >= from)) && !ours.contains(&job.id) {
                         found.push(format!(
-                            "a {} job ({}) began while points were being deleted: look at its result",
+                            "a {} job ({}) ran while points were being deleted: look at its result",
                             job.operation,
                             job.id.name()
                         ));

@@ -312,7 +312,7 @@ impl RunState {
             (Event::Intent { target, before, .. }, Purpose::Do) => {
                 let target = ResourceId::parse(target).map_err(|error| error.to_string())?;
                 let remaining = before.get("remaining").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-                state.history.attempts.push(Attempt { at: record.at, target, remaining, answered: false });
+                state.history.attempts.push(Attempt { at: record.at, target, remaining, answered: false, rejected: false });
                 state.before = before.clone();
                 // A new request is a new backup: the job of the earlier one is not its job.
                 state.history.job = None;
@@ -322,6 +322,7 @@ impl RunState {
             (Event::Answered { how, .. }, Purpose::Do) => {
                 if let Some(last) = state.history.attempts.last_mut() {
                     last.answered = how != "lost";
+                    last.rejected = matches!(how.as_str(), "rejected" | "throttled" | "locked");
                 }
             }
             (Event::Ended { .. }, Purpose::Do) => state.ended_at = Some(record.at),
