@@ -99,7 +99,8 @@ fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
             plural(vms, "other VM")
         ));
     }
-    if groups::name_matches(ground, scope.name()) && ground.facts.locks_over(scope).any(|other| other.scope() != *scope) {
+    if groups::name_matches(ground, scope.name()) && ground.facts.locks_over(scope).any(|other| other.scope() != *scope)
+    {
         text.push_str("; another lock above it stays in force");
     }
     text
@@ -121,7 +122,7 @@ pub async fn check(cx: &Context<'_>, planned: &Lock, history: &History) -> Check
     if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
         return Check::Refuse(refusal);
     }
-    if history.taken().count() >= 5 {
+    if history.attempts.len() >= 5 {
         return Check::GiveUp(Failure::new("", format!("the lock {} still stands after 5 tries", planned.id.name())));
     }
     Check::Go(Next { verb: "DELETE", target: planned.id.clone(), before: before_image(&now) })
@@ -168,9 +169,8 @@ pub async fn verify(cx: &Context<'_>, planned: &Lock, history: &History) -> Veri
                 let sent = history.attempts.last().map(|attempt| attempt.at);
                 let waited = sent.map_or(PATIENCE, |at| elapsed(at, clock.now()));
                 let last = history.attempts.last();
-                if last.is_some_and(|attempt| !attempt.answered || attempt.rejected) {
-                    // The reply was lost (or the request was not taken) and the lock stands: it did not arrive, or has not
-                    // shown yet.
+                if last.is_some_and(|attempt| !attempt.answered) {
+                    // The reply was lost and the lock stands: the request did not arrive, or has not shown yet.
                     return Verify::Again { why: "the lock still stands".to_owned(), wait: PROBE };
                 }
                 if waited >= PATIENCE {

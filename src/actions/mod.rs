@@ -63,34 +63,21 @@ pub struct Attempt {
     pub remaining: Option<usize>,
     /// Whether Azure's answer to it is known.
     pub answered: bool,
-    /// Whether it was not taken: throttled, refused for a lock, not sent. Nothing of it is to be proven.
-    pub rejected: bool,
 }
 
 /// What earlier attempts left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The attempts, oldest first.
+    /// The attempts that may have taken effect, oldest first.
     pub attempts: Vec<Attempt>,
+    /// Attempts that Azure surely did not take (throttled, locked, refused).
+    pub rejected: usize,
     /// The backup job that was started.
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".
     pub clean_up_pending: u32,
     /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
     pub closed: bool,
-}
-
-impl History {
-    /// The attempts that Azure took, or may have taken.
-    pub fn taken(&self) -> impl DoubleEndedIterator<Item = &Attempt> {
-        self.attempts.iter().filter(|attempt| !attempt.rejected)
-    }
-
-    /// Whether the last attempt was not taken.
-    #[must_use]
-    pub fn last_rejected(&self) -> bool {
-        self.attempts.last().is_some_and(|attempt| attempt.rejected)
-    }
 }
 
 /// One request that may be sent now.
@@ -220,7 +207,9 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
 #[must_use]
 pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
     match &change.what {
-        ChangeKind::StartBackup { item, .. } => backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string())),
+        ChangeKind::StartBackup { item, .. } => {
+            backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string()))
+        }
         _ => None,
     }
 }

@@ -49,10 +49,10 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
     if let Some(why) = ground.facts.collections.unread() {
         out.notes.push(format!("the restore point collections were not read: {why}"));
     }
-    // Points that must go so that the next backup fits: below the limit with room for one more. `None`: all of them.
+    // Points that must go so that the backup of this run fits and the next scheduled one after it. `None`: all of them.
     let mut excess = match (spec.until, room) {
         (StaleUntil::All, _) => None,
-        (StaleUntil::Room, Some((count, limit))) => Some((count + 1).saturating_sub(limit)),
+        (StaleUntil::Room, Some((count, limit))) => Some((count + 2).saturating_sub(limit)),
         (StaleUntil::Room, None) => {
             out.notes.push("the limit of points is not known, so no expired point is deleted".to_owned());
             Some(0)
@@ -68,8 +68,11 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
             DeleteReason::Orphan => "its VM is gone and no vault knows it",
             _ => "a newer collection exists and the vault has a copy of every point",
         };
-        let effect =
-            format!("delete the collection {} with {}: {why}", found.collection.id.short_name(), plural(points, "point"));
+        let effect = format!(
+            "delete the collection {} with {}: {why}",
+            found.collection.id.short_name(),
+            plural(points, "point")
+        );
         let what = ChangeKind::DeleteCollection { collection: found.collection.clone(), why: found.why };
         out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
         let gone = found.collection.points().iter().filter(|point| point.succeeded()).count();
@@ -84,7 +87,8 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
             }
             excess = excess.map(|excess| excess.saturating_sub(1));
             let created = expired.point.created.map(|t| t.to_string()).unwrap_or_default();
-            let effect = format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
+            let effect =
+                format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
             let what =
                 ChangeKind::DeletePoint { point: expired.point.clone(), collection_id: expired.collection_id.clone() };
             out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
@@ -115,8 +119,7 @@ pub fn plan_collections(ground: &Ground<'_>, step: &str) -> PointPlan {
             Ok(()) => {
                 let points = plural(collection.points().len(), "point");
                 let effect = format!("delete the whole collection {} with {points}", collection.id.short_name());
-                let what =
-                    ChangeKind::DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
+                let what = ChangeKind::DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
                 out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
             }
             Err(refusals) => out.kept.extend(refusals.into_iter().map(|refusal| (collection.points().len(), refusal))),
@@ -150,7 +153,9 @@ fn same_point(planned: &Point, now: &Point) -> bool {
 pub async fn check_point(cx: &Context<'_>, planned: &Point, collection_id: &str, history: &History) -> Check {
     let now = match cx.arm.point(&planned.id).await {
         Ok(point) => point,
-        Err(error) if error.class() == ErrorClass::NotFound => return Check::Holds("the point is gone (404)".to_owned()),
+        Err(error) if error.class() == ErrorClass::NotFound => {
+            return Check::Holds("the point is gone (404)".to_owned());
+        }
         Err(error) => return Check::Unreadable(error),
     };
     let name = planned.id.name();
@@ -191,7 +196,7 @@ pub async fn check_point(cx: &Context<'_>, planned: &Point, collection_id: &str,
     if let Err(refusals) = live_guards(&ground, std::slice::from_ref(&now)) {
         return Check::Refuse(first(refusals));
     }
-    if history.taken().count() >= POINT_TRIES {
+    if history.attempts.len() >= POINT_TRIES {
         return Check::GiveUp(Failure::new("", format!("{name} is still there after {POINT_TRIES} tries")));
     }
     Check::Go(Next { verb: "DELETE", target: planned.id.clone(), before: point_image(&now) })
@@ -238,12 +243,7 @@ fn collection_image(collection: &Collection) -> serde_json::Value {
 }
 
 /// Re-reads the collection: same identity, no point that is not in the plan, the rules; then the next request.
-pub async fn check_collection(
-    cx: &Context<'_>,
-    planned: &Collection,
-    why: DeleteReason,
-    history: &History,
-) -> Check {
+pub async fn check_collection(cx: &Context<'_>, planned: &Collection, why: DeleteReason, history: &History) -> Check {
     let now = match cx.arm.collection(&planned.id).await {
         Ok(collection) => collection,
         Err(error) if error.class() == ErrorClass::NotFound => {
@@ -300,10 +300,11 @@ fn guards_for(ground: &Ground<'_>, now: &Collection, why: DeleteReason, history:
 fn next_request(now: &Collection, history: &History) -> Check {
     let name = now.id.name();
     let left = now.points().len();
-    let on_points = history.taken().filter(|attempt| attempt.target != now.id).count();
-    let on_collection = history.taken().count() - on_points;
+    let on_points = history.attempts.iter().filter(|attempt| attempt.target != now.id).count();
+    let on_collection = history.attempts.len() - on_points;
     let unchanged = history
-        .taken()
+        .attempts
+        .iter()
         .rev()
         .take_while(|attempt| attempt.target == now.id && attempt.remaining == Some(left))
         .count();
@@ -317,12 +318,14 @@ fn next_request(now: &Collection, history: &History) -> Check {
     }
     let mut points: Vec<&Point> = now.points().iter().collect();
     points.sort_by_key(|point| point.created);
-    let tries = |point: &Point| history.taken().filter(|attempt| attempt.target == point.id).count();
+    let tries = |point: &Point| history.attempts.iter().filter(|attempt| attempt.target == point.id).count();
     match points.into_iter().find(|point| tries(point) < POINT_TRIES) {
         Some(point) => Check::Go(Next { verb: "DELETE", target: point.id.clone(), before: collection_image(now) }),
         None => {
             let why = format!("{} of {name} could not be deleted", plural(left, "point"));
-            Check::GiveUp(Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"))
+            Check::GiveUp(
+                Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"),
+            )
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::text::plural;
 use sha2::{Digest, Sha256};
 
 /// What to do about deletions under a lock.
-const LOCKED_HINT: &str = "remove the lock first: azmend fix unlock-backup-groups, or the parameter unlock where the playbook has it";
+const LOCKED_HINT: &str =
+    "remove the lock first: azmend fix unlock-backup-groups, or the parameter unlock where the playbook has it";
 
 /// What a plan is made for.
 #[derive(Debug, Clone)]
@@ -98,7 +99,8 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     let evidence = match resolved.applies(&view) {
         Verdict::True => evidence(&resolved, &view),
         Verdict::False => {
-            let why = format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
+            let why =
+                format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
             // A collection that looks superfluous and is not proven to be is said, with what is missing.
             let ground = Ground {
                 facts: &facts,
@@ -237,7 +239,8 @@ impl Draft<'_> {
                 return planned;
             }
             Verdict::NotChecked { unread } => {
-                planned.decision = Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
+                planned.decision =
+                    Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
                 return planned;
             }
             Verdict::Error { why } => {
@@ -329,9 +332,10 @@ impl Draft<'_> {
                 let why = format!("{} is under a lock that stays", change.resource().short_name());
                 match planned.kept.iter_mut().find(|kept| kept.refusal.rule == "s5.locked") {
                     Some(kept) => kept.count += change.weight(),
-                    None => planned
-                        .kept
-                        .push(Kept { count: change.weight(), refusal: Refusal::new("s5.locked", why).hint(LOCKED_HINT) }),
+                    None => planned.kept.push(Kept {
+                        count: change.weight(),
+                        refusal: Refusal::new("s5.locked", why).hint(LOCKED_HINT),
+                    }),
                 }
             } else {
                 self.deleted += change.weight();

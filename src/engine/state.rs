@@ -104,7 +104,8 @@ impl ChangeState {
     pub fn may_stand(&self) -> bool {
         match &self.forward {
             Phase::Idle => false,
-            Phase::Intended | Phase::Accepted(_) | Phase::Answered => true,
+            Phase::Intended | Phase::Accepted(_) => true,
+            Phase::Answered => !self.history.attempts.is_empty(),
             Phase::Ended(ending) => {
                 !self.history.attempts.is_empty() && matches!(ending.outcome.as_str(), "succeeded" | "unknown")
             }
@@ -294,7 +295,8 @@ impl RunState {
             state.history = History::default();
         }
         // Taking back is tried again by a later undo when it failed before.
-        if purpose != Purpose::Do && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
+        if purpose != Purpose::Do
+            && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
         {
             state.back = Phase::Idle;
         }
@@ -312,7 +314,7 @@ impl RunState {
             (Event::Intent { target, before, .. }, Purpose::Do) => {
                 let target = ResourceId::parse(target).map_err(|error| error.to_string())?;
                 let remaining = before.get("remaining").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-                state.history.attempts.push(Attempt { at: record.at, target, remaining, answered: false, rejected: false });
+                state.history.attempts.push(Attempt { at: record.at, target, remaining, answered: false });
                 state.before = before.clone();
                 // A new request is a new backup: the job of the earlier one is not its job.
                 state.history.job = None;
@@ -320,9 +322,11 @@ impl RunState {
             }
             (Event::Intent { .. }, _) => state.back_attempts += 1,
             (Event::Answered { how, .. }, Purpose::Do) => {
-                if let Some(last) = state.history.attempts.last_mut() {
+                if matches!(how.as_str(), "throttled" | "locked" | "rejected") {
+                    state.history.attempts.pop();
+                    state.history.rejected += 1;
+                } else if let Some(last) = state.history.attempts.last_mut() {
                     last.answered = how != "lost";
-                    last.rejected = matches!(how.as_str(), "rejected" | "throttled" | "locked");
                 }
             }
             (Event::Ended { .. }, Purpose::Do) => state.ended_at = Some(record.at),

@@ -59,10 +59,8 @@ impl Lab {
 
     fn arm_over(sim: &Sim) -> Arm {
         let clock: Arc<dyn Clock> = Arc::new(sim.clock());
-        let settings = ArmSettings {
-            endpoint: "https://management.azure.com".parse().unwrap(),
-            run_id: RUN.to_owned(),
-        };
+        let settings =
+            ArmSettings { endpoint: "https://management.azure.com".parse().unwrap(), run_id: RUN.to_owned() };
         Arm::new(Arc::new(sim.clone()), Arc::new(StaticToken::new("sandbox", "sandbox")), clock, settings).unwrap()
     }
 
@@ -272,10 +270,12 @@ impl Lab {
                     stands
                 }
                 ChangeKind::DeleteCollection { collection, .. } => world.collection(&collection.id).is_some(),
-                ChangeKind::DeletePoint { point, .. } => world
-                    .collections
-                    .iter()
-                    .any(|collection| collection.points.iter().any(|now| now.name == point.id.name() && point.id.key().starts_with(collection.id.key()))),
+                ChangeKind::DeletePoint { point, .. } => world.collections.iter().any(|collection| {
+                    collection
+                        .points
+                        .iter()
+                        .any(|now| now.name == point.id.name() && point.id.key().starts_with(collection.id.key()))
+                }),
                 ChangeKind::UninstallExtension { .. } | ChangeKind::StartBackup { .. } => continue,
             };
             if done {

@@ -21,11 +21,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// Parts of a room that are all another room may use.
-const ONLY: &[(&str, &str, &[&str])] = &[
-    ("sim", "arm", &["http", "id"]),
-    ("playbook", "actions", &["spec"]),
-    ("playbook", "estate", &["view"]),
-];
+const ONLY: &[(&str, &str, &[&str])] =
+    &[("sim", "arm", &["http", "id"]), ("playbook", "actions", &["spec"]), ("playbook", "estate", &["view"])];
 
 struct Source {
     path: PathBuf,
@@ -145,7 +142,11 @@ fn rooms_know_only_whom_they_may() {
             if to == from || foundation {
                 continue;
             }
-            let known = if FOUNDATION.contains(&from.as_str()) { &[][..] } else { allowed.get(from.as_str()).copied().unwrap_or(&[]) };
+            let known = if FOUNDATION.contains(&from.as_str()) {
+                &[][..]
+            } else {
+                allowed.get(from.as_str()).copied().unwrap_or(&[])
+            };
             let only = ONLY.iter().find(|(room, other, _)| *room == from && *other == to);
             let part_ok = only.is_none_or(|(_, _, parts)| parts.contains(&part.as_str()));
             if !known.contains(&to.as_str()) || !part_ok {
@@ -181,7 +182,16 @@ fn only_arm_sdk_names_azure_crates() {
 #[test]
 fn only_cli_talks_to_the_terminal_and_reads_argv() {
     let words = [
-        "println!", "eprintln!", "print!(", "eprint!(", "env::args", "io::stdout", "io::stderr", "io::stdin", "stdout()", "stderr()",
+        "println!",
+        "eprintln!",
+        "print!(",
+        "eprint!(",
+        "env::args",
+        "io::stdout",
+        "io::stderr",
+        "io::stdin",
+        "stdout()",
+        "stderr()",
     ];
     for source in sources() {
         let room = room(&source.path);
@@ -210,7 +220,8 @@ fn only_the_clock_reads_time_and_sleeps() {
 
 #[test]
 fn the_search_for_paths_finds_them() {
-    let code = "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::facts::Part};\nuse super::crate_x;";
+    let code =
+        "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::facts::Part};\nuse super::crate_x;";
     let found: Vec<String> = uses(code).into_iter().map(|(room, part)| format!("{room}.{part}")).collect();
     assert_eq!(found, ["arm.Arm", "arm.id", "clock.", "estate.facts"]);
 }
