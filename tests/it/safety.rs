@@ -146,9 +146,12 @@ async fn nothing_is_sent_that_is_not_in_the_journal() {
         assert_eq!(lab.sent(), intents(&log, Purpose::Do), "cut at {n}: {:?}", lab.mutations());
         assert!(lab.locks().contains(&"no-delete".to_owned()), "cut at {n}: the lock is not back");
         // Nothing to be done any more: only the end could not be written, and that is said.
-        let done = plan.changes().count() == log.records().iter().filter(|record| {
-            matches!(&record.event, Event::Ended { purpose: Purpose::Do, .. })
-        }).count();
+        let done = plan.changes().count()
+            == log
+                .records()
+                .iter()
+                .filter(|record| matches!(&record.event, Event::Ended { purpose: Purpose::Do, .. }))
+                .count();
         assert!(done || result.exit_code != 0, "cut at {n}: {result:#?}");
         assert!(result.exit_code != 0 || !result.warnings.is_empty(), "cut at {n}: {result:#?}");
         lab.agrees(&plan, &result);
@@ -174,8 +177,14 @@ async fn a_lock_is_put_back_without_a_journal() {
 async fn what_is_not_what_was_shown_stops() {
     let vm = |world: &mut World| world.vm_named("web-01").unwrap().id.clone();
     let cases: [(&str, &dyn Fn(&mut World) -> bool); 3] = [
-        ("s3.vm-recreated", &|world| { let id = vm(world); world.recreate_vm(&id) }),
-        ("s3.vm-gone", &|world| { let id = vm(world); world.delete_vm(&id) }),
+        ("s3.vm-recreated", &|world| {
+            let id = vm(world);
+            world.recreate_vm(&id)
+        }),
+        ("s3.vm-gone", &|world| {
+            let id = vm(world);
+            world.delete_vm(&id)
+        }),
         ("s3.changed", &|world| {
             world.locks.iter_mut().find(|lock| lock.id.name() == "no-delete").unwrap().notes = Some("mine".into());
             true
@@ -610,7 +619,9 @@ fn the_estate_in_the_documentation_loads() {
 fn the_sandboxs_page_names_every_fault_and_event() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sandbox.md")).unwrap();
     // The variants of the two enums, as serde spells them.
-    for (file, head) in [("src/sim/faults.rs", "pub enum Effect {"), ("src/sim/world/mutate.rs", "pub enum WorldEvent {")] {
+    for (file, head) in
+        [("src/sim/faults.rs", "pub enum Effect {"), ("src/sim/world/mutate.rs", "pub enum WorldEvent {")]
+    {
         let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let body = text.split(head).nth(1).unwrap().split("\n}\n").next().unwrap();
         let variants = body.lines().filter_map(|line| {
