@@ -260,10 +260,11 @@ impl Session<'_> {
                 continue;
             }
             match &change.what {
-                ChangeKind::RemoveLock { lock } if state.back == Phase::Idle => {
-                    if facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id)) {
-                        found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
-                    }
+                ChangeKind::RemoveLock { lock }
+                    if state.back == Phase::Idle
+                        && facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id)) =>
+                {
+                    found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
                 }
                 ChangeKind::DeletePoint { point, .. } => {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
@@ -287,9 +288,10 @@ impl Session<'_> {
             let ours: Vec<_> = self.state.changes.values().filter_map(|state| state.history.job.clone()).collect();
             for item in facts.items.known().into_iter().flatten() {
                 for job in item.jobs.known().into_iter().flatten() {
-                    if job.start.is_some_and(|start| start >= from) && !ours.contains(&job.id) {
+                    // One that began just before, when the jobs had been read already, counts too.
+                    if (job.running() || job.end.is_some_and(|end| end >= from)) && !ours.contains(&job.id) {
                         found.push(format!(
-                            "a {} job ({}) began while points were being deleted: look at its result",
+                            "a {} job ({}) ran while points were being deleted: look at its result",
                             job.operation,
                             job.id.name()
                         ));
