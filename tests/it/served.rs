@@ -74,7 +74,7 @@ fn requests_of_any_shape_are_answered_or_hung_up_on() {
         assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {text:.200}");
     };
     starts(b"hello\r\n\r\n", "400");
-    starts(b"GET / HTTP/1.1\r\n\r\n", "400");
+    starts(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n", "400");
     starts(head("GET /%00%ff//..;/%zz?x=%&&= HTTP/1.1", "").as_bytes(), "401");
     starts(head("OPTIONS * HTTP/1.1", "").as_bytes(), "400");
     starts(head("CONNECT 127.0.0.1:1 HTTP/1.1", "").as_bytes(), "400");
