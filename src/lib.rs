@@ -20,12 +20,14 @@
 pub mod actions;
 pub mod arm;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod duration;
 pub mod engine;
 pub mod estate;
 pub mod journal;
 pub mod playbook;
+pub mod report;
 pub mod sim;
 pub mod text;
 pub mod yaml;

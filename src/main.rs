@@ -1,2 +1,5 @@
-//! The azmend binary.
-fn main() {}
+//! The azmend binary: everything is in [`azmend::cli`].
+
+fn main() -> std::process::ExitCode {
+    azmend::cli::main(std::env::args_os().collect())
+}

@@ -9,7 +9,6 @@
 //!
 //! It must never decide what is printed: that is `cli` and `report`.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The most suggestions that [`near`] makes.
@@ -50,13 +49,29 @@ pub fn safe_short(text: &str, max: usize) -> String {
     out
 }
 
+/// JSON text that means the same and has its control and invisible characters written as `\uXXXX`: in JSON these stand
+/// only inside of strings.
+#[must_use]
+pub fn safe_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn push_safe(out: &mut String, c: char) {
     match c {
         '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)),
         '\x7f' => out.push('␡'),
         _ if c.is_control() || is_invisible(c) => {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
         }
         _ => out.push(c),
     }
@@ -109,8 +124,7 @@ pub fn shell_quote(text: &str) -> String {
             _ if c.is_control() || is_invisible(c) || matches!(c, '\'' | '\\' | '!') => {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {
-                    // Writing to a String cannot fail.
-                    let _ = write!(out, "\\{byte:03o}");
+                    out.push_str(&format!("\\{byte:03o}"));
                 }
             }
             _ => out.push(c),

@@ -3,10 +3,26 @@
 //! Duty: one directory per run with `plan.json` and `journal.jsonl`; every line has a sequence number and its own
 //! checksum and is on disk (fsync) before the append returns. A failed append is an error the caller must act on:
 //! nothing may be sent without its intent (S2). The journal never decides anything: the state is a fold by the engine.
+//!
+//! It must never lose a whole line, change one that is written, or call a damaged journal intact.
 
+mod chain;
+mod error;
 pub mod event;
+mod local;
+mod lock;
+mod memory;
+mod runs;
+mod state;
 
+pub use chain::{Integrity, Loaded, Tail};
+pub use error::JournalError;
 pub use event::{Ending, Event, FORMAT, Purpose, Record};
+pub use local::{LocalRun, load};
+pub use lock::{FileLock, LockKey};
+pub use memory::MemoryRun;
+pub use runs::{Pruned, RunEntry, RunList, Skipped, prune, resolve_run_id, runs};
+pub use state::StateDir;
 
 /// Why a line could not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

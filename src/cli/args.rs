@@ -1,0 +1,446 @@
+//! What was typed: the command line as clap reads it. Nothing outside `cli` sees these types.
+//!
+//! Duty: names, help texts and syntax. Meaning (defaults that depend on the machine, Azure's own variables, checks
+//! between options) is the business of [`super::settings`]. `--yes` and `--override` have no variable on purpose: what
+//! lets azmend change something is typed, not inherited.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
+use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::actions::change::Override;
+use crate::arm::id::ResourceId;
+use crate::duration::Span;
+
+const STYLES: Styles =
+    Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  verified, or nothing to do          5  refused by a rule or not confirmed; nothing changed
+  1  a bug in azmend                     6  partly done, or something could not be read
+  2  wrong input                         7  come back later (deadline, Ctrl-C, clean-up pending)
+  3  a dry run found something to do     8  stuck: a person is needed
+  4  sign-in or permission               9  everything was done, and the backup still fails
+
+Try it without Azure:
+  azmend --sandbox sandbox list
+  azmend --sandbox fix rp-collection-limit --vm web-01";
+
+/// Repairs Azure VM backup: finds what stops a backup, shows the exact changes, makes them and proves the result
+#[derive(Debug, Parser)]
+#[command(name = "azmend", version, styles = STYLES, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true, infer_long_args = false)]
+pub struct Args {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// Work on the embedded Azure: nothing real is touched. ESTATE is a file of your own (see `sandbox init`)
+    #[arg(long, global = true, value_name = "ESTATE", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "built-in", env = "AZMEND_SANDBOX", value_hint = ValueHint::FilePath)]
+    pub sandbox: Option<String>,
+
+    /// Format of the data on stdout
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", env = "AZMEND_OUTPUT")]
+    #[arg(default_value = "table", help_heading = "Output")]
+    pub output: OutputArg,
+    /// No progress on stderr; warnings and errors stay
+    #[arg(short, long, global = true, env = "AZMEND_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue, help_heading = "Output")]
+    pub quiet: bool,
+    /// Colours: auto looks at the terminal, NO_COLOR and CLICOLOR
+    #[arg(long, global = true, value_enum, value_name = "WHEN", env = "AZMEND_COLOR", default_value = "auto")]
+    #[arg(help_heading = "Output")]
+    pub color: ColorArg,
+    /// Diagnostics on stderr: off, error, warn, info, debug, trace, or a filter such as azmend=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = "AZMEND_LOG_LEVEL", default_value = "warn")]
+    #[arg(help_heading = "Output")]
+    pub log_level: String,
+    /// Format of the diagnostics
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "AZMEND_LOG_FORMAT", default_value = "text")]
+    #[arg(help_heading = "Output")]
+    pub log_format: LogFormatArg,
+    /// Where runs and sandboxes are kept [default: $XDG_STATE_HOME/azmend or ~/.local/state/azmend]
+    #[arg(long, global = true, value_name = "DIR", env = "AZMEND_STATE_DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help_heading = "Output")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Subscription to look in, id or name; repeatable. In the variable several stand with ; between
+    /// [default: all that are visible]
+    #[arg(short, long, global = true, value_name = "ID|NAME", env = "AZMEND_SUBSCRIPTION", value_delimiter = ';')]
+    #[arg(help_heading = "Azure")]
+    pub subscription: Vec<String>,
+    /// Tenant to sign in to
+    #[arg(long, global = true, value_name = "ID", env = "AZMEND_TENANT", help_heading = "Azure")]
+    pub tenant: Option<String>,
+    /// Client id of the user-assigned identity, service principal or workload identity
+    #[arg(long, global = true, value_name = "ID", env = "AZMEND_CLIENT_ID", help_heading = "Azure")]
+    pub client_id: Option<String>,
+    /// How to sign in: auto tries what the environment offers
+    #[arg(long, global = true, value_enum, value_name = "HOW", env = "AZMEND_AUTH", default_value = "auto")]
+    #[arg(help_heading = "Azure")]
+    pub auth: AuthArg,
+    /// Which Azure
+    #[arg(long, global = true, value_enum, value_name = "CLOUD", env = "AZMEND_CLOUD", default_value = "public")]
+    #[arg(help_heading = "Azure")]
+    pub cloud: CloudArg,
+    /// Another ARM endpoint (https; http on loopback alone)
+    #[arg(long, global = true, value_name = "URL", env = "AZMEND_ARM_ENDPOINT", value_hint = ValueHint::Url)]
+    #[arg(help_heading = "Azure")]
+    pub arm_endpoint: Option<String>,
+}
+
+/// Format of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputArg {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+    /// One JSON object per event or item, the result last
+    Jsonl,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorArg {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Format of the diagnostics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// Lines
+    Text,
+    /// A JSON object per line
+    Json,
+}
+
+/// How to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthArg {
+    /// Service principal or workload identity from the environment, else managed identity, else the Azure CLI
+    Auto,
+    /// The Azure CLI's sign-in (`az login`)
+    Cli,
+    /// Managed identity of this machine
+    ManagedIdentity,
+    /// AZURE_CLIENT_ID with AZURE_CLIENT_SECRET or a certificate
+    ServicePrincipal,
+    /// Workload identity federation
+    Workload,
+}
+
+/// Which Azure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CloudArg {
+    /// Azure
+    Public,
+    /// Azure Government
+    Usgov,
+    /// Azure operated by 21Vianet
+    China,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Repair one VM: plan, question, changes, proof
+    ///
+    /// Reads everything about the VM's backup, decides by the playbook what is to be done, shows every change and asks.
+    /// Then makes the changes one by one: each is written to a journal first, looked at again just before it is sent,
+    /// and proven by reading afterwards. Nothing is ever deleted that was not shown.
+    #[command(after_help = FIX_EXAMPLES)]
+    Fix(Box<FixArgs>),
+    /// Apply a plan that `fix --plan-out` saved
+    ///
+    /// The plan must be unchanged, at most 24 hours old and for the Azure that is signed in to; everything in it must
+    /// still be as it was. It is shown and asked for again.
+    #[command(after_help = "Example:\n  azmend apply web-01.plan.json --yes")]
+    Apply(ApplyArgs),
+    /// Look at runs, resume them, take them back
+    #[command(subcommand, arg_required_else_help = true)]
+    Runs(RunsCommand),
+    /// Look at playbooks and check your own
+    #[command(subcommand, arg_required_else_help = true)]
+    Playbook(PlaybookCommand),
+    /// Look at the embedded Azure and start it afresh
+    #[command(subcommand, arg_required_else_help = true)]
+    Sandbox(SandboxCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  azmend completions bash > ~/.local/share/bash-completion/completions/azmend")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+const FIX_EXAMPLES: &str = "\
+Examples:
+  azmend fix rp-collection-limit --vm web-01 --dry-run        what would be done (exit 3)
+  azmend fix rp-collection-limit --vm rg-shop/web-01 --relock put removed locks back at the end
+  azmend fix backup-now --vm web-01 --set retain=14d --yes    without a question
+  azmend fix rp-collection-limit --vm web-01 --plan-out p.json && azmend apply p.json
+`azmend playbook list` names the playbooks, `azmend playbook show NAME` their --set keys.";
+
+/// `azmend fix`.
+#[derive(Debug, ClapArgs)]
+pub struct FixArgs {
+    /// The playbook (`azmend playbook list`)
+    pub playbook: String,
+    /// The VM: name, group/name or resource id
+    #[arg(long, value_name = "VM")]
+    pub vm: String,
+    /// Show the plan and change nothing (exit 3 when there is something to do)
+    #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
+    pub dry_run: bool,
+    /// Do not ask. Skips no rule
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Save the plan to FILE and stop (exit 3); `azmend apply FILE` makes the changes
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "yes")]
+    pub plan_out: Option<PathBuf>,
+    /// Put the removed locks back at the end of the run, whatever happens
+    #[arg(long)]
+    pub relock: bool,
+    /// Set a parameter of the playbook; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// The most changes that the plan may have; every restore point counts
+    #[arg(long, value_name = "N", env = "AZMEND_MAX_CHANGES", default_value_t = 20)]
+    pub max_changes: usize,
+    /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
+    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
+    pub deadline: Option<Span>,
+    /// A directory with playbooks of your own
+    #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
+    pub playbooks: Option<PathBuf>,
+    /// Switch one safety rule off for this run; repeatable. The question says what you give up
+    #[arg(long = "override", value_name = "RULE", value_parser = override_parser(), help_heading = "Beyond the rules")]
+    pub overrides: Vec<Override>,
+    /// Remove this very lock too, although it is not on a backup resource group; repeatable
+    #[arg(long = "lock", value_name = "ID", value_parser = lock_id, help_heading = "Beyond the rules")]
+    pub locks: Vec<ResourceId>,
+}
+
+/// `azmend apply`.
+#[derive(Debug, ClapArgs)]
+pub struct ApplyArgs {
+    /// The plan file
+    #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// Do not ask. Skips no rule
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
+    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
+    pub deadline: Option<Span>,
+}
+
+/// `azmend runs`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List the runs, the newest first
+    #[command(after_help = "Example:\n  azmend runs list -o json")]
+    List,
+    /// Show what a run did, change by change
+    #[command(after_help = "Example:\n  azmend runs show 0199f3a2")]
+    Show {
+        /// The run: its id or the beginning of it
+        #[arg(value_name = "RUN")]
+        id: String,
+    },
+    /// Go on with a run that was paused or killed
+    ///
+    /// Everything is read again first; what was done already is not done again. Deletions are resumed for 24 hours,
+    /// putting locks back never expires.
+    #[command(after_help = "Example:\n  azmend runs resume 0199f3a2 --yes --deadline 2h45m")]
+    Resume {
+        /// The run: its id or the beginning of it
+        #[arg(value_name = "RUN")]
+        id: String,
+        /// Do not ask. Skips no rule
+        #[arg(short, long)]
+        yes: bool,
+        /// Stop cleanly after this time (90s, 45m, 2h45m)
+        #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
+        deadline: Option<Span>,
+    },
+    /// Take back what a run did: removed locks come back exactly
+    ///
+    /// Deleted restore points do not come back; the plan said so. The result says for every change whether it was taken
+    /// back, need not be, or cannot be.
+    #[command(after_help = "Example:\n  azmend runs undo 0199f3a2")]
+    Undo {
+        /// The run: its id or the beginning of it
+        #[arg(value_name = "RUN")]
+        id: String,
+        /// Do not ask. Skips no rule
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Delete the records of old runs that are over; never of one with locks off
+    #[command(after_help = "Example:\n  azmend runs prune --older-than 90d")]
+    Prune {
+        /// How long ago a run must have ended
+        #[arg(long, value_name = "TIME", default_value = "30d")]
+        older_than: Span,
+    },
+}
+
+/// `azmend playbook`.
+#[derive(Debug, Subcommand)]
+pub enum PlaybookCommand {
+    /// List the playbooks
+    #[command(after_help = "Example:\n  azmend playbook list")]
+    List(PlaybooksDir),
+    /// Show a playbook: what it is for, its parameters, its steps
+    #[command(after_help = "Example:\n  azmend playbook show rp-collection-limit")]
+    Show {
+        /// The playbook
+        name: String,
+        /// Print the YAML it is written in
+        #[arg(long)]
+        yaml: bool,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "flattened")]
+        dir: PlaybooksDir,
+    },
+    /// Check playbook files: every error at once, with line, column and a suggestion
+    #[command(after_help = "Example:\n  azmend playbook validate playbooks/*.yaml")]
+    Validate {
+        /// The files
+        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of playbooks, for editors
+    #[command(after_help = "Example:\n  azmend playbook schema > schema.json")]
+    Schema,
+}
+
+/// Where the user's playbooks are.
+#[derive(Debug, ClapArgs)]
+pub struct PlaybooksDir {
+    /// A directory with playbooks of your own
+    #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
+    pub playbooks: Option<PathBuf>,
+}
+
+/// `azmend sandbox`.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// List the VMs of the embedded Azure with what is wrong with each
+    #[command(after_help = "Example:\n  azmend sandbox list\n  azmend --sandbox=estate.yaml sandbox list")]
+    List,
+    /// Show the embedded Azure as it is now: locks, collections, jobs
+    #[command(after_help = "Example:\n  azmend sandbox show")]
+    Show,
+    /// Write the built-in estate to FILE, to begin one of your own with
+    #[command(after_help = "Example:\n  azmend sandbox init estate.yaml && azmend --sandbox=estate.yaml sandbox list")]
+    Init {
+        /// The file; it must not exist
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Forget everything that was done in the sandbox
+    #[command(after_help = "Example:\n  azmend sandbox reset")]
+    Reset,
+}
+
+impl Args {
+    /// The command line, with variables that are set but empty taken as not set.
+    #[must_use]
+    pub fn command_line() -> clap::Command {
+        let mut command = Self::command();
+        let empty = |arg: &clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+        let ids: Vec<clap::Id> = command.get_arguments().filter(|arg| empty(arg)).map(|arg| arg.get_id().clone()).collect();
+        for id in ids {
+            command = command.mut_arg(id, |arg| arg.env(None::<&str>));
+        }
+        command.mut_args(|arg| arg.hide_env_values(true))
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value, for example --set retain=14d".to_owned()),
+    }
+}
+
+fn override_parser() -> impl clap::builder::TypedValueParser<Value = Override> {
+    let names = Override::ALL.map(|rule| clap::builder::PossibleValue::new(rule.name()).help(rule.meaning()));
+    PossibleValuesParser::new(names).try_map(|name| Override::parse(&name).ok_or_else(|| format!("no rule {name}")))
+}
+
+fn lock_id(text: &str) -> Result<ResourceId, String> {
+    let id = ResourceId::parse(text).map_err(|error| error.to_string())?;
+    if id.is_type("Microsoft.Authorization/locks") {
+        return Ok(id);
+    }
+    Err(format!("this is the id of a {}, not of a lock (.../providers/Microsoft.Authorization/locks/<name>)", id.resource_type()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("azmend").chain(words.iter().copied()))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command_line().debug_assert();
+    }
+
+    #[test]
+    fn sandbox_needs_an_equals_sign_for_its_file() {
+        let args = parse(&["--sandbox", "sandbox", "list"]).unwrap();
+        assert_eq!(args.global.sandbox.as_deref(), Some("built-in"));
+        let args = parse(&["sandbox", "list", "--sandbox=mine.yaml"]).unwrap();
+        assert_eq!(args.global.sandbox.as_deref(), Some("mine.yaml"));
+    }
+
+    #[test]
+    fn overrides_are_names_of_rules_and_near_ones_are_suggested() {
+        let fix = |name: &str| parse(&["fix", "p", "--vm", "v", "--override", name]);
+        assert!(fix("s8.newest").is_ok());
+        let error = fix("s8.newst").unwrap_err().to_string();
+        assert!(error.contains("s8.newest"), "{error}");
+        assert!(fix("s5.vm-group").is_err());
+    }
+
+    #[test]
+    fn a_lock_is_named_by_its_id() {
+        let sub = "/subscriptions/11111111-1111-1111-1111-111111111111";
+        let fix = |id: &str| parse(&["fix", "p", "--vm", "v", "--lock", id]);
+        assert!(fix(&format!("{sub}/providers/Microsoft.Authorization/locks/keep")).is_ok());
+        assert!(fix(&format!("{sub}/resourceGroups/rg")).unwrap_err().to_string().contains("not of a lock"));
+        assert!(fix("keep").is_err());
+    }
+
+    #[test]
+    fn a_dry_run_takes_no_yes() {
+        assert!(parse(&["fix", "p", "--vm", "v", "--dry-run", "--yes"]).is_err());
+        assert!(parse(&["fix", "p", "--vm", "v", "--set", "x"]).is_err());
+        assert!(parse(&["fix", "p", "--vm", "v", "--deadline", "2h45m"]).is_ok());
+        assert!(parse(&["fix", "p"]).is_err());
+    }
+}

@@ -1,0 +1,311 @@
+//! The Azure that a command works on: the real one or the embedded one, behind the same typed calls.
+//!
+//! Invariants: whatever only looks goes through the read-only guard (S1); the sandbox's world is kept in a file only
+//! from the moment something may be changed; a token is never sent anywhere but to the configured endpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use url::Url;
+
+use super::error::{CliError, Kind};
+use super::files;
+use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use crate::arm::{
+    Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, StaticToken, TokenSource, Transport,
+    TransportError, Wire, token_scope, token_source,
+};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::plan::World;
+use crate::estate::resolve::resolve_vm;
+use crate::sim::{self, Estate, Sim};
+
+/// The endpoint of the embedded Azure: a name that cannot exist (RFC 2606), so that nothing can ever leave for it.
+const SANDBOX_ENDPOINT: &str = "https://management.sandbox.invalid/";
+/// The largest estate that is read.
+const MAX_ESTATE: u64 = 8 * 1024 * 1024;
+
+/// The world of a sandbox and its place.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// The embedded Azure.
+    pub sim: Sim,
+    /// The directory of its world: `<state>/sandbox/<name>-<digest>`.
+    pub dir: PathBuf,
+    /// The digest of the estate.
+    pub digest: String,
+    tenant: String,
+}
+
+/// An Azure to work on.
+#[derive(Debug)]
+pub struct Azure {
+    transport: Arc<dyn Transport>,
+    tokens: Arc<dyn TokenSource>,
+    clock: Arc<dyn Clock>,
+    endpoint: Url,
+    cloud: String,
+    tenant: String,
+    /// The sandbox, if it is one.
+    pub sandbox: Option<Sandbox>,
+}
+
+/// A shared transport as a transport, for decorators.
+#[derive(Debug)]
+struct Shared(Arc<dyn Transport>);
+
+#[async_trait]
+impl Transport for Shared {
+    async fn send(&self, request: &Request) -> Result<Response, TransportError> {
+        self.0.send(request).await
+    }
+}
+
+impl Azure {
+    /// Gets ready to work; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When an estate or a sandbox's state cannot be read, or the way to sign in lacks a setting.
+    pub fn open(settings: &Settings) -> Result<Self, CliError> {
+        match &settings.place {
+            Place::Sandbox(source) => {
+                let sandbox = Sandbox::open(source, &settings.state_dir)?;
+                Ok(Self {
+                    transport: Arc::new(sandbox.sim.clone()),
+                    tokens: Arc::new(StaticToken::new("sandbox", "sandbox")),
+                    clock: Arc::new(sandbox.sim.clock()),
+                    endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
+                    cloud: "sandbox".to_owned(),
+                    tenant: sandbox.tenant.clone(),
+                    sandbox: Some(sandbox),
+                })
+            }
+            Place::Azure(azure) => Self::real(azure),
+        }
+    }
+
+    fn real(azure: &AzureSettings) -> Result<Self, CliError> {
+        let wire: Arc<dyn Transport> = Arc::new(Wire::new().map_err(|e| CliError::input(e.to_string()).code("tls"))?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let sign_in = SignIn {
+            auth: azure.auth,
+            tenant: azure.tenant.clone(),
+            client_id: azure.client_id.clone(),
+            cloud: azure.cloud,
+            scope: token_scope(&azure.endpoint),
+        };
+        let env = |name: &str| std::env::var(name).ok();
+        let tokens = token_source(&sign_in, &env, wire.clone(), clock.clone())?;
+        Ok(Self {
+            transport: wire,
+            tokens,
+            clock,
+            endpoint: azure.endpoint.clone(),
+            cloud: azure.cloud.name().to_owned(),
+            tenant: azure.tenant.clone().unwrap_or_default(),
+            sandbox: None,
+        })
+    }
+
+    /// The clock of this Azure.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    fn arm(&self, transport: Arc<dyn Transport>, run_id: &str) -> Result<Arm, CliError> {
+        let settings = ArmSettings { endpoint: self.endpoint.clone(), run_id: run_id.to_owned() };
+        Ok(Arm::new(transport, self.tokens.clone(), self.clock.clone(), settings)?)
+    }
+
+    /// Calls that can only read.
+    ///
+    /// # Errors
+    /// When the endpoint is not acceptable.
+    pub fn reader(&self) -> Result<Arm, CliError> {
+        let guard = ReadOnly::new(Shared(self.transport.clone()), &[ReadPost::BackupStatus]);
+        self.arm(Arc::new(guard), "read-only")
+    }
+
+    /// Calls that can change something, for one run. From here on a sandbox's world is kept.
+    ///
+    /// # Errors
+    /// When the sandbox's state cannot be written.
+    pub fn writer(&self, run_id: &str) -> Result<Arm, CliError> {
+        if let Some(sandbox) = &self.sandbox {
+            sandbox.keep()?;
+        }
+        self.arm(self.transport.clone(), run_id)
+    }
+
+    /// Signs in, before anything is asked: a problem here deserves its own message.
+    ///
+    /// # Errors
+    /// When no token can be had.
+    pub async fn sign_in(&self) -> Result<(), CliError> {
+        self.tokens.token().await.map(drop).map_err(CliError::from)
+    }
+
+    /// The VM that the user means.
+    ///
+    /// # Errors
+    /// Not found, ambiguous, not listable; when Azure itself does not answer, that is what is said.
+    pub async fn find_vm(&self, arm: &Arm, text: &str, subscriptions: &[String]) -> Result<ResourceId, CliError> {
+        match resolve_vm(arm, text, subscriptions).await {
+            Ok(id) => Ok(id),
+            Err(error) => {
+                let error = CliError::from(error);
+                // A list that failed may be the network's fault: then it is not the name that is wrong.
+                if error.code == "not_listed"
+                    && let Err(cause) = arm.subscriptions().await
+                {
+                    let cause = CliError::from(cause);
+                    if matches!(cause.kind, Kind::SignIn | Kind::ComeBack) {
+                        return Err(cause);
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Where a plan for this subscription is valid (S13).
+    pub async fn world(&self, arm: &Arm, subscription: &str) -> World {
+        let tenant = if self.sandbox.is_some() {
+            self.tenant.clone()
+        } else {
+            let found = arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
+            if found.is_empty() { self.tenant.clone() } else { found }
+        };
+        World {
+            sandbox: self.sandbox.is_some(),
+            cloud: self.cloud.clone(),
+            endpoint: self.endpoint.to_string(),
+            tenant,
+            subscription: subscription.to_lowercase(),
+            identity: self.tokens.describe(),
+            estate_digest: self.sandbox.as_ref().map(|sandbox| sandbox.digest.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Loads the world: as it was left, else as the estate describes it.
+    ///
+    /// # Errors
+    /// When the estate or the kept world cannot be read.
+    pub fn open(source: &EstateSource, state_dir: &Path) -> Result<Self, CliError> {
+        let fresh = sim::World::from_estate(&estate(source)?);
+        let dir = place(&fresh, state_dir);
+        let file = dir.join("world.json");
+        let digest = fresh.estate_digest.clone();
+        let world = match file.try_exists() {
+            Ok(true) => sim::World::load(&file).map_err(|error| {
+                CliError::io(error.to_string()).hint("start the sandbox afresh with: azmend sandbox reset")
+            })?,
+            Ok(false) => fresh,
+            Err(error) => return Err(CliError::io(format!("cannot look for {}: {error}", file.display()))),
+        };
+        let tenant = world.tenant.clone();
+        Ok(Self { sim: Sim::new(world), dir, digest, tenant })
+    }
+
+    /// Keeps the world in its file from now on.
+    fn keep(&self) -> Result<(), CliError> {
+        files::private_dir(&self.dir)?;
+        self.sim.persist(self.dir.join("world.json"));
+        match self.sim.save_error() {
+            None => Ok(()),
+            Some(error) => Err(CliError::io(error)),
+        }
+    }
+
+    /// The directory of the world of an estate, and the estate's digest; the kept world is not read.
+    ///
+    /// # Errors
+    /// When the estate cannot be read.
+    pub fn place(source: &EstateSource, state_dir: &Path) -> Result<(PathBuf, String), CliError> {
+        let fresh = sim::World::from_estate(&estate(source)?);
+        Ok((place(&fresh, state_dir), fresh.estate_digest))
+    }
+
+    /// Deletes a kept world. False when there was none.
+    ///
+    /// # Errors
+    /// When it cannot be deleted.
+    pub fn forget(dir: &Path) -> Result<bool, CliError> {
+        match std::fs::remove_dir_all(dir) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(CliError::io(format!("cannot remove {}: {error}", dir.display()))),
+        }
+    }
+}
+
+fn place(world: &sim::World, state_dir: &Path) -> PathBuf {
+    state_dir.join("sandbox").join(directory_name(&world.name, &world.estate_digest))
+}
+
+/// The estate of a source.
+fn estate(source: &EstateSource) -> Result<Estate, CliError> {
+    let file = match source {
+        EstateSource::BuiltIn => return Ok(Estate::built_in()),
+        EstateSource::File(file) => file,
+    };
+    let text = files::read_text(file, MAX_ESTATE)
+        .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
+    Estate::parse(&text, &file.display().to_string()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+        let shown = lines.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+        let more = if lines.len() > 20 { format!("\n  and {} more", lines.len() - 20) } else { String::new() };
+        CliError::input(format!("{} is not a valid estate:\n{shown}{more}", file.display())).code("estate")
+    })
+}
+
+/// A directory's name from an estate's: the estate is the user's text, the name must be harmless.
+fn directory_name(name: &str, digest: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(40)
+        .collect();
+    format!("{}-{}", if plain.is_empty() { "estate" } else { &plain }, digest.get(..8).unwrap_or(digest))
+}
+
+fn bug(message: &str) -> CliError {
+    CliError::new(Kind::Bug, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estates_name_cannot_leave_the_directory() {
+        assert_eq!(directory_name("../../etc", "0123456789"), "------etc-01234567");
+        assert_eq!(directory_name("", "0123456789"), "estate-01234567");
+        assert_eq!(directory_name("Contoso", "abc"), "contoso-abc");
+    }
+
+    #[test]
+    fn a_bad_estate_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("e.yaml");
+        std::fs::write(&file, "apiVersion: azmend/estate/v1\nnam: x\n").unwrap();
+        let error = Sandbox::open(&EstateSource::File(file), dir.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.message.contains("e.yaml:2:"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn looking_keeps_nothing_and_changing_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::open(&EstateSource::BuiltIn, dir.path()).unwrap();
+        assert!(!sandbox.dir.exists());
+        sandbox.keep().unwrap();
+        assert!(sandbox.dir.join("world.json").exists());
+        assert!(Sandbox::forget(&sandbox.dir).unwrap());
+        assert!(!Sandbox::forget(&sandbox.dir).unwrap());
+    }
+}

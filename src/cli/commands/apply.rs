@@ -1,0 +1,40 @@
+//! `azmend apply PLAN`: a saved plan, only if it is unchanged, young enough and for this Azure.
+
+use crate::cli::args::ApplyArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::{Desk, deadline};
+use crate::cli::files;
+use crate::engine::plan::Plan;
+
+/// The largest plan that is read.
+const MAX_PLAN: u64 = 16 * 1024 * 1024;
+
+/// Shows the plan, asks, makes the changes.
+///
+/// # Errors
+/// Nothing was changed then.
+pub async fn run(desk: &Desk, args: ApplyArgs) -> Result<u8, CliError> {
+    let plan = Plan::parse(&files::read_text(&args.plan, MAX_PLAN)?)?;
+    // Which world it is for is said before anything is sent to the wrong one.
+    if plan.world.sandbox != desk.settings.sandbox() {
+        let here = if desk.settings.sandbox() { "the sandbox" } else { "Azure" };
+        let there = if plan.world.sandbox { "the sandbox" } else { "Azure" };
+        let hint = if plan.world.sandbox { "apply it with --sandbox" } else { "apply it without --sandbox" };
+        return Err(CliError::refused(format!("the plan was made for {there}, this is {here}")).code("s13.world").hint(hint));
+    }
+    let azure = desk.azure()?;
+    let stop_at = deadline(&azure, args.deadline);
+    // Its age counts before signing in, too.
+    plan.check(azure.clock().now(), &plan.world)?;
+    let arm = azure.reader()?;
+    let world = desk
+        .reading(async {
+            azure.sign_in().await?;
+            Ok(azure.world(&arm, plan.vm.subscription()).await)
+        })
+        .await?;
+    plan.check(azure.clock().now(), &world)?;
+    desk.confirm(&plan, args.yes).await?;
+    plan.check(azure.clock().now(), &world)?;
+    desk.start(&azure, plan, stop_at).await
+}

@@ -1,0 +1,194 @@
+//! `azmend fix PLAYBOOK --vm VM`: the main job.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::arm::ResourceId;
+use crate::cli::args::FixArgs;
+use crate::cli::error::CliError;
+use crate::cli::execute::{Desk, deadline};
+use crate::cli::files;
+use crate::engine::plan::{Plan, World};
+use crate::engine::planner::{PlanRequest, Planned, make_plan};
+use crate::playbook::Playbook;
+use crate::playbook::library::Library;
+use crate::report::{self, Subject};
+use crate::text::shell_quote;
+
+/// Plans, and unless told otherwise asks and makes the changes.
+///
+/// # Errors
+/// Nothing was changed then.
+pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
+    let library = library(desk, args.playbooks.as_deref());
+    let playbook = find(&library, &args.playbook)?;
+    let set = parameters(&args.set)?;
+    // Wrong parameters are said before anything is asked of Azure.
+    let resolved = playbook.resolve(&set).map_err(|errors| wrong_parameters(playbook, &errors))?;
+    if args.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
+        return Err(CliError::refused(
+            "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
+        )
+        .code("s6.relock-service")
+        .hint("leave --relock out, or use --set cleanup=stale"));
+    }
+    let azure = desk.azure()?;
+    let stop_at = deadline(&azure, args.deadline);
+    let started = azure.clock().now();
+    let arm = azure.reader()?;
+    let (world, vm, planned) = desk
+        .reading(async {
+            azure.sign_in().await?;
+            desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
+            let vm = azure.find_vm(&arm, &args.vm, &desk.settings.subscriptions).await?;
+            let world = azure.world(&arm, vm.subscription()).await;
+            let request = PlanRequest {
+                playbook,
+                set,
+                vm: vm.clone(),
+                overrides: args.overrides.iter().copied().collect(),
+                named_locks: args.locks.clone(),
+                relock: args.relock,
+                max_changes: args.max_changes,
+                world: world.clone(),
+            };
+            let planned = Box::pin(make_plan(&arm, &request)).await;
+            Ok((world, vm, planned))
+        })
+        .await?;
+    let subject =
+        Subject { world: &world, playbook: playbook.name(), vm: vm.as_str(), started, ended: azure.clock().now() };
+    let plan = match planned {
+        Planned::Plan(plan) => *plan,
+        Planned::NothingToDo { view, why, not_read, warnings } => {
+            return Ok(desk.finish(subject.nothing(&view, &why, &not_read, &warnings)));
+        }
+        Planned::NotChecked { unread, view } => return Ok(desk.finish(subject.not_checked(&view, &unread))),
+        Planned::Refused { refusals, plan } => {
+            if let Some(plan) = plan.as_deref().filter(|_| desk.printer.for_people()) {
+                desk.printer.say(&report::plan(plan, desk.printer.err_width()));
+            }
+            return Ok(desk.finish(subject.refused(&refusals, plan.as_deref())));
+        }
+        Planned::Input(errors) => return Err(wrong_parameters(playbook, &errors)),
+    };
+    if args.dry_run {
+        return Ok(shown(desk, &subject, &plan, command_without_dry_run(desk, &args, &vm, &world)));
+    }
+    if let Some(file) = &args.plan_out {
+        save(file, &plan)?;
+        let next = format!("{} apply {}", desk.program(), shell_quote(&file.display().to_string()));
+        return Ok(shown(desk, &subject, &plan, next));
+    }
+    desk.confirm(&plan, args.yes).await?;
+    desk.start(&azure, plan, stop_at).await
+}
+
+/// Shows a plan that is not applied now.
+fn shown(desk: &Desk, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
+    let result = subject.planned(plan, next);
+    if !desk.printer.for_people() {
+        return desk.finish(result);
+    }
+    desk.printer.data(&report::plan(plan, desk.printer.width()));
+    if let Some(next) = &result.next {
+        desk.printer.note(&format!("nothing was changed; to apply it: {next}"));
+    }
+    result.exit_code
+}
+
+fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
+    let mut text =
+        serde_json::to_string_pretty(plan).map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
+    text.push('\n');
+    files::write_private(file, &text)
+}
+
+/// The command that does what the dry run showed.
+fn command_without_dry_run(desk: &Desk, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
+    // In one world a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
+    let vm = if world.sandbox { args.vm.clone() } else { vm.to_string() };
+    let mut words = vec![args.playbook.clone(), "--vm".to_owned(), vm];
+    for (key, value) in &args.set {
+        words.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    for rule in &args.overrides {
+        words.extend(["--override".to_owned(), rule.name().to_owned()]);
+    }
+    for lock in &args.locks {
+        words.extend(["--lock".to_owned(), lock.to_string()]);
+    }
+    if args.relock {
+        words.push("--relock".to_owned());
+    }
+    if args.max_changes != 20 {
+        words.extend(["--max-changes".to_owned(), args.max_changes.to_string()]);
+    }
+    if let Some(dir) = &args.playbooks {
+        words.extend(["--playbooks".to_owned(), dir.display().to_string()]);
+    }
+    let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
+    format!("{} fix {}", desk.program(), words.join(" "))
+}
+
+/// The playbooks; what is wrong with the user's own is said and hides no other.
+pub fn library(desk: &Desk, dir: Option<&Path>) -> Library {
+    let library = dir.map_or_else(Library::shipped, Library::with_directory);
+    for problem in library.problems() {
+        desk.printer.warn(&problem.to_string());
+    }
+    library
+}
+
+/// The playbook of this name.
+///
+/// # Errors
+/// With the near names.
+pub fn find<'a>(library: &'a Library, name: &str) -> Result<&'a Playbook, CliError> {
+    library.find(name).map_err(|unknown| {
+        let error = CliError::input(unknown.to_string()).code("playbook_not_found");
+        if unknown.near.is_empty() {
+            let known: Vec<&str> = library.iter().map(|(playbook, _)| playbook.name()).collect();
+            error.hint(format!("the playbooks are {}", known.join(", ")))
+        } else {
+            error.hint(format!("did you mean {}?", unknown.near.join(" or ")))
+        }
+    })
+}
+
+fn parameters(set: &[(String, String)]) -> Result<BTreeMap<String, String>, CliError> {
+    let mut out = BTreeMap::new();
+    for (key, value) in set {
+        if out.insert(key.clone(), value.clone()).is_some() {
+            return Err(CliError::input(format!("--set {} is given twice", key.escape_debug())));
+        }
+    }
+    Ok(out)
+}
+
+fn wrong_parameters(playbook: &Playbook, errors: &[String]) -> CliError {
+    CliError::input(errors.join("\n"))
+        .code("parameter")
+        .hint(format!("the parameters are shown by: azmend playbook show {}", playbook.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_set_once() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(parameters(&[pair("a", "1"), pair("b", "2")]).unwrap().len(), 2);
+        assert!(parameters(&[pair("a", "1"), pair("a", "2")]).is_err());
+    }
+
+    #[test]
+    fn near_playbooks_are_suggested_and_else_all_are_named() {
+        let library = Library::shipped();
+        let error = find(&library, "rp-colection-limit").unwrap_err();
+        assert_eq!((error.exit_code(), error.code.as_str()), (2, "playbook_not_found"));
+        assert!(error.hints.iter().any(|hint| hint.contains("rp-collection-limit")));
+        assert!(find(&library, "zzzzzz").unwrap_err().hints.iter().any(|hint| hint.contains("backup-now")));
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, one file each.
+
+pub mod apply;
+pub mod completions;
+pub mod fix;
+pub mod playbook;
+pub mod runs;
+pub mod sandbox;

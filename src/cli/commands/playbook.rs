@@ -1,0 +1,219 @@
+//! `azmend playbook list | show | validate | schema`.
+
+use serde_json::{Value, json};
+
+use super::fix::{find, library};
+use crate::cli::args::PlaybookCommand;
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+use crate::cli::settings::Output;
+use crate::engine::exit;
+use crate::playbook::library::Origin;
+use crate::playbook::model::{Argument, OnFailure, Playbook};
+use crate::playbook::{schema, source};
+use crate::report::layout::{BOLD, DIM, Page, paint};
+use crate::report::lists::table;
+use crate::text::plural;
+use crate::yaml::{self, Diagnostic, Limits};
+
+/// Runs the command.
+///
+/// # Errors
+/// When a playbook is not found.
+pub fn run(desk: &Desk, command: &PlaybookCommand) -> Result<u8, CliError> {
+    match command {
+        PlaybookCommand::List(dir) => {
+            let library = library(desk, dir.playbooks.as_deref());
+            let all: Vec<(&Playbook, &Origin)> = library.iter().collect();
+            match desk.printer.output() {
+                Output::Table => {
+                    let row = |(playbook, origin): &(&Playbook, &Origin)| {
+                        let origin = match origin {
+                            Origin::Shipped => String::new(),
+                            Origin::File(path) => format!(" ({})", path.display()),
+                        };
+                        vec![
+                            playbook.name().to_owned(),
+                            playbook.severity().as_str().to_owned(),
+                            format!("{}{origin}", playbook.title()),
+                        ]
+                    };
+                    let rows = all.iter().map(row).collect();
+                    desk.printer.data(&table(&["name", "severity", "what it mends"], rows, desk.printer.width()));
+                }
+                Output::Json => {
+                    let list: Vec<Value> = all.iter().map(|(playbook, origin)| object(playbook, origin)).collect();
+                    desk.printer.json(&json!({ "schema": "azmend.playbooks/v1", "playbooks": list }));
+                }
+                Output::Jsonl => {
+                    for (playbook, origin) in all {
+                        desk.printer.json(&object(playbook, origin));
+                    }
+                }
+            }
+            Ok(exit::OK)
+        }
+        PlaybookCommand::Show { name, yaml, dir } => {
+            let library = library(desk, dir.playbooks.as_deref());
+            let playbook = find(&library, name)?;
+            let origin = library.iter().find(|(other, _)| other.name() == playbook.name()).map(|(_, origin)| origin);
+            if *yaml {
+                desk.printer.data(playbook.text());
+            } else if desk.printer.for_people() {
+                desk.printer.data(&page(playbook, desk.printer.width()));
+            } else {
+                desk.printer.json(&object(playbook, origin.unwrap_or(&Origin::Shipped)));
+            }
+            Ok(exit::OK)
+        }
+        PlaybookCommand::Validate { files } => {
+            let mut problems: Vec<Diagnostic> = Vec::new();
+            for file in files {
+                let shown = file.display().to_string();
+                let read = yaml::read_file(file, &Limits::default()).and_then(|text| source::read(&text, &shown));
+                problems.extend(read.err().into_iter().flatten());
+            }
+            Ok(validated(desk, files.len(), &problems))
+        }
+        PlaybookCommand::Schema => {
+            desk.printer.data(&schema::json());
+            Ok(exit::OK)
+        }
+    }
+}
+
+fn validated(desk: &Desk, files: usize, problems: &[Diagnostic]) -> u8 {
+    let object = |problem: &Diagnostic| {
+        json!({
+            "file": problem.file,
+            "line": problem.line,
+            "column": problem.column,
+            "message": problem.message,
+            "suggestion": problem.suggestion,
+        })
+    };
+    match desk.printer.output() {
+        Output::Table => {
+            for problem in problems {
+                let mut page = Page::new(usize::MAX);
+                for line in problem.to_string().lines() {
+                    page.item("", anstyle::Style::new(), line);
+                }
+                desk.printer.data(&page.finish());
+            }
+        }
+        Output::Json => {
+            let list: Vec<Value> = problems.iter().map(object).collect();
+            desk.printer.json(
+                &json!({ "schema": "azmend.validation/v1", "files": files, "valid": list.is_empty(), "problems": list }),
+            );
+        }
+        Output::Jsonl => {
+            for problem in problems {
+                desk.printer.json(&object(problem));
+            }
+        }
+    }
+    if problems.is_empty() {
+        let verb = if files == 1 { "is" } else { "are" };
+        desk.printer.note(&format!("{} {verb} valid", plural(files, "file")));
+        return exit::OK;
+    }
+    desk.printer.note(&format!("{} in {}", plural(problems.len(), "problem"), plural(files, "file")));
+    exit::INPUT
+}
+
+fn page(playbook: &Playbook, width: usize) -> String {
+    let mut page = Page::new(width);
+    page.line(&format!("{}  {}", paint(BOLD, playbook.name()), paint(DIM, playbook.severity().as_str())));
+    page.item("", anstyle::Style::new(), playbook.title());
+    if !playbook.description().is_empty() {
+        page.gap();
+        page.item("  ", anstyle::Style::new(), playbook.description().trim());
+    }
+    page.gap();
+    if !playbook.codes().is_empty() {
+        page.item("codes    ", anstyle::Style::new(), &playbook.codes().join(", "));
+    }
+    page.item("applies  ", anstyle::Style::new(), playbook.applies().source());
+    if !playbook.source().is_empty() {
+        page.item("source   ", DIM, playbook.source());
+    }
+    if !playbook.parameters().is_empty() {
+        page.gap();
+        page.line(&paint(BOLD, "parameters (--set name=value)"));
+        for (name, parameter) in playbook.parameters() {
+            let values = parameter.kind.describe();
+            page.item(
+                &format!("  {name:<10}"),
+                anstyle::Style::new(),
+                &format!("{}; {values}; default {}", parameter.help, parameter.default),
+            );
+        }
+    }
+    page.gap();
+    page.line(&paint(BOLD, "steps"));
+    for (index, step) in playbook.steps().iter().enumerate() {
+        let with: Vec<String> = step.with().iter().map(|(key, argument)| format!("{key}={}", argument_text(argument))).collect();
+        let mut text = format!("{}: {} {}", step.id(), step.action(), with.join(" "));
+        if step.on_failure() == OnFailure::Continue {
+            text.push_str("; goes on when it fails");
+        }
+        page.item(&format!("  {} ", index + 1), anstyle::Style::new(), text.trim_end());
+        if let Some(when) = step.when() {
+            page.item("      when ", DIM, when.source());
+        }
+    }
+    page.finish()
+}
+
+fn argument_text(argument: &Argument) -> String {
+    match argument {
+        Argument::Literal(Value::String(text)) => text.clone(),
+        Argument::Literal(value) => value.to_string(),
+        Argument::Param(name) => format!("<{name}>"),
+    }
+}
+
+fn object(playbook: &Playbook, origin: &Origin) -> Value {
+    let parameters: serde_json::Map<String, Value> = playbook
+        .parameters()
+        .iter()
+        .map(|(name, parameter)| {
+            let value = json!({
+                "values": parameter.kind.describe(),
+                "default": parameter.default.to_json(),
+                "help": parameter.help,
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    let steps: Vec<Value> = playbook
+        .steps()
+        .iter()
+        .map(|step| {
+            json!({
+                "id": step.id(),
+                "action": step.action().as_str(),
+                "when": step.when().map(|when| when.source()),
+                "timeout": step.timeout(),
+            })
+        })
+        .collect();
+    json!({
+        "schema": "azmend.playbook/v1",
+        "name": playbook.name(),
+        "title": playbook.title(),
+        "severity": playbook.severity(),
+        "codes": playbook.codes(),
+        "source": playbook.source(),
+        "description": playbook.description(),
+        "applies": playbook.applies().source(),
+        "file": match origin {
+            Origin::Shipped => None,
+            Origin::File(path) => Some(path.display().to_string()),
+        },
+        "parameters": parameters,
+        "steps": steps,
+    })
+}

@@ -1,0 +1,314 @@
+//! `azmend runs list | show | resume | undo | prune`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::arm::ResourceId;
+use crate::cli::args::RunsCommand;
+use crate::cli::azure::Azure;
+use crate::cli::confirm::confirm;
+use crate::cli::error::CliError;
+use crate::cli::execute::{Desk, Way, deadline};
+use crate::cli::settings::Output;
+use crate::cli::store::{self, StoredRun};
+use crate::clock::{Clock as _, SystemClock};
+use crate::duration::Span;
+use crate::engine::exit;
+use crate::engine::plan::Plan;
+use crate::engine::state::{Phase, RunPhase, RunState};
+use crate::journal::{self, Integrity, LocalRun, RunEntry, StateDir, resolve_run_id};
+use crate::report::lists::table;
+use crate::report::plan::place;
+use crate::report::planned::recorded;
+use crate::text::{plural, safe};
+
+/// Runs the command.
+///
+/// # Errors
+/// Nothing was changed then.
+pub async fn run(desk: &Desk, command: RunsCommand) -> Result<u8, CliError> {
+    match command {
+        RunsCommand::List => list(desk),
+        RunsCommand::Show { id } => show(desk, &id),
+        RunsCommand::Resume { id, yes, deadline } => resume(desk, &id, yes, deadline).await,
+        RunsCommand::Undo { id, yes } => undo(desk, &id, yes).await,
+        RunsCommand::Prune { older_than } => prune(desk, older_than),
+    }
+}
+
+/// A line of the list.
+struct Line {
+    entry: RunEntry,
+    word: String,
+    locks_off: usize,
+}
+
+fn lines(state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
+    let list = journal::runs(state)?;
+    let lines = list
+        .runs
+        .into_iter()
+        .map(|entry| {
+            let (word, locks_off) = match journal::load(state, &entry.id) {
+                Ok(loaded) => {
+                    let off = store::locks_off(&loaded).len();
+                    let word = match store::understand(&entry.id, loaded) {
+                        Ok(run) => run.state.word().to_owned(),
+                        Err(_) => "damaged".to_owned(),
+                    };
+                    (word, off)
+                }
+                Err(_) => ("unreadable".to_owned(), 0),
+            };
+            let word = if entry.damaged.is_some() { "damaged".to_owned() } else { word };
+            Line { entry, word, locks_off }
+        })
+        .collect();
+    Ok((lines, list.skipped))
+}
+
+fn list(desk: &Desk) -> Result<u8, CliError> {
+    let found = store::existing(&desk.settings)?.map(|state| lines(&state)).transpose()?;
+    let (lines, skipped) = found.unwrap_or_default();
+    for skipped in skipped {
+        desk.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
+    }
+    match desk.printer.output() {
+        Output::Table if lines.is_empty() => desk.printer.note("no runs"),
+        Output::Table => {
+            let row = |line: &Line| {
+                let entry = &line.entry;
+                let vm = entry.vm.as_deref().unwrap_or("?");
+                vec![
+                    store::short(&entry.id).to_owned(),
+                    entry.started.map(minute).unwrap_or_default(),
+                    entry.playbook.clone().unwrap_or_else(|| "?".to_owned()),
+                    ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.short_name()),
+                    if entry.sandbox == Some(true) { "sandbox" } else { "Azure" }.to_owned(),
+                    line.word.clone(),
+                    if line.locks_off == 0 { String::new() } else { line.locks_off.to_string() },
+                ]
+            };
+            let rows = lines.iter().map(row).collect();
+            let heading = ["run", "started", "playbook", "vm", "in", "state", "locks off"];
+            desk.printer.data(&table(&heading, rows, desk.printer.width()));
+        }
+        Output::Json => {
+            let list: Vec<Value> = lines.iter().map(object).collect();
+            desk.printer.json(&json!({ "schema": "azmend.runs/v1", "runs": list }));
+        }
+        Output::Jsonl => lines.iter().for_each(|line| desk.printer.json(&object(line))),
+    }
+    Ok(exit::OK)
+}
+
+fn object(line: &Line) -> Value {
+    json!({
+        "run_id": line.entry.id,
+        "started": line.entry.started,
+        "last": line.entry.last_at(),
+        "playbook": line.entry.playbook,
+        "vm": line.entry.vm,
+        "sandbox": line.entry.sandbox,
+        "state": line.word,
+        "locks_off": line.locks_off,
+        "damaged": line.entry.damaged,
+    })
+}
+
+/// `2026-11-20 09:00Z`.
+fn minute(at: Timestamp) -> String {
+    let text: String = at.to_string().chars().take(16).collect();
+    format!("{}Z", text.replacen('T', " ", 1))
+}
+
+fn show(desk: &Desk, id: &str) -> Result<u8, CliError> {
+    let state = store::with_runs(&desk.settings)?;
+    let id = resolve_run_id(&state, id)?;
+    let run = store::understand(&id, journal::load(&state, &id)?)?;
+    let mut result = recorded(&run.plan, &run.state, &run.id);
+    if let Integrity::Edited { why, .. } = &run.loaded.integrity {
+        result.warnings.push(format!("the journal was changed after it was written: {why}"));
+    }
+    // What the run came to is data; that it can be shown is success.
+    let _ = desk.finish(result);
+    Ok(exit::OK)
+}
+
+/// A run that is taken up: held by this process.
+struct Taken {
+    run: StoredRun,
+    log: LocalRun,
+    state: StateDir,
+}
+
+fn take(desk: &Desk, id: &str) -> Result<Taken, CliError> {
+    let state = store::with_runs(&desk.settings)?;
+    let id = resolve_run_id(&state, id)?;
+    let (log, loaded) = LocalRun::open(&state, &id)?;
+    let run = store::understand(&id, loaded)?;
+    if run.plan.world.sandbox != desk.settings.sandbox() {
+        let there = place(run.plan.world.sandbox);
+        let hint = if run.plan.world.sandbox { "add --sandbox" } else { "leave --sandbox out" };
+        return Err(CliError::refused(format!("the run {} was made in {there}, this is {}", store::short(&id), place(desk.settings.sandbox())))
+            .code("s13.world")
+            .hint(hint));
+    }
+    Ok(Taken { run, log, state })
+}
+
+/// The world must be the run's (S13). A removed lock can be put back by another identity: it is asked of undo alone.
+async fn same_world(desk: &Desk, azure: &Azure, plan: &Plan, any_identity: bool) -> Result<(), CliError> {
+    let arm = azure.reader()?;
+    let mut world = desk
+        .reading(async {
+            azure.sign_in().await?;
+            Ok(azure.world(&arm, plan.vm.subscription()).await)
+        })
+        .await?;
+    if any_identity {
+        world.identity.clone_from(&plan.world.identity);
+    }
+    match plan.world.difference(&world) {
+        None => Ok(()),
+        Some(why) => Err(CliError::refused(format!("the run is for another place: {why}")).code("s13.world")),
+    }
+}
+
+async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
+    let Taken { run, log, state } = take(desk, id)?;
+    if let Integrity::Edited { why, .. } = &run.loaded.integrity {
+        return Err(CliError::refused(format!("the journal was changed after it was written: {why}; nothing was sent"))
+            .code("journal_damaged")
+            .hint(format!("its locks can still be put back: {} runs undo {}", desk.program(), store::short(&run.id))));
+    }
+    let azure = desk.azure()?;
+    come_back(desk, &azure, &run.state);
+    let stop_at = deadline(&azure, stop_after);
+    crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()).map_err(|why| {
+        let error = CliError::refused(format!("the run {} is not resumed: {why}", store::short(&run.id))).code("not_resumable");
+        if run.state.locks_off(&run.plan).is_empty() {
+            error
+        } else {
+            error.hint(format!("its locks can still be put back: {} runs undo {}", desk.program(), store::short(&run.id)))
+        }
+    })?;
+    same_world(desk, &azure, &run.plan, false).await?;
+    let open = run.state.changes.values().filter(|change| !matches!(change.forward, Phase::Ended(_))).count();
+    show_state(desk, &run, yes);
+    let what = if run.state.phase == RunPhase::Undoing {
+        "Go on taking it back".to_owned()
+    } else {
+        format!("Go on with {} of {}", plural(open, "open change"), run.state.changes.len())
+    };
+    let question = format!("{what} on {} in {}?", safe(run.plan.vm.name()), place(run.plan.world.sandbox));
+    confirm(&desk.printer, yes, &question).await?;
+    let locks = desk.locks(&state, &azure, &run.plan, &run.id)?;
+    let code = desk.run(&azure, run.plan, run.id, log, Way::Resume, stop_at).await;
+    drop(locks);
+    code
+}
+
+async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
+    let Taken { run, log, state } = take(desk, id)?;
+    let azure = desk.azure()?;
+    same_world(desk, &azure, &run.plan, true).await?;
+    let off = store::locks_off(&run.loaded);
+    let known: Vec<&str> = run.state.locks_off(&run.plan).into_iter().map(|(id, _)| id).collect();
+    // Of an edited journal only the beginning is relied on; what stands behind is at least told.
+    for (_, lock) in off.iter().filter(|(id, _)| !known.contains(&id.as_str())) {
+        desk.printer.warn(&format!("the journal is damaged; the lock {} may be off too", lock.id.name()));
+        desk.printer.hint(&format!("by hand: {}", crate::actions::locks::recreate_command(lock)));
+    }
+    show_state(desk, &run, yes);
+    let question = format!(
+        "Take back what can be taken back of this run ({}) on {} in {}?",
+        plural(known.len(), "lock"),
+        safe(run.plan.vm.name()),
+        place(run.plan.world.sandbox)
+    );
+    confirm(&desk.printer, yes, &question).await?;
+    let locks = desk.locks(&state, &azure, &run.plan, &run.id)?;
+    let code = desk.run(&azure, run.plan, run.id, log, Way::Undo, None).await;
+    drop(locks);
+    code
+}
+
+/// The run so far, for the person who is asked.
+fn show_state(desk: &Desk, run: &StoredRun, yes: bool) {
+    if !(yes && desk.printer.quiet()) {
+        let result = recorded(&run.plan, &run.state, &run.id);
+        desk.printer.say(&crate::report::result(&result, desk.printer.err_width()));
+    }
+}
+
+/// In the sandbox nobody waits: its time moves on to when the run asked to be resumed.
+fn come_back(desk: &Desk, azure: &Azure, state: &RunState) {
+    let RunPhase::Paused { retry_after, .. } = &state.phase else { return };
+    if *retry_after <= azure.clock().now() {
+        return;
+    }
+    match &azure.sandbox {
+        Some(sandbox) => {
+            sandbox.sim.clock().advance_to(*retry_after);
+            desk.printer.note(&format!("sandbox: time moves on to {}", minute(*retry_after)));
+        }
+        None => desk.printer.note(&format!("the run asked to be resumed at {} or later", minute(*retry_after))),
+    }
+}
+
+fn prune(desk: &Desk, older_than: Span) -> Result<u8, CliError> {
+    let Some(state) = store::existing(&desk.settings)? else {
+        return pruned(desk, &journal::Pruned::default());
+    };
+    let may_go = |loaded: &journal::Loaded| {
+        if !store::locks_off(loaded).is_empty() {
+            return Err("it has locks off".to_owned());
+        }
+        let over = loaded.records.iter().rev().find_map(|record| match &record.event {
+            journal::Event::Finished { .. } => Some(true),
+            journal::Event::Warned { .. } => None,
+            _ => Some(false),
+        });
+        if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it is not over".to_owned()) }
+    };
+    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
+    pruned(desk, &done)
+}
+
+fn pruned(desk: &Desk, done: &journal::Pruned) -> Result<u8, CliError> {
+    for kept in &done.kept {
+        desk.printer.note(&format!("kept {}: {}", store::short(&kept.name), kept.why));
+    }
+    if desk.printer.for_people() {
+        desk.printer.data(&format!("{} removed", plural(done.removed.len(), "run")));
+    } else {
+        let kept: Vec<Value> = done.kept.iter().map(|kept| json!({ "run_id": kept.name, "why": kept.why })).collect();
+        desk.printer.json(&json!({ "schema": "azmend.pruned/v1", "removed": done.removed, "kept": kept }));
+    }
+    Ok(exit::OK)
+}
+
+/// The sandbox's runs of one estate go with its world: what they could take back is no longer there.
+///
+/// # Errors
+/// When the state directory cannot be used.
+pub fn forget_sandbox_runs(desk: &Desk, digest: &str) -> Result<usize, CliError> {
+    let Some(state) = store::existing(&desk.settings)? else { return Ok(0) };
+    let may_go = |loaded: &journal::Loaded| {
+        let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
+        if plan.world.sandbox && plan.world.estate_digest == digest { Ok(()) } else { Err("of another world".to_owned()) }
+    };
+    // Later than any record: in the sandbox times may lie ahead of the machine's.
+    Ok(journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_lists_are_short() {
+        assert_eq!(minute("2026-11-20T09:05:59.123Z".parse().unwrap()), "2026-11-20 09:05Z");
+    }
+}

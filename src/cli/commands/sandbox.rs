@@ -1,0 +1,234 @@
+//! `azmend sandbox list | show | init | reset`.
+
+use serde_json::{Value, json};
+
+use super::runs::forget_sandbox_runs;
+use crate::cli::args::SandboxCommand;
+use crate::cli::azure::Sandbox;
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+use crate::cli::files;
+use crate::cli::settings::{EstateSource, Output, Place};
+use crate::engine::exit;
+use crate::report::layout::{BOLD, DIM, Page, paint};
+use crate::report::lists::table;
+use crate::sim::{Estate, HandlerState, Job, JobStatus, Protection, Vm, World};
+use crate::text::plural;
+
+/// Runs the command.
+///
+/// # Errors
+/// When the estate or the kept world cannot be used.
+pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
+    let source = match &desk.settings.place {
+        Place::Sandbox(source) => source.clone(),
+        Place::Azure(_) => EstateSource::BuiltIn,
+    };
+    match command {
+        SandboxCommand::List => {
+            list(desk, &Sandbox::open(&source, &desk.settings.state_dir)?.sim.world());
+            Ok(exit::OK)
+        }
+        SandboxCommand::Show => {
+            show(desk, &Sandbox::open(&source, &desk.settings.state_dir)?.sim.world());
+            Ok(exit::OK)
+        }
+        SandboxCommand::Init { file } => {
+            files::write_new(&file, Estate::built_in_text()).map_err(|error| {
+                let out = CliError::io(format!("cannot write {}: {error}", file.display()));
+                if error.kind() == std::io::ErrorKind::AlreadyExists { out.hint("choose a name that is free") } else { out }
+            })?;
+            if !desk.printer.for_people() {
+                desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
+            }
+            desk.printer.note(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
+            Ok(exit::OK)
+        }
+        SandboxCommand::Reset => {
+            // A kept world that cannot be read any more is a reason to reset, not an obstacle.
+            let (dir, digest) = Sandbox::place(&source, &desk.settings.state_dir)?;
+            let world = Sandbox::forget(&dir)?;
+            let runs = forget_sandbox_runs(desk, &digest)?;
+            if desk.printer.for_people() {
+                let state = if world { "the sandbox is as its estate says again" } else { "the sandbox was not used" };
+                desk.printer.data(&format!("{state}; {} of it forgotten", plural(runs, "run")));
+            } else {
+                desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "reset": world, "runs_forgotten": runs }));
+            }
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// What is wrong with a VM, as somebody who looks at the world itself sees it, and what to try.
+fn problems(world: &World, vm: &Vm) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut jobs: Vec<&Job> = world.jobs.iter().filter(|job| world.item(&job.item).is_some_and(|i| i.vm == vm.id)).collect();
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.started));
+    let item = world.item_of(&vm.id);
+    let policy = item.and_then(|item| item.policy.as_ref()).and_then(|id| world.policy(id));
+    let points = world.succeeded_points(&vm.id);
+    if let Some(policy) = policy
+        && points > policy.point_limit()
+    {
+        out.push(format!("{points} restore points of {}", policy.point_limit()));
+    }
+    if vm.vmsnapshot.as_ref().is_some_and(|handler| handler.state == HandlerState::Failed) {
+        out.push("VMSnapshot failed".to_owned());
+    }
+    if !vm.provisioned {
+        out.push("provisioning failed".to_owned());
+    }
+    let locks = world
+        .locks
+        .iter()
+        .filter(|lock| {
+            let scope = lock.id.scope().unwrap_or_else(|| lock.id.clone());
+            world.collections_of(&vm.id).any(|collection| scope.covers(&collection.id))
+        })
+        .count();
+    if locks > 0 {
+        out.push(format!("{} over its points", plural(locks, "lock")));
+    }
+    match item.map(|item| item.protection) {
+        None => out.push("not backed up".to_owned()),
+        Some(Protection::Stopped | Protection::Suspended) => out.push("protection stopped".to_owned()),
+        Some(Protection::SoftDeleted) => out.push("backup soft-deleted".to_owned()),
+        Some(Protection::Protected | Protection::Pending | Protection::Error) => {}
+    }
+    if jobs.iter().any(|job| matches!(job.status, JobStatus::InProgress | JobStatus::Cancelling)) {
+        out.push("a job is running".to_owned());
+    } else if let Some(error) = jobs.first().filter(|job| job.status == JobStatus::Failed).and_then(|job| job.error.as_ref()) {
+        out.insert(0, error.title.clone());
+    }
+    out
+}
+
+fn list(desk: &Desk, world: &World) {
+    let vms: Vec<(&Vm, Vec<String>)> = world.vms.iter().map(|vm| (vm, problems(world, vm))).collect();
+    match desk.printer.output() {
+        Output::Table => {
+            let row = |(vm, problems): &(&Vm, Vec<String>)| {
+                let problems = if problems.is_empty() { "healthy".to_owned() } else { problems.join(", ") };
+                vec![vm.id.name().to_owned(), vm.id.resource_group().unwrap_or_default().to_owned(), problems]
+            };
+            let rows = vms.iter().map(row).collect();
+            desk.printer.data(&table(&["vm", "group", "what is wrong"], rows, desk.printer.width()));
+            desk.printer.dim("try: azmend --sandbox fix rp-collection-limit --vm web-01");
+        }
+        Output::Json => {
+            let list: Vec<Value> = vms.iter().map(|(vm, problems)| object(vm, problems)).collect();
+            desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "name": world.name, "now": world.now, "vms": list }));
+        }
+        Output::Jsonl => vms.iter().for_each(|(vm, problems)| desk.printer.json(&object(vm, problems))),
+    }
+}
+
+fn object(vm: &Vm, problems: &[String]) -> Value {
+    json!({ "id": vm.id, "name": vm.id.name(), "group": vm.id.resource_group(), "problems": problems })
+}
+
+fn show(desk: &Desk, world: &World) {
+    if !desk.printer.for_people() {
+        let locks: Vec<Value> = world
+            .locks
+            .iter()
+            .map(|lock| json!({ "id": lock.id, "level": lock.level.as_str(), "notes": lock.notes, "owners": lock.owners }))
+            .collect();
+        let collections: Vec<Value> = world
+            .collections
+            .iter()
+            .map(|c| json!({ "id": c.id, "source": c.source, "points": c.points.len() }))
+            .collect();
+        let jobs: Vec<Value> = world
+            .jobs
+            .iter()
+            .map(|job| {
+                let vm = world.item(&job.item).map(|item| item.vm.clone());
+                let error = job.error.as_ref().map(|error| error.title.clone());
+                json!({ "name": job.name, "vm": vm, "operation": job.operation, "status": status(job.status), "started": job.started, "error": error })
+            })
+            .collect();
+        desk.printer.json(&json!({
+            "schema": "azmend.sandbox/v1",
+            "name": world.name,
+            "now": world.now,
+            "locks": locks,
+            "collections": collections,
+            "jobs": jobs,
+        }));
+        return;
+    }
+    let width = desk.printer.width();
+    let mut page = Page::new(width);
+    let (vms, vaults) = (plural(world.vms.len(), "VM"), plural(world.vaults.len(), "vault"));
+    page.line(&format!("{}  {}", paint(BOLD, &crate::text::safe(&world.name)), paint(DIM, &format!("at {}: {vms}, {vaults}", world.now))));
+    page.gap();
+    let rows = world
+        .locks
+        .iter()
+        .map(|lock| {
+            let scope = lock.id.scope().unwrap_or_else(|| lock.id.clone());
+            vec![
+                lock.id.name().to_owned(),
+                lock.level.as_str().to_owned(),
+                scope.short_name(),
+                lock.notes.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    page.line(&table(&["lock", "level", "on", "notes"], rows, width));
+    page.gap();
+    let rows = world
+        .collections
+        .iter()
+        .map(|c| vec![c.id.name().to_owned(), c.id.resource_group().unwrap_or_default().to_owned(), c.points.len().to_string()])
+        .collect();
+    page.line(&table(&["collection", "group", "points"], rows, width));
+    page.gap();
+    let mut jobs: Vec<&Job> = world.jobs.iter().collect();
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.started));
+    let rows = jobs
+        .iter()
+        .take(20)
+        .map(|job| {
+            vec![
+                world.item(&job.item).map(|item| item.vm.name().to_owned()).unwrap_or_default(),
+                job.operation.clone(),
+                status(job.status).to_owned(),
+                job.started.to_string().chars().take(16).collect::<String>().replacen('T', " ", 1),
+                job.error.as_ref().map(|error| error.title.clone()).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    page.line(&table(&["vm", "job", "status", "started", "error"], rows, width));
+    desk.printer.data(&page.finish());
+}
+
+const fn status(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::InProgress => "InProgress",
+        JobStatus::Cancelling => "Cancelling",
+        JobStatus::Cancelled => "Cancelled",
+        JobStatus::Completed => "Completed",
+        JobStatus::CompletedWithWarnings => "CompletedWithWarnings",
+        JobStatus::Failed => "Failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_estate_shows_its_problems() {
+        let world = World::from_estate(&Estate::built_in());
+        let of = |name: &str| problems(&world, world.vm_named(name).unwrap());
+        let web = of("web-01");
+        assert!(web.iter().any(|p| p.contains("restore points of 18")), "{web:?}");
+        assert!(web.iter().any(|p| p.contains("UserErrorRpCollectionLimitReached")), "{web:?}");
+        assert!(web.iter().any(|p| p.contains("lock")), "{web:?}");
+        assert_eq!(of("ok-07"), Vec::<String>::new());
+        assert!(of("busy-08").iter().any(|p| p == "a job is running"));
+    }
+}

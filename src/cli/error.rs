@@ -1,0 +1,232 @@
+//! Errors of commands: a kind (which decides the exit code), one sentence, hints apart.
+//!
+//! All conversions from the errors of the rooms stand here, so that no other room knows exit codes of the command line.
+
+use crate::actions::change::Refusal;
+use crate::arm::{ArmError, ErrorClass, SignInError};
+use crate::engine::exit;
+use crate::engine::plan::PlanError;
+use crate::engine::result::{ErrorResult, RunResult, Status};
+use crate::estate::resolve::ResolveError;
+
+/// What kind of error this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line.
+    Usage,
+    /// A file, a name, a value.
+    Input,
+    /// No token.
+    SignIn,
+    /// A permission is missing.
+    Permission,
+    /// A rule of azmend or the user said no.
+    Refused,
+    /// Azure cannot be reached, or the user interrupted: come back.
+    ComeBack,
+    /// What decides could not be read.
+    NotRead,
+    /// A file of azmend's own cannot be read or written.
+    Io,
+    /// azmend itself is wrong.
+    Bug,
+}
+
+/// Why a command did not do what was asked. Nothing was changed, unless the message says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CliError {
+    /// The kind.
+    pub kind: Kind,
+    /// A stable word for scripts: `usage`, `sign_in`, `s8.newest`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What to do.
+    pub hints: Vec<String>,
+    /// When to come back, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl CliError {
+    /// An error of a kind, with the kind's own code.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, code: kind.code().to_owned(), message: message.into(), hints: Vec::new(), retry_after: None }
+    }
+
+    /// Wrong input.
+    #[must_use]
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Kind::Input, message)
+    }
+
+    /// Refused; nothing was changed.
+    #[must_use]
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+    }
+
+    /// A file of azmend's own.
+    #[must_use]
+    pub fn io(message: impl Into<String>) -> Self {
+        Self::new(Kind::Io, message)
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds what to do, if there is something.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hints.extend(hint.map(Into::into));
+        self
+    }
+
+    /// Another code than that of the kind.
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
+    }
+
+    /// The process's exit code.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Usage | Kind::Input | Kind::Io => exit::INPUT,
+            Kind::SignIn | Kind::Permission => exit::PERMISSION,
+            Kind::Refused => exit::REFUSED,
+            Kind::ComeBack => exit::COME_BACK,
+            Kind::NotRead => exit::PARTIAL,
+            Kind::Bug => exit::BUG,
+        }
+    }
+
+    /// The error in the shape of the result object.
+    #[must_use]
+    pub fn result(&self, sandbox: bool) -> RunResult {
+        let status = match self.kind {
+            Kind::Usage | Kind::Input | Kind::Io | Kind::Bug => Status::Error,
+            Kind::Refused => Status::Refused,
+            Kind::SignIn | Kind::Permission | Kind::ComeBack | Kind::NotRead => Status::Failed,
+        };
+        let hint = (!self.hints.is_empty()).then(|| self.hints.join("; "));
+        RunResult {
+            retry_after: self.retry_after,
+            error: Some(ErrorResult { code: self.code.clone(), message: self.message.clone(), hint }),
+            ..RunResult::empty(status, self.exit_code(), sandbox)
+        }
+    }
+}
+
+impl Kind {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Input => "input",
+            Self::SignIn => "sign_in",
+            Self::Permission => "permission",
+            Self::Refused => "refused",
+            Self::ComeBack => "come_back",
+            Self::NotRead => "not_read",
+            Self::Io => "io",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+impl From<SignInError> for CliError {
+    fn from(error: SignInError) -> Self {
+        Self::new(Kind::SignIn, error.to_string())
+            .hint("run `az login`, or choose another way with --auth")
+            .hint("to try azmend without Azure, add --sandbox")
+    }
+}
+
+impl From<ArmError> for CliError {
+    fn from(error: ArmError) -> Self {
+        let kind = match error.class() {
+            ErrorClass::SignIn => Kind::SignIn,
+            ErrorClass::Forbidden | ErrorClass::DeniedByAssignment => Kind::Permission,
+            ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient | ErrorClass::Throttled => Kind::ComeBack,
+            ErrorClass::NotFound => Kind::Input,
+            _ => Kind::NotRead,
+        };
+        let mut out = Self::new(kind, error.to_string()).maybe_hint(error.hint());
+        if kind == Kind::ComeBack {
+            out.retry_after = Some(error.retry_after.map_or(60, |span| span.as_secs()));
+        }
+        if !error.code.is_empty() {
+            out.code.clone_from(&error.code);
+        }
+        out
+    }
+}
+
+impl From<ResolveError> for CliError {
+    fn from(error: ResolveError) -> Self {
+        let code = match &error {
+            ResolveError::NotFound { .. } => "vm_not_found",
+            ResolveError::Ambiguous { .. } => "vm_ambiguous",
+            ResolveError::CannotList { .. } => "not_listed",
+            ResolveError::BadName(_) => "bad_name",
+            ResolveError::SubscriptionNotFound { .. } => "subscription_not_found",
+            ResolveError::SubscriptionAmbiguous { .. } => "subscription_ambiguous",
+        };
+        Self::input(error.to_string()).code(code).maybe_hint(error.hint())
+    }
+}
+
+impl From<PlanError> for CliError {
+    fn from(error: PlanError) -> Self {
+        let (kind, code, hint) = match &error {
+            PlanError::NotAPlan(_) => (Kind::Input, "plan_unreadable", None),
+            PlanError::Format(_) => (Kind::Input, "plan_format", Some("make the plan again with this azmend")),
+            PlanError::Edited => (Kind::Refused, "plan_edited", Some("make the plan again: azmend fix ... --plan-out FILE")),
+            PlanError::Expired(_) => (Kind::Refused, "plan_expired", Some("make the plan again: azmend fix ... --plan-out FILE")),
+            PlanError::Future(_) => (Kind::Refused, "plan_future", None),
+            PlanError::World(_) => (Kind::Refused, "s13.world", Some("apply it where it was made, or make it again here")),
+        };
+        Self::new(kind, error.to_string()).code(code).maybe_hint(hint)
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.why).code(refusal.rule).maybe_hint(refusal.hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_the_published_exit_codes() {
+        let codes = [
+            (Kind::Usage, 2),
+            (Kind::Input, 2),
+            (Kind::SignIn, 4),
+            (Kind::Permission, 4),
+            (Kind::Refused, 5),
+            (Kind::NotRead, 6),
+            (Kind::ComeBack, 7),
+            (Kind::Bug, 1),
+        ];
+        for (kind, code) in codes {
+            let error = CliError::new(kind, "x");
+            assert_eq!((error.exit_code(), error.result(true).exit_code), (code, code), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_edited_plan_is_refused_and_a_broken_one_is_input() {
+        assert_eq!(CliError::from(PlanError::Edited).exit_code(), 5);
+        assert_eq!(CliError::from(PlanError::NotAPlan("x".into())).exit_code(), 2);
+    }
+}

@@ -1,0 +1,180 @@
+//! The command line.
+//!
+//! Duty: what was typed ([`args`]) becomes what was meant ([`settings`]); one file per command; [`printer`] is the only
+//! writer of stdout and stderr; [`confirm`] the only one who asks; every end has an exit code of design 6c.
+//!
+//! Must never: decide about Azure's resources (that is the engine's), send anything itself, or change something that was
+//! not confirmed.
+
+pub mod args;
+mod azure;
+mod commands;
+mod confirm;
+mod error;
+mod execute;
+mod files;
+mod interrupt;
+mod logging;
+mod printer;
+mod progress;
+mod settings;
+mod store;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::FromArgMatches as _;
+use clap::error::ErrorKind;
+
+use args::{Args, Command};
+use error::{CliError, Kind};
+use execute::Desk;
+use printer::Printer;
+use settings::{Output, Settings, environment, output_of_broken};
+
+use crate::actions::locks::recreate_command;
+use crate::engine::exit;
+
+/// Runs azmend with the words of the command line (the program's name first).
+pub fn main(words: Vec<OsString>) -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
+        let printer = Printer::new(Output::Table, false, anstream::ColorChoice::Auto);
+        printer.error(
+            &CliError::new(Kind::Bug, format!("azmend met a bug of its own and stopped{place}"))
+                .hint("what was done is in the journal: azmend runs list, then azmend runs resume")
+                .hint("please report it with this message and `azmend --version`"),
+        );
+    }));
+    // A panic is turned into exit code 1 and, with JSON, still into one result object.
+    let run = || run(&words);
+    let code = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(code) => code,
+        Err(_) => {
+            let output = output_of_broken(&words, &environment);
+            if output != Output::Table {
+                let printer = Printer::new(output, true, anstream::ColorChoice::Never);
+                printer.json(&CliError::new(Kind::Bug, "azmend met a bug of its own and stopped").result(false));
+            }
+            exit::BUG
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run(words: &[OsString]) -> u8 {
+    let parsed = Args::command_line().try_get_matches_from(words).and_then(|matches| Args::from_arg_matches(&matches));
+    let args = match parsed {
+        Ok(args) => args,
+        Err(error) => return not_parsed(&error, words),
+    };
+    let output = settings::output(args.global.output);
+    let settings = match Settings::resolve(&args.global, &environment) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let printer = Printer::new(output, args.global.quiet, anstream::ColorChoice::Auto);
+            return failed(&printer, &error, args.global.sandbox.is_some());
+        }
+    };
+    let printer = Printer::new(settings.output, settings.quiet, settings.color);
+    let sandbox = settings.sandbox();
+    if let Err(error) = logging::start(&settings) {
+        return failed(&printer, &error, sandbox);
+    }
+    let desk = Desk { settings, printer: printer.clone() };
+    let code = match dispatch(&desk, args.command) {
+        Ok(code) => code,
+        Err(error) => failed(&printer, &error, sandbox),
+    };
+    match printer.failure() {
+        None => code,
+        Some(why) => {
+            printer.error(&CliError::io(format!("the result could not be written to stdout: {why}")));
+            // The work is done; that nobody can read the result is not success.
+            if code == exit::OK { exit::PARTIAL } else { code }
+        }
+    }
+}
+
+/// Wrong usage, or help and version, which are no errors.
+fn not_parsed(error: &clap::Error, words: &[OsString]) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let printer = Printer::new(Output::Table, false, anstream::ColorChoice::Auto);
+            printer.data(&error.render().ansi().to_string());
+            return exit::OK;
+        }
+        _ => {}
+    }
+    let output = output_of_broken(words, &environment);
+    let printer = Printer::new(output, false, anstream::ColorChoice::Auto);
+    printer.say(error.render().ansi().to_string().trim_end());
+    if output != Output::Table {
+        let text = error.render().to_string();
+        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let message = match error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
+            _ => first.strip_prefix("error: ").unwrap_or(first),
+        };
+        let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")).unwrap_or("see azmend --help");
+        printer.json(&CliError::new(Kind::Usage, message).hint(tip).result(false));
+    }
+    exit::INPUT
+}
+
+/// Tells of an error, in the result object too. Returns the exit code.
+fn failed(printer: &Printer, error: &CliError, sandbox: bool) -> u8 {
+    printer.error(error);
+    if !printer.for_people() {
+        printer.json(&error.result(sandbox));
+    }
+    error.exit_code()
+}
+
+fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
+    match command {
+        Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
+        Command::Playbook(command) => return commands::playbook::run(desk, &command),
+        _ => {}
+    }
+    warn_of_locks(desk, &command);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Fix(args) => commands::fix::run(desk, *args).await,
+            Command::Apply(args) => commands::apply::run(desk, args).await,
+            Command::Runs(command) => commands::runs::run(desk, command).await,
+            Command::Sandbox(command) => commands::sandbox::run(desk, command),
+            Command::Playbook(_) | Command::Completions { .. } => Ok(exit::OK),
+        }
+    });
+    // A question that nobody answered must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+/// While a run of this state directory has locks off, every start says so (S6).
+fn warn_of_locks(desk: &Desk, command: &Command) {
+    // The state directory's own problems are told by the commands that need it.
+    let Ok(Some(state)) = store::existing(&desk.settings) else { return };
+    // These tell of locks themselves, or put them back right now.
+    let about = match command {
+        Command::Runs(args::RunsCommand::Show { id } | args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. }) => Some(id),
+        Command::Sandbox(args::SandboxCommand::Reset) => return,
+        _ => None,
+    };
+    for (run, locks) in store::runs_with_locks_off(&state, desk.settings.sandbox()) {
+        if about.is_some_and(|id| run.starts_with(&id.to_ascii_lowercase())) {
+            continue;
+        }
+        for lock in &locks {
+            let scope = lock.scope().short_name();
+            desk.printer.warn(&format!("the run {} has removed the lock {} on {scope}", store::short(&run), lock.id.name()));
+            desk.printer.hint(&format!("put it back: {} runs undo {}", desk.program(), store::short(&run)));
+            desk.printer.hint(&format!("or by hand: {}", recreate_command(lock)));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What was meant: resolved settings. No command looks at the command line or at the environment again.
+//!
+//! Duty: defaults that depend on the machine, Azure's own variables, checks between options. The sandbox takes nothing
+//! from Azure's variables: a machine that is set up for production must not change what a rehearsal does, and the other
+//! way round.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::args::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg};
+use super::error::CliError;
+use crate::arm::{Auth, Cloud};
+
+/// Format of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// One object.
+    Json,
+    /// One object per line.
+    Jsonl,
+}
+
+/// Which estate the sandbox is loaded with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EstateSource {
+    /// The one that comes with azmend.
+    BuiltIn,
+    /// The user's.
+    File(PathBuf),
+}
+
+/// A real Azure and how to sign in to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureSettings {
+    /// Which.
+    pub cloud: Cloud,
+    /// The ARM endpoint, checked.
+    pub endpoint: Url,
+    /// Tenant to sign in to.
+    pub tenant: Option<String>,
+    /// Identity to use.
+    pub client_id: Option<String>,
+    /// How.
+    pub auth: Auth,
+}
+
+/// Where azmend works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The embedded Azure.
+    Sandbox(EstateSource),
+    /// A real one.
+    Azure(AzureSettings),
+}
+
+/// Everything a command needs to know of how it was called.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where.
+    pub place: Place,
+    /// Subscriptions to look in, ids or names; empty for all.
+    pub subscriptions: Vec<String>,
+    /// Format of stdout.
+    pub output: Output,
+    /// No progress.
+    pub quiet: bool,
+    /// Colours.
+    pub color: anstream::ColorChoice,
+    /// The log filter.
+    pub log_level: String,
+    /// The log as JSON.
+    pub log_json: bool,
+    /// The state directory.
+    pub state_dir: PathBuf,
+}
+
+/// Reads an environment variable; a set but empty one counts as not set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The process's environment.
+#[must_use]
+pub fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+impl Settings {
+    /// Resolves what was typed.
+    ///
+    /// # Errors
+    /// When options contradict each other, or no state directory can be named.
+    pub fn resolve(global: &Global, environment: Environment<'_>) -> Result<Self, CliError> {
+        let text = |name: &str| environment(name).and_then(|value| value.into_string().ok());
+        let place = match sandbox(global.sandbox.as_deref()) {
+            Some(estate) => {
+                if global.arm_endpoint.is_some() {
+                    return Err(CliError::input("--sandbox and --arm-endpoint exclude each other"));
+                }
+                Place::Sandbox(estate)
+            }
+            None => {
+                let cloud = match global.cloud {
+                    CloudArg::Public => Cloud::Public,
+                    CloudArg::Usgov => Cloud::UsGov,
+                    CloudArg::China => Cloud::China,
+                };
+                let endpoint =
+                    cloud.endpoint(global.arm_endpoint.as_deref()).map_err(|e| CliError::input(e.to_string()))?;
+                Place::Azure(AzureSettings {
+                    cloud,
+                    endpoint,
+                    tenant: global.tenant.clone().or_else(|| text("AZURE_TENANT_ID")),
+                    client_id: global.client_id.clone().or_else(|| text("AZURE_CLIENT_ID")),
+                    auth: match global.auth {
+                        AuthArg::Auto => Auth::Auto,
+                        AuthArg::Cli => Auth::Cli,
+                        AuthArg::ManagedIdentity => Auth::ManagedIdentity,
+                        AuthArg::ServicePrincipal => Auth::ServicePrincipal,
+                        AuthArg::Workload => Auth::WorkloadIdentity,
+                    },
+                })
+            }
+        };
+        let mut subscriptions: Vec<String> =
+            global.subscription.iter().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+        if subscriptions.is_empty() && matches!(place, Place::Azure(_)) {
+            subscriptions.extend(text("AZURE_SUBSCRIPTION_ID"));
+        }
+        Ok(Self {
+            place,
+            subscriptions,
+            output: output(global.output),
+            quiet: global.quiet,
+            color: match global.color {
+                ColorArg::Auto => anstream::ColorChoice::Auto,
+                ColorArg::Always => anstream::ColorChoice::Always,
+                ColorArg::Never => anstream::ColorChoice::Never,
+            },
+            log_level: global.log_level.clone(),
+            log_json: global.log_format == LogFormatArg::Json,
+            state_dir: state_dir(global.state_dir.clone(), environment)?,
+        })
+    }
+
+    /// Whether this is the embedded Azure.
+    #[must_use]
+    pub const fn sandbox(&self) -> bool {
+        matches!(self.place, Place::Sandbox(_))
+    }
+}
+
+/// The format of stdout.
+#[must_use]
+pub const fn output(arg: OutputArg) -> Output {
+    match arg {
+        OutputArg::Table => Output::Table,
+        OutputArg::Json => Output::Json,
+        OutputArg::Jsonl => Output::Jsonl,
+    }
+}
+
+/// `--sandbox` alone and `AZMEND_SANDBOX=1` mean the built-in estate; `AZMEND_SANDBOX=0` means none.
+fn sandbox(value: Option<&str>) -> Option<EstateSource> {
+    match value? {
+        "0" | "false" | "no" | "off" => None,
+        "" | "built-in" | "1" | "true" | "yes" | "on" => Some(EstateSource::BuiltIn),
+        file => Some(EstateSource::File(PathBuf::from(file))),
+    }
+}
+
+fn state_dir(given: Option<PathBuf>, environment: Environment<'_>) -> Result<PathBuf, CliError> {
+    if let Some(dir) = given {
+        if dir.as_os_str().is_empty() {
+            return Err(CliError::input("--state-dir is empty"));
+        }
+        return Ok(dir);
+    }
+    // The XDG specification ignores relative values.
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = if cfg!(windows) {
+        absolute("LOCALAPPDATA")
+    } else {
+        absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+    };
+    base.map(|dir| dir.join("azmend")).ok_or_else(|| {
+        CliError::input("there is no place to keep the journal: neither XDG_STATE_HOME nor HOME is set")
+            .hint("name one with --state-dir or AZMEND_STATE_DIR")
+    })
+}
+
+/// The format of stdout for a command line that cannot be parsed: an error is still exactly one object then.
+#[must_use]
+pub fn output_of_broken(words: &[OsString], environment: Environment<'_>) -> Output {
+    let read = |text: &str| match text {
+        "table" => Some(Output::Table),
+        "json" => Some(Output::Json),
+        "jsonl" => Some(Output::Jsonl),
+        _ => None,
+    };
+    let mut found = None;
+    let mut words = words.iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        let value = match word.as_ref() {
+            "--" => break,
+            "-o" | "--output" => words.next().map(std::borrow::Cow::into_owned),
+            word => word
+                .strip_prefix("--output=")
+                .or_else(|| word.strip_prefix("-o=").or_else(|| word.strip_prefix("-o")))
+                .map(str::to_owned),
+        };
+        found = value.and_then(|value| read(&value)).or(found);
+    }
+    found
+        .or_else(|| environment("AZMEND_OUTPUT").and_then(|value| read(&value.to_string_lossy())))
+        .unwrap_or(Output::Table)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::Args;
+
+    fn resolve(words: &[&str], env: &[(&str, &str)]) -> Result<Settings, CliError> {
+        let words = ["azmend"].iter().chain(words).chain(&["sandbox", "list"]);
+        let args = Args::try_parse_from(words).unwrap();
+        Settings::resolve(&args.global, &|name| lookup(env, name))
+    }
+
+    fn lookup(env: &[(&str, &str)], name: &str) -> Option<OsString> {
+        env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+    }
+
+    #[test]
+    fn the_state_directory_follows_the_machine() {
+        let dir = |words: &[&str], env: &[(&str, &str)]| resolve(words, env).map(|s| s.state_dir);
+        assert_eq!(dir(&["--state-dir", "x"], &[]).unwrap(), PathBuf::from("x"));
+        if cfg!(unix) {
+            let home = [("HOME", "/h"), ("XDG_STATE_HOME", "/s")];
+            assert_eq!(dir(&[], &home).unwrap(), PathBuf::from("/s/azmend"));
+            assert_eq!(dir(&[], &home[..1]).unwrap(), PathBuf::from("/h/.local/state/azmend"));
+            let relative = [("HOME", "/h"), ("XDG_STATE_HOME", "s")];
+            assert_eq!(dir(&[], &relative).unwrap(), PathBuf::from("/h/.local/state/azmend"));
+        }
+        assert_eq!(dir(&[], &[]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn azures_variables_count_outside_the_sandbox_alone() {
+        let env =
+            [("HOME", "/h"), ("LOCALAPPDATA", "/h"), ("AZURE_SUBSCRIPTION_ID", "s"), ("AZURE_TENANT_ID", "t")];
+        let azure = resolve(&[], &env).unwrap();
+        assert_eq!(azure.subscriptions, ["s"]);
+        let Place::Azure(place) = &azure.place else { panic!("not Azure") };
+        assert_eq!(place.tenant.as_deref(), Some("t"));
+        assert_eq!(resolve(&["-s", "other"], &env).unwrap().subscriptions, ["other"]);
+        let sandbox = resolve(&["--sandbox"], &env).unwrap();
+        assert!(sandbox.sandbox() && sandbox.subscriptions.is_empty());
+    }
+
+    #[test]
+    fn a_token_goes_to_https_or_loopback() {
+        let env = [("HOME", "/h"), ("LOCALAPPDATA", "/h")];
+        assert_eq!(resolve(&["--arm-endpoint", "http://evil.example"], &env).unwrap_err().exit_code(), 2);
+        assert!(resolve(&["--arm-endpoint", "http://127.0.0.1:8080"], &env).is_ok());
+        assert!(resolve(&["--sandbox", "--arm-endpoint", "https://a.example"], &env).is_err());
+    }
+
+    #[test]
+    fn a_broken_command_line_still_says_its_format() {
+        let output = |line: &str, env: &[(&str, &str)]| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            output_of_broken(&words, &|name| lookup(env, name))
+        };
+        let env = [("AZMEND_OUTPUT", "json")];
+        assert_eq!(output("azmend fixx -o json", &[]), Output::Json);
+        assert_eq!(output("azmend -ojsonl fixx", &[]), Output::Jsonl);
+        assert_eq!(output("azmend --output=json -o table", &[]), Output::Table);
+        assert_eq!(output("azmend fixx", &env), Output::Json);
+        assert_eq!(output("azmend -o", &env), Output::Json);
+        assert_eq!(output("azmend -- -o json", &[]), Output::Table);
+        assert_eq!(output("azmend fix --override x", &[]), Output::Table);
+    }
+}

@@ -1,0 +1,158 @@
+//! Keeps two processes of one machine apart: one exclusive file lock for each VM and each scope whose locks are worked on.
+//!
+//! Invariants: a lock is never waited for; several are taken in one order and all or none; the system releases them when
+//! the process ends, however it ends. Two machines are not kept apart, also when they share the directory over a
+//! network file system that does not carry locks.
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::chain;
+use super::error::JournalError;
+use super::state::{StateDir, expect_dir, make_private, open_lock_file};
+use crate::text::{safe, safe_short};
+
+/// What a lock is for. Resource ids differ in case only by accident, so case does not count.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockKey {
+    key: String,
+    what: String,
+}
+
+impl LockKey {
+    /// Everything about one VM, by its resource id.
+    #[must_use]
+    pub fn vm(id: &str) -> Self {
+        let name = id.rsplit('/').next().unwrap_or(id);
+        Self { key: format!("vm\n{}", id.to_lowercase()), what: format!("this VM ({})", safe_short(name, 80)) }
+    }
+
+    /// The management locks at one scope, by its resource id.
+    #[must_use]
+    pub fn scope(id: &str) -> Self {
+        Self { key: format!("scope\n{}", id.to_lowercase()), what: format!("the locks of {}", safe_short(id, 200)) }
+    }
+
+    fn file_name(&self) -> String {
+        let mut name = chain::digest(&[self.key.as_bytes()]);
+        name.truncate(16);
+        name + ".lock"
+    }
+}
+
+impl fmt::Display for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// Locks that are held until this is dropped.
+#[derive(Debug)]
+#[must_use = "the locks are released when this is dropped"]
+pub struct FileLock {
+    held: Vec<HeldFile>,
+}
+
+impl FileLock {
+    /// Takes the locks of all keys, or none of them; never waits.
+    ///
+    /// # Errors
+    /// [`JournalError::Busy`] names who holds one of them.
+    pub fn take(state: &StateDir, run: &str, keys: impl IntoIterator<Item = LockKey>) -> Result<Self, JournalError> {
+        let mut keys: Vec<LockKey> = keys.into_iter().collect();
+        keys.sort();
+        keys.dedup_by(|a, b| a.key == b.key);
+        let dir = state.locks_dir();
+        make_private(&dir, false)?;
+        expect_dir(&dir)?;
+        let held = keys
+            .iter()
+            .map(|key| HeldFile::take(&dir.join(key.file_name()), run, &key.what))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { held })
+    }
+
+    /// How many locks are held.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+/// One locked file. Its content says who holds it and is only for messages; the lock is the system's.
+#[derive(Debug)]
+pub(super) struct HeldFile {
+    file: File,
+}
+
+impl HeldFile {
+    pub(super) fn take(path: &Path, run: &str, what: &str) -> Result<Self, JournalError> {
+        let mut file = open_lock_file(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::Busy { what: what.to_owned(), holder: holder(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(JournalError::io("lock", &PathBuf::from(path), &error)),
+        }
+        // On a full or read-only disk the lock holds all the same; only the message of others says less.
+        file.set_len(0).ok();
+        file.write_all(format!("pid {}, run {run}\n", std::process::id()).as_bytes()).ok();
+        Ok(Self { file })
+    }
+}
+
+impl Drop for HeldFile {
+    fn drop(&mut self) {
+        // Closing releases the lock. The file stays: removing it while another opens it would let two hold "the" lock.
+        self.file.set_len(0).ok();
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut bytes = [0; 120];
+    file.rewind().ok();
+    let read = file.read(&mut bytes).unwrap_or(0);
+    let text = String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).trim().to_owned();
+    if text.is_empty() { "process not known".to_owned() } else { safe(&text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_it() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&home.path().join("s"), true).unwrap();
+        let held = FileLock::take(&state, RUN, [LockKey::vm("/subscriptions/1/vm/web-01")]).unwrap();
+        let error = FileLock::take(&state, "other", [LockKey::vm("/SUBSCRIPTIONS/1/vm/WEB-01")]).unwrap_err();
+        let expected = format!("another azmend (pid {}, run {RUN}) is working on this VM (WEB-01)", std::process::id());
+        assert_eq!(error.to_string(), expected);
+        drop(held);
+        assert_eq!(FileLock::take(&state, "other", [LockKey::vm("/subscriptions/1/vm/web-01")]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn several_are_taken_all_or_none_and_a_scope_is_not_a_vm() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&home.path().join("s"), true).unwrap();
+        let (a, b, c) = (LockKey::vm("/a"), LockKey::scope("/a"), LockKey::scope("/c"));
+        let held = FileLock::take(&state, RUN, [b.clone(), a.clone(), a.clone()]).unwrap();
+        assert_eq!(held.len(), 2);
+        assert!(matches!(FileLock::take(&state, RUN, [c.clone(), b.clone()]), Err(JournalError::Busy { .. })));
+        let other = FileLock::take(&state, RUN, [c]).unwrap();
+        drop((held, other));
+        assert!(FileLock::take(&state, RUN, [a, b]).is_ok());
+    }
+}

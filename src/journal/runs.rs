@@ -1,0 +1,325 @@
+//! The runs of a state directory: listing, finding by the beginning of an id, sweeping up old ones.
+//!
+//! Invariants: one unreadable run never hides the others; nothing is removed that the caller's judgement (are its locks
+//! back? is it over?) does not release, that is damaged, or that a process works on.
+
+use std::fs;
+use std::io;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::chain::{Integrity, Loaded};
+use super::error::JournalError;
+use super::event::Record;
+use super::local::{LocalRun, UNFINISHED, load};
+use super::state::{self, StateDir};
+use crate::clock::elapsed;
+use crate::duration::Span;
+use crate::text::{human_duration, safe_short};
+
+/// What a run's directory is called while it is removed.
+const REMOVED: &str = ".old-";
+
+/// One run in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEntry {
+    /// Run id.
+    pub id: String,
+    /// When it started; of a run without a line, when its plan was made.
+    pub started: Option<Timestamp>,
+    /// The plan's playbook.
+    pub playbook: Option<String>,
+    /// The plan's VM, a resource id.
+    pub vm: Option<String>,
+    /// Whether the plan is for the sandbox.
+    pub sandbox: Option<bool>,
+    /// The last record.
+    pub last: Option<Record>,
+    /// What is wrong with the journal or plan.
+    pub damaged: Option<String>,
+}
+
+/// Something in the directory of runs that is not one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Why it was skipped.
+    pub why: String,
+}
+
+/// All runs, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunList {
+    /// The runs.
+    pub runs: Vec<RunEntry>,
+    /// What was skipped.
+    pub skipped: Vec<Skipped>,
+}
+
+/// What [`prune`] did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// The runs that were removed (that would be, when only looking).
+    pub removed: Vec<String>,
+    /// Runs old enough that stay, and why.
+    pub kept: Vec<Skipped>,
+}
+
+impl RunEntry {
+    fn new(id: &str, loaded: &Loaded) -> Self {
+        let plan: Value = serde_json::from_str(&loaded.plan_json).unwrap_or_default();
+        let text = |key: &str| plan.get(key).and_then(Value::as_str).map(str::to_owned);
+        let first = loaded.records.first().map(|record| record.at);
+        let damaged = match &loaded.integrity {
+            Integrity::Intact => None,
+            Integrity::Edited { line: 0, why } => Some(why.clone()),
+            Integrity::Edited { line, why } => Some(format!("line {line} of the journal was changed: {why}")),
+            Integrity::TooNew { format } => Some(format!("a newer azmend wrote it (format {format})")),
+        };
+        Self {
+            id: id.to_owned(),
+            started: first.or_else(|| text("created")?.parse().ok()),
+            playbook: text("playbook"),
+            vm: text("vm"),
+            sandbox: plan.pointer("/world/sandbox").and_then(Value::as_bool),
+            last: loaded.records.last().or(loaded.salvaged.last()).cloned(),
+            damaged,
+        }
+    }
+
+    /// The time of the last thing known of it.
+    #[must_use]
+    pub fn last_at(&self) -> Option<Timestamp> {
+        self.last.as_ref().map(|record| record.at).or(self.started)
+    }
+}
+
+/// The names in the directory of runs; none when there is no such directory yet.
+fn names(state: &StateDir) -> Result<Vec<String>, JournalError> {
+    let dir = state.runs_dir();
+    let failed = |e: &io::Error| JournalError::io("read", &dir, e);
+    let mut names = match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries
+            .map_err(|e| failed(&e))?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| failed(&e))?,
+    };
+    // Ids are UUIDs that begin with the time, so this is the newest first.
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+/// Lists the runs; damaged ones are marked, and what is not a run is told apart.
+///
+/// # Errors
+/// [`JournalError`] when the directory itself cannot be read.
+pub fn runs(state: &StateDir) -> Result<RunList, JournalError> {
+    let mut list = RunList::default();
+    for name in names(state)? {
+        // Beginnings and remains of runs that nobody will ever read.
+        if name.starts_with(UNFINISHED) || name.starts_with(REMOVED) {
+            continue;
+        }
+        match load(state, &name) {
+            Ok(loaded) => list.runs.push(RunEntry::new(&name, &loaded)),
+            // Removed since the names were read.
+            Err(JournalError::NoRun { .. }) => {}
+            Err(error) => list.skipped.push(Skipped { name: safe_short(&name, 80), why: error.to_string() }),
+        }
+    }
+    list.runs.sort_by(|a, b| (b.started, &b.id).cmp(&(a.started, &a.id)));
+    Ok(list)
+}
+
+/// The full id of the run whose id begins with `prefix`.
+///
+/// # Errors
+/// [`JournalError::NoRun`], or [`JournalError::Ambiguous`] with the candidates.
+pub fn resolve_run_id(state: &StateDir, prefix: &str) -> Result<String, JournalError> {
+    let wanted = prefix.to_ascii_lowercase();
+    if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        return Err(JournalError::NotARunId(prefix.chars().take(80).collect()));
+    }
+    let mut found = names(state)?;
+    found.retain(|name| state::is_run_id(name) && name.starts_with(&wanted));
+    match found.as_slice() {
+        [] => Err(JournalError::NoRun { run: prefix.to_owned(), state: state.root().to_owned() }),
+        [one] => Ok(one.clone()),
+        _ => Err(JournalError::Ambiguous { prefix: prefix.to_owned(), candidates: found }),
+    }
+}
+
+/// Removes the runs whose last record is older than `older_than` and that `may_go` releases; with `only_look` it removes
+/// nothing and says what it would do.
+///
+/// `may_go` is asked with what the run says, while no other process can work on it, and answers with the reason when the
+/// run must stay: it is not over, or has locks off. Damaged runs are never removed, for nobody can know this of them.
+///
+/// # Errors
+/// [`JournalError`] when the directory itself cannot be read.
+pub fn prune(
+    state: &StateDir,
+    older_than: Span,
+    now: Timestamp,
+    only_look: bool,
+    may_go: impl Fn(&Loaded) -> Result<(), String>,
+) -> Result<Pruned, JournalError> {
+    let mut out = Pruned::default();
+    for entry in runs(state)?.runs {
+        let age = entry.last_at().map(|at| elapsed(at, now));
+        if age.is_some_and(|age| age < older_than.to_std()) {
+            continue;
+        }
+        let id = entry.id.clone();
+        match prune_one(state, &entry, only_look, &may_go) {
+            Ok(()) => out.removed.push(id),
+            Err(why) => {
+                let age = age.map_or(String::new(), |age| format!(" (last used {} ago)", human_duration(age)));
+                out.kept.push(Skipped { name: id, why: why + &age });
+            }
+        }
+    }
+    if !only_look {
+        for name in names(state)?.iter().filter(|name| name.starts_with(REMOVED)) {
+            // Left over when a removal was interrupted; the next prune tries again.
+            fs::remove_dir_all(state.runs_dir().join(name)).ok();
+        }
+    }
+    Ok(out)
+}
+
+fn prune_one(
+    state: &StateDir,
+    entry: &RunEntry,
+    only_look: bool,
+    may_go: &impl Fn(&Loaded) -> Result<(), String>,
+) -> Result<(), String> {
+    let (held, loaded) = LocalRun::open(state, &entry.id).map_err(|e| e.to_string())?;
+    if !loaded.is_intact() {
+        return Err(RunEntry::new(&entry.id, &loaded).damaged.unwrap_or_default());
+    }
+    may_go(&loaded)?;
+    if only_look {
+        return Ok(());
+    }
+    // First out of sight in one step, so that an interrupted removal leaves no half run behind.
+    let removed = state.runs_dir().join(format!("{REMOVED}{}", entry.id));
+    if cfg!(windows) {
+        // A directory with open files cannot be renamed there.
+        drop(held);
+        fs::rename(state.runs_dir().join(&entry.id), &removed).map_err(|e| e.to_string())?;
+    } else {
+        fs::rename(held.dir(), &removed).map_err(|e| e.to_string())?;
+        drop(held);
+    }
+    fs::remove_dir_all(&removed).map_err(|e| format!("cannot be removed wholly: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Event, RunLog as _};
+    use std::time::Duration;
+
+    const A: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+    const B: &str = "01890a5d-ff00-774b-bcce-b302099a8057";
+    const C: &str = "0199ffff-0000-774b-bcce-b302099a8057";
+
+    fn at(day: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(day * 86_400)
+    }
+
+    fn plan(vm: &str) -> String {
+        format!(r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":true}}}}"#)
+    }
+
+    fn finished(state: &StateDir, id: &str, day: u64) {
+        let run = LocalRun::create(state, id, &plan(id)).unwrap();
+        run.append(at(day), Event::Warned { text: "x".into() }).unwrap();
+        run.append(at(day), Event::Finished { status: "succeeded".into(), exit_code: 0 }).unwrap();
+    }
+
+    fn state() -> (tempfile::TempDir, StateDir) {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&home.path().join("s"), true).unwrap();
+        (home, state)
+    }
+
+    fn is_finished(loaded: &Loaded) -> Result<(), String> {
+        match loaded.records.last().map(|record| &record.event) {
+            Some(Event::Finished { .. }) => Ok(()),
+            _ => Err("it is not over".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_list_is_newest_first_and_says_what_it_skipped() {
+        let (_home, state) = state();
+        finished(&state, A, 20);
+        finished(&state, B, 30);
+        LocalRun::create(&state, C, "no json").unwrap();
+        fs::create_dir(state.runs_dir().join("holiday photos")).unwrap();
+        fs::create_dir(state.runs_dir().join(".new-x")).unwrap();
+        fs::write(state.runs_dir().join("01890a5d-0000-774b-bcce-b302099a8057"), "").unwrap();
+        let list = runs(&state).unwrap();
+        let ids: Vec<_> = list.runs.iter().map(|run| run.id.as_str()).collect();
+        assert_eq!(ids, [B, A, C], "without any time it is the last");
+        let first = list.runs.first().unwrap();
+        assert_eq!(
+            (first.playbook.as_deref(), first.vm.as_deref(), first.sandbox, first.started),
+            (Some("stuck-job"), Some(B), Some(true), Some(at(30)))
+        );
+        assert!(matches!(first.last.as_ref().unwrap().event, Event::Finished { .. }));
+        let names: Vec<_> = list.skipped.iter().map(|s| (s.name.as_str(), s.why.contains("is not a run id"))).collect();
+        assert_eq!(names, [("holiday photos", true), ("01890a5d-0000-774b-bcce-b302099a8057", false)]);
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_is_enough_when_it_is_unique() {
+        let (_home, state) = state();
+        finished(&state, A, 1);
+        finished(&state, B, 2);
+        assert_eq!(resolve_run_id(&state, "01890A5D-f").unwrap(), B);
+        assert_eq!(resolve_run_id(&state, A).unwrap(), A);
+        let error = resolve_run_id(&state, "0189").unwrap_err();
+        assert!(error.hint().unwrap().ends_with(&format!("{B}, {A}")), "{error}");
+        assert!(matches!(resolve_run_id(&state, "02"), Err(JournalError::NoRun { .. })));
+        assert!(matches!(resolve_run_id(&state, "../.."), Err(JournalError::NotARunId(_))));
+        assert!(matches!(resolve_run_id(&state, ""), Err(JournalError::NotARunId(_))));
+    }
+
+    #[test]
+    fn prune_removes_only_what_is_old_over_and_whole() {
+        let (_home, state) = state();
+        finished(&state, A, 10);
+        finished(&state, B, 39);
+        let unfinished = LocalRun::create(&state, C, &plan("vm")).unwrap();
+        unfinished.append(at(1), Event::Warned { text: "x".into() }).unwrap();
+        let damaged = "01880000-0000-774b-bcce-b302099a8057";
+        finished(&state, damaged, 1);
+        fs::write(state.runs_dir().join(damaged).join("plan.json"), "{}").unwrap();
+        let month = Span::from_secs(30 * 86_400);
+
+        let held = prune(&state, month, at(40), true, |_| Ok(())).unwrap();
+        assert!(held.kept.iter().any(|kept| kept.name == C && kept.why.contains("another azmend")), "{held:?}");
+        drop(unfinished);
+
+        let look = prune(&state, month, at(40), true, is_finished).unwrap();
+        assert_eq!(runs(&state).unwrap().runs.len(), 4);
+        let done = prune(&state, month, at(40), false, is_finished).unwrap();
+        assert_eq!(look, done);
+        assert_eq!(done.removed, [A]);
+        let kept: Vec<_> = done.kept.iter().map(|kept| (kept.name.as_str(), kept.why.as_str())).collect();
+        let expected = [
+            (C, "it is not over (last used 39 d ago)"),
+            (damaged, "plan.json is not the plan of this run (last used 39 d ago)"),
+        ];
+        assert_eq!(kept, expected);
+        let left: Vec<_> = fs::read_dir(state.runs_dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+    }
+}

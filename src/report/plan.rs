@@ -1,0 +1,157 @@
+//! The plan on the screen: why, every step with its changes, what is kept and by which rule.
+//!
+//! Deletions of single points are one line for each collection; everything else is shown one by one.
+
+use jiff::Timestamp;
+
+use super::layout::{BAD, BOLD, CARE, DIM, Page, paint};
+use crate::actions::change::{Change, ChangeKind, Risk, Undo};
+use crate::actions::spec::ActionSpec;
+use crate::engine::plan::{Decision, Plan, PlannedStep};
+use crate::text::{plural, safe};
+
+/// Digits of a plan's hash that are shown.
+pub const SHORT_HASH: usize = 12;
+
+/// `Azure` or `the sandbox`.
+#[must_use]
+pub const fn place(sandbox: bool) -> &'static str {
+    if sandbox { "the sandbox" } else { "Azure" }
+}
+
+/// The first digits of the plan's hash.
+#[must_use]
+pub fn short_hash(plan: &Plan) -> &str {
+    plan.hash.get(..SHORT_HASH).unwrap_or(&plan.hash)
+}
+
+/// The plan for people.
+#[must_use]
+pub fn plan(plan: &Plan, width: usize) -> String {
+    let mut page = Page::new(width);
+    let vm = plan.vm.short_name();
+    let title = format!("{} on {} in {}", plan.playbook, safe(&vm), place(plan.world.sandbox));
+    page.line(&format!("{}  {}", paint(BOLD, &title), paint(DIM, &format!("plan {}", short_hash(plan)))));
+    if !plan.evidence.is_empty() {
+        page.item("why  ", DIM, &plan.evidence.join(", "));
+    }
+    page.gap();
+    for (index, step) in plan.steps.iter().enumerate() {
+        show_step(&mut page, index + 1, step);
+    }
+    let overrides: Vec<String> =
+        plan.overrides.iter().map(|rule| format!("{}: {}", rule.name(), rule.meaning())).collect();
+    if !(plan.warnings.is_empty() && plan.not_read.is_empty() && overrides.is_empty()) {
+        page.gap();
+    }
+    for text in &overrides {
+        page.item("override  ", BAD, text);
+    }
+    // A lock that stays is both a warning and what its step keeps: once is enough.
+    let kept = |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| kept.refusal.why == text);
+    for text in plan.warnings.iter().filter(|text| !kept(text)) {
+        page.item("warning  ", CARE, text);
+    }
+    for (path, why) in &plan.not_read {
+        page.item("not read  ", CARE, &format!("{path}: {why}"));
+    }
+    page.finish()
+}
+
+fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
+    if let Decision::Off { why } = &step.decision {
+        page.item(&format!(" {number} "), DIM, &format!("{}  left out: {why}", step.id));
+        return;
+    }
+    let count = match step.changes.len() {
+        0 => "nothing to change".to_owned(),
+        count => plural(count, "change"),
+    };
+    page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
+    for group in groups(&step.changes) {
+        let style = if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
+        page.item("   - ", style, &sentence(group));
+        if let Some(change) = group.first() {
+            page.item("     ", DIM, &undo(change));
+        }
+    }
+    for kept in &step.kept {
+        let refusal = &kept.refusal;
+        let points = matches!(step.action, ActionSpec::DeleteStale(_) | ActionSpec::DeleteCollection(_));
+        let text = if points { format!("{} kept: {refusal}", plural(kept.count, "point")) } else { refusal.to_string() };
+        page.item("   = ", anstyle::Style::new(), &text);
+        if let Some(hint) = &refusal.hint {
+            page.item("     ", DIM, hint);
+        }
+    }
+    for note in &step.notes {
+        page.item("   . ", DIM, note);
+    }
+    if relock_matters(step) && step.changes.is_empty() && step.kept.is_empty() && step.notes.is_empty() {
+        page.item("   . ", DIM, "no lock is in the way");
+    }
+}
+
+const fn relock_matters(step: &PlannedStep) -> bool {
+    matches!(step.action, ActionSpec::LocksRemove(_))
+}
+
+/// Runs of single-point deletions in one collection; everything else alone.
+fn groups(changes: &[Change]) -> Vec<&[Change]> {
+    changes.chunk_by(|a, b| parent(a).is_some() && parent(a) == parent(b)).collect()
+}
+
+fn parent(change: &Change) -> Option<String> {
+    match &change.what {
+        ChangeKind::DeletePoint { point, .. } => point.id.up_to("restorePointCollections").map(|id| id.key().to_owned()),
+        _ => None,
+    }
+}
+
+fn sentence(group: &[Change]) -> String {
+    let [first, _, ..] = group else { return group.first().map(|change| change.effect.clone()).unwrap_or_default() };
+    let times: Vec<Timestamp> = group
+        .iter()
+        .filter_map(|change| match &change.what {
+            ChangeKind::DeletePoint { point, .. } => point.created,
+            _ => None,
+        })
+        .collect();
+    let collection = first.resource().segment("restorePointCollections").unwrap_or_default();
+    let mut text = format!("delete {} of {collection}", plural(group.len(), "expired point"));
+    if let (Some(oldest), Some(newest)) = (times.iter().min(), times.iter().max()) {
+        text.push_str(&format!(", from {} to {}", day(*oldest), day(*newest)));
+    }
+    text.push_str("; the vault has a copy of each");
+    text
+}
+
+/// `2026-11-02`.
+#[must_use]
+pub fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+fn undo(change: &Change) -> String {
+    match &change.undo {
+        Undo::Restore => "can be taken back: the lock is written back with the same name, level and notes".to_owned(),
+        Undo::Irreversible { reason } => format!("cannot be taken back: {reason}"),
+        Undo::NotNeeded { reason } => format!("need not be taken back: {reason}"),
+    }
+}
+
+/// The question before the plan is applied.
+#[must_use]
+pub fn question(plan: &Plan) -> String {
+    let mut text = String::new();
+    for rule in &plan.overrides {
+        text.push_str(&format!("You switched off {}: {}.\n", rule.name(), rule.meaning()));
+    }
+    if plan.relock {
+        text.push_str("The removed locks are put back at the end.\n");
+    }
+    let changes = plan.weight();
+    let these = if changes == 1 { "this change".to_owned() } else { format!("these {changes} changes") };
+    text.push_str(&format!("Apply {these} to {} in {} (plan {})?", safe(plan.vm.name()), place(plan.world.sandbox), short_hash(plan)));
+    text
+}

@@ -1,0 +1,42 @@
+//! The published JSON Schema of the result object (`docs/schema/result.schema.json`), made from the types.
+
+use crate::engine::result::{RESULT_SCHEMA, RunResult};
+
+/// The schema, as the file in `docs/schema` has it.
+#[must_use]
+pub fn json() -> String {
+    let mut schema = schemars::schema_for!(RunResult);
+    schema.insert("title".to_owned(), RESULT_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::result::Status;
+
+    /// `AZMEND_UPDATE=1 cargo test schema` writes the file anew.
+    #[test]
+    fn the_published_schema_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/result.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema")).unwrap();
+            std::fs::write(file, json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn results_fit_the_schema() {
+        let schema: serde_json::Value = serde_json::from_str(&json()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let empty = serde_json::to_value(RunResult::empty(Status::Error, 2, false)).unwrap();
+        assert!(validator.is_valid(&empty));
+        let mut wrong = empty;
+        wrong["status"] = "great".into();
+        assert!(!validator.is_valid(&wrong));
+    }
+}
