@@ -68,8 +68,10 @@ pub struct Attempt {
 /// What earlier attempts left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The attempts, oldest first.
+    /// The attempts that may have taken effect, oldest first.
     pub attempts: Vec<Attempt>,
+    /// Attempts that Azure surely did not take (throttled, locked, refused).
+    pub rejected: usize,
     /// The backup job that was started.
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".
@@ -205,7 +207,9 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
 #[must_use]
 pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
     match &change.what {
-        ChangeKind::StartBackup { item, .. } => backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string())),
+        ChangeKind::StartBackup { item, .. } => {
+            backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string()))
+        }
         _ => None,
     }
 }

@@ -388,8 +388,10 @@ impl Args {
     #[must_use]
     pub fn command_line() -> clap::Command {
         let mut command = Self::command();
-        let empty = |arg: &clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
-        let ids: Vec<clap::Id> = command.get_arguments().filter(|arg| empty(arg)).map(|arg| arg.get_id().clone()).collect();
+        let empty =
+            |arg: &clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+        let ids: Vec<clap::Id> =
+            command.get_arguments().filter(|arg| empty(arg)).map(|arg| arg.get_id().clone()).collect();
         for id in ids {
             command = command.mut_arg(id, |arg| arg.env(None::<&str>));
         }
@@ -414,7 +416,10 @@ fn lock_id(text: &str) -> Result<ResourceId, String> {
     if id.is_type("Microsoft.Authorization/locks") {
         return Ok(id);
     }
-    Err(format!("this is the id of a {}, not of a lock (.../providers/Microsoft.Authorization/locks/<name>)", id.resource_type()))
+    Err(format!(
+        "this is the id of a {}, not of a lock (.../providers/Microsoft.Authorization/locks/<name>)",
+        id.resource_type()
+    ))
 }
 
 #[cfg(test)]

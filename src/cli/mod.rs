@@ -32,7 +32,6 @@ use execute::Desk;
 use printer::Printer;
 use settings::{Output, Settings, environment, output_of_broken};
 
-use crate::actions::locks::recreate_command;
 use crate::engine::exit;
 
 /// Runs azmend with the words of the command line (the program's name first).
@@ -163,7 +162,9 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
     let Ok(Some(state)) = store::existing(&desk.settings) else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
-        Command::Runs(args::RunsCommand::Show { id } | args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. }) => Some(id),
+        Command::Runs(
+            args::RunsCommand::Show { id } | args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. },
+        ) => Some(id),
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
@@ -173,9 +174,12 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
         }
         for lock in &locks {
             let scope = lock.scope().short_name();
-            desk.printer.warn(&format!("the run {} has removed the lock {} on {scope}", store::short(&run), lock.id.name()));
+            desk.printer.warn(&format!(
+                "the run {} has removed the lock {} on {scope}",
+                store::short(&run),
+                lock.id.name()
+            ));
             desk.printer.hint(&format!("put it back: {} runs undo {}", desk.program(), store::short(&run)));
-            desk.printer.hint(&format!("or by hand: {}", recreate_command(lock)));
         }
     }
 }

@@ -126,7 +126,10 @@ impl Session<'_> {
                     _ => last = "it was written but does not read back yet".to_owned(),
                 },
                 Some(error)
-                    if matches!(error.class(), ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn) =>
+                    if matches!(
+                        error.class(),
+                        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn
+                    ) =>
                 {
                     return ended(&Outcome::Failed { error: failure_of(&error) });
                 }
@@ -158,7 +161,8 @@ impl Session<'_> {
                 Undo::Irreversible { reason } => ("irreversible", reason.clone()),
                 Undo::NotNeeded { reason } => ("not_needed", reason.clone()),
             };
-            let ending = Ending { outcome: word.to_owned(), detail, code: String::new(), hint: None, permission: false };
+            let ending =
+                Ending { outcome: word.to_owned(), detail, code: String::new(), hint: None, permission: false };
             self.record_back(Event::Ended { change: change.id.clone(), purpose: Purpose::Undo, ending });
         }
         Box::pin(self.finish_undo(restored)).await

@@ -57,11 +57,10 @@ impl Session<'_> {
             .filter(|(_, change)| self.state.changes.get(&change.id).is_some_and(super::state::ChangeState::may_stand))
             .map(|(_, change)| change.resource().short_name())
             .collect();
-        let refused = self
-            .state
-            .changes
-            .values()
-            .any(|state| state.may_stand() && state.back_ending().is_some_and(|ending| ending.outcome == "refused"));
+        let refused =
+            self.state.changes.values().any(|state| {
+                state.may_stand() && state.back_ending().is_some_and(|ending| ending.outcome == "refused")
+            });
         if !restored {
             stuck(&mut result);
         } else if lost.is_empty() && !refused {
@@ -108,11 +107,17 @@ impl Session<'_> {
         let endings = |word: &str| {
             self.state.changes.values().filter(|s| s.ending().is_some_and(|ending| ending.outcome == word)).count()
         };
-        let changed = self.state.changes.values().any(|state| {
-            !state.history.attempts.is_empty() && (state.may_stand() || partly(state))
-        });
-        let permission =
-            self.state.changes.values().filter_map(|s| s.ending()).any(|ending| ending.outcome == "failed" && ending.permission);
+        let changed = self
+            .state
+            .changes
+            .values()
+            .any(|state| !state.history.attempts.is_empty() && (state.may_stand() || partly(state)));
+        let permission = self
+            .state
+            .changes
+            .values()
+            .filter_map(|s| s.ending())
+            .any(|ending| ending.outcome == "failed" && ending.permission);
         let (failed, refused, unknown) = (endings("failed"), endings("refused"), endings("unknown"));
         let open = self.state.changes.values().filter(|s| !matches!(s.forward, Phase::Ended(_))).count();
         if unknown > 0 {
@@ -151,7 +156,9 @@ impl Session<'_> {
     fn only_the_backup_failed(&self) -> bool {
         let mut backup_failed = false;
         for (step, change) in self.run.plan.changes() {
-            let Some(ending) = self.state.changes.get(&change.id).and_then(|state| state.ending()) else { return false };
+            let Some(ending) = self.state.changes.get(&change.id).and_then(|state| state.ending()) else {
+                return false;
+            };
             let backup = matches!(change.what, ChangeKind::StartBackup { .. });
             match ending.outcome.as_str() {
                 "succeeded" | "already_done" | "skipped" => {}
@@ -235,7 +242,8 @@ impl Session<'_> {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
                     let again = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
                     if facts.collections().any(again) {
-                        found.push(format!("the collection {} is listed again after it was gone", collection.id.name()));
+                        found
+                            .push(format!("the collection {} is listed again after it was gone", collection.id.name()));
                     }
                 }
                 _ => {}
@@ -351,7 +359,7 @@ pub fn locks(plan: &Plan, state: &RunState) -> Vec<LockResult> {
         .filter_map(|(_, change)| {
             let ChangeKind::RemoveLock { lock } = &change.what else { return None };
             let now = state.changes.get(&change.id)?;
-            if !now.may_stand() {
+            if !now.lock_may_be_off() {
                 return None;
             }
             Some(LockResult {

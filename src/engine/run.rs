@@ -189,11 +189,7 @@ impl Session<'_> {
                 FINISH_RESERVE
             };
             if later(later(self.now(), ahead), reserve) > deadline {
-                return Err(Stop::Pause {
-                    why: "deadline",
-                    detail: "the deadline is reached".to_owned(),
-                    wait: SOON,
-                });
+                return Err(Stop::Pause { why: "deadline", detail: "the deadline is reached".to_owned(), wait: SOON });
             }
         }
         Ok(())

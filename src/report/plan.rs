@@ -69,7 +69,8 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     };
     page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
     for group in groups(&step.changes) {
-        let style = if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
+        let style =
+            if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
         page.item("   - ", style, &sentence(group));
         if let Some(change) = group.first() {
             page.item("     ", DIM, &undo(change));
@@ -78,7 +79,8 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     for kept in &step.kept {
         let refusal = &kept.refusal;
         let points = matches!(step.action, ActionSpec::DeleteStale(_) | ActionSpec::DeleteCollection(_));
-        let text = if points { format!("{} kept: {refusal}", plural(kept.count, "point")) } else { refusal.to_string() };
+        let text =
+            if points { format!("{} kept: {refusal}", plural(kept.count, "point")) } else { refusal.to_string() };
         page.item("   = ", anstyle::Style::new(), &text);
         if let Some(hint) = &refusal.hint {
             page.item("     ", DIM, hint);
@@ -103,7 +105,9 @@ fn groups(changes: &[Change]) -> Vec<&[Change]> {
 
 fn parent(change: &Change) -> Option<String> {
     match &change.what {
-        ChangeKind::DeletePoint { point, .. } => point.id.up_to("restorePointCollections").map(|id| id.key().to_owned()),
+        ChangeKind::DeletePoint { point, .. } => {
+            point.id.up_to("restorePointCollections").map(|id| id.key().to_owned())
+        }
         _ => None,
     }
 }
@@ -152,6 +156,11 @@ pub fn question(plan: &Plan) -> String {
     }
     let changes = plan.weight();
     let these = if changes == 1 { "this change".to_owned() } else { format!("these {changes} changes") };
-    text.push_str(&format!("Apply {these} to {} in {} (plan {})?", safe(plan.vm.name()), place(plan.world.sandbox), short_hash(plan)));
+    text.push_str(&format!(
+        "Apply {these} to {} in {} (plan {})?",
+        safe(plan.vm.name()),
+        place(plan.world.sandbox),
+        short_hash(plan)
+    ));
     text
 }

@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 
-use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
+use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, brief, paint};
 use super::plan::place;
 use crate::clock::elapsed;
 use crate::engine::result::{ChangeResult, RunResult, Status};
@@ -85,7 +85,9 @@ const fn status(result: &RunResult) -> (&'static str, Style) {
 fn short(id: &str) -> String {
     let words: Vec<&str> = id.split('/').collect();
     match (words.get(3), words.get(4), words.last()) {
-        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => format!("{group}/{name}"),
+        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => {
+            format!("{group}/{name}")
+        }
         _ => id.to_owned(),
     }
 }
@@ -115,7 +117,12 @@ fn before_and_after(result: &RunResult) -> Vec<(&'static str, String)> {
         code => format!("{} ({code})", view.backup.last_status),
     };
     row("last backup", &["backup.last_status", "backup.last_error"], &last, false);
-    row("backup", &["backup.running"], &|view| if view.backup.running { "running" } else { "not running" }.to_owned(), false);
+    row(
+        "backup",
+        &["backup.running"],
+        &|view| if view.backup.running { "running" } else { "not running" }.to_owned(),
+        false,
+    );
     rows
 }
 
@@ -151,7 +158,7 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
         _ => ("failed", BAD),
     };
     let mut text = if group.len() == 1 {
-        first.effect.clone()
+        brief(&first.effect).to_owned()
     } else {
         let collection = first.resource_id.rsplit_once("/restorePoints/").map_or("", |(id, _)| id);
         let name = collection.rsplit('/').next().unwrap_or_default();
@@ -162,7 +169,9 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
     }
     match first.undo.as_str() {
         "restore" | "irreversible" | "not_needed" => {}
-        back => text.push_str(&format!("; taken back: {}", back.replace('_', " "))),
+        "succeeded" => text.push_str("; taken back"),
+        "already_done" => text.push_str("; it stood again already"),
+        back => text.push_str(&format!("; taking it back: {}", back.replace('_', " "))),
     }
     let label = paint(style, &format!("{mark:<8}"));
     page.marked(&format!("  {label}"), 10, Style::new(), &text);
