@@ -161,7 +161,8 @@ fn fix_py_fails_the_job_when_it_cannot_sign_in() {
             variable.1 = "wrong-hush";
         }
     }
-    let (azmend, state) = (format!("--azmend={AZMEND}"), format!("--state-dir={}", dir.path().display()));
+    let state = dir.path().join("state");
+    let (azmend, state) = (format!("--azmend={AZMEND}"), format!("--state-dir={}", state.display()));
     let job = runbook(&["rg-app/app-01", SUB, &azmend, &state], &environment);
     let (out, err) = (text(&job.stdout), text(&job.stderr));
     assert_eq!(job.status.code(), Some(1), "{out}{err}");
@@ -240,7 +241,8 @@ fn every_exit_code_is_mapped() {
         assert_eq!(out.contains("WARNING: exit code"), warns, "{code}: {out}{err}");
         assert_eq!(err.contains("AzmendFailed: exit code"), fails, "{code}: {out}{err}");
         assert!(out.contains("azmend.result/v1") && out.contains("progress"), "{code}: {out}");
-        let vm = format!("/subscriptions/{SUB}/resourceGroups/rg-app/providers/Microsoft.Compute/virtualMachines/app-01");
+        let vm =
+            format!("/subscriptions/{SUB}/resourceGroups/rg-app/providers/Microsoft.Compute/virtualMachines/app-01");
         let asked = format!(
             "fix rp-collection-limit --vm {vm} --subscription {SUB} --relock -o json --yes --deadline 2h45m --auth managed-identity"
         );

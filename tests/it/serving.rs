@@ -68,9 +68,8 @@ impl Serving {
     /// One request with these header lines (`\r\n` after each); status and body.
     pub fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, String) {
         let host = self.base.trim_start_matches("http://");
-        let text = self.raw(
-            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n").as_bytes(),
-        );
+        let text = self
+            .raw(format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n").as_bytes());
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
         (status, head.to_ascii_lowercase(), body.to_owned())

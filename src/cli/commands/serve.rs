@@ -45,7 +45,8 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
         ("IDENTITY_ENDPOINT", server.identity_endpoint()),
         ("IDENTITY_HEADER", identity.secret().to_owned()),
     ];
-    desk.printer.note(&format!("serving the sandbox {name} on {} for this machine alone; Ctrl-C ends it", server.base()));
+    desk.printer
+        .note(&format!("serving the sandbox {name} on {} for this machine alone; Ctrl-C ends it", server.base()));
     if behind > BEHIND {
         let hours = usize::try_from(behind.as_secs() / 3600).unwrap_or(usize::MAX);
         desk.printer.note(&format!("its kept world was {} behind and has caught up", plural(hours, "hour")));
