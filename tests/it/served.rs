@@ -267,13 +267,32 @@ fn azmend_repairs_web_01_over_the_network_with_a_managed_identity() {
 
 #[test]
 fn a_token_that_azure_stops_accepting_is_renewed_in_the_middle_of_a_run() {
-    let serving = Serving::on(Sim::new(world()), FAST);
-    let identity = serving.identity.clone();
-    // After every request: whatever is sent next, a read or a change, meets 401 first.
-    serving.sim.on_request(Box::new(move |_, _, _| identity.expire_all()));
+    let mut strict = world();
+    let steps = [
+        ("GET", "instanceView"),
+        ("DELETE", "/locks/"),
+        ("DELETE", "restorePoints"),
+        ("POST", "/backup"),
+        ("PUT", "/locks/"),
+    ];
+    strict.faults = steps.map(|(method, path)| expired(method, path)).to_vec();
+    let serving = Serving::on(Sim::new(strict), FAST);
     fix(&serving);
-    let requests = serving.sim.log().len() as u64;
-    assert!(serving.identity.issued() >= requests, "{} tokens, {requests} requests", serving.identity.issued());
+    let world = serving.sim.world();
+    assert!(world.faults.iter().all(|fault| fault.fired == 1), "{:?}", world.faults);
+    assert_eq!(serving.identity.issued(), 1 + steps.len() as u64, "a new token for each that was not accepted");
+    let backups = serving.sim.log().iter().filter(|e| e.path.ends_with("/backup") && e.status == Some(202)).count();
+    assert_eq!(backups, 1);
+}
+
+fn expired(method: &str, path: &str) -> Fault {
+    Fault {
+        id: format!("{method} {path}"),
+        when: FaultMatch { method: Some(method.into()), path_contains: Some(path.into()), ..FaultMatch::default() },
+        effect: FaultEffect::TokenExpired,
+        seen: 0,
+        fired: 0,
+    }
 }
 
 #[test]
@@ -326,6 +345,14 @@ fn a_wrong_identity_header_says_what_was_tried() {
     assert!(signing_in("auto", &serving.base, &right).starts_with("signed in as managed-identity"));
     let named = [right[0], right[1], ("AZURE_CLIENT_ID", "not-assigned")];
     assert!(signing_in("auto", &serving.base, &named).contains("not been assigned"));
+    let arc = [
+        ("IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"),
+        ("IMDS_ENDPOINT", "http://localhost:40342"),
+    ];
+    for how in ["auto", "managed-identity"] {
+        let text = signing_in(how, &serving.base, &arc);
+        assert!(text.contains("managed-identity: this is Azure Arc's") && text.contains("--auth cli"), "{text}");
+    }
 }
 
 #[cfg(unix)]
