@@ -333,3 +333,28 @@ fn the_powershell_twin_says_the_same() {
         assert!(python.contains(python_line) && twin.contains(twin_line), "{python_line} / {twin_line}");
     }
 }
+
+#[test]
+fn the_roles_hold_what_azmend_needs() {
+    let role = |text: &str| -> Vec<String> {
+        let role: Value = serde_json::from_str(text).unwrap();
+        let actions = role["Actions"].as_array().unwrap();
+        actions.iter().map(|action| action.as_str().unwrap().to_owned()).collect()
+    };
+    let remediate = role(include_str!("../../examples/role-remediate.json"));
+    let audit = role(include_str!("../../examples/role-audit.json"));
+    for action in &audit {
+        assert!(action.ends_with("/read") || action.ends_with("backupStatus/action"), "{action} is no read");
+        assert!(remediate.contains(action), "{action}");
+    }
+    for action in [
+        "*/read",
+        "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
+        "Microsoft.RecoveryServices/locations/backupStatus/action",
+        "Microsoft.Authorization/locks/write",
+        "Microsoft.Authorization/locks/delete",
+    ] {
+        assert!(remediate.contains(&action.to_owned()), "{action}");
+    }
+    assert!(!remediate.iter().any(|action| action == "*" || action.contains("roleAssignments")));
+}
