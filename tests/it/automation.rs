@@ -5,10 +5,15 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use azmend::clock::{Clock as _, SystemClock, earlier, later};
+use azmend::engine::Planned;
+use azmend::sim::{Estate, Permission, World};
 use serde_json::{Value, json};
+
+use crate::support::{Ask, Lab, TestLog};
 
 const AZMEND: &str = env!("CARGO_BIN_EXE_azmend");
 const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/automation/fix.py");
@@ -357,4 +362,34 @@ fn the_roles_hold_what_azmend_needs() {
         assert!(remediate.contains(&action.to_owned()), "{action}");
     }
     assert!(!remediate.iter().any(|action| action == "*" || action.contains("roleAssignments")));
+}
+
+/// The built-in estate for a caller with exactly this role; what comes of repairing web-01.
+async fn with_role(text: &str, without: &[&str]) -> Result<u8, String> {
+    let role: Value = serde_json::from_str(text).unwrap();
+    let actions = role["Actions"].as_array().unwrap().iter().map(|action| action.as_str().unwrap().to_owned());
+    let mut world = World::from_estate(&Estate::built_in());
+    world.permissions = vec![Permission {
+        scope: "/".into(),
+        actions: actions.filter(|action| !without.contains(&action.as_str())).collect(),
+        not_actions: Vec::new(),
+    }];
+    let lab = Lab::on(world);
+    match lab.plan("rp-collection-limit", "web-01", &Ask { relock: true, ..Ask::default() }).await {
+        Planned::Plan(plan) => {
+            let result = lab.run(&plan, &Arc::new(TestLog::default())).start().await;
+            if result.exit_code == 0 { Ok(0) } else { Err(format!("{:?}", result.error)) }
+        }
+        other => Err(format!("{other:?}")),
+    }
+}
+
+#[tokio::test]
+async fn the_role_is_enough_and_reading_everything_is_needed() {
+    let remediate = include_str!("../../examples/role-remediate.json");
+    assert_eq!(with_role(remediate, &[]).await, Ok(0));
+    let why = with_role(remediate, &["*/read"]).await.unwrap_err();
+    assert!(why.contains("s5.unread"), "the content of the backup group is not proven: {why}");
+    let why = with_role(include_str!("../../examples/role-audit.json"), &[]).await.unwrap_err();
+    assert!(why.contains("permission") || why.contains("s6."), "{why}");
 }
