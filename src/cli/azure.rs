@@ -162,6 +162,11 @@ impl Azure {
         if vm.starts_with('/') || vm.to_ascii_lowercase().starts_with("subscriptions/") {
             return ResourceId::parse(vm).map(drop).map_err(hint);
         }
+        // No VM and no group has these (Azure's naming rules for Microsoft.Compute and Microsoft.Resources); vault items do.
+        if let Some(c) = vm.chars().find(|c| ";:\\|<>?*&%#\"'".contains(*c)) {
+            let why = format!("a VM cannot have {c:?} in its name");
+            return Err(CliError::input(why).code("bad_name").hint("--vm takes a name, group/name or a resource id"));
+        }
         let (group, name) = vm.split_once('/').map_or((None, vm), |(group, name)| (Some(group), name));
         if let Some(group) = group {
             check_name("resource group", group).map_err(hint)?;

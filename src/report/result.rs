@@ -38,8 +38,14 @@ pub fn result(result: &RunResult, width: usize) -> String {
         page.gap();
     }
     let said = |text: &String| result.changes.iter().any(|change| change.detail == *text);
-    for text in result.warnings.iter().filter(|text| !said(text)) {
-        page.item("  warning  ", CARE, text);
+    for (index, text) in result.warnings.iter().filter(|text| !said(text)).enumerate() {
+        // That there is nothing to do is no warning; its reason stands first.
+        let reason = index == 0 && result.status == Status::NothingToDo;
+        if reason {
+            page.item("  ", Style::new(), text);
+        } else {
+            page.item("  warning  ", CARE, text);
+        }
     }
     for (path, why) in &result.not_read {
         page.item("  not read  ", CARE, &format!("{path}: {why}"));
