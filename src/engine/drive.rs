@@ -23,6 +23,9 @@ const FRESH: Duration = Duration::from_secs(60);
 const OPERATION_PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// After our own unlocking Azure may still say ScopeLocked for this long.
 const LOCK_RELEASE: Duration = Duration::from_secs(300);
+/// A backup is not started sooner after our own unlocking: while Azure still enforces the lock somewhere, Azure Backup
+/// cannot clean up, and says so only hours later. Terraform's provider waits as long for a lock to be gone everywhere.
+const LOCK_QUIET: Duration = Duration::from_secs(120);
 /// Between tries under a lock that is being released.
 const LOCK_PROBE: Duration = Duration::from_secs(15);
 /// First wait after an error without Retry-After; doubled each time.
@@ -57,6 +60,11 @@ impl Session<'_> {
             }
             prove = true;
             self.pause_point(Duration::ZERO)?;
+            if let Some(rest) = self.lock_quiet(change) {
+                self.wait("Azure to release the removed lock", rest, self.now()).await?;
+                prove = false;
+                continue;
+            }
             self.freshen(change).await;
             let history = if fresh_start { History::default() } else { self.history(change) };
             if history.attempts.len() + history.rejected >= MOST_ATTEMPTS {
@@ -89,6 +97,10 @@ impl Session<'_> {
             fresh_start = false;
             match Box::pin(self.send(change, &next, &history, &mut last_error)).await? {
                 Sending::Answered => {}
+                // An earlier request of ours may have removed it: then it is ours to put back (S6).
+                Sending::Gone if !history.attempts.is_empty() => {
+                    return Ok(Outcome::Succeeded { detail: "gone (404) after an earlier request".to_owned() });
+                }
                 Sending::Gone => {
                     return Ok(Outcome::AlreadyDone { detail: "somebody else removed it just before".to_owned() });
                 }
@@ -176,6 +188,17 @@ impl Session<'_> {
             unlocked: self.unlocked(),
         };
         actions::check(&context, change, history).await
+    }
+
+    /// How long a backup still waits after the last unlocking of this run.
+    fn lock_quiet(&self, change: &Change) -> Option<Duration> {
+        if !matches!(change.what, ChangeKind::StartBackup { .. }) {
+            return None;
+        }
+        let removed = self.run.plan.changes().filter(|(_, other)| matches!(other.what, ChangeKind::RemoveLock { .. }));
+        let states = removed.filter_map(|(_, other)| self.state.changes.get(&other.id));
+        let last = states.filter(|state| state.may_stand()).filter_map(|state| state.ended_at).max()?;
+        LOCK_QUIET.checked_sub(elapsed(last, self.now())).filter(|rest| !rest.is_zero())
     }
 
     /// Whether this run removed a lock.
@@ -273,8 +296,8 @@ impl Session<'_> {
             }
             _ => None,
         });
-        let recent: Vec<_> = released.filter(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE).collect();
-        for (lock, _) in &recent {
+        let released: Vec<_> = released.collect();
+        for (lock, _) in &released {
             // The locks are read first: a policy or a script may have put it back.
             if self.run.arm.lock(&lock.id).await.is_ok() {
                 let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
@@ -284,7 +307,7 @@ impl Session<'_> {
                 return Sending::Ended(Outcome::Refused { refusal });
             }
         }
-        if recent.is_empty() {
+        if !released.iter().any(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE) {
             let failure = failure.with_hint("find the lock with: az lock list, and remove it if it may go");
             return Sending::Ended(Outcome::Failed { error: failure });
         }

@@ -359,7 +359,7 @@ pub fn locks(plan: &Plan, state: &RunState) -> Vec<LockResult> {
         .filter_map(|(_, change)| {
             let ChangeKind::RemoveLock { lock } = &change.what else { return None };
             let now = state.changes.get(&change.id)?;
-            if !now.may_stand() {
+            if !now.lock_may_be_off() {
                 return None;
             }
             Some(LockResult {

@@ -112,6 +112,14 @@ impl ChangeState {
         }
     }
 
+    /// Whether a lock that this change was to remove may be off: also when it stood again after it was removed, for
+    /// Azure's replicas may have shown what was no longer there (S6). Looking at it once more does no harm.
+    #[must_use]
+    pub fn lock_may_be_off(&self) -> bool {
+        let came_back = |ending: &Ending| ending.outcome == "refused" && ending.code == "s5.came-back";
+        self.may_stand() || (!self.history.attempts.is_empty() && self.ending().is_some_and(came_back))
+    }
+
     /// Whether it was taken back (or need not be).
     #[must_use]
     pub fn taken_back(&self) -> bool {
@@ -335,7 +343,7 @@ impl RunState {
                 ChangeKind::RemoveLock { lock } => Some((change.id.as_str(), lock)),
                 _ => None,
             })
-            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.may_stand() && !state.taken_back()))
+            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.lock_may_be_off() && !state.taken_back()))
             .collect()
     }
 

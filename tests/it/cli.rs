@@ -3,6 +3,8 @@
 //! Every command runs with an empty environment, its own state directory and a fixed width. Run ids, plan hashes and
 //! paths are written as `<run>`, `<hash>` and `<state>`, for they differ from run to run.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 use std::process::Output;
 
