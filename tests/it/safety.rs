@@ -195,7 +195,9 @@ async fn what_is_not_what_was_shown_stops() {
         let plan = lab.planned(playbook, playbook_vm, &Ask::default()).await;
         lab.sim.edit(|world| {
             let of: Vec<_> = world.collections_of(&plan.vm).map(|c| c.id.clone()).collect();
-            of.iter().for_each(|id| drop(world.recreate_collection(id)));
+            for id in &of {
+                assert!(world.recreate_collection(id));
+            }
         });
         let log = Arc::new(TestLog::default());
         let result = lab.run(&plan, &log).start().await;
