@@ -135,7 +135,7 @@ pub async fn verify(cx: &Context<'_>, item: &ResourceId, until: BackupUntil, his
     let job = match (&history.job, history.attempts.last()) {
         (Some(job), _) => job.clone(),
         (None, Some(last)) => match find_job(cx, item, last.at).await {
-            Ok(Some(job)) => job,
+            Ok(Some(job)) => return Verify::Found(job),
             Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
                 return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
             }

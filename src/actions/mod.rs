@@ -76,6 +76,8 @@ pub struct History {
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".
     pub clean_up_pending: u32,
+    /// Azure Backup is cleaning up at least until then, as the pause said.
+    pub not_before: Option<Timestamp>,
     /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
     pub closed: bool,
 }
@@ -124,6 +126,8 @@ pub enum Check {
 pub enum Verify {
     /// Proven.
     Done(String),
+    /// The job of a request whose answer was lost was found: to be journaled, then read.
+    Found(ResourceId),
     /// Not yet: read again.
     Pending {
         /// What it waits for.
@@ -197,7 +201,7 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
     match &change.what {
         ChangeKind::RemoveLock { lock } => locks::verify(cx, lock, history).await,
         ChangeKind::DeleteCollection { collection, .. } => points::verify_collection(cx, collection, history).await,
-        ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point).await,
+        ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point, history).await,
         ChangeKind::UninstallExtension { extension, .. } => extension::verify(cx, extension, history).await,
         ChangeKind::StartBackup { item, until, .. } => backup::verify(cx, item, *until, history).await,
     }

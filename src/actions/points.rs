@@ -337,6 +337,11 @@ pub async fn verify_collection(cx: &Context<'_>, planned: &Collection, history: 
             Verify::Done(format!("gone (404), with {}", plural(planned.points().len(), "point")))
         }
         Err(error) => Verify::Pending { why: format!("reading the collection: {error}"), wait: BUSY },
+        Ok(now)
+            if now.provisioning_state.eq_ignore_ascii_case("Deleting") || now.points().iter().any(Point::deleting) =>
+        {
+            still_deleting(cx, history, planned.id.name())
+        }
         Ok(now) => {
             let left = now.points().len();
             let before = history.attempts.last().and_then(|attempt| attempt.remaining);
@@ -350,10 +355,19 @@ pub async fn verify_collection(cx: &Context<'_>, planned: &Collection, history: 
 }
 
 /// Gone is done.
-pub async fn verify_point(cx: &Context<'_>, planned: &Point) -> Verify {
+pub async fn verify_point(cx: &Context<'_>, planned: &Point, history: &History) -> Verify {
     match cx.arm.point(&planned.id).await {
         Err(error) if error.class() == ErrorClass::NotFound => Verify::Done("gone (404)".to_owned()),
         Err(error) => Verify::Pending { why: format!("reading the point: {error}"), wait: BUSY },
+        Ok(now) if now.deleting() => still_deleting(cx, history, planned.id.name()),
         Ok(_) => Verify::Again { why: "the point is still there".to_owned(), wait: BUSY },
+    }
+}
+
+/// `Deleting` proves nothing yet: it is read again, for a bounded time.
+fn still_deleting(cx: &Context<'_>, history: &History, name: &str) -> Verify {
+    match busy(cx, history, name) {
+        Check::Wait { why, wait } => Verify::Pending { why, wait },
+        _ => Verify::Again { why: format!("Azure is still deleting {name}"), wait: BUSY },
     }
 }

@@ -67,6 +67,7 @@ impl Session<'_> {
             }
             self.freshen(change).await;
             let history = if fresh_start { History::default() } else { self.history(change) };
+            self.not_too_early(&history)?;
             if history.attempts.len() + history.rejected >= MOST_ATTEMPTS {
                 return Ok(failed(Failure::new("", "too many tries"), last_error));
             }
@@ -126,6 +127,24 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// A backup that would fail again because Azure Backup has not cleaned up yet is not started: it would use up an
+    /// attempt of the day and end the run as if nothing helped. Unless there is room already.
+    fn not_too_early(&self, history: &History) -> Result<(), Stop> {
+        let Some(wait) = history.not_before.map(|at| elapsed(self.now(), at)).filter(|wait| !wait.is_zero()) else {
+            return Ok(());
+        };
+        let room = self.view().is_some_and(|view| {
+            view.unread("points.count").is_none()
+                && view.unread("points.limit").is_none()
+                && view.points.count < view.points.limit
+        });
+        if room || !history.closed {
+            return Ok(());
+        }
+        let detail = "Azure Backup is still cleaning up restore points, and there is no room yet".to_owned();
+        Err(Stop::Pause { why: "clean_up_pending", detail, wait })
     }
 
     pub(super) fn history(&self, change: &Change) -> History {
@@ -389,6 +408,10 @@ impl Session<'_> {
             };
             let history = self.history(change);
             match Box::pin(actions::verify(&context, change, &history)).await {
+                Verify::Found(job) => {
+                    let value = job.to_string();
+                    self.record(Event::Learned { change: change.id.clone(), key: "job".to_owned(), value })?;
+                }
                 Verify::Done(detail) => return Ok(Some(Outcome::Succeeded { detail })),
                 Verify::Failed(error) => return Ok(Some(Outcome::Failed { error })),
                 Verify::Refused(refusal) => return Ok(Some(Outcome::Refused { refusal })),
@@ -421,13 +444,18 @@ impl Session<'_> {
             named_locks: &self.run.plan.named_locks,
             unlocked: false,
         };
-        let history = self.history(change);
-        match Box::pin(actions::verify(&context, change, &history)).await {
+        let mut history = self.history(change);
+        let mut verify = Box::pin(actions::verify(&context, change, &history)).await;
+        if let Verify::Found(job) = verify {
+            history.job = Some(job);
+            verify = Box::pin(actions::verify(&context, change, &history)).await;
+        }
+        match verify {
             Verify::Done(detail) => Some(Outcome::Succeeded { detail }),
             Verify::Failed(error) => Some(Outcome::Failed { error }),
             Verify::Refused(refusal) => Some(Outcome::Refused { refusal }),
             Verify::Again { why, .. } => Some(Outcome::Failed { error: Failure::new("", why) }),
-            Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
+            Verify::Found(_) | Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
         }
     }
 

@@ -7,8 +7,8 @@ use super::exit;
 use super::plan::Plan;
 use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
 use super::run::{Over, Session, Stop};
-use super::state::{IllegalRecord, Phase, RunState};
-use crate::actions::change::{ChangeKind, Undo};
+use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
+use crate::actions::change::{Change, ChangeKind, Undo};
 use crate::actions::locks::recreate_command;
 use crate::clock::later;
 use crate::estate::facts::VmFacts;
@@ -19,7 +19,14 @@ use crate::text::plural;
 impl Session<'_> {
     /// Ends a run, however it came to its end.
     pub(super) async fn finish(&mut self, over: Over) -> RunResult {
-        let relocked = if self.run.plan.relock { Box::pin(self.relock(Purpose::Relock)).await } else { true };
+        // A run that is being taken back puts its locks back even when the rest of it has to wait.
+        let relocked = if self.state.phase == RunPhase::Undoing {
+            Box::pin(self.relock(Purpose::Undo)).await
+        } else if self.run.plan.relock {
+            Box::pin(self.relock(Purpose::Relock)).await
+        } else {
+            true
+        };
         // The last read is part of every end but an unreachable Azure's.
         let read = !matches!(&over, Over::Stop(Stop::Pause { why: "unreachable", .. } | Stop::Illegal(_)));
         let after = if read { Box::pin(self.read_after()).await } else { None };
@@ -27,7 +34,7 @@ impl Session<'_> {
         match over {
             Over::Stop(Stop::Pause { why, detail, wait }) => self.paused(&mut result, why, &detail, wait),
             Over::Stop(Stop::Log(error)) => {
-                let changed = self.state.changes.values().any(super::state::ChangeState::may_stand);
+                let changed = self.state.changes.values().any(ChangeState::may_stand);
                 result.status = if changed { Status::Partial } else { Status::Failed };
                 result.exit_code = if changed { exit::PARTIAL } else { exit::INPUT };
                 result.error = Some(ErrorResult {
@@ -54,7 +61,12 @@ impl Session<'_> {
             .plan
             .changes()
             .filter(|(_, change)| matches!(change.undo, Undo::Irreversible { .. }))
-            .filter(|(_, change)| self.state.changes.get(&change.id).is_some_and(super::state::ChangeState::may_stand))
+            .filter(|(_, change)| {
+                self.state
+                    .changes
+                    .get(&change.id)
+                    .is_some_and(|state| state.may_stand() || self.partly_gone(change, state))
+            })
             .map(|(_, change)| change.resource().short_name())
             .collect();
         let refused =
@@ -111,7 +123,10 @@ impl Session<'_> {
             .state
             .changes
             .values()
-            .any(|state| !state.history.attempts.is_empty() && (state.may_stand() || partly(state)));
+            .any(|state| !state.history.attempts.is_empty() && (state.may_stand() || partly(state)))
+            || self.run.plan.changes().any(|(_, change)| {
+                self.state.changes.get(&change.id).is_some_and(|state| self.partly_gone(change, state))
+            });
         let permission = self
             .state
             .changes
@@ -152,6 +167,19 @@ impl Session<'_> {
         }
     }
 
+    /// A collection whose deletion failed after some of its points were gone, as the attempts or the last reading say.
+    fn partly_gone(&self, change: &Change, state: &ChangeState) -> bool {
+        let ChangeKind::DeleteCollection { collection, .. } = &change.what else { return false };
+        if state.history.attempts.is_empty() {
+            return false;
+        }
+        let now = self.facts.as_ref().and_then(|facts| facts.collections().find(|now| now.id == collection.id));
+        partly(state)
+            || now.is_some_and(|now| {
+                collection.points().iter().any(|point| !now.points().iter().any(|p| p.id == point.id))
+            })
+    }
+
     /// Everything else holds, and the backup itself failed.
     fn only_the_backup_failed(&self) -> bool {
         let mut backup_failed = false;
@@ -172,7 +200,12 @@ impl Session<'_> {
 
     /// Writes the last record and gives the result out.
     fn close(&mut self, mut result: RunResult) -> RunResult {
-        if result.status != Status::Paused && result.error.as_ref().is_none_or(|error| error.code != "journal") {
+        // A pause stays one when a lock could not be put back: the run can then still be resumed.
+        let paused = matches!(self.state.phase, RunPhase::Paused { .. });
+        if !paused
+            && result.status != Status::Paused
+            && result.error.as_ref().is_none_or(|error| error.code != "journal")
+        {
             let status = serde_json::to_value(result.status).ok();
             let status = status.as_ref().and_then(|v| v.as_str()).unwrap_or("failed").to_owned();
             let event = Event::Finished { status, exit_code: result.exit_code };
@@ -312,7 +345,7 @@ fn stuck(result: &mut RunResult) {
 }
 
 /// A collection of which some points went before it failed.
-fn partly(state: &super::state::ChangeState) -> bool {
+fn partly(state: &ChangeState) -> bool {
     let counts: Vec<usize> = state.history.attempts.iter().filter_map(|attempt| attempt.remaining).collect();
     counts.first().zip(counts.last()).is_some_and(|(first, last)| last < first)
 }

@@ -117,7 +117,7 @@ impl Run {
             Ok(state) => state,
             Err(illegal) => return self.session(RunState::new(&self.plan)).illegal(&illegal),
         };
-        let undoing = state.phase == RunPhase::Undoing;
+        let undoing = matches!(state.phase, RunPhase::Undoing | RunPhase::Paused { undoing: true, .. });
         let mut session = self.session(state);
         let event = Event::Resumed { version: env!("CARGO_PKG_VERSION").to_owned(), pid: self.pid };
         if let Err(stop) = session.record(event) {

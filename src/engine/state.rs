@@ -145,6 +145,8 @@ pub enum RunPhase {
         detail: String,
         /// When to come back.
         retry_after: Timestamp,
+        /// It was being taken back: going on means taking back, never making the rest of its changes.
+        undoing: bool,
     },
     /// Being taken back, or killed meanwhile.
     Undoing,
@@ -204,14 +206,20 @@ impl RunState {
         let illegal = |why: String| Err(IllegalRecord { seq: record.seq, why });
         let phase = match (&self.phase, &record.event) {
             (RunPhase::Planned, Event::Started { .. }) => Some(RunPhase::Running),
-            (RunPhase::Running | RunPhase::Paused { .. }, Event::Resumed { .. }) => Some(RunPhase::Running),
-            (RunPhase::Undoing, Event::Resumed { .. } | Event::UndoStarted { .. }) => Some(RunPhase::Undoing),
+            (RunPhase::Running | RunPhase::Paused { undoing: false, .. }, Event::Resumed { .. }) => Some(RunPhase::Running),
+            (
+                RunPhase::Undoing | RunPhase::Paused { undoing: true, .. },
+                Event::Resumed { .. } | Event::UndoStarted { .. },
+            ) => Some(RunPhase::Undoing),
             (RunPhase::Running | RunPhase::Paused { .. } | RunPhase::Finished { .. }, Event::UndoStarted { .. }) => {
                 Some(RunPhase::Undoing)
             }
-            (RunPhase::Running | RunPhase::Undoing, Event::Paused { why, detail, retry_after }) => {
-                Some(RunPhase::Paused { why: why.clone(), detail: detail.clone(), retry_after: *retry_after })
-            }
+            (RunPhase::Running | RunPhase::Undoing, Event::Paused { why, detail, retry_after }) => Some(RunPhase::Paused {
+                why: why.clone(),
+                detail: detail.clone(),
+                retry_after: *retry_after,
+                undoing: self.phase == RunPhase::Undoing,
+            }),
             (RunPhase::Running | RunPhase::Undoing, Event::Finished { status, exit_code }) => {
                 Some(RunPhase::Finished { status: status.clone(), exit_code: *exit_code })
             }
@@ -251,11 +259,12 @@ impl RunState {
             Event::Warned { text } => self.warnings.push(text.clone()),
             // A step's time begins anew when a run is taken up again.
             Event::Resumed { .. } => self.steps_started.values_mut().for_each(|at| *at = record.at),
-            Event::Paused { why, .. } if why == "clean_up_pending" => {
+            Event::Paused { why, retry_after, .. } if why == "clean_up_pending" => {
                 for change in self.changes.values_mut().filter(|change| change.history.job.is_some()) {
                     if !matches!(change.forward, Phase::Ended(_)) {
                         change.history.clean_up_pending += 1;
                         change.history.closed = true;
+                        change.history.not_before = Some(*retry_after);
                         change.history.job = None;
                     }
                 }

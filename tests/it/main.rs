@@ -4,8 +4,12 @@
 
 mod behaviour;
 mod cli;
+mod crash_matrix;
+mod matrix_support;
 mod safety;
+mod simulation;
 mod support;
+mod undo_matrix;
 mod walls;
 
 /// A file that is not named above would never run.
