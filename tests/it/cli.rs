@@ -106,23 +106,159 @@ fn redact(text: &str, home: &Path) -> String {
 
 #[test]
 fn the_sandbox_is_listed() {
-    assert_snapshot!(User::new().run("sandbox list").show());
+    assert_snapshot!(User::new().run("sandbox list").show(), @r#"
+    exit 0
+    --- stdout
+    VM        GROUP          WHAT IS WRONG
+    web-01    rg-shop        UserErrorRpCollectionLimitReached, 21 restore points of 18, 1 lock on its
+                             points
+    app-02    rg-shop        ExtensionOperationFailed, VMSnapshot failed, provisioning failed, 1 lock on
+                             its points
+    ok-07     rg-shop        healthy
+    busy-08   rg-shop        a job is running, 1 lock on its points
+    dup-09    rg-shop        healthy
+    ven-10    rg-shop        healthy
+    own-11    rg-shop        UserErrorRpCollectionLimitReached, 1 lock on its points
+    stop-12   rg-shop        UserErrorRpCollectionLimitReached, protection stopped, 1 lock on its points
+    twin-06   rg-shop        healthy
+    db-03     RG-Data        UserErrorRpCollectionLimitReached, 1 lock on its points
+    nas-04    RG-Data        UserErrorRpCollectionLimitReached, 20 restore points of 18, 1 lock on its
+                             points
+    dup-09    rg-lab         not backed up
+    erp-13    contoso-prod1  healthy
+    sub-lock  rg-branch      UserErrorRpCollectionLimitReached, 19 restore points of 18, 1 lock on its
+                             points
+    --- stderr
+    try: azmend --sandbox fix rp-collection-limit --vm web-01
+    "#);
 }
 
 #[test]
 fn a_dry_run_shows_the_plan_and_changes_nothing() {
     let user = User::new();
-    assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm web-01 --dry-run").show());
+    assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm web-01 --dry-run").show(), @r#"
+    exit 3
+    --- stdout
+    rp-collection-limit on rg-shop/web-01 in the sandbox  plan <hash>
+    why  backup.last_error is "UserErrorRpCollectionLimitReached", points.count is 21, points.limit is
+         18
+
+     1 unlock  1 change
+       - remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1, notes "Protect backups.
+         Contact: platform@contoso.example"; it also protects 11 collections of 11 other VMs: Azure
+         Backup will then clean up theirs too
+         can be taken back: the lock is written back with the same name, level and notes
+     2 clean  5 changes
+       - delete 5 expired points of AzureBackup_web-01_116364146259203, from 2026-10-29 to 2026-11-02;
+         the vault has a copy of each
+         cannot be taken back: a deleted restore point does not come back
+       . 13 expired points more could go and stay: there is room without that
+     3 empty  left out: its condition does not hold: params.cleanup == "collection"
+     4 reload  left out: its condition does not hold: vmsnapshot.state == "Failed"
+     5 backup  1 change
+       - start an on-demand backup of web-01 in vault bkp-vault, kept 30d, followed until the snapshot
+         is taken
+         need not be taken back: the extra recovery point expires by itself after 30d
+    --- stderr
+    sandbox: the embedded Azure, nothing real is touched
+    reading web-01 and its backup
+    nothing was changed; to apply it: azmend --sandbox fix rp-collection-limit --vm web-01
+    "#);
     assert!(!user.state().exists(), "a dry run writes nothing");
 }
 
 #[test]
 fn the_main_job_is_done_and_told() {
     let user = User::new();
-    assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm web-01 --yes --relock").show());
-    assert_snapshot!(user.run("runs list").show());
+    assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm web-01 --yes --relock").show(), @r#"
+    exit 0
+    --- stdout
+    succeeded after 6 min 3 s: rp-collection-limit on rg-shop/web-01 in the sandbox
+
+      points        21 of 18 -> 17 of 18
+      backup        not running -> running
+
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
+              taken back
+      done    delete 5 points of AzureBackup_web-01_116364146259203: gone (404)
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job
+              496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified
+
+      lock  no-delete (CanNotDelete) stands again
+
+      run   <run>
+    --- stderr
+    sandbox: the embedded Azure, nothing real is touched
+    reading web-01 and its backup
+    rp-collection-limit on rg-shop/web-01 in the sandbox  plan <hash>
+    why  backup.last_error is "UserErrorRpCollectionLimitReached", points.count is 21, points.limit is
+         18
+
+     1 unlock  1 change
+       - remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1, notes "Protect backups.
+         Contact: platform@contoso.example"; it also protects 11 collections of 11 other VMs: Azure
+         Backup will then clean up theirs too
+         can be taken back: the lock is written back with the same name, level and notes
+     2 clean  5 changes
+       - delete 5 expired points of AzureBackup_web-01_116364146259203, from 2026-10-29 to 2026-11-02;
+         the vault has a copy of each
+         cannot be taken back: a deleted restore point does not come back
+       . 13 expired points more could go and stay: there is room without that
+     3 empty  left out: its condition does not hold: params.cleanup == "collection"
+     4 reload  left out: its condition does not hold: vmsnapshot.state == "Failed"
+     5 backup  1 change
+       - start an on-demand backup of web-01 in vault bkp-vault, kept 30d, followed until the snapshot
+         is taken
+         need not be taken back: the extra recovery point expires by itself after 30d
+
+    [1/5] unlock  1 change
+      to write the lock no-delete back by hand: az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable) (25 s)
+    [2/5] clean  5 changes
+          waiting: Azure to release the removed lock
+          waiting: Azure's operation
+      done    delete the expired point AzureBackup_20261029_230000 of 2026-10-29T23:00:03.4Z: gone (404) (38 s)
+          waiting: Azure's operation
+      done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30T23:00:03.537Z: gone (404) (8 s)
+          waiting: Azure's operation
+      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: gone (404) (6 s)
+          waiting: Azure's operation
+      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: gone (404) (6 s)
+          waiting: Azure's operation
+      done    delete the expired point AzureBackup_20261102_230000 of 2026-11-02T23:00:03.948Z: gone (404) (6 s)
+          empty left out: its condition does not hold: params.cleanup == "collection"
+          reload left out: its condition does not hold: vmsnapshot.state == "Failed"
+    [5/5] backup  1 change
+          waiting: Azure to release the removed lock
+          waiting: Azure's operation
+          waiting: the snapshot
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified (4 min 26 s)
+      relock  no-delete: succeeded: it stands again, read back
+    "#);
+    assert_snapshot!(user.run("runs list").show(), @r#"
+    exit 0
+    --- stdout
+    RUN            STARTED            PLAYBOOK             VM      STATE
+    <run>  2026-11-20 09:00Z  rp-collection-limit  web-01  succeeded, sandbox
+    --- stderr
+    "#);
     let run = std::fs::read_dir(user.state().join("runs")).unwrap().next().unwrap().unwrap().file_name();
-    assert_snapshot!(user.run(&format!("runs show {}", run.to_str().unwrap())).show());
+    assert_snapshot!(user.run(&format!("runs show {}", run.to_str().unwrap())).show(), @r#"
+    exit 0
+    --- stdout
+    succeeded after 6 min 3 s: rp-collection-limit on rg-shop/web-01 in the sandbox
+
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
+              taken back
+      done    delete 5 points of AzureBackup_web-01_116364146259203: gone (404)
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job
+              496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified
+
+      lock  no-delete (CanNotDelete) stands again
+
+      run   <run>
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -131,7 +267,8 @@ fn without_a_terminal_nobody_is_asked_and_nothing_happens() {
     let done = user.run("--sandbox fix backup-now --vm ok-07 -q");
     assert_eq!((done.code, done.out.as_str()), (5, ""));
     assert!(done.err.contains("not confirmed"), "{}", done.err);
-    assert!(!user.state().join("sandbox/contoso").exists());
+    let kept = std::fs::read_dir(user.state().join("sandbox")).unwrap().count();
+    assert_eq!(kept, 0, "no world was kept, for nothing was changed");
     assert_eq!(user.json("--sandbox fix backup-now --vm ok-07")["error"]["code"], "not_confirmed");
 }
 
@@ -159,8 +296,23 @@ fn wrong_usage_is_one_object_too() {
     }
     let done = Done::of(&user.command("fixx").env("AZMEND_OUTPUT", "json").output().unwrap(), user.home.path());
     assert!(done.out.starts_with('{') && done.code == 2, "{}", done.show());
-    assert_snapshot!(user.run("--sandbox fix rp-colection-limit --vm web-01").show());
-    assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm dup-09 -q").show());
+    assert_snapshot!(user.run("--sandbox fix rp-colection-limit --vm web-01").show(), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: there is no playbook "rp-colection-limit"
+    hint: did you mean rp-collection-limit?
+    "#);
+    assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm dup-09 -q").show(), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    sandbox: the embedded Azure, nothing real is touched
+    error: "dup-09" names 2 VMs
+    hint: give one of these as --vm:
+      /subscriptions/5b1c0de0-0000-4000-8000-000000000001/resourceGroups/rg-shop/providers/Microsoft.Compute/virtualMachines/dup-09
+      /subscriptions/5b1c0de0-0000-4000-8000-000000000001/resourceGroups/rg-lab/providers/Microsoft.Compute/virtualMachines/dup-09
+    "#);
 }
 
 #[test]
@@ -213,7 +365,32 @@ fn locks_that_are_off_are_told_at_every_start_until_they_are_back() {
     assert!(user.run("--sandbox runs list").err.contains("has removed the lock no-delete"));
     assert!(!user.run("runs list").err.contains("has removed"), "another world's locks are not this one's");
     let back = user.run(&format!("--sandbox runs undo {id} --yes"));
-    assert_snapshot!(back.show());
+    assert_snapshot!(back.show(), @r#"
+    exit 0
+    --- stdout
+    taken back after 4 s: unlock-backup-groups on rg-shop/web-01 in the sandbox
+
+      points        21 of 18 (unchanged)
+
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
+              taken back
+
+      lock  no-delete (CanNotDelete) stands again
+
+      run   <run>
+    --- stderr
+    sandbox: the embedded Azure, nothing real is touched
+    succeeded after 29 s: unlock-backup-groups on rg-shop/web-01 in the sandbox
+
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable)
+
+      lock  no-delete (CanNotDelete) is off; by hand it comes back with:
+            az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
+
+      run   <run>
+
+      relock  no-delete: succeeded: it stands again, read back
+    "#);
     assert!(!user.run("--sandbox runs list").err.contains("has removed"));
 }
 
@@ -254,8 +431,38 @@ fn an_estate_of_ones_own() {
 #[test]
 fn playbooks_are_shown_and_checked() {
     let user = User::new();
-    assert_snapshot!(user.run("playbook list").show());
-    assert_snapshot!(user.run("playbook show backup-now").show());
+    assert_snapshot!(user.run("playbook list").show(), @r#"
+    exit 0
+    --- stdout
+    NAME                        SEVERITY  WHAT IT MENDS
+    backup-now                  info      On-demand backup
+    delete-stale-collections    low       Stale restore point collections
+    extension-operation-failed  high      VMSnapshot extension operation failed
+    rp-collection-limit         high      Restore point collection limit reached
+    unlock-backup-groups        medium    Locks on backup resource groups
+    vm-provisioning-failed      high      VM is in a failed provisioning state
+    --- stderr
+    "#);
+    assert_snapshot!(user.run("playbook show backup-now").show(), @r#"
+    exit 0
+    --- stdout
+    backup-now  info
+    On-demand backup
+
+      Starts an on-demand backup and follows its job until the snapshot is taken, or to its end.
+
+    applies  vm.exists && backup.protected
+    source   https://learn.microsoft.com/azure/backup/backup-azure-manage-vms
+
+    parameters (--set name=value)
+      retain    how long the on-demand recovery point is kept; duration, 1d to 3650d; default 30d
+      follow    how far the backup job is followed; to its snapshot, or to its end; snapshot | job;
+                default snapshot
+
+    steps
+      1 backup: backup.start retain=<retain> until=<follow>
+    --- stderr
+    "#);
     std::fs::write(user.home.path().join("bad.yaml"), "apiVersion: azmend/v1\nnam: x\n").unwrap();
     let done = user.run("playbook validate bad.yaml");
     assert_eq!(done.code, 2);
