@@ -5,6 +5,7 @@
 mod behaviour;
 mod cli;
 mod crash_matrix;
+mod interference;
 mod matrix_support;
 mod safety;
 mod simulation;
