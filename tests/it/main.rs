@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
 
+mod automation;
 mod behaviour;
 mod cli;
 mod crash_matrix;
 mod interference;
 mod matrix_support;
 mod safety;
+mod served;
+mod serving;
 mod simulation;
 mod support;
 mod undo_matrix;
