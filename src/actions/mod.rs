@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::arm::id::ResourceId;
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Sent, Tag};
 use crate::estate::facts::VmFacts;
 use change::{Change, ChangeKind, Failure, Override, Refusal};
 
@@ -68,8 +68,10 @@ pub struct Attempt {
 /// What earlier attempts left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The attempts, oldest first.
+    /// The attempts that may have taken effect, oldest first.
     pub attempts: Vec<Attempt>,
+    /// Attempts that Azure surely did not take (throttled, locked, refused).
+    pub rejected: usize,
     /// The backup job that was started.
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".
@@ -218,11 +220,13 @@ pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
 
 /// How many times an error of this class may be answered by another attempt, after reading again.
 ///
-/// DELETE is repeated on throttling, 5xx and lost replies; POST only after 429 or a refused connection (S10).
+/// DELETE is repeated on throttling, 5xx and lost replies; POST only after 429 or a refused connection (S10). A 401 comes
+/// from ARM's front door before anything happens, and the gateway has dropped the token that was not accepted.
 #[must_use]
 pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
     match error.class() {
         ErrorClass::Throttled | ErrorClass::NotSent => true,
+        ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
         ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
             !matches!(change.what, ChangeKind::StartBackup { .. })
         }

@@ -49,13 +49,13 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
     if let Some(why) = ground.facts.collections.unread() {
         out.notes.push(format!("the restore point collections were not read: {why}"));
     }
-    // Points that must go so that the next backup fits: below the limit with room for one more.
+    // Points that must go so that the backup of this run fits and the next scheduled one after it. `None`: all of them.
     let mut excess = match (spec.until, room) {
-        (StaleUntil::All, _) => usize::MAX,
-        (StaleUntil::Room, Some((count, limit))) => (count + 1).saturating_sub(limit),
+        (StaleUntil::All, _) => None,
+        (StaleUntil::Room, Some((count, limit))) => Some((count + 2).saturating_sub(limit)),
         (StaleUntil::Room, None) => {
             out.notes.push("the limit of points is not known, so no expired point is deleted".to_owned());
-            0
+            Some(0)
         }
     };
     for found in &stale.collections {
@@ -75,16 +75,17 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
         );
         let what = ChangeKind::DeleteCollection { collection: found.collection.clone(), why: found.why };
         out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
-        excess = excess.saturating_sub(found.collection.points().iter().filter(|point| point.succeeded()).count());
+        let gone = found.collection.points().iter().filter(|point| point.succeeded()).count();
+        excess = excess.map(|excess| excess.saturating_sub(gone));
     }
     let mut left = 0;
     if wanted(StaleKind::Expired) {
         for expired in &stale.points {
-            if excess == 0 {
+            if excess == Some(0) {
                 left += 1;
                 continue;
             }
-            excess = excess.saturating_sub(1);
+            excess = excess.map(|excess| excess.saturating_sub(1));
             let created = expired.point.created.map(|t| t.to_string()).unwrap_or_default();
             let effect =
                 format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
@@ -96,7 +97,7 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
     if left > 0 {
         out.notes.push(format!("{} more could go and stay: there is room without that", plural(left, "expired point")));
     }
-    if excess > 0 && excess != usize::MAX {
+    if let Some(excess) = excess.filter(|excess| *excess > 0) {
         let missing = plural(excess, "point");
         out.notes.push(format!("after this the VM is still {missing} over what leaves room for the next backup"));
     }

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use url::Url;
 
 use super::error::{CliError, Kind};
 use super::files;
 use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use crate::arm::id::{IdError, check_name};
 use crate::arm::{
     Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, StaticToken, TokenSource, Transport,
     TransportError, Wire, token_scope, token_source,
@@ -147,6 +149,31 @@ impl Azure {
         self.tokens.token().await.map(drop).map_err(CliError::from)
     }
 
+    /// Checks what the user typed before anything is sent, signing in included (S11).
+    ///
+    /// # Errors
+    /// When a text cannot be a name or an id.
+    pub fn check_names(vm: &str, subscriptions: &[String]) -> Result<(), CliError> {
+        let bad = |error: IdError| CliError::input(error.to_string()).code("bad_name");
+        for name in subscriptions {
+            check_name("subscription", name).map_err(bad)?;
+        }
+        let hint = |error: IdError| bad(error).hint("--vm takes a name, group/name or a resource id");
+        if vm.starts_with('/') || vm.to_ascii_lowercase().starts_with("subscriptions/") {
+            return ResourceId::parse(vm).map(drop).map_err(hint);
+        }
+        // No VM and no group has these (Azure's naming rules for Microsoft.Compute and Microsoft.Resources); vault items do.
+        if let Some(c) = vm.chars().find(|c| ";:\\|<>?*&%#\"'".contains(*c)) {
+            let why = format!("a VM cannot have {c:?} in its name");
+            return Err(CliError::input(why).code("bad_name").hint("--vm takes a name, group/name or a resource id"));
+        }
+        let (group, name) = vm.split_once('/').map_or((None, vm), |(group, name)| (Some(group), name));
+        if let Some(group) = group {
+            check_name("resource group", group).map_err(hint)?;
+        }
+        check_name("VM", name).map_err(hint)
+    }
+
     /// The VM that the user means.
     ///
     /// # Errors
@@ -197,7 +224,18 @@ impl Sandbox {
     /// # Errors
     /// When the estate or the kept world cannot be read.
     pub fn open(source: &EstateSource, state_dir: &Path) -> Result<Self, CliError> {
-        let fresh = sim::World::from_estate(&estate(source)?);
+        Self::load(sim::World::from_estate(&estate(source, None)?), state_dir)
+    }
+
+    /// Loads the world as it was left, else as the estate describes it with its ages counted from `now`.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`].
+    pub fn open_at(source: &EstateSource, state_dir: &Path, now: Timestamp) -> Result<Self, CliError> {
+        Self::load(sim::World::from_estate(&estate(source, Some(now))?), state_dir)
+    }
+
+    fn load(fresh: sim::World, state_dir: &Path) -> Result<Self, CliError> {
         let dir = place(&fresh, state_dir);
         let file = dir.join("world.json");
         let digest = fresh.estate_digest.clone();
@@ -213,7 +251,10 @@ impl Sandbox {
     }
 
     /// Keeps the world in its file from now on.
-    fn keep(&self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep(&self) -> Result<(), CliError> {
         files::private_dir(&self.dir)?;
         self.sim.persist(self.dir.join("world.json"));
         match self.sim.save_error() {
@@ -227,7 +268,7 @@ impl Sandbox {
     /// # Errors
     /// When the estate cannot be read.
     pub fn place(source: &EstateSource, state_dir: &Path) -> Result<(PathBuf, String), CliError> {
-        let fresh = sim::World::from_estate(&estate(source)?);
+        let fresh = sim::World::from_estate(&estate(source, None)?);
         Ok((place(&fresh, state_dir), fresh.estate_digest))
     }
 
@@ -248,15 +289,22 @@ fn place(world: &sim::World, state_dir: &Path) -> PathBuf {
     state_dir.join("sandbox").join(directory_name(&world.name, &world.estate_digest))
 }
 
-/// The estate of a source.
-fn estate(source: &EstateSource) -> Result<Estate, CliError> {
-    let file = match source {
-        EstateSource::BuiltIn => return Ok(Estate::built_in()),
-        EstateSource::File(file) => file,
+/// The estate of a source, at its own time or at `now`.
+fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, CliError> {
+    let (text, file) = match source {
+        EstateSource::BuiltIn => (Estate::built_in_text().to_owned(), Path::new("built-in.yaml")),
+        EstateSource::File(file) => {
+            let text = files::read_text(file, MAX_ESTATE)
+                .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
+            (text, file.as_path())
+        }
     };
-    let text = files::read_text(file, MAX_ESTATE)
-        .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
-    Estate::parse(&text, &file.display().to_string()).map_err(|errors| {
+    let name = file.display().to_string();
+    let parsed = match now {
+        None => Estate::parse(&text, &name),
+        Some(now) => Estate::parse_at(&text, &name, now),
+    };
+    parsed.map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
         let shown = lines.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
         let more = if lines.len() > 20 { format!("\n  and {} more", lines.len() - 20) } else { String::new() };
@@ -284,6 +332,21 @@ mod tests {
         assert_eq!(directory_name("../../etc", "0123456789"), "------etc-01234567");
         assert_eq!(directory_name("", "0123456789"), "estate-01234567");
         assert_eq!(directory_name("Contoso", "abc"), "contoso-abc");
+    }
+
+    #[test]
+    fn hostile_names_are_refused_before_anything_is_sent() {
+        let huge = "x".repeat(5000);
+        for vm in
+            ["", "../x", "a/../b", "a%2Fb", "a;b", "a\u{1b}[2J", "a/b/c", "/subscriptions/x", "аbc\u{202e}", &huge]
+        {
+            let error = Azure::check_names(vm, &[]).unwrap_err();
+            assert_eq!((error.exit_code(), error.code.as_str()), (2, "bad_name"), "{vm}");
+        }
+        for vm in ["web-01", "rg-shop/web-01"] {
+            assert!(Azure::check_names(vm, &["Contoso Production".into()]).is_ok());
+        }
+        assert!(Azure::check_names("web-01", &["a/b".into()]).is_err());
     }
 
     #[test]

@@ -32,7 +32,6 @@ use execute::Desk;
 use printer::Printer;
 use settings::{Output, Settings, environment, output_of_broken};
 
-use crate::actions::locks::recreate_command;
 use crate::engine::exit;
 
 /// Runs azmend with the words of the command line (the program's name first).
@@ -147,6 +146,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Fix(args) => commands::fix::run(desk, *args).await,
             Command::Apply(args) => commands::apply::run(desk, args).await,
             Command::Runs(command) => commands::runs::run(desk, command).await,
+            Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
             Command::Playbook(_) | Command::Completions { .. } => Ok(exit::OK),
         }
@@ -180,7 +180,6 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
                 lock.id.name()
             ));
             desk.printer.hint(&format!("put it back: {} runs undo {}", desk.program(), store::short(&run)));
-            desk.printer.hint(&format!("or by hand: {}", recreate_command(lock)));
         }
     }
 }

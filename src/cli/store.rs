@@ -109,15 +109,15 @@ fn follow(off: &mut BTreeMap<String, Lock>, record: &Record) {
                 off.insert(change.clone(), lock);
             }
         }
-        Event::Ended { change, purpose: Purpose::Do, ending } => {
-            if !matches!(ending.outcome.as_str(), "succeeded" | "unknown") {
-                off.remove(change);
-            }
+        Event::Ended { change, purpose: Purpose::Do, ending }
+            if !matches!(ending.outcome.as_str(), "succeeded" | "unknown") =>
+        {
+            off.remove(change);
         }
-        Event::Ended { change, ending, .. } => {
-            if matches!(ending.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused") {
-                off.remove(change);
-            }
+        Event::Ended { change, purpose: Purpose::Undo | Purpose::Relock, ending }
+            if matches!(ending.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused") =>
+        {
+            off.remove(change);
         }
         _ => {}
     }

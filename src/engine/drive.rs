@@ -23,6 +23,9 @@ const FRESH: Duration = Duration::from_secs(60);
 const OPERATION_PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// After our own unlocking Azure may still say ScopeLocked for this long.
 const LOCK_RELEASE: Duration = Duration::from_secs(300);
+/// A backup is not started sooner after our own unlocking: while Azure still enforces the lock somewhere, Azure Backup
+/// cannot clean up, and says so only hours later. Terraform's provider waits as long for a lock to be gone everywhere.
+const LOCK_QUIET: Duration = Duration::from_secs(120);
 /// Between tries under a lock that is being released.
 const LOCK_PROBE: Duration = Duration::from_secs(15);
 /// First wait after an error without Retry-After; doubled each time.
@@ -57,10 +60,15 @@ impl Session<'_> {
             }
             prove = true;
             self.pause_point(Duration::ZERO)?;
+            if let Some(rest) = self.lock_quiet(change) {
+                self.wait("Azure to release the removed lock", rest, self.now()).await?;
+                prove = false;
+                continue;
+            }
             self.freshen(change).await;
             let history = if fresh_start { History::default() } else { self.history(change) };
             self.not_too_early(&history)?;
-            if history.attempts.len() >= MOST_ATTEMPTS {
+            if history.attempts.len() + history.rejected >= MOST_ATTEMPTS {
                 return Ok(failed(Failure::new("", "too many tries"), last_error));
             }
             let next = match Box::pin(self.check(change, &history)).await {
@@ -90,12 +98,22 @@ impl Session<'_> {
             fresh_start = false;
             match Box::pin(self.send(change, &next, &history, &mut last_error)).await? {
                 Sending::Answered => {}
+                // An earlier request of ours may have removed it: then it is ours to put back (S6).
+                Sending::Gone if !history.attempts.is_empty() => {
+                    return Ok(Outcome::Succeeded { detail: "gone (404) after an earlier request".to_owned() });
+                }
                 Sending::Gone => {
                     return Ok(Outcome::AlreadyDone { detail: "somebody else removed it just before".to_owned() });
                 }
                 Sending::Ended(outcome) => return Ok(outcome),
-                Sending::Retry { why, wait } => {
+                Sending::LockReleasing => {
+                    prove = false;
+                    self.within(step, "Azure to release the removed lock")?;
+                    self.wait("Azure to release the removed lock", LOCK_PROBE, self.now()).await?;
+                }
+                Sending::Retry { why, wait, sent } => {
                     failures += 1;
+                    prove = sent;
                     let wait = wait.unwrap_or(BACK_OFF * 2u32.pow(failures.min(5) - 1));
                     if wait > LONGEST_WAIT {
                         return Err(Stop::Pause { why: "unreachable", detail: why, wait });
@@ -191,6 +209,36 @@ impl Session<'_> {
         actions::check(&context, change, history).await
     }
 
+    /// How long a backup still waits after the last unlocking of this run.
+    fn lock_quiet(&self, change: &Change) -> Option<Duration> {
+        if !matches!(change.what, ChangeKind::StartBackup { .. }) {
+            return None;
+        }
+        let ended = |other: &Change| {
+            let state = self.state.changes.get(&other.id).filter(|state| state.may_stand())?;
+            Some((other.resource().clone(), state.ended_at?))
+        };
+        let removed = self.run.plan.changes().filter_map(|(_, other)| match &other.what {
+            ChangeKind::RemoveLock { lock } => ended(other).map(|(_, at)| (lock.scope(), at)),
+            _ => None,
+        });
+        // A deletion under it that succeeded since proves that it is released.
+        let deleted: Vec<_> = self
+            .run
+            .plan
+            .changes()
+            .filter(|(_, other)| {
+                matches!(other.what, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. })
+            })
+            .filter_map(|(_, other)| ended(other))
+            .collect();
+        let last = removed
+            .filter(|(scope, at)| !deleted.iter().any(|(gone, since)| scope.covers(gone) && since > at))
+            .map(|(_, at)| at)
+            .max()?;
+        LOCK_QUIET.checked_sub(elapsed(last, self.now())).filter(|rest| !rest.is_zero())
+    }
+
     /// Whether this run removed a lock.
     fn unlocked(&self) -> bool {
         self.run.plan.changes().any(|(_, change)| {
@@ -214,7 +262,7 @@ impl Session<'_> {
         let tag = Tag { client_request_id: Uuid::new_v4() };
         self.record(Event::Intent {
             change: change.id.clone(),
-            attempt: u32::try_from(history.attempts.len() + 1).unwrap_or(u32::MAX),
+            attempt: u32::try_from(history.attempts.len() + history.rejected + 1).unwrap_or(u32::MAX),
             purpose: Purpose::Do,
             verb: next.verb.to_owned(),
             target: next.target.to_string(),
@@ -269,10 +317,11 @@ impl Session<'_> {
             ErrorClass::NotFound => Sending::Answered,
             ErrorClass::InUse => Sending::Ended(in_use(&failure)),
             ErrorClass::ScopeLocked => Box::pin(self.scope_locked(change, failure)).await,
-            _ if how == "lost" => Sending::Retry { why: failure.message, wait: error.retry_after.map(|s| s.to_std()) },
-            _ if actions::may_send_again(change, error) => {
-                Sending::Retry { why: failure.message, wait: error.retry_after.map(|s| s.to_std()) }
-            }
+            _ if how == "lost" || actions::may_send_again(change, error) => Sending::Retry {
+                why: failure.message,
+                wait: error.retry_after.map(|span| span.to_std()),
+                sent: error.may_have_taken_effect(),
+            },
             _ => Sending::Ended(Outcome::Failed { error: failure }),
         })
     }
@@ -285,8 +334,8 @@ impl Session<'_> {
             }
             _ => None,
         });
-        let recent: Vec<_> = released.filter(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE).collect();
-        for (lock, _) in &recent {
+        let released: Vec<_> = released.collect();
+        for (lock, _) in &released {
             // The locks are read first: a policy or a script may have put it back.
             if self.run.arm.lock(&lock.id).await.is_ok() {
                 let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
@@ -296,11 +345,11 @@ impl Session<'_> {
                 return Sending::Ended(Outcome::Refused { refusal });
             }
         }
-        if recent.is_empty() {
+        if !released.iter().any(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE) {
             let failure = failure.with_hint("find the lock with: az lock list, and remove it if it may go");
             return Sending::Ended(Outcome::Failed { error: failure });
         }
-        Sending::Retry { why: "Azure to release the removed lock".to_owned(), wait: Some(LOCK_PROBE) }
+        Sending::LockReleasing
     }
 
     /// Polls an operation until it ends; the end is journaled. Success of the change is proven afterwards, by reading.
@@ -487,12 +536,16 @@ enum Sending {
     Gone,
     /// Settled.
     Ended(Outcome),
+    /// Azure does not know yet that the lock is gone.
+    LockReleasing,
     /// Wait, then read again, then perhaps send again.
     Retry {
         /// Why.
         why: String,
         /// What Azure asked for.
         wait: Option<Duration>,
+        /// Whether it may have taken effect all the same: then the resource is read for that first.
+        sent: bool,
     },
 }
 

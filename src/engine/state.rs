@@ -104,11 +104,20 @@ impl ChangeState {
     pub fn may_stand(&self) -> bool {
         match &self.forward {
             Phase::Idle => false,
-            Phase::Intended | Phase::Accepted(_) | Phase::Answered => true,
+            Phase::Intended | Phase::Accepted(_) => true,
+            Phase::Answered => !self.history.attempts.is_empty(),
             Phase::Ended(ending) => {
                 !self.history.attempts.is_empty() && matches!(ending.outcome.as_str(), "succeeded" | "unknown")
             }
         }
+    }
+
+    /// Whether a lock that this change was to remove may be off: also when it stood again after it was removed, for
+    /// Azure's replicas may have shown what was no longer there (S6). Looking at it once more does no harm.
+    #[must_use]
+    pub fn lock_may_be_off(&self) -> bool {
+        let came_back = |ending: &Ending| ending.outcome == "refused" && ending.code == "s5.came-back";
+        self.may_stand() || (!self.history.attempts.is_empty() && self.ending().is_some_and(came_back))
     }
 
     /// Whether it was taken back (or need not be).
@@ -323,7 +332,10 @@ impl RunState {
             }
             (Event::Intent { .. }, _) => state.back_attempts += 1,
             (Event::Answered { how, .. }, Purpose::Do) => {
-                if let Some(last) = state.history.attempts.last_mut() {
+                if matches!(how.as_str(), "throttled" | "locked" | "rejected") {
+                    state.history.attempts.pop();
+                    state.history.rejected += 1;
+                } else if let Some(last) = state.history.attempts.last_mut() {
                     last.answered = how != "lost";
                 }
             }
@@ -341,7 +353,7 @@ impl RunState {
                 ChangeKind::RemoveLock { lock } => Some((change.id.as_str(), lock)),
                 _ => None,
             })
-            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.may_stand() && !state.taken_back()))
+            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.lock_may_be_off() && !state.taken_back()))
             .collect()
     }
 

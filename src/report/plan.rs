@@ -41,15 +41,16 @@ pub fn plan(plan: &Plan, width: usize) -> String {
     }
     let overrides: Vec<String> =
         plan.overrides.iter().map(|rule| format!("{}: {}", rule.name(), rule.meaning())).collect();
-    if !(plan.warnings.is_empty() && plan.not_read.is_empty() && overrides.is_empty()) {
+    // A lock that stays is both a warning and what its step keeps: once is enough.
+    let kept = |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| kept.refusal.why == text);
+    let warnings: Vec<&String> = plan.warnings.iter().filter(|text| !kept(text)).collect();
+    if !(warnings.is_empty() && plan.not_read.is_empty() && overrides.is_empty()) {
         page.gap();
     }
     for text in &overrides {
         page.item("override  ", BAD, text);
     }
-    // A lock that stays is both a warning and what its step keeps: once is enough.
-    let kept = |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| kept.refusal.why == text);
-    for text in plan.warnings.iter().filter(|text| !kept(text)) {
+    for text in warnings {
         page.item("warning  ", CARE, text);
     }
     for (path, why) in &plan.not_read {
@@ -89,13 +90,13 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     for note in &step.notes {
         page.item("   . ", DIM, note);
     }
-    if relock_matters(step) && step.changes.is_empty() && step.kept.is_empty() && step.notes.is_empty() {
+    if matches!(step.action, ActionSpec::LocksRemove(_))
+        && step.changes.is_empty()
+        && step.kept.is_empty()
+        && step.notes.is_empty()
+    {
         page.item("   . ", DIM, "no lock is in the way");
     }
-}
-
-const fn relock_matters(step: &PlannedStep) -> bool {
-    matches!(step.action, ActionSpec::LocksRemove(_))
 }
 
 /// Runs of single-point deletions in one collection; everything else alone.

@@ -1,9 +1,33 @@
 //! Everything that is tested from outside: one binary, on the embedded Azure under virtual time.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
+
+mod automation;
 mod behaviour;
+mod cli;
 mod crash_matrix;
 mod interference;
 mod matrix_support;
+mod safety;
+mod served;
+mod serving;
 mod simulation;
 mod support;
 mod undo_matrix;
+mod walls;
+
+/// A file that is not named above would never run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(here).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            continue;
+        }
+        let name = entry.file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || main.contains(&format!("mod {module};")), "{name} is not in main.rs");
+    }
+}

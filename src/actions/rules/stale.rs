@@ -63,7 +63,7 @@ pub struct Kept {
 pub fn expiry(facts: &VmFacts) -> Option<Duration> {
     let days = facts.items.known()?.iter().filter_map(|i| i.policy.known()).map(|p| p.snapshot_days()).max()?;
     let days = u64::try_from(days).ok()?;
-    Some(Duration::from_secs(days.checked_mul(86_400)?).checked_add(GRACE)?)
+    Duration::from_secs(days.checked_mul(86_400)?).checked_add(GRACE)
 }
 
 /// Sorts the VM's collections and points into stale and kept.
@@ -95,6 +95,10 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             }
             continue;
         }
+        if orphan::same_name(ground, collection) {
+            stale.reported.extend(orphan::orphan(ground, collection).err());
+            continue;
+        }
         let expired_points: Vec<&Point> = collection.points().iter().filter(|point| expired(point)).collect();
         stale.expired_count += expired_points.len();
         if expired_points.is_empty() {
@@ -114,7 +118,7 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             })
             .collect();
         let all = verdicts.len() == collection.points().len() && verdicts.iter().all(|(_, v)| v.is_ok());
-        if all && superseded(facts, collection) {
+        if all && superseded(ground, collection) {
             stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Superseded });
             continue;
         }
@@ -137,13 +141,25 @@ pub fn find(ground: &Ground<'_>) -> Stale {
     stale
 }
 
-/// A newer collection of the same VM exists, proven to be of the same VM by its points' `vmId`.
-fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
+/// A newer Backup-owned collection of the same VM exists: proven to be of the same VM by the `vmId` of all points.
+fn superseded(ground: &Ground<'_>, collection: &Collection) -> bool {
+    let Some(vm) = ground.facts.vm.known() else { return false };
+    let of_this_vm = |c: &Collection| {
+        !vm.vm_id.is_empty() && c.points().iter().all(|point| point.vm_id.eq_ignore_ascii_case(&vm.vm_id))
+    };
+    if !of_this_vm(collection) {
+        return false;
+    }
     let newest_of = |c: &Collection| c.points().iter().filter_map(|p| p.created).max();
     let Some(mine) = newest_of(collection) else { return false };
-    facts.collections().filter(|other| other.id != collection.id).any(|other| {
-        newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded)
-    })
+    ground
+        .facts
+        .collections()
+        .filter(|other| other.id != collection.id && of_this_vm(other))
+        .filter(|other| ownership::backup_owned(ground, other).is_ok())
+        .any(|other| {
+            newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded)
+        })
 }
 
 /// The counts for the condition view.

@@ -3,7 +3,7 @@
 use crate::cli::args::ApplyArgs;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
-use crate::cli::files;
+use crate::cli::{files, store};
 use crate::engine::plan::Plan;
 
 /// The largest plan that is read.
@@ -24,6 +24,7 @@ pub async fn run(desk: &Desk, args: ApplyArgs) -> Result<u8, CliError> {
             .code("s13.world")
             .hint(hint));
     }
+    store::open(&desk.settings)?;
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.

@@ -6,3 +6,4 @@ pub mod fix;
 pub mod playbook;
 pub mod runs;
 pub mod sandbox;
+pub mod serve;

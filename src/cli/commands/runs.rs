@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
 use crate::engine::exit;
 use crate::engine::plan::Plan;
+use crate::engine::result::RunResult;
 use crate::engine::state::{Phase, RunPhase, RunState};
 use crate::journal::{self, Integrity, LocalRun, RunEntry, StateDir, resolve_run_id};
 use crate::report::lists::table;
@@ -79,18 +80,23 @@ fn list(desk: &Desk) -> Result<u8, CliError> {
             let row = |line: &Line| {
                 let entry = &line.entry;
                 let vm = entry.vm.as_deref().unwrap_or("?");
+                let mut state = line.word.clone();
+                if entry.sandbox == Some(true) {
+                    state.push_str(", sandbox");
+                }
+                if line.locks_off > 0 {
+                    state.push_str(&format!(", {} off", plural(line.locks_off, "lock")));
+                }
                 vec![
                     store::short(&entry.id).to_owned(),
                     entry.started.map(minute).unwrap_or_default(),
                     entry.playbook.clone().unwrap_or_else(|| "?".to_owned()),
-                    ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.short_name()),
-                    if entry.sandbox == Some(true) { "sandbox" } else { "Azure" }.to_owned(),
-                    line.word.clone(),
-                    if line.locks_off == 0 { String::new() } else { line.locks_off.to_string() },
+                    ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.name().to_owned()),
+                    state,
                 ]
             };
             let rows = lines.iter().map(row).collect();
-            let heading = ["run", "started", "playbook", "vm", "in", "state", "locks off"];
+            let heading = ["run", "started", "playbook", "vm", "state"];
             desk.printer.data(&table(&heading, rows, desk.printer.width()));
         }
         Output::Json => {
@@ -131,7 +137,7 @@ fn show(desk: &Desk, id: &str) -> Result<u8, CliError> {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
     }
     // What the run came to is data; that it can be shown is success.
-    let _ = desk.finish(result);
+    desk.show(result);
     Ok(exit::OK)
 }
 
@@ -252,7 +258,8 @@ async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
 /// The run so far, for the person who is asked.
 fn show_state(desk: &Desk, run: &StoredRun, yes: bool) {
     if !(yes && desk.printer.quiet()) {
-        let result = recorded(&run.plan, &run.state, &run.id);
+        // The next step is what is asked for right now.
+        let result = RunResult { next: None, ..recorded(&run.plan, &run.state, &run.id) };
         desk.printer.say(&crate::report::result(&result, desk.printer.err_width()));
     }
 }

@@ -20,10 +20,7 @@ use crate::text::plural;
 /// # Errors
 /// When the estate or the kept world cannot be used.
 pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
-    let source = match &desk.settings.place {
-        Place::Sandbox(source) => source.clone(),
-        Place::Azure(_) => EstateSource::BuiltIn,
-    };
+    let source = source(desk);
     match command {
         SandboxCommand::List => {
             list(desk, &Sandbox::open(&source, &desk.settings.state_dir)?.sim.world());
@@ -61,6 +58,16 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
             }
             Ok(exit::OK)
         }
+        // It waits for clients: the caller runs it.
+        SandboxCommand::Serve(_) => Ok(exit::BUG),
+    }
+}
+
+/// The estate that the sandbox commands are about.
+pub fn source(desk: &Desk) -> EstateSource {
+    match &desk.settings.place {
+        Place::Sandbox(source) => source.clone(),
+        Place::Azure(_) => EstateSource::BuiltIn,
     }
 }
 
@@ -92,9 +99,6 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
             world.collections_of(&vm.id).any(|collection| scope.covers(&collection.id))
         })
         .count();
-    if locks > 0 {
-        out.push(format!("{} over its points", plural(locks, "lock")));
-    }
     match item.map(|item| item.protection) {
         None => out.push("not backed up".to_owned()),
         Some(Protection::Stopped | Protection::Suspended) => out.push("protection stopped".to_owned()),
@@ -107,6 +111,10 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
         jobs.first().filter(|job| job.status == JobStatus::Failed).and_then(|job| job.error.as_ref())
     {
         out.insert(0, error.title.clone());
+    }
+    // A lock alone is nothing wrong; with something wrong it is what stands in the way.
+    if locks > 0 && !out.is_empty() {
+        out.push(format!("{} on its points", plural(locks, "lock")));
     }
     out
 }
