@@ -13,6 +13,7 @@ use super::wire::{Answer, Call, NO_TIME, error_response, not_allowed, set_header
 use super::world::{OpKind, OpStatus, Operation, Protection, World};
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
+use crate::clock::later;
 
 /// On-demand attempts per item and UTC day (backup-support-matrix-iaas).
 const PER_DAY: usize = 9;
@@ -61,14 +62,14 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
         ));
     }
     let seconds = world.settings.backup_accept;
-    let expiry =
-        properties.and_then(|p| p.get("recoveryPointExpiryTimeInUTC")).and_then(Value::as_str).map(str::to_owned);
+    let asked = properties.and_then(|p| p.get("recoveryPointExpiryTimeInUTC")).and_then(Value::as_str);
+    let expiry = expiry(asked, world.now);
     let name = begin(world, OpKind::Backup, item_id.clone(), "", seconds);
     let job = jobs::prepare_name(world);
     if let Some(operation) = world.operation_mut(&name) {
         operation.job = Some(job);
         // the expiry travels in the location, which Recovery Services' operations do not use
-        operation.location = expiry.unwrap_or_default();
+        operation.location = expiry;
     }
     let address = |word: &str| {
         format!(
@@ -83,6 +84,13 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     set_header(&mut response, "location", &address("operationResults"));
     set_header(&mut response, "retry-after", "60");
     Ok(response)
+}
+
+/// When the recovery point goes, as recorded in the job: `6/12/2024 12:00:00 AM`. Without a wish, after 30 days.
+fn expiry(asked: Option<&str>, now: jiff::Timestamp) -> String {
+    let month = std::time::Duration::from_secs(30 * 24 * 3600);
+    let at = asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| later(now, month));
+    at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()
 }
 
 /// The end of a backup request: the job begins.
@@ -119,10 +127,7 @@ fn status_json(operation: &Operation) -> Value {
     } else if operation.status == OpStatus::Succeeded
         && let Some(job) = &operation.job
     {
-        body.insert(
-            "properties".into(),
-            json!({ "objectType": "OperationStatusJobExtendedInfo", "jobId": job, "recoveryTarget": null }),
-        );
+        body.insert("properties".into(), json!({ "objectType": "OperationStatusJobExtendedInfo", "jobId": job }));
     }
     Value::Object(body)
 }

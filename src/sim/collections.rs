@@ -58,7 +58,10 @@ fn point_json(collection: &Collection, point: &Point) -> Value {
             "vmId": point.vm_id,
             "location": collection.location,
             "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
-            "storageProfile": { "osDisk": { "name": "osdisk", "caching": "ReadWrite" }, "dataDisks": [] }
+            "storageProfile": { "osDisk": { "osType": "Linux", "name": "osdisk", "caching": "ReadWrite", "diskSizeGB": 30,
+                "diskRestorePoint": { "id": format!("{}/restorePoints/{}/diskRestorePoints/osdisk", collection.id, point.name) } },
+                "dataDisks": [] },
+            "hyperVGeneration": "V2"
         },
         "provisioningState": state,
         "consistencyMode": "ApplicationConsistent",
@@ -67,10 +70,8 @@ fn point_json(collection: &Collection, point: &Point) -> Value {
     if let (Some(from), Some(properties)) = (&point.copied_from, properties.as_object_mut()) {
         properties.insert("sourceRestorePoint".into(), json!({ "id": from }));
     }
-    json!({
-        "name": point.name, "id": format!("{}/restorePoints/{}", collection.id, point.name),
-        "type": "Microsoft.Compute/restorePointCollections/restorePoints", "properties": properties
-    })
+    // No recorded point has a `type`.
+    json!({ "name": point.name, "id": format!("{}/restorePoints/{}", collection.id, point.name), "properties": properties })
 }
 
 const READ: &str = "Microsoft.Compute/restorePointCollections/read";

@@ -11,7 +11,22 @@ use super::world::{Item, JobStatus, Policy, Protection, RecoveryPoint, Vault, Wo
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
 
+/// In lists there are no security settings at all (1683 recorded rows); in a GET, immutability that was never set is null.
+fn vault_row(vault: &Vault) -> Value {
+    let mut row = vault_json(vault);
+    if let Some(properties) = row.pointer_mut("/properties").and_then(Value::as_object_mut) {
+        properties.remove("securitySettings");
+        properties.remove("redundancySettings");
+    }
+    row
+}
+
 fn vault_json(vault: &Vault) -> Value {
+    let immutability = if vault.immutability.eq_ignore_ascii_case("Disabled") {
+        Value::Null
+    } else {
+        json!({ "state": vault.immutability })
+    };
     let guard = if vault.resource_guard { "Enabled" } else { "Disabled" };
     json!({
         "location": vault.location, "name": vault.id.name(), "etag": "W/\"datetime'2024-05-13T10%3A14%3A39.097221Z'\"", "tags": {},
@@ -21,14 +36,14 @@ fn vault_json(vault: &Vault) -> Value {
             "publicNetworkAccess": "Enabled",
             "redundancySettings": { "standardTierStorageRedundancy": "GeoRedundant", "crossRegionRestore": "Disabled" },
             "securitySettings": {
-                "immutabilitySettings": { "state": vault.immutability },
+                "immutabilitySettings": immutability,
                 "softDeleteSettings": { "softDeleteRetentionPeriodInDays": 14, "softDeleteState": vault.soft_delete,
                     "enhancedSecurityState": "Enabled" },
                 "multiUserAuthorization": guard
             },
             "secureScore": "None", "bcdrSecurityLevel": "Fair"
         },
-        "id": vault.id, "type": "Microsoft.RecoveryServices/vaults", "sku": { "name": "RS0", "tier": "Standard" }
+        "id": vault.id, "type": "Microsoft.RecoveryServices/vaults", "sku": { "name": "Standard" }
     })
 }
 
@@ -41,7 +56,7 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
         .vaults
         .iter()
         .filter(|v| scope.covers(&v.id) && rbac::allowed(world, READ_VAULT, &v.id))
-        .map(vault_json)
+        .map(vault_row)
         .collect();
     page(world, call, rows)
 }
@@ -94,7 +109,8 @@ pub(crate) fn filter_terms(call: &Call) -> Result<Vec<(String, String)>, Box<Res
     Ok(terms)
 }
 
-fn item_json(world: &World, item: &Item, base: &str) -> Value {
+/// `extended` only when `$expand` asked for it: no recorded item has `extendedInfo` otherwise.
+fn item_json(world: &World, item: &Item, base: &str, extended: bool) -> Value {
     let vault = item.vault();
     let friendly = item.vm.name();
     let container = item.id.segment("protectionContainers").unwrap_or_default();
@@ -129,7 +145,10 @@ fn item_json(world: &World, item: &Item, base: &str) -> Value {
     put("lastBackupStatus", item.last_backup_status.as_str().into());
     put("lastBackupTime", item.last_backup_time.map_or_else(|| "2001-01-01T00:00:00Z".to_owned(), stamp_z).into());
     put("protectedItemDataId", digits_from(item.id.key()).to_string().into());
-    put("extendedInfo", extended_info(world, item));
+    put("sourceSideScanning", 0.into());
+    if extended {
+        put("extendedInfo", extended_info(world, item));
+    }
     put("protectedItemType", "Microsoft.Compute/virtualMachines".into());
     put("backupManagementType", "AzureIaasVM".into());
     put("workloadType", "VM".into());
@@ -143,12 +162,14 @@ fn item_json(world: &World, item: &Item, base: &str) -> Value {
     if item.protection == Protection::SoftDeleted {
         put("isScheduledForDeferredDelete", true.into());
         put("deferredDeleteTimeInUTC", stamp_z(world.now).into());
-        put("deferredDeleteTimeRemaining", "10 days".into());
+        put("deferredDeleteTimeRemaining", "13.23:59:42.8656002".into());
         put("isDeferredDeleteScheduleUpcoming", false.into());
     }
     put("vaultId", format!("{base}{}", vault.as_ref().map(ResourceId::as_str).unwrap_or_default()).into());
     put("isArchiveEnabled", false.into());
-    put("softDeleteRetentionPeriod", 14.into());
+    // Recorded under this name (the contract says `softDeleteRetentionPeriodInDays`): 0 but for a soft-deleted item.
+    let kept = if item.protection == Protection::SoftDeleted { 14 } else { 0 };
+    put("softDeleteRetentionPeriod", kept.into());
     json!({
         "id": item.id, "name": item.id.name(),
         "type": "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems", "properties": properties
@@ -161,9 +182,8 @@ fn extended_info(world: &World, item: &Item) -> Value {
         "recoveryPointCount": item.recovery_points.len(),
         "policyInconsistent": item.policy.as_ref().is_some_and(|p| world.policy(p).is_none())
     });
-    if let (Some(oldest), Some(newest), Some(info)) = (times().min(), times().max(), info.as_object_mut()) {
+    if let (Some(oldest), Some(info)) = (times().min(), info.as_object_mut()) {
         info.insert("oldestRecoveryPoint".into(), stamp_z(oldest).into());
-        info.insert("newestRecoveryPointInVault".into(), stamp_z(newest).into());
     }
     info
 }
@@ -178,7 +198,12 @@ pub(crate) fn items(world: &World, call: &Call, vault: &ResourceId) -> Answer {
             return page(world, call, Vec::new());
         }
     }
-    let rows = world.items.iter().filter(|i| vault.covers(&i.id)).map(|i| item_json(world, i, &call.base)).collect();
+    let rows = world
+        .items
+        .iter()
+        .filter(|i| vault.covers(&i.id))
+        .map(|i| item_json(world, i, &call.base, call.expands("extendedinfo")))
+        .collect();
     page(world, call, rows)
 }
 
@@ -187,7 +212,7 @@ const READ_ITEM: &str = "Microsoft.RecoveryServices/Vaults/backupFabrics/protect
 pub(crate) fn item(world: &World, call: &Call, id: &ResourceId) -> Answer {
     only_get(call)?;
     rbac::guard(world, call, READ_ITEM, id)?;
-    Ok(Response::json(200, &item_json(world, known_item(world, id)?, &call.base)))
+    Ok(Response::json(200, &item_json(world, known_item(world, id)?, &call.base, call.expands("extendedinfo"))))
 }
 
 /// The item, or 404 in Recovery Services' words.
@@ -319,18 +344,21 @@ pub(crate) fn backup_status(world: &World, call: &Call, subscription: &ResourceI
         error_response(400, "BMSUserErrorInvalidInput", "Input provided for the call is invalid: resourceId.")
     })?;
     let item = world.items.iter().find(|i| i.vm == vm && !matches!(i.protection, Protection::SoftDeleted));
-    let body = match item {
-        None => {
-            json!({ "protectionStatus": "NotProtected", "vaultId": "", "fabricName": "", "containerName": "", "protectedItemName": "",
-            "errorCode": "Success", "errorMessage": "", "policyName": "", "registrationStatus": "" })
-        }
-        Some(item) => json!({
-            "protectionStatus": "Protected", "vaultId": item.vault(), "fabricName": "Azure",
-            "containerName": item.id.segment("protectionContainers"), "protectedItemName": item.id.name(),
-            "errorCode": "Success", "errorMessage": "", "policyName": item.policy.as_ref().map(ResourceId::name).unwrap_or_default(),
-            "registrationStatus": ""
-        }),
-    };
+    // As recorded: a VM without protection is told the names it would have, in lower case; no error code either way.
+    let mut body = json!({ "protectionStatus": "NotProtected", "fabricName": "Azure", "protectedItemsCount": 0,
+        "objectType": "BackupStatusResponse" });
+    let group = vm.resource_group().unwrap_or_default();
+    let mut container = format!("iaasvmcontainer;iaasvmcontainerv2;{group};{}", vm.name());
+    let mut name = format!("vm;iaasvmcontainerv2;{group};{}", vm.name());
+    if let Some(item) = item {
+        container = item.id.segment("protectionContainers").unwrap_or_default().to_owned();
+        name = item.id.name().to_owned();
+        body["protectionStatus"] = "Protected".into();
+        body["vaultId"] = json!(item.vault());
+        body["policyName"] = item.policy.as_ref().map(ResourceId::name).unwrap_or_default().into();
+    }
+    body["containerName"] = container.to_lowercase().into();
+    body["protectedItemName"] = name.to_lowercase().into();
     let mut response = Response::json(200, &body);
     set_header(&mut response, "x-ms-ratelimit-remaining-subscription-resource-requests", "149");
     Ok(response)

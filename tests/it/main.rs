@@ -1,6 +1,12 @@
 //! Everything that is tested from outside: one binary, on the embedded Azure under virtual time.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test ends where it goes wrong"
+)]
 
 mod automation;
 mod behaviour;
@@ -15,6 +21,7 @@ mod simulation;
 mod support;
 mod undo_matrix;
 mod walls;
+mod wire;
 
 /// A file that is not named above would never run.
 #[test]

@@ -14,6 +14,9 @@ use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Sim, World};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::wire::contract::{CONTRACTS, Sent};
+use crate::wire::requests::Strict;
+
 /// The subscription of most of the built-in estate.
 pub const SUB: &str = "5b1c0de0-0000-4000-8000-000000000001";
 /// A run id that never changes.
@@ -64,7 +67,8 @@ impl Lab {
         let clock: Arc<dyn Clock> = Arc::new(sim.clock());
         let settings =
             ArmSettings { endpoint: "https://management.azure.com".parse().unwrap(), run_id: RUN.to_owned() };
-        Arm::new(Arc::new(sim.clone()), Arc::new(StaticToken::new("sandbox", "sandbox")), clock, settings).unwrap()
+        let transport = Arc::new(Strict(sim.clone()));
+        Arm::new(transport, Arc::new(StaticToken::new("sandbox", "sandbox")), clock, settings).unwrap()
     }
 
     pub fn playbook(&self, name: &str) -> &Playbook {
@@ -142,6 +146,18 @@ impl Lab {
             .filter(|exchange| exchange.mutating)
             .map(|exchange| format!("{} {}", exchange.method, exchange.path))
             .collect()
+    }
+}
+
+/// Checks every request that the embedded Azure of a laboratory has served against the published contracts. (The
+/// laboratory's own client is checked at every request; this is for whoever came another way.)
+pub fn check_requests(lab: &Lab) {
+    for exchange in lab.sim.log() {
+        let (method, path, query, body) = (exchange.method, exchange.path, exchange.query, exchange.body);
+        let sent = Sent { method, path, query, body };
+        if let Err(wrong) = CONTRACTS.request(&sent) {
+            panic!("{} {}: {}", sent.method, sent.path, wrong.join("; "));
+        }
     }
 }
 

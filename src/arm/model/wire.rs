@@ -78,13 +78,14 @@ pub(super) fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
 }
 
 /// A time as Azure writes it: seven digits of fraction, `Z`, an offset or no zone at all (then UTC). The placeholder
-/// `0001-01-01T00:00:00`, recorded for operations that have not ended, is no time.
+/// `0001-01-01T00:00:00`, recorded for operations that have not ended, is no time, nor is `2001-01-01T00:00:00Z`, recorded
+/// as the last backup of an item that has none yet.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let time: Timestamp = text.parse().or_else(|_| format!("{text}Z").parse()).ok()?;
-    // Azure is younger than 1970; anything earlier is a placeholder.
-    (time >= Timestamp::UNIX_EPOCH).then_some(time)
+    // Azure is younger than 2008; anything earlier is a placeholder.
+    (time >= Timestamp::constant(1_199_145_600, 0)).then_some(time)
 }
 
 /// The `id` of a resource.

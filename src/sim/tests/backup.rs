@@ -42,7 +42,10 @@ fn a_backup_runs_in_two_tasks() {
     let running = job(&sim, &name);
     assert_eq!(running["extendedInfo"]["tasksList"][0]["taskId"], "Take Snapshot");
     assert_eq!(running["extendedInfo"]["tasksList"][0]["status"], "InProgress");
-    assert_eq!(running["isUserTriggered"], true);
+    // As recorded: no word of who started it, but when its recovery point goes.
+    assert_eq!(running.get("isUserTriggered"), None);
+    let expiry = running["extendedInfo"]["propertyBag"]["Recovery Point Expiry Time in UTC"].as_str().unwrap();
+    assert!(expiry.ends_with(" AM") || expiry.ends_with(" PM"), "{expiry}");
     pass(&sim, 200);
     let snapped = job(&sim, &name);
     assert_eq!(snapped["extendedInfo"]["tasksList"][0]["status"], "Completed");
@@ -235,7 +238,9 @@ fn items_policies_and_where_a_vm_is_protected() {
     assert_eq!(policy["properties"]["instantRPDetails"]["azureBackupRGNamePrefix"], "contoso-prod");
     assert!(policy["properties"].get("policyType").is_none());
     assert_eq!(get(&sim, &format!("{VAULT}/backupPolicies/hourly-enhanced"))["properties"]["policyType"], "V2");
-    assert_eq!(get(&sim, VAULT)["properties"]["securitySettings"]["immutabilitySettings"]["state"], "Disabled");
+    assert_eq!(get(&sim, VAULT)["properties"]["securitySettings"]["immutabilitySettings"], Value::Null);
+    let listed = get(&sim, &format!("{PROD}/providers/Microsoft.RecoveryServices/vaults"));
+    assert_eq!(listed["value"][0]["properties"].get("securitySettings"), None, "lists say nothing about it");
     assert_eq!(get(&sim, &format!("{VAULT}/backupResourceGuardProxies"))["value"].as_array().unwrap().len(), 0);
     let ask = |id: String| {
         let asked = json!({ "resourceType": "VM", "resourceId": id });
@@ -246,6 +251,14 @@ fn items_policies_and_where_a_vm_is_protected() {
             Some(asked),
         ))
     };
-    assert_eq!(ask(vm("WEB-01"))["protectedItemName"], "VM;iaasvmcontainerv2;rg-shop;web-01");
-    assert_eq!(ask(vm("old-05"))["protectionStatus"], "NotProtected");
+    let protected = ask(vm("WEB-01"));
+    assert_eq!(protected["protectedItemName"], "vm;iaasvmcontainerv2;rg-shop;web-01");
+    assert_eq!(protected["containerName"], "iaasvmcontainer;iaasvmcontainerv2;rg-shop;web-01");
+    let not = ask(vm("old-05"));
+    assert_eq!((&not["protectionStatus"], &not["fabricName"]), (&"NotProtected".into(), &"Azure".into()));
+    assert!(not["protectedItemName"].as_str().unwrap().ends_with(";old-05") && not.get("vaultId").is_none());
+    let items = format!("{VAULT}/backupProtectedItems");
+    assert_eq!(get(&sim, &items)["value"][0]["properties"].get("extendedInfo"), None);
+    let expanded = get(&sim, &format!("{items}?$expand=extendedinfo"));
+    assert!(expanded["value"][0]["properties"]["extendedInfo"]["recoveryPointCount"].is_i64());
 }
