@@ -599,7 +599,8 @@ fn unreadable(change: &Change, error: &ArmError, sent: bool) -> Result<Outcome, 
     match error.class() {
         // A request left, and nobody lets azmend see what came of it: that is not "it did not happen".
         ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::Other if sent => {
-            let why = format!("a request was sent, and {} cannot be read any more: {error}", change.resource().short_name());
+            let why =
+                format!("a request was sent, and {} cannot be read any more: {error}", change.resource().short_name());
             Ok(Outcome::Unknown { why })
         }
         ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::Other => {
