@@ -3,8 +3,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::let_underscore_must_use,
     clippy::print_stderr,
-    clippy::print_stdout,
+    clippy::type_complexity,
     reason = "a test ends where it goes wrong"
 )]
 

@@ -11,8 +11,8 @@ use azmend::arm::ResourceId;
 use azmend::arm::http::{Method, Request};
 use azmend::clock::{elapsed, later};
 use azmend::engine::{Plan, Planned, Run, RunResult, RunState, Silent, Status};
-use azmend::journal::{AppendError, Event, Purpose, Record, RunLog};
-use azmend::sim::{Estate, Item, Lock, OpKind, PointState, Protection, Sim, TaskStatus, World, WorldEvent};
+use azmend::journal::{AppendError, Event, Record, RunLog};
+use azmend::sim::{Estate, Item, Lock, OpKind, PointState, Protection, Sim, TaskStatus, World};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -858,21 +858,6 @@ pub fn at(world: &World, after: Duration) -> World {
     let to = later(world.now, after);
     world.advance_to(to);
     world
-}
-
-/// Whether the last request in the records is an intent without an answer, and of which verb.
-pub fn open_intent(records: &[Record]) -> Option<(String, Purpose, ResourceId)> {
-    match records.last().map(|r| &r.event) {
-        Some(Event::Intent { verb, purpose, target, .. }) => {
-            Some((verb.clone(), *purpose, ResourceId::parse(target).unwrap()))
-        }
-        _ => None,
-    }
-}
-
-/// Uses what only some tests use.
-pub fn event_name(event: &WorldEvent) -> String {
-    format!("{event:?}").chars().take(60).collect()
 }
 
 /// The watchman must be able to see: requests that no run sends break the rules he watches.

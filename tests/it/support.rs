@@ -303,11 +303,11 @@ impl Lab {
                 assert!(stands, "said to be untouched, and gone: {said:?}");
             }
         }
-        if let Some(after) = &result.after {
-            if result.not_read.is_empty() {
-                let vm = ResourceId::parse(result.vm.as_ref().unwrap()).unwrap();
-                assert_eq!(after.points.count, world.succeeded_points(&vm) as i64);
-            }
+        if let Some(after) = &result.after
+            && result.not_read.is_empty()
+        {
+            let vm = ResourceId::parse(result.vm.as_ref().unwrap()).unwrap();
+            assert_eq!(after.points.count, world.succeeded_points(&vm) as i64);
         }
     }
 

@@ -173,7 +173,7 @@ fn only_arm_sdk_names_azure_crates() {
             continue;
         }
         for name in ["azure_core", "azure_identity", "azure_mgmt_"] {
-            let found = source.code.lines().find(|line| line.contains(&format!("{name}")) && !line.contains('"'));
+            let found = source.code.lines().find(|line| line.contains(&name.to_string()) && !line.contains('"'));
             assert!(found.is_none(), "{}: {found:?}", source.path.display());
         }
     }

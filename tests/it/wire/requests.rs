@@ -182,8 +182,7 @@ async fn every_call() -> Vec<Answered> {
     crate::support::check_requests(&lab);
     arm.vm(&missing).await.unwrap_err();
     arm.instance_view(&missing).await.unwrap_err();
-    let seen = tap.seen.lock().unwrap().clone();
-    seen
+    tap.seen.lock().unwrap().clone()
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl Files {
         for name in required {
             let read_only = known.get(name).is_some_and(|(file, property)| self.read_only(file, property));
             let there = value.get(name).is_some_and(|value| !value.is_null());
-            if !there && !(author == Author::Request && read_only) {
+            if !(there || author == Author::Request && read_only) {
                 wrong.push(format!("{at}.{name} is required and missing"));
             }
         }
