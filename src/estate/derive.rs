@@ -235,6 +235,20 @@ impl View {
             orphaned: stale.orphaned,
             newest_hours_ago: newest.map_or(0, |newest| whole(elapsed(newest, now), 3600)),
         };
+        // What is superseded or orphaned is only counted when everything that speaks against it was read.
+        let stale = ["points.superseded", "points.orphaned"];
+        self.mark(&facts.vm, &stale);
+        self.mark(&facts.items, &stale);
+        for item in facts.items.known().into_iter().flatten() {
+            self.mark(&item.policy, &stale[..1]);
+            self.mark(&item.recovery_points, &stale[..1]);
+            self.mark(&item.jobs, &stale[..1]);
+            self.mark(&item.vault, &stale[..1]);
+            self.mark(&item.resource_guard, &stale[..1]);
+        }
+        if facts.vm.is_absent() {
+            self.mark(&facts.status, &["points.orphaned"]);
+        }
         if let Some(orphan) = &facts.orphan {
             self.mark(&orphan.subscription_answers, &["points.orphaned"]);
             self.mark(&orphan.vms, &["points.orphaned"]);

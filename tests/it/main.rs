@@ -1,4 +1,5 @@
 //! Everything that is tested from outside: one binary, on the embedded Azure under virtual time.
 
 mod behaviour;
+mod permissions;
 mod support;

@@ -1,7 +1,7 @@
 //! A laboratory: the embedded Azure, the gateway over it, and runs with a journal in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use azmend::actions::change::{Outcome, Override};
 use azmend::arm::{Arm, ArmSettings, ResourceId, StaticToken};
@@ -19,11 +19,13 @@ pub const SUB: &str = "5b1c0de0-0000-4000-8000-000000000001";
 /// A run id that never changes.
 pub const RUN: &str = "01930000-0000-7000-8000-000000000001";
 
+/// The shipped playbooks: compiling their conditions takes longer than a run.
+static LIBRARY: LazyLock<Library> = LazyLock::new(Library::shipped);
+
 /// The embedded Azure and a way to it.
 pub struct Lab {
     pub sim: Sim,
     pub arm: Arm,
-    library: Library,
 }
 
 /// What a plan is asked for with.
@@ -46,7 +48,7 @@ impl Lab {
     pub fn on(world: World) -> Self {
         let sim = Sim::new(world);
         let arm = Self::arm_over(&sim);
-        Self { sim, arm, library: Library::shipped() }
+        Self { sim, arm }
     }
 
     /// An estate written in YAML.
@@ -67,7 +69,7 @@ impl Lab {
     }
 
     pub fn playbook(&self, name: &str) -> &Playbook {
-        self.library.find(name).unwrap()
+        LIBRARY.find(name).unwrap()
     }
 
     pub fn world(&self) -> PlanWorld {

@@ -133,6 +133,10 @@ pub fn vm_guards(ground: &Ground<'_>) -> Result<(), Vec<Refusal>> {
                 }
             }
         }
+        if facts.policy.unread().is_some() {
+            let why = "when the next scheduled backup is due was not read";
+            say(ground.unless_overridden(Override::JobDue, why));
+        }
         match facts.recovery_points.known() {
             Some(points) if points.iter().any(|p| p.file_recovery_active == Some(true)) => {
                 let why = format!("a file-recovery session is open in vault {vault}");
