@@ -76,6 +76,8 @@ pub struct Need {
     /// The playbook actions that cannot be made (completely) without it; for [`NeedKind::Follow`] and
     /// [`NeedKind::Change`] also those that want it.
     pub blocks: &'static [ActionName],
+    /// Those of `blocks` of which a part can still be made.
+    pub partly: &'static [ActionName],
     /// For an optional one: the playbook actions that are better with it.
     pub helps: &'static [ActionName],
     /// What it is for, a fragment.
@@ -107,7 +109,7 @@ const fn fact(
     why: &'static str,
     without: &'static str,
 ) -> Need {
-    Need { action, place, kind: NeedKind::Fact, blocks, helps: &[], why, without, optional: None }
+    Need { action, place, kind: NeedKind::Fact, blocks, partly: &[], helps: &[], why, without, optional: None }
 }
 
 const fn change(
@@ -117,11 +119,15 @@ const fn change(
     why: &'static str,
     without: &'static str,
 ) -> Need {
-    Need { action, place, kind: NeedKind::Change, blocks, helps: &[], why, without, optional: None }
+    Need { action, place, kind: NeedKind::Change, blocks, partly: &[], helps: &[], why, without, optional: None }
 }
 
 const fn optional(need: Need, helps: &'static [ActionName], reason: &'static str) -> Need {
     Need { optional: Some(reason), helps, ..need }
+}
+
+const fn partly(partly: &'static [ActionName], need: Need) -> Need {
+    Need { partly, ..need }
 }
 
 const fn follow(need: Need) -> Need {
@@ -226,12 +232,15 @@ pub const NEEDS: &[Need] = &[
         "reads the restore points of a collection",
         "the points are unread: none is deleted and no lock is removed",
     ),
-    fact(
-        "Microsoft.RecoveryServices/locations/backupStatus/action",
-        Place::Subscription,
+    partly(
         &[DeleteStale],
-        "finds the vault of a VM, in another subscription too (a POST that only reads)",
-        "a vault in a subscription that is not visible is not found, and nothing counts as an orphan",
+        fact(
+            "Microsoft.RecoveryServices/locations/backupStatus/action",
+            Place::Subscription,
+            &[DeleteStale],
+            "finds the vault of a VM, in another subscription too (a POST that only reads)",
+            "a vault in a subscription that is not visible is not found, and nothing counts as an orphan",
+        ),
     ),
     fact(
         "Microsoft.RecoveryServices/Vaults/read",
@@ -329,19 +338,25 @@ pub const NEEDS: &[Need] = &[
         "puts a removed lock back",
         "no lock is removed, for none could be put back (rule s6.cannot-restore)",
     ),
-    change(
-        "Microsoft.Compute/restorePointCollections/delete",
-        Place::BackupGroups,
-        POINTS,
-        "deletes orphaned and superseded collections",
-        "such collections stay; single expired points still go",
-    ),
-    change(
-        "Microsoft.Compute/restorePointCollections/restorePoints/delete",
-        Place::BackupGroups,
+    partly(
         &[DeleteStale],
-        "deletes single expired points, and those of a collection that does not go as a whole",
-        "single points stay; orphaned and superseded collections still go",
+        change(
+            "Microsoft.Compute/restorePointCollections/delete",
+            Place::BackupGroups,
+            POINTS,
+            "deletes orphaned and superseded collections",
+            "such collections stay; single expired points still go",
+        ),
+    ),
+    partly(
+        &[DeleteStale],
+        change(
+            "Microsoft.Compute/restorePointCollections/restorePoints/delete",
+            Place::BackupGroups,
+            &[DeleteStale],
+            "deletes single expired points, and those of a collection that does not go as a whole",
+            "single points stay; orphaned and superseded collections still go",
+        ),
     ),
     change(
         "Microsoft.Compute/virtualMachines/extensions/delete",
@@ -475,9 +490,12 @@ mod tests {
                 NeedKind::Change => assert!(ends("/delete") || ends("/write") || ends("/action"), "{}", need.action),
                 _ => assert!(ends("/read") || ends("/backupStatus/action"), "{} reads", need.action),
             }
+            assert!(need.partly.iter().all(|action| need.blocks.contains(action)));
             assert!(!need.blocks.is_empty() || need.is_optional(), "{} blocks nothing", need.action);
             for text in [need.why, need.without] {
-                assert!(!text.ends_with('.') && text.starts_with(|c: char| !c.is_uppercase() || text.starts_with("VM")));
+                assert!(
+                    !text.ends_with('.') && text.starts_with(|c: char| !c.is_uppercase() || text.starts_with("VM"))
+                );
             }
         }
     }
@@ -517,8 +535,11 @@ mod tests {
     #[test]
     fn every_action_stands_in_a_published_contract() {
         let text = include_str!("../../tests/fixtures/contracts/actions.txt");
-        let lines: Vec<Vec<&str>> =
-            text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(|l| l.split('\t').collect()).collect();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|l| l.split('\t').collect())
+            .collect();
         let mut used = BTreeSet::new();
         for need in NEEDS.iter().filter(|need| need.action != EVERY_READ) {
             let known = lines.iter().find(|line| line[1].eq_ignore_ascii_case(need.action));

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::needs::{EVERY_READ, Need, Place, Purpose};
+use super::needs::{EVERY_READ, Need, NeedKind, Place, Purpose};
 use super::spec::ActionName;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
@@ -74,6 +74,14 @@ impl Judged {
     #[must_use]
     pub fn fine(&self) -> bool {
         !self.findings.iter().any(Finding::counts)
+    }
+
+    /// Whether at least one of the changes that this playbook action makes may be made.
+    #[must_use]
+    pub fn some_change(&self, action: ActionName) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.need.kind == NeedKind::Change && finding.need.blocks.contains(&action) && finding.held == Held::Yes
+        })
     }
 
     /// What stands between the identity and this playbook action; empty when it may do it.
@@ -165,12 +173,8 @@ mod tests {
     const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";
 
     fn rights(scope: &str, actions: &[&str]) -> Rights {
-        let entry =
-            Permission { actions: actions.iter().map(|&a| a.to_owned()).collect(), not_actions: Vec::new() };
-        Rights {
-            scope: ResourceId::parse(&format!("{SUB}{scope}")).unwrap(),
-            permissions: known(vec![entry]),
-        }
+        let entry = Permission { actions: actions.iter().map(|&a| a.to_owned()).collect(), not_actions: Vec::new() };
+        Rights { scope: ResourceId::parse(&format!("{SUB}{scope}")).unwrap(), permissions: known(vec![entry]) }
     }
 
     fn known<T>(value: T) -> Part<T> {
@@ -233,7 +237,11 @@ mod tests {
         }]);
         let judged = judge(&all(), &here);
         let denied: Vec<&Finding> = judged.missing().collect();
-        assert!(denied.iter().all(|finding| matches!(&finding.held, Held::Denied { by, .. } if by == "managed by blueprint")));
+        assert!(
+            denied
+                .iter()
+                .all(|finding| matches!(&finding.held, Held::Denied { by, .. } if by == "managed by blueprint"))
+        );
         assert!(!judged.stops(ActionName::LocksRemove).is_empty(), "a group in the subscription is denied");
         assert!(judged.stops(ActionName::BackupStart).is_empty());
         here.groups = known(vec![rights("/resourceGroups/AzureBackupRG_a_1", &["*"])]);

@@ -12,11 +12,13 @@ use url::Url;
 use super::error::{CliError, Kind};
 use super::files;
 use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use crate::arm::claims::Claims;
 use crate::arm::{
-    Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, StaticToken, TokenSource, Transport,
-    TransportError, Wire, token_scope, token_source,
+    Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, SignInError, StaticToken, TokenSource,
+    Transport, TransportError, Wire, token_scope, token_source,
 };
 use crate::clock::{Clock, SystemClock};
+use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
 use crate::estate::resolve::resolve_vm;
 use crate::sim::{self, Estate, Sim};
@@ -147,6 +149,21 @@ impl Azure {
         self.tokens.token().await.map(drop).map_err(CliError::from)
     }
 
+    /// Signs in and says as whom. The token itself stays here.
+    ///
+    /// # Errors
+    /// Every way that was tried, with the reason.
+    pub async fn who(&self) -> Result<(SignInReport, Option<Claims>), SignInError> {
+        let claims = Claims::of(&self.tokens.token().await?);
+        Ok((SignInReport { way: Some(self.tokens.describe()), tried: self.tokens.passed_over() }, claims))
+    }
+
+    /// Name of the cloud, and the ARM endpoint.
+    #[must_use]
+    pub fn place(&self) -> (&str, &Url) {
+        (&self.cloud, &self.endpoint)
+    }
+
     /// The VM that the user means.
     ///
     /// # Errors
@@ -175,7 +192,8 @@ impl Azure {
         let tenant = if self.sandbox.is_some() {
             self.tenant.clone()
         } else {
-            let found = arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
+            let found =
+                arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
             if found.is_empty() { self.tenant.clone() } else { found }
         };
         World {
@@ -265,11 +283,8 @@ fn estate(source: &EstateSource) -> Result<Estate, CliError> {
 
 /// A directory's name from an estate's: the estate is the user's text, the name must be harmless.
 fn directory_name(name: &str, digest: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .take(40)
-        .collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(40).collect();
     format!("{}-{}", if plain.is_empty() { "estate" } else { &plain }, digest.get(..8).unwrap_or(digest))
 }
 

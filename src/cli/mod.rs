@@ -135,6 +135,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),
+        Command::Role(args) => return commands::role::run(desk, &args),
         _ => {}
     }
     warn_of_locks(desk, &command);
@@ -148,7 +149,8 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Apply(args) => commands::apply::run(desk, args).await,
             Command::Runs(command) => commands::runs::run(desk, command).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
-            Command::Playbook(_) | Command::Completions { .. } => Ok(exit::OK),
+            Command::Doctor(args) => commands::doctor::run(desk, &args).await,
+            Command::Playbook(_) | Command::Role(_) | Command::Completions { .. } => Ok(exit::OK),
         }
     });
     // A question that nobody answered must not keep the process.
@@ -162,7 +164,9 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
     let Ok(Some(state)) = store::existing(&desk.settings) else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
-        Command::Runs(args::RunsCommand::Show { id } | args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. }) => Some(id),
+        Command::Runs(
+            args::RunsCommand::Show { id } | args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. },
+        ) => Some(id),
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
@@ -172,7 +176,11 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
         }
         for lock in &locks {
             let scope = lock.scope().short_name();
-            desk.printer.warn(&format!("the run {} has removed the lock {} on {scope}", store::short(&run), lock.id.name()));
+            desk.printer.warn(&format!(
+                "the run {} has removed the lock {} on {scope}",
+                store::short(&run),
+                lock.id.name()
+            ));
             desk.printer.hint(&format!("put it back: {} runs undo {}", desk.program(), store::short(&run)));
             desk.printer.hint(&format!("or by hand: {}", recreate_command(lock)));
         }

@@ -65,7 +65,9 @@ pub async fn read_places(arm: &Arm, subscription: &ResourceId) -> Places {
     let reader = Reader::new(arm, 8);
     let here = part(reader.permissions(subscription).await);
     // With everything granted above there is nothing to learn below.
-    let everything = here.known().is_some_and(|all| all.iter().any(|one| one.actions.iter().any(|a| a == "*") && one.not_actions.is_empty()));
+    let everything = here
+        .known()
+        .is_some_and(|all| all.iter().any(|one| one.actions.iter().any(|a| a == "*") && one.not_actions.is_empty()));
     let (groups, vaults) = if everything {
         let at = reader.now();
         (Part::Known { at, value: Vec::new() }, Part::Known { at, value: Vec::new() })

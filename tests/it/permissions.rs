@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 
 use azmend::actions::change::Override;
 use azmend::actions::needs::{EVERY_READ, NEEDS, Need, Place, Purpose, RoleDefinition};
+use azmend::actions::rights::{Finding, Held, judge};
 use azmend::actions::spec::ActionName;
 use azmend::engine::Planned;
+use azmend::estate::rights::{Places, read_places};
+use azmend::estate::{CollectOptions, collect};
 use azmend::sim::{Estate, Permission, World};
 
 use crate::support::{Ask, Lab, SUB};
@@ -25,8 +28,7 @@ struct Deed {
     overrides: &'static [Override],
 }
 
-const OLD: &str =
-    "/subscriptions/5b1c0de0-0000-4000-8000-000000000001/resourceGroups/rg-shop/providers/Microsoft.Compute/virtualMachines/old-05";
+const OLD: &str = "/subscriptions/5b1c0de0-0000-4000-8000-000000000001/resourceGroups/rg-shop/providers/Microsoft.Compute/virtualMachines/old-05";
 
 const DEEDS: &[Deed] = &[
     deed("locks", ActionName::LocksRemove, "unlock-backup-groups", "web-01", true),
@@ -130,21 +132,71 @@ async fn each_missing_action_stops_what_the_table_says_and_nothing_else() {
     for need in NEEDS {
         let rest: Vec<&Need> = all().into_iter().filter(|other| other.action != need.action).collect();
         let mut stopped = BTreeSet::new();
+        let mut goes_on = BTreeSet::new();
         for (deed, full) in DEEDS.iter().zip(&full) {
             let now = done(deed, Some(granted(&rest))).await;
             if std::env::var_os("AZMEND_TEST_TRACE").is_some() && *full != now {
                 eprintln!("without {}: {}: {now}", need.action, deed.name);
             }
-            if *full != now {
-                stopped.insert(deed.action.as_str());
-            }
+            let list = if *full == now { &mut goes_on } else { &mut stopped };
+            list.insert(deed.action.as_str());
         }
-        let said: BTreeSet<&str> =
-            if need.is_optional() { BTreeSet::new() } else { need.blocks.iter().map(|action| action.as_str()).collect() };
+        let said: BTreeSet<&str> = if need.is_optional() {
+            BTreeSet::new()
+        } else {
+            need.blocks.iter().map(|action| action.as_str()).collect()
+        };
+        let partly: BTreeSet<&str> = need.partly.iter().map(|action| action.as_str()).collect();
+        if partly != stopped.intersection(&goes_on).copied().collect() {
+            wrong.push(format!("{}: stops a part of {:?}", need.action, stopped.intersection(&goes_on)));
+        }
         if stopped != said {
             wrong.push(format!("{}: stops {stopped:?}, the table says {said:?}", need.action));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(Place::ALL.iter().all(|place| NEEDS.iter().any(|need| need.place == *place)));
+}
+
+/// `doctor` names exactly what is missing, for the VM and for its subscription.
+#[tokio::test]
+async fn each_missing_action_is_named() {
+    for need in NEEDS {
+        let rest: Vec<&Need> = all().into_iter().filter(|other| other.action != need.action).collect();
+        let mut world = BUILT_IN.clone();
+        world.permissions = granted(&rest);
+        let lab = Lab::on(world);
+        let vm = lab.vm("web-01");
+        let facts = collect(&lab.arm, &vm, &CollectOptions::default()).await;
+        let places = [Places::of_vm(&facts), read_places(&lab.arm, &vm.subscription_id()).await];
+        for places in &places {
+            let judged = judge(&Purpose::to(ActionName::ALL), places);
+            let missing: Vec<&Finding> = judged.missing().collect();
+            let named = missing.iter().find(|finding| finding.need.action == need.action);
+            assert!(
+                matches!(named, Some(Finding { held: Held::No { .. } | Held::Unknown { .. }, .. })),
+                "{}",
+                need.action
+            );
+            // What is named beside it is not known because of it: the groups or vaults were not listed.
+            let others = missing.iter().filter(|finding| finding.need.action != need.action);
+            let sure: Vec<&&Finding> = others.filter(|finding| !matches!(finding.held, Held::Unknown { .. })).collect();
+            assert!(sure.is_empty(), "without {}: {sure:?}", need.action);
+            assert_eq!(judged.fine(), missing.iter().all(|finding| finding.need.is_optional()));
+        }
+        assert_eq!(lab.mutations(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn exactly_this_role_is_enough_for_doctor() {
+    let mut world = BUILT_IN.clone();
+    world.permissions = granted(&all());
+    let lab = Lab::on(world);
+    let vm = lab.vm("web-01");
+    let facts = collect(&lab.arm, &vm, &CollectOptions::default()).await;
+    for places in [Places::of_vm(&facts), read_places(&lab.arm, &vm.subscription_id()).await] {
+        let judged = judge(&Purpose::to(ActionName::ALL), &places);
+        assert_eq!(judged.missing().map(|finding| finding.need.action).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
 }

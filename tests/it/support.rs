@@ -61,10 +61,8 @@ impl Lab {
 
     fn arm_over(sim: &Sim) -> Arm {
         let clock: Arc<dyn Clock> = Arc::new(sim.clock());
-        let settings = ArmSettings {
-            endpoint: "https://management.azure.com".parse().unwrap(),
-            run_id: RUN.to_owned(),
-        };
+        let settings =
+            ArmSettings { endpoint: "https://management.azure.com".parse().unwrap(), run_id: RUN.to_owned() };
         Arm::new(Arc::new(sim.clone()), Arc::new(StaticToken::new("sandbox", "sandbox")), clock, settings).unwrap()
     }
 

@@ -2,7 +2,9 @@
 
 pub mod apply;
 pub mod completions;
+pub mod doctor;
 pub mod fix;
 pub mod playbook;
+pub mod role;
 pub mod runs;
 pub mod sandbox;
