@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench cli`. The aims on two cores: `--help` within 20 ms, the sandbox fix of `web-01` within 200 ms.
 
+#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark ends where it goes wrong")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -135,7 +135,7 @@ pub async fn verify(cx: &Context<'_>, item: &ResourceId, until: BackupUntil, his
     let job = match (&history.job, history.attempts.last()) {
         (Some(job), _) => job.clone(),
         (None, Some(last)) => match find_job(cx, item, last.at).await {
-            Ok(Some(job)) => job,
+            Ok(Some(job)) => return Verify::Found(job),
             Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
                 return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
             }
@@ -176,7 +176,9 @@ fn judge(job: &Job, until: BackupUntil, first_after_unlock: bool) -> Verify {
             // The point limit and the lock behind it: the service cleans up after this failure, once per unlocking.
             let limit = ["UserErrorRpCollectionLimitReached", "UserErrorResourceIsInLockedState"];
             if first_after_unlock && limit.iter().any(|known| code.eq_ignore_ascii_case(known)) {
-                let why = format!("{code}: expected once after unlocking; Azure Backup now cleans up, which takes some hours");
+                let why = format!(
+                    "{code}: expected once after unlocking; Azure Backup now cleans up, which takes some hours"
+                );
                 return Verify::CleanUpPending { why, wait: CLEAN_UP };
             }
             let failure = Failure::new(code.clone(), format!("the backup job {id} failed: {}", job_text(job)));

@@ -62,12 +62,10 @@ pub fn plan(ground: &Ground<'_>, step: &str) -> Result<Option<Change>, Refusal> 
         let why = facts.instance.unread().unwrap_or("the VM has none");
         return Err(Refusal::new("s12.unread", format!("the instance view was not read: {why}")));
     }
-    let listed = facts
-        .extensions
-        .known()
-        .into_iter()
-        .flatten()
-        .find(|e| e.publisher.to_ascii_lowercase().contains("recoveryservices") && e.kind.to_ascii_lowercase().starts_with("vmsnapshot"));
+    let listed = facts.extensions.known().into_iter().flatten().find(|e| {
+        e.publisher.to_ascii_lowercase().contains("recoveryservices")
+            && e.kind.to_ascii_lowercase().starts_with("vmsnapshot")
+    });
     let (version, code) = match (handler(facts), listed) {
         (Some(handler), _) => (handler.version.clone(), handler.status.code.clone()),
         (None, Some(extension)) => (extension.version.clone(), extension.provisioning_state.clone()),
@@ -97,8 +95,11 @@ fn guards(facts: &VmFacts) -> Result<(), Refusal> {
             .hint("start the VM, wait for the agent to be Ready, then run azmend again"));
     }
     if !instance.agent.as_ref().is_some_and(crate::arm::model::Agent::is_ready) {
-        return Err(Refusal::new("extension.agent-not-ready", "the guest agent is not Ready; an uninstall would time out")
-            .hint("repair the guest agent in the VM first"));
+        return Err(Refusal::new(
+            "extension.agent-not-ready",
+            "the guest agent is not Ready; an uninstall would time out",
+        )
+        .hint("repair the guest agent in the VM first"));
     }
     for item in facts.items.known().into_iter().flatten() {
         let Some(jobs) = item.jobs.known() else {
@@ -141,7 +142,10 @@ pub async fn check(cx: &Context<'_>, extension: &ResourceId, version: &str, code
                 return Check::Refuse(Refusal::new("s3.changed", why));
             }
             if handler.status.code != code {
-                return Check::Skip(format!("VMSnapshot is in state {} and was {code} in the plan", handler.status.code));
+                return Check::Skip(format!(
+                    "VMSnapshot is in state {} and was {code} in the plan",
+                    handler.status.code
+                ));
             }
         }
         _ => {}

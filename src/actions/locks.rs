@@ -99,7 +99,8 @@ fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
             plural(vms, "other VM")
         ));
     }
-    if groups::name_matches(ground, scope.name()) && ground.facts.locks_over(scope).any(|other| other.scope() != *scope) {
+    if groups::name_matches(ground, scope.name()) && ground.facts.locks_over(scope).any(|other| other.scope() != *scope)
+    {
         text.push_str("; another lock above it stays in force");
     }
     text

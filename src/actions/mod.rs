@@ -70,12 +70,16 @@ pub struct Attempt {
 /// What earlier attempts left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The attempts, oldest first.
+    /// The attempts that may have taken effect, oldest first.
     pub attempts: Vec<Attempt>,
+    /// Attempts that Azure surely did not take (throttled, locked, refused).
+    pub rejected: usize,
     /// The backup job that was started.
     pub job: Option<ResourceId>,
     /// How often the backup ended with "clean-up pending".
     pub clean_up_pending: u32,
+    /// Azure Backup is cleaning up at least until then, as the pause said.
+    pub not_before: Option<Timestamp>,
     /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
     pub closed: bool,
 }
@@ -124,6 +128,8 @@ pub enum Check {
 pub enum Verify {
     /// Proven.
     Done(String),
+    /// The job of a request whose answer was lost was found: to be journaled, then read.
+    Found(ResourceId),
     /// Not yet: read again.
     Pending {
         /// What it waits for.
@@ -197,7 +203,7 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
     match &change.what {
         ChangeKind::RemoveLock { lock } => locks::verify(cx, lock, history).await,
         ChangeKind::DeleteCollection { collection, .. } => points::verify_collection(cx, collection, history).await,
-        ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point).await,
+        ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point, history).await,
         ChangeKind::UninstallExtension { extension, .. } => extension::verify(cx, extension, history).await,
         ChangeKind::StartBackup { item, until, .. } => backup::verify(cx, item, *until, history).await,
     }
@@ -207,7 +213,9 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
 #[must_use]
 pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
     match &change.what {
-        ChangeKind::StartBackup { item, .. } => backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string())),
+        ChangeKind::StartBackup { item, .. } => {
+            backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string()))
+        }
         _ => None,
     }
 }

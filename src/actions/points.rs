@@ -49,13 +49,13 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
     if let Some(why) = ground.facts.collections.unread() {
         out.notes.push(format!("the restore point collections were not read: {why}"));
     }
-    // Points that must go so that the next backup fits: below the limit with room for one more.
+    // Points that must go so that the backup of this run fits and the next scheduled one after it. `None`: all of them.
     let mut excess = match (spec.until, room) {
-        (StaleUntil::All, _) => usize::MAX,
-        (StaleUntil::Room, Some((count, limit))) => (count + 1).saturating_sub(limit),
+        (StaleUntil::All, _) => None,
+        (StaleUntil::Room, Some((count, limit))) => Some((count + 2).saturating_sub(limit)),
         (StaleUntil::Room, None) => {
             out.notes.push("the limit of points is not known, so no expired point is deleted".to_owned());
-            0
+            Some(0)
         }
     };
     for found in &stale.collections {
@@ -68,22 +68,27 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
             DeleteReason::Orphan => "its VM is gone and no vault knows it",
             _ => "a newer collection exists and the vault has a copy of every point",
         };
-        let effect =
-            format!("delete the collection {} with {}: {why}", found.collection.id.short_name(), plural(points, "point"));
+        let effect = format!(
+            "delete the collection {} with {}: {why}",
+            found.collection.id.short_name(),
+            plural(points, "point")
+        );
         let what = ChangeKind::DeleteCollection { collection: found.collection.clone(), why: found.why };
         out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
-        excess = excess.saturating_sub(found.collection.points().iter().filter(|point| point.succeeded()).count());
+        let gone = found.collection.points().iter().filter(|point| point.succeeded()).count();
+        excess = excess.map(|excess| excess.saturating_sub(gone));
     }
     let mut left = 0;
     if wanted(StaleKind::Expired) {
         for expired in &stale.points {
-            if excess == 0 {
+            if excess == Some(0) {
                 left += 1;
                 continue;
             }
-            excess = excess.saturating_sub(1);
+            excess = excess.map(|excess| excess.saturating_sub(1));
             let created = expired.point.created.map(|t| t.to_string()).unwrap_or_default();
-            let effect = format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
+            let effect =
+                format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
             let what =
                 ChangeKind::DeletePoint { point: expired.point.clone(), collection_id: expired.collection_id.clone() };
             out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
@@ -92,7 +97,7 @@ pub fn plan_stale(ground: &Ground<'_>, step: &str, spec: &DeleteStale, room: Opt
     if left > 0 {
         out.notes.push(format!("{} more could go and stay: there is room without that", plural(left, "expired point")));
     }
-    if excess > 0 && excess != usize::MAX {
+    if let Some(excess) = excess.filter(|excess| *excess > 0) {
         let missing = plural(excess, "point");
         out.notes.push(format!("after this the VM is still {missing} over what leaves room for the next backup"));
     }
@@ -114,8 +119,7 @@ pub fn plan_collections(ground: &Ground<'_>, step: &str) -> PointPlan {
             Ok(()) => {
                 let points = plural(collection.points().len(), "point");
                 let effect = format!("delete the whole collection {} with {points}", collection.id.short_name());
-                let what =
-                    ChangeKind::DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
+                let what = ChangeKind::DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
                 out.changes.push(Change::new(step, out.changes.len() + 1, what, effect));
             }
             Err(refusals) => out.kept.extend(refusals.into_iter().map(|refusal| (collection.points().len(), refusal))),
@@ -149,7 +153,9 @@ fn same_point(planned: &Point, now: &Point) -> bool {
 pub async fn check_point(cx: &Context<'_>, planned: &Point, collection_id: &str, history: &History) -> Check {
     let now = match cx.arm.point(&planned.id).await {
         Ok(point) => point,
-        Err(error) if error.class() == ErrorClass::NotFound => return Check::Holds("the point is gone (404)".to_owned()),
+        Err(error) if error.class() == ErrorClass::NotFound => {
+            return Check::Holds("the point is gone (404)".to_owned());
+        }
         Err(error) => return Check::Unreadable(error),
     };
     let name = planned.id.name();
@@ -237,12 +243,7 @@ fn collection_image(collection: &Collection) -> serde_json::Value {
 }
 
 /// Re-reads the collection: same identity, no point that is not in the plan, the rules; then the next request.
-pub async fn check_collection(
-    cx: &Context<'_>,
-    planned: &Collection,
-    why: DeleteReason,
-    history: &History,
-) -> Check {
+pub async fn check_collection(cx: &Context<'_>, planned: &Collection, why: DeleteReason, history: &History) -> Check {
     let now = match cx.arm.collection(&planned.id).await {
         Ok(collection) => collection,
         Err(error) if error.class() == ErrorClass::NotFound => {
@@ -322,7 +323,9 @@ fn next_request(now: &Collection, history: &History) -> Check {
         Some(point) => Check::Go(Next { verb: "DELETE", target: point.id.clone(), before: collection_image(now) }),
         None => {
             let why = format!("{} of {name} could not be deleted", plural(left, "point"));
-            Check::GiveUp(Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"))
+            Check::GiveUp(
+                Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"),
+            )
         }
     }
 }
@@ -334,6 +337,11 @@ pub async fn verify_collection(cx: &Context<'_>, planned: &Collection, history: 
             Verify::Done(format!("gone (404), with {}", plural(planned.points().len(), "point")))
         }
         Err(error) => Verify::Pending { why: format!("reading the collection: {error}"), wait: BUSY },
+        Ok(now)
+            if now.provisioning_state.eq_ignore_ascii_case("Deleting") || now.points().iter().any(Point::deleting) =>
+        {
+            still_deleting(cx, history, planned.id.name())
+        }
         Ok(now) => {
             let left = now.points().len();
             let before = history.attempts.last().and_then(|attempt| attempt.remaining);
@@ -347,10 +355,19 @@ pub async fn verify_collection(cx: &Context<'_>, planned: &Collection, history: 
 }
 
 /// Gone is done.
-pub async fn verify_point(cx: &Context<'_>, planned: &Point) -> Verify {
+pub async fn verify_point(cx: &Context<'_>, planned: &Point, history: &History) -> Verify {
     match cx.arm.point(&planned.id).await {
         Err(error) if error.class() == ErrorClass::NotFound => Verify::Done("gone (404)".to_owned()),
         Err(error) => Verify::Pending { why: format!("reading the point: {error}"), wait: BUSY },
+        Ok(now) if now.deleting() => still_deleting(cx, history, planned.id.name()),
         Ok(_) => Verify::Again { why: "the point is still there".to_owned(), wait: BUSY },
+    }
+}
+
+/// `Deleting` proves nothing yet: it is read again, for a bounded time.
+fn still_deleting(cx: &Context<'_>, history: &History, name: &str) -> Verify {
+    match busy(cx, history, name) {
+        Check::Wait { why, wait } => Verify::Pending { why, wait },
+        _ => Verify::Again { why: format!("Azure is still deleting {name}"), wait: BUSY },
     }
 }

@@ -104,9 +104,7 @@ async fn every_call_sends_the_right_request() {
         format!("GET {group}?{r}"),
         format!("GET {group}/resources?{r}"),
         format!("GET {vm}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"),
-        format!(
-            "GET {group}/providers/Microsoft.Authorization/denyAssignments?api-version=2022-04-01"
-        ),
+        format!("GET {group}/providers/Microsoft.Authorization/denyAssignments?api-version=2022-04-01"),
         format!("GET {group}/providers/Microsoft.Compute/virtualMachines?{c}"),
         format!("GET /subscriptions/{SUB}/providers/Microsoft.Compute/virtualMachines?{c}"),
         format!("GET {vm}?{c}"),

@@ -13,6 +13,7 @@ use super::error::{CliError, Kind};
 use super::files;
 use super::settings::{AzureSettings, EstateSource, Place, Settings};
 use crate::arm::claims::Claims;
+use crate::arm::id::{IdError, check_name};
 use crate::arm::{
     Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, SignInError, StaticToken, TokenSource,
     Transport, TransportError, Wire, token_scope, token_source,
@@ -164,6 +165,31 @@ impl Azure {
         (&self.cloud, &self.endpoint)
     }
 
+    /// Checks what the user typed before anything is sent, signing in included (S11).
+    ///
+    /// # Errors
+    /// When a text cannot be a name or an id.
+    pub fn check_names(vm: &str, subscriptions: &[String]) -> Result<(), CliError> {
+        let bad = |error: IdError| CliError::input(error.to_string()).code("bad_name");
+        for name in subscriptions {
+            check_name("subscription", name).map_err(bad)?;
+        }
+        let hint = |error: IdError| bad(error).hint("--vm takes a name, group/name or a resource id");
+        if vm.starts_with('/') || vm.to_ascii_lowercase().starts_with("subscriptions/") {
+            return ResourceId::parse(vm).map(drop).map_err(hint);
+        }
+        // No VM and no group has these (Azure's naming rules for Microsoft.Compute and Microsoft.Resources); vault items do.
+        if let Some(c) = vm.chars().find(|c| ";:\\|<>?*&%#\"'".contains(*c)) {
+            let why = format!("a VM cannot have {c:?} in its name");
+            return Err(CliError::input(why).code("bad_name").hint("--vm takes a name, group/name or a resource id"));
+        }
+        let (group, name) = vm.split_once('/').map_or((None, vm), |(group, name)| (Some(group), name));
+        if let Some(group) = group {
+            check_name("resource group", group).map_err(hint)?;
+        }
+        check_name("VM", name).map_err(hint)
+    }
+
     /// The VM that the user means.
     ///
     /// # Errors
@@ -301,6 +327,21 @@ mod tests {
         assert_eq!(directory_name("../../etc", "0123456789"), "------etc-01234567");
         assert_eq!(directory_name("", "0123456789"), "estate-01234567");
         assert_eq!(directory_name("Contoso", "abc"), "contoso-abc");
+    }
+
+    #[test]
+    fn hostile_names_are_refused_before_anything_is_sent() {
+        let huge = "x".repeat(5000);
+        for vm in
+            ["", "../x", "a/../b", "a%2Fb", "a;b", "a\u{1b}[2J", "a/b/c", "/subscriptions/x", "аbc\u{202e}", &huge]
+        {
+            let error = Azure::check_names(vm, &[]).unwrap_err();
+            assert_eq!((error.exit_code(), error.code.as_str()), (2, "bad_name"), "{vm}");
+        }
+        for vm in ["web-01", "rg-shop/web-01"] {
+            assert!(Azure::check_names(vm, &["Contoso Production".into()]).is_ok());
+        }
+        assert!(Azure::check_names("web-01", &["a/b".into()]).is_err());
     }
 
     #[test]

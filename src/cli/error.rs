@@ -187,10 +187,16 @@ impl From<PlanError> for CliError {
         let (kind, code, hint) = match &error {
             PlanError::NotAPlan(_) => (Kind::Input, "plan_unreadable", None),
             PlanError::Format(_) => (Kind::Input, "plan_format", Some("make the plan again with this azmend")),
-            PlanError::Edited => (Kind::Refused, "plan_edited", Some("make the plan again: azmend fix ... --plan-out FILE")),
-            PlanError::Expired(_) => (Kind::Refused, "plan_expired", Some("make the plan again: azmend fix ... --plan-out FILE")),
+            PlanError::Edited => {
+                (Kind::Refused, "plan_edited", Some("make the plan again: azmend fix ... --plan-out FILE"))
+            }
+            PlanError::Expired(_) => {
+                (Kind::Refused, "plan_expired", Some("make the plan again: azmend fix ... --plan-out FILE"))
+            }
             PlanError::Future(_) => (Kind::Refused, "plan_future", None),
-            PlanError::World(_) => (Kind::Refused, "s13.world", Some("apply it where it was made, or make it again here")),
+            PlanError::World(_) => {
+                (Kind::Refused, "s13.world", Some("apply it where it was made, or make it again here"))
+            }
         };
         Self::new(kind, error.to_string()).code(code).maybe_hint(hint)
     }

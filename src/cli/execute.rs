@@ -69,9 +69,16 @@ impl Desk {
         }
     }
 
-    /// Shows a result in the format that was asked for. Returns its exit code.
+    /// Shows a result in the format that was asked for, and gives back its exit code.
     #[must_use]
-    pub fn finish(&self, mut result: RunResult) -> u8 {
+    pub fn finish(&self, result: RunResult) -> u8 {
+        let code = result.exit_code;
+        self.show(result);
+        code
+    }
+
+    /// Shows a result in the format that was asked for.
+    pub fn show(&self, mut result: RunResult) {
         if let Some(next) = &mut result.next
             && let Some(rest) = next.strip_prefix("azmend runs ")
         {
@@ -81,7 +88,6 @@ impl Desk {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
             Output::Json | Output::Jsonl => self.printer.json(&result),
         }
-        result.exit_code
     }
 
     /// Reads something; Ctrl-C ends it, for nothing was changed.

@@ -24,9 +24,7 @@ pub fn start(settings: &Settings) -> Result<(), CliError> {
     let color = match settings.color {
         anstream::ColorChoice::Never => false,
         anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi => true,
-        anstream::ColorChoice::Auto => {
-            anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
-        }
+        anstream::ColorChoice::Auto => anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never,
     };
     let started = if settings.log_json {
         builder.json().finish().try_init()
@@ -39,5 +37,6 @@ pub fn start(settings: &Settings) -> Result<(), CliError> {
 }
 
 fn unknown(level: &str) -> CliError {
-    CliError::input(format!("{level:?} is not a log level")).hint("use off, error, warn, info, debug, trace, or azmend=debug")
+    CliError::input(format!("{level:?} is not a log level"))
+        .hint("use off, error, warn, info, debug, trace, or azmend=debug")
 }

@@ -32,7 +32,6 @@ use execute::Desk;
 use printer::Printer;
 use settings::{Output, Settings, environment, output_of_broken};
 
-use crate::actions::locks::recreate_command;
 use crate::engine::exit;
 
 /// Runs azmend with the words of the command line (the program's name first).
@@ -182,7 +181,6 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
                 lock.id.name()
             ));
             desk.printer.hint(&format!("put it back: {} runs undo {}", desk.program(), store::short(&run)));
-            desk.printer.hint(&format!("or by hand: {}", recreate_command(lock)));
         }
     }
 }

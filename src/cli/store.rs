@@ -76,10 +76,11 @@ pub fn with_runs(settings: &Settings) -> Result<StateDir, CliError> {
 /// When the plan or the journal is damaged: the commands that bring its locks back are in the hints then.
 pub fn understand(id: &str, loaded: Loaded) -> Result<StoredRun, CliError> {
     let damaged = |what: String, loaded: &Loaded| {
-        let mut error = CliError::refused(format!("the run {id} cannot be used: {what}; nothing was sent"))
-            .code("journal_damaged");
+        let mut error =
+            CliError::refused(format!("the run {id} cannot be used: {what}; nothing was sent")).code("journal_damaged");
         for (_, lock) in locks_off(loaded) {
-            error = error.hint(format!("this lock may be off; by hand it comes back with: {}", recreate_command(&lock)));
+            error =
+                error.hint(format!("this lock may be off; by hand it comes back with: {}", recreate_command(&lock)));
         }
         error
     };
@@ -108,15 +109,15 @@ fn follow(off: &mut BTreeMap<String, Lock>, record: &Record) {
                 off.insert(change.clone(), lock);
             }
         }
-        Event::Ended { change, purpose: Purpose::Do, ending } => {
-            if !matches!(ending.outcome.as_str(), "succeeded" | "unknown") {
-                off.remove(change);
-            }
+        Event::Ended { change, purpose: Purpose::Do, ending }
+            if !matches!(ending.outcome.as_str(), "succeeded" | "unknown") =>
+        {
+            off.remove(change);
         }
-        Event::Ended { change, ending, .. } => {
-            if matches!(ending.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused") {
-                off.remove(change);
-            }
+        Event::Ended { change, purpose: Purpose::Undo | Purpose::Relock, ending }
+            if matches!(ending.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused") =>
+        {
+            off.remove(change);
         }
         _ => {}
     }
@@ -196,7 +197,8 @@ mod tests {
         assert_eq!(off(vec![intent(), ended(Purpose::Do, "failed")]), 0);
         assert_eq!(off(vec![intent(), ended(Purpose::Do, "already_done")]), 0);
         let removed = || vec![intent(), ended(Purpose::Do, "succeeded")];
-        for (outcome, left) in [("succeeded", 0), ("already_done", 0), ("not_needed", 0), ("failed", 1), ("unknown", 1)] {
+        for (outcome, left) in [("succeeded", 0), ("already_done", 0), ("not_needed", 0), ("failed", 1), ("unknown", 1)]
+        {
             let mut events = removed();
             events.push(ended(Purpose::Undo, outcome));
             assert_eq!(off(events), left, "{outcome}");

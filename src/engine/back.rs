@@ -23,6 +23,10 @@ use crate::journal::{Ending, Event, Purpose};
 const TRIES: u32 = 6;
 /// Between them.
 const BACK_OFF: Duration = Duration::from_secs(10);
+/// Looks at what Azure is deleting when a run is taken back: for half an hour.
+const SETTLE_TRIES: u32 = 120;
+/// Between them.
+const SETTLE_PROBE: Duration = Duration::from_secs(15);
 
 impl Session<'_> {
     /// Puts back every lock this run removed. `false`: at least one does not stand again.
@@ -37,6 +41,16 @@ impl Session<'_> {
         let mut all = true;
         for (change, lock) in off {
             self.tell(&Progress::Relock { lock: lock.id.to_string(), outcome: None });
+            // An earlier process died between the request and its answer: reading settles it.
+            if self.state.changes.get(&change.id).is_some_and(|state| state.back == Phase::Intended) {
+                let detail = "azmend was stopped before the answer was written".to_owned();
+                self.record_back(Event::Answered {
+                    change: change.id.clone(),
+                    purpose,
+                    how: "lost".to_owned(),
+                    detail,
+                });
+            }
             let restored = Box::pin(self.restore(&change, &lock, purpose)).await;
             all &= matches!(restored.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused");
             let text = format!("{}: {}", restored.outcome.replace('_', " "), restored.detail);
@@ -126,7 +140,10 @@ impl Session<'_> {
                     _ => last = "it was written but does not read back yet".to_owned(),
                 },
                 Some(error)
-                    if matches!(error.class(), ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn) =>
+                    if matches!(
+                        error.class(),
+                        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn
+                    ) =>
                 {
                     return ended(&Outcome::Failed { error: failure_of(&error) });
                 }
@@ -158,7 +175,8 @@ impl Session<'_> {
                 Undo::Irreversible { reason } => ("irreversible", reason.clone()),
                 Undo::NotNeeded { reason } => ("not_needed", reason.clone()),
             };
-            let ending = Ending { outcome: word.to_owned(), detail, code: String::new(), hint: None, permission: false };
+            let ending =
+                Ending { outcome: word.to_owned(), detail, code: String::new(), hint: None, permission: false };
             self.record_back(Event::Ended { change: change.id.clone(), purpose: Purpose::Undo, ending });
         }
         Box::pin(self.finish_undo(restored)).await
@@ -185,7 +203,18 @@ impl Session<'_> {
         if matches!(change.what, ChangeKind::RemoveLock { .. }) {
             return Outcome::Unknown { why: "stopped before it was proven; the restoration reads it".to_owned() };
         }
-        Box::pin(self.read_once(change)).await.unwrap_or_else(|| match last_error {
+        // What Azure is still deleting is waited for: only then can be said what is left.
+        let mut read = Box::pin(self.read_once(change)).await;
+        if matches!(change.what, ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. }) {
+            for _ in 0..SETTLE_TRIES {
+                if read.is_some() {
+                    break;
+                }
+                self.run.arm.clock().sleep(SETTLE_PROBE).await;
+                read = Box::pin(self.read_once(change)).await;
+            }
+        }
+        read.unwrap_or_else(|| match last_error {
             Some(error) => Outcome::Failed { error },
             None => Outcome::Unknown { why: "stopped before it was proven".to_owned() },
         })

@@ -23,6 +23,9 @@ const FRESH: Duration = Duration::from_secs(60);
 const OPERATION_PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// After our own unlocking Azure may still say ScopeLocked for this long.
 const LOCK_RELEASE: Duration = Duration::from_secs(300);
+/// A backup is not started sooner after our own unlocking: while Azure still enforces the lock somewhere, Azure Backup
+/// cannot clean up, and says so only hours later. Terraform's provider waits as long for a lock to be gone everywhere.
+const LOCK_QUIET: Duration = Duration::from_secs(120);
 /// Between tries under a lock that is being released.
 const LOCK_PROBE: Duration = Duration::from_secs(15);
 /// First wait after an error without Retry-After; doubled each time.
@@ -57,9 +60,15 @@ impl Session<'_> {
             }
             prove = true;
             self.pause_point(Duration::ZERO)?;
+            if let Some(rest) = self.lock_quiet(change) {
+                self.wait("Azure to release the removed lock", rest, self.now()).await?;
+                prove = false;
+                continue;
+            }
             self.freshen(change).await;
             let history = if fresh_start { History::default() } else { self.history(change) };
-            if history.attempts.len() >= MOST_ATTEMPTS {
+            self.not_too_early(&history)?;
+            if history.attempts.len() + history.rejected >= MOST_ATTEMPTS {
                 return Ok(failed(Failure::new("", "too many tries"), last_error));
             }
             let next = match Box::pin(self.check(change, &history)).await {
@@ -89,12 +98,22 @@ impl Session<'_> {
             fresh_start = false;
             match Box::pin(self.send(change, &next, &history, &mut last_error)).await? {
                 Sending::Answered => {}
+                // An earlier request of ours may have removed it: then it is ours to put back (S6).
+                Sending::Gone if !history.attempts.is_empty() => {
+                    return Ok(Outcome::Succeeded { detail: "gone (404) after an earlier request".to_owned() });
+                }
                 Sending::Gone => {
                     return Ok(Outcome::AlreadyDone { detail: "somebody else removed it just before".to_owned() });
                 }
                 Sending::Ended(outcome) => return Ok(outcome),
-                Sending::Retry { why, wait } => {
+                Sending::LockReleasing => {
+                    prove = false;
+                    self.within(step, "Azure to release the removed lock")?;
+                    self.wait("Azure to release the removed lock", LOCK_PROBE, self.now()).await?;
+                }
+                Sending::Retry { why, wait, sent } => {
                     failures += 1;
+                    prove = sent;
                     let wait = wait.unwrap_or(BACK_OFF * 2u32.pow(failures.min(5) - 1));
                     if wait > LONGEST_WAIT {
                         return Err(Stop::Pause { why: "unreachable", detail: why, wait });
@@ -108,6 +127,24 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// A backup that would fail again because Azure Backup has not cleaned up yet is not started: it would use up an
+    /// attempt of the day and end the run as if nothing helped. Unless there is room already.
+    fn not_too_early(&self, history: &History) -> Result<(), Stop> {
+        let Some(wait) = history.not_before.map(|at| elapsed(self.now(), at)).filter(|wait| !wait.is_zero()) else {
+            return Ok(());
+        };
+        let room = self.view().is_some_and(|view| {
+            view.unread("points.count").is_none()
+                && view.unread("points.limit").is_none()
+                && view.points.count < view.points.limit
+        });
+        if room || !history.closed {
+            return Ok(());
+        }
+        let detail = "Azure Backup is still cleaning up restore points, and there is no room yet".to_owned();
+        Err(Stop::Pause { why: "clean_up_pending", detail, wait })
     }
 
     pub(super) fn history(&self, change: &Change) -> History {
@@ -127,7 +164,9 @@ impl Session<'_> {
         match self.change_state(change).forward {
             Phase::Accepted(operation) => match serde_json::from_value::<Operation>(operation) {
                 Ok(operation) => Box::pin(self.follow(change, operation, last_error)).await,
-                Err(error) => self.answered(change, "lost", format!("the journaled operation is not readable: {error}")),
+                Err(error) => {
+                    self.answered(change, "lost", format!("the journaled operation is not readable: {error}"))
+                }
             },
             Phase::Intended => {
                 self.answered(change, "lost", "azmend was stopped before the answer was written".to_owned())
@@ -137,12 +176,7 @@ impl Session<'_> {
     }
 
     fn answered(&mut self, change: &Change, how: &str, detail: String) -> Result<(), Stop> {
-        self.record(Event::Answered {
-            change: change.id.clone(),
-            purpose: Purpose::Do,
-            how: how.to_owned(),
-            detail,
-        })
+        self.record(Event::Answered { change: change.id.clone(), purpose: Purpose::Do, how: how.to_owned(), detail })
     }
 
     /// A step that takes longer than its time-out pauses the run; what Azure accepted goes on and is found on resume.
@@ -175,6 +209,17 @@ impl Session<'_> {
         actions::check(&context, change, history).await
     }
 
+    /// How long a backup still waits after the last unlocking of this run.
+    fn lock_quiet(&self, change: &Change) -> Option<Duration> {
+        if !matches!(change.what, ChangeKind::StartBackup { .. }) {
+            return None;
+        }
+        let removed = self.run.plan.changes().filter(|(_, other)| matches!(other.what, ChangeKind::RemoveLock { .. }));
+        let states = removed.filter_map(|(_, other)| self.state.changes.get(&other.id));
+        let last = states.filter(|state| state.may_stand()).filter_map(|state| state.ended_at).max()?;
+        LOCK_QUIET.checked_sub(elapsed(last, self.now())).filter(|rest| !rest.is_zero())
+    }
+
     /// Whether this run removed a lock.
     fn unlocked(&self) -> bool {
         self.run.plan.changes().any(|(_, change)| {
@@ -198,7 +243,7 @@ impl Session<'_> {
         let tag = Tag { client_request_id: Uuid::new_v4() };
         self.record(Event::Intent {
             change: change.id.clone(),
-            attempt: u32::try_from(history.attempts.len() + 1).unwrap_or(u32::MAX),
+            attempt: u32::try_from(history.attempts.len() + history.rejected + 1).unwrap_or(u32::MAX),
             purpose: Purpose::Do,
             verb: next.verb.to_owned(),
             target: next.target.to_string(),
@@ -253,10 +298,11 @@ impl Session<'_> {
             ErrorClass::NotFound => Sending::Answered,
             ErrorClass::InUse => Sending::Ended(in_use(&failure)),
             ErrorClass::ScopeLocked => Box::pin(self.scope_locked(change, failure)).await,
-            _ if how == "lost" => Sending::Retry { why: failure.message, wait: error.retry_after.map(|s| s.to_std()) },
-            _ if actions::may_send_again(change, error) => {
-                Sending::Retry { why: failure.message, wait: error.retry_after.map(|s| s.to_std()) }
-            }
+            _ if how == "lost" || actions::may_send_again(change, error) => Sending::Retry {
+                why: failure.message,
+                wait: error.retry_after.map(|span| span.to_std()),
+                sent: error.may_have_taken_effect(),
+            },
             _ => Sending::Ended(Outcome::Failed { error: failure }),
         })
     }
@@ -269,21 +315,22 @@ impl Session<'_> {
             }
             _ => None,
         });
-        let recent: Vec<_> = released.filter(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE).collect();
-        for (lock, _) in &recent {
+        let released: Vec<_> = released.collect();
+        for (lock, _) in &released {
             // The locks are read first: a policy or a script may have put it back.
             if self.run.arm.lock(&lock.id).await.is_ok() {
                 let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
-                let refusal = Refusal::new("s5.came-back", why)
-                    .hint("an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again");
+                let refusal = Refusal::new("s5.came-back", why).hint(
+                    "an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again",
+                );
                 return Sending::Ended(Outcome::Refused { refusal });
             }
         }
-        if recent.is_empty() {
+        if !released.iter().any(|(_, at)| elapsed(*at, self.now()) <= LOCK_RELEASE) {
             let failure = failure.with_hint("find the lock with: az lock list, and remove it if it may go");
             return Sending::Ended(Outcome::Failed { error: failure });
         }
-        Sending::Retry { why: "Azure to release the removed lock".to_owned(), wait: Some(LOCK_PROBE) }
+        Sending::LockReleasing
     }
 
     /// Polls an operation until it ends; the end is journaled. Success of the change is proven afterwards, by reading.
@@ -297,7 +344,16 @@ impl Session<'_> {
         loop {
             let poll = match Box::pin(self.run.arm.poll(&operation)).await {
                 Ok(poll) => poll,
-                Err(error) if matches!(error.class(), ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::SignIn) => {
+                Err(error)
+                    if matches!(
+                        error.class(),
+                        ErrorClass::NotSent
+                            | ErrorClass::Lost
+                            | ErrorClass::Transient
+                            | ErrorClass::Throttled
+                            | ErrorClass::SignIn
+                    ) =>
+                {
                     return Err(Stop::Pause {
                         why: "unreachable",
                         detail: format!("Azure cannot be asked for the state of an operation: {error}"),
@@ -343,15 +399,19 @@ impl Session<'_> {
         loop {
             self.freshen_for_proof(change).await;
             let Some(facts) = self.facts.clone() else { return Ok(None) };
-                let context = Context {
+            let context = Context {
                 arm: &self.run.arm,
                 facts: &facts,
                 overrides: &self.run.plan.overrides,
                 named_locks: &self.run.plan.named_locks,
-                    unlocked: self.unlocked(),
+                unlocked: self.unlocked(),
             };
             let history = self.history(change);
             match Box::pin(actions::verify(&context, change, &history)).await {
+                Verify::Found(job) => {
+                    let value = job.to_string();
+                    self.record(Event::Learned { change: change.id.clone(), key: "job".to_owned(), value })?;
+                }
                 Verify::Done(detail) => return Ok(Some(Outcome::Succeeded { detail })),
                 Verify::Failed(error) => return Ok(Some(Outcome::Failed { error })),
                 Verify::Refused(refusal) => return Ok(Some(Outcome::Refused { refusal })),
@@ -384,13 +444,18 @@ impl Session<'_> {
             named_locks: &self.run.plan.named_locks,
             unlocked: false,
         };
-        let history = self.history(change);
-        match Box::pin(actions::verify(&context, change, &history)).await {
+        let mut history = self.history(change);
+        let mut verify = Box::pin(actions::verify(&context, change, &history)).await;
+        if let Verify::Found(job) = verify {
+            history.job = Some(job);
+            verify = Box::pin(actions::verify(&context, change, &history)).await;
+        }
+        match verify {
             Verify::Done(detail) => Some(Outcome::Succeeded { detail }),
             Verify::Failed(error) => Some(Outcome::Failed { error }),
             Verify::Refused(refusal) => Some(Outcome::Refused { refusal }),
             Verify::Again { why, .. } => Some(Outcome::Failed { error: Failure::new("", why) }),
-            Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
+            Verify::Found(_) | Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
         }
     }
 
@@ -418,7 +483,9 @@ impl Session<'_> {
         let mut what = Refresh { vm: true, ..Refresh::NOTHING };
         let backup = old(facts.items.read_at());
         match &change.what {
-            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => what.everything = elapsed(facts.at, now) >= FRESH,
+            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => {
+                what.everything = elapsed(facts.at, now) >= FRESH
+            }
             ChangeKind::RemoveLock { .. } => {
                 what.groups = old(facts.groups.read_at());
                 what.locks = old(facts.locks.read_at());
@@ -450,12 +517,16 @@ enum Sending {
     Gone,
     /// Settled.
     Ended(Outcome),
+    /// Azure does not know yet that the lock is gone.
+    LockReleasing,
     /// Wait, then read again, then perhaps send again.
     Retry {
         /// Why.
         why: String,
         /// What Azure asked for.
         wait: Option<Duration>,
+        /// Whether it may have taken effect all the same: then the resource is read for that first.
+        sent: bool,
     },
 }
 
@@ -485,7 +556,8 @@ fn same_vm(planned: &str, facts: &VmFacts) -> Option<Check> {
 
 fn in_use(failure: &Failure) -> Outcome {
     let why = format!("Azure says the point is in use: {}", failure.message);
-    let refusal = Refusal::new("s8.in-use", why).hint("end the access (SAS) to its disk restore points, then run azmend again");
+    let refusal =
+        Refusal::new("s8.in-use", why).hint("end the access (SAS) to its disk restore points, then run azmend again");
     Outcome::Refused { refusal }
 }
 
@@ -519,9 +591,7 @@ fn unreadable(change: &Change, error: &ArmError) -> Result<Outcome, Stop> {
 
 /// The failure that an error of ARM stands for.
 pub(super) fn failure_of(error: &ArmError) -> Failure {
-    let permission = matches!(
-        error.class(),
-        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn
-    );
+    let permission =
+        matches!(error.class(), ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn);
     Failure { code: error.code.clone(), message: error.to_string(), hint: error.hint(), permission }
 }

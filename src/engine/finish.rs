@@ -7,8 +7,8 @@ use super::exit;
 use super::plan::Plan;
 use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
 use super::run::{Over, Session, Stop};
-use super::state::{IllegalRecord, Phase, RunState};
-use crate::actions::change::{ChangeKind, Undo};
+use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
+use crate::actions::change::{Change, ChangeKind, Undo};
 use crate::actions::locks::recreate_command;
 use crate::clock::later;
 use crate::estate::facts::VmFacts;
@@ -19,7 +19,14 @@ use crate::text::plural;
 impl Session<'_> {
     /// Ends a run, however it came to its end.
     pub(super) async fn finish(&mut self, over: Over) -> RunResult {
-        let relocked = if self.run.plan.relock { Box::pin(self.relock(Purpose::Relock)).await } else { true };
+        // A run that is being taken back puts its locks back even when the rest of it has to wait.
+        let relocked = if self.state.phase == RunPhase::Undoing {
+            Box::pin(self.relock(Purpose::Undo)).await
+        } else if self.run.plan.relock {
+            Box::pin(self.relock(Purpose::Relock)).await
+        } else {
+            true
+        };
         // The last read is part of every end but an unreachable Azure's.
         let read = !matches!(&over, Over::Stop(Stop::Pause { why: "unreachable", .. } | Stop::Illegal(_)));
         let after = if read { Box::pin(self.read_after()).await } else { None };
@@ -27,7 +34,7 @@ impl Session<'_> {
         match over {
             Over::Stop(Stop::Pause { why, detail, wait }) => self.paused(&mut result, why, &detail, wait),
             Over::Stop(Stop::Log(error)) => {
-                let changed = self.state.changes.values().any(super::state::ChangeState::may_stand);
+                let changed = self.state.changes.values().any(ChangeState::may_stand);
                 result.status = if changed { Status::Partial } else { Status::Failed };
                 result.exit_code = if changed { exit::PARTIAL } else { exit::INPUT };
                 result.error = Some(ErrorResult {
@@ -54,14 +61,18 @@ impl Session<'_> {
             .plan
             .changes()
             .filter(|(_, change)| matches!(change.undo, Undo::Irreversible { .. }))
-            .filter(|(_, change)| self.state.changes.get(&change.id).is_some_and(super::state::ChangeState::may_stand))
+            .filter(|(_, change)| {
+                self.state
+                    .changes
+                    .get(&change.id)
+                    .is_some_and(|state| state.may_stand() || self.partly_gone(change, state))
+            })
             .map(|(_, change)| change.resource().short_name())
             .collect();
-        let refused = self
-            .state
-            .changes
-            .values()
-            .any(|state| state.may_stand() && state.back_ending().is_some_and(|ending| ending.outcome == "refused"));
+        let refused =
+            self.state.changes.values().any(|state| {
+                state.may_stand() && state.back_ending().is_some_and(|ending| ending.outcome == "refused")
+            });
         if !restored {
             stuck(&mut result);
         } else if lost.is_empty() && !refused {
@@ -108,11 +119,20 @@ impl Session<'_> {
         let endings = |word: &str| {
             self.state.changes.values().filter(|s| s.ending().is_some_and(|ending| ending.outcome == word)).count()
         };
-        let changed = self.state.changes.values().any(|state| {
-            !state.history.attempts.is_empty() && (state.may_stand() || partly(state))
-        });
-        let permission =
-            self.state.changes.values().filter_map(|s| s.ending()).any(|ending| ending.outcome == "failed" && ending.permission);
+        let changed = self
+            .state
+            .changes
+            .values()
+            .any(|state| !state.history.attempts.is_empty() && (state.may_stand() || partly(state)))
+            || self.run.plan.changes().any(|(_, change)| {
+                self.state.changes.get(&change.id).is_some_and(|state| self.partly_gone(change, state))
+            });
+        let permission = self
+            .state
+            .changes
+            .values()
+            .filter_map(|s| s.ending())
+            .any(|ending| ending.outcome == "failed" && ending.permission);
         let (failed, refused, unknown) = (endings("failed"), endings("refused"), endings("unknown"));
         let open = self.state.changes.values().filter(|s| !matches!(s.forward, Phase::Ended(_))).count();
         if unknown > 0 {
@@ -147,11 +167,26 @@ impl Session<'_> {
         }
     }
 
+    /// A collection whose deletion failed after some of its points were gone, as the attempts or the last reading say.
+    fn partly_gone(&self, change: &Change, state: &ChangeState) -> bool {
+        let ChangeKind::DeleteCollection { collection, .. } = &change.what else { return false };
+        if state.history.attempts.is_empty() {
+            return false;
+        }
+        let now = self.facts.as_ref().and_then(|facts| facts.collections().find(|now| now.id == collection.id));
+        partly(state)
+            || now.is_some_and(|now| {
+                collection.points().iter().any(|point| !now.points().iter().any(|p| p.id == point.id))
+            })
+    }
+
     /// Everything else holds, and the backup itself failed.
     fn only_the_backup_failed(&self) -> bool {
         let mut backup_failed = false;
         for (step, change) in self.run.plan.changes() {
-            let Some(ending) = self.state.changes.get(&change.id).and_then(|state| state.ending()) else { return false };
+            let Some(ending) = self.state.changes.get(&change.id).and_then(|state| state.ending()) else {
+                return false;
+            };
             let backup = matches!(change.what, ChangeKind::StartBackup { .. });
             match ending.outcome.as_str() {
                 "succeeded" | "already_done" | "skipped" => {}
@@ -165,7 +200,12 @@ impl Session<'_> {
 
     /// Writes the last record and gives the result out.
     fn close(&mut self, mut result: RunResult) -> RunResult {
-        if result.status != Status::Paused && result.error.as_ref().is_none_or(|error| error.code != "journal") {
+        // A pause stays one when a lock could not be put back: the run can then still be resumed.
+        let paused = matches!(self.state.phase, RunPhase::Paused { .. });
+        if !paused
+            && result.status != Status::Paused
+            && result.error.as_ref().is_none_or(|error| error.code != "journal")
+        {
             let status = serde_json::to_value(result.status).ok();
             let status = status.as_ref().and_then(|v| v.as_str()).unwrap_or("failed").to_owned();
             let event = Event::Finished { status, exit_code: result.exit_code };
@@ -235,7 +275,8 @@ impl Session<'_> {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
                     let again = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
                     if facts.collections().any(again) {
-                        found.push(format!("the collection {} is listed again after it was gone", collection.id.name()));
+                        found
+                            .push(format!("the collection {} is listed again after it was gone", collection.id.name()));
                     }
                 }
                 _ => {}
@@ -304,7 +345,7 @@ fn stuck(result: &mut RunResult) {
 }
 
 /// A collection of which some points went before it failed.
-fn partly(state: &super::state::ChangeState) -> bool {
+fn partly(state: &ChangeState) -> bool {
     let counts: Vec<usize> = state.history.attempts.iter().filter_map(|attempt| attempt.remaining).collect();
     counts.first().zip(counts.last()).is_some_and(|(first, last)| last < first)
 }
@@ -351,7 +392,7 @@ pub fn locks(plan: &Plan, state: &RunState) -> Vec<LockResult> {
         .filter_map(|(_, change)| {
             let ChangeKind::RemoveLock { lock } = &change.what else { return None };
             let now = state.changes.get(&change.id)?;
-            if !now.may_stand() {
+            if !now.lock_may_be_off() {
                 return None;
             }
             Some(LockResult {

@@ -16,6 +16,10 @@ use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::plural;
 use sha2::{Digest, Sha256};
 
+/// What to do about deletions under a lock.
+const LOCKED_HINT: &str =
+    "remove the lock first: azmend fix unlock-backup-groups, or the parameter unlock where the playbook has it";
+
 /// What a plan is made for.
 #[derive(Debug, Clone)]
 pub struct PlanRequest<'a> {
@@ -95,22 +99,42 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     let evidence = match resolved.applies(&view) {
         Verdict::True => evidence(&resolved, &view),
         Verdict::False => {
-            let why = format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
-            return Planned::NothingToDo {
-                why,
-                not_read: view.unread.clone(),
-                view: Box::new(view),
-                warnings: Vec::new(),
+            let why =
+                format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
+            // A collection that looks superfluous and is not proven to be is said, with what is missing.
+            let ground = Ground {
+                facts: &facts,
+                now: arm.clock().now(),
+                overrides: &request.overrides,
+                orphan_age: rules::ORPHAN_AGE,
             };
+            let warnings = stale::find(&ground).reported.iter().map(ToString::to_string).collect();
+            return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
         }
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let mut draft = Draft { request, resolved: &resolved, facts: &facts, view: &view, arm, stays: Vec::new(), fatal: Vec::new() };
+    let mut draft = Draft {
+        request,
+        resolved: &resolved,
+        facts: &facts,
+        view: &view,
+        arm,
+        stays: Vec::new(),
+        fatal: Vec::new(),
+        unlocked: Vec::new(),
+        deleted: 0,
+    };
     let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
     let (stays, mut fatal) = (draft.stays, draft.fatal);
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
-    let mut warnings: Vec<String> = stays.iter().map(|refusal| refusal.why.clone()).collect();
+    let mut warnings: Vec<String> = stays
+        .iter()
+        .map(|refusal| match &refusal.hint {
+            Some(hint) => format!("{}; {hint}", refusal.why),
+            None => refusal.why.clone(),
+        })
+        .collect();
     if let Some(instance) = facts.instance.known()
         && !instance.power.is_empty()
         && !instance.power.eq_ignore_ascii_case("running")
@@ -177,6 +201,10 @@ struct Draft<'a> {
     stays: Vec<Refusal>,
     /// Refusals without which the plan makes no sense.
     fatal: Vec<Refusal>,
+    /// Locks that an earlier step of this plan removes.
+    unlocked: Vec<ResourceId>,
+    /// Points that earlier steps of this plan delete.
+    deleted: usize,
 }
 
 impl Draft<'_> {
@@ -211,7 +239,8 @@ impl Draft<'_> {
                 return planned;
             }
             Verdict::NotChecked { unread } => {
-                planned.decision = Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
+                planned.decision =
+                    Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
                 return planned;
             }
             Verdict::Error { why } => {
@@ -228,6 +257,7 @@ impl Draft<'_> {
         match &step.action {
             ActionSpec::LocksRemove(_) => {
                 let plan = locks::plan(&self.ground(), &step.id, &self.request.named_locks);
+                self.unlocked.extend(plan.changes.iter().map(|change| change.resource().clone()));
                 planned.changes = plan.changes;
                 planned.notes = plan.notes;
                 self.stays.extend(plan.kept.iter().cloned());
@@ -255,6 +285,10 @@ impl Draft<'_> {
                     planned.kept.push(Kept { count: 1, refusal });
                 }
             },
+            // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.
+            ActionSpec::BackupStart(_) if required && !self.stays.is_empty() && self.no_room() => {
+                self.fatal.extend(self.stays.iter().cloned());
+            }
             ActionSpec::BackupStart(spec) => match backup::plan(&self.ground(), &step.id, spec) {
                 Ok(change) => planned.changes.push(change),
                 Err(refusal) => {
@@ -275,19 +309,18 @@ impl Draft<'_> {
         Some((usize::try_from(self.view.points.count).ok()?, usize::try_from(self.view.points.limit).ok()?))
     }
 
+    /// Whether the VM is at its limit even after what this plan deletes.
+    fn no_room(&self) -> bool {
+        self.room().is_some_and(|(count, limit)| count.saturating_sub(self.deleted) >= limit)
+    }
+
     /// Deletions under a lock that stays would only be refused by Azure: they are left out, and said.
     fn take_points(&mut self, planned: &mut PlannedStep, plan: points::PointPlan) {
         planned.notes = plan.notes;
         planned.kept = plan.kept.into_iter().map(|(count, refusal)| Kept { count, refusal }).collect();
-        let kept_locks: Vec<ResourceId> = self
-            .facts
-            .locks
-            .known()
-            .into_iter()
-            .flatten()
-            .filter(|lock| rules::locks::may_remove(&self.ground(), lock, &self.request.named_locks).is_err())
-            .map(|lock| lock.scope())
-            .collect();
+        let locks = self.facts.locks.known().into_iter().flatten();
+        let kept_locks: Vec<ResourceId> =
+            locks.filter(|lock| !self.unlocked.contains(&lock.id)).map(|lock| lock.scope()).collect();
         for change in plan.changes {
             let blocked = kept_locks.iter().any(|scope| match &change.what {
                 ChangeKind::DeleteCollection { collection, .. } => {
@@ -299,11 +332,13 @@ impl Draft<'_> {
                 let why = format!("{} is under a lock that stays", change.resource().short_name());
                 match planned.kept.iter_mut().find(|kept| kept.refusal.rule == "s5.locked") {
                     Some(kept) => kept.count += change.weight(),
-                    None => planned
-                        .kept
-                        .push(Kept { count: change.weight(), refusal: Refusal::new("s5.locked", why) }),
+                    None => planned.kept.push(Kept {
+                        count: change.weight(),
+                        refusal: Refusal::new("s5.locked", why).hint(LOCKED_HINT),
+                    }),
                 }
             } else {
+                self.deleted += change.weight();
                 planned.changes.push(change);
             }
         }

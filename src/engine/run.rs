@@ -117,7 +117,7 @@ impl Run {
             Ok(state) => state,
             Err(illegal) => return self.session(RunState::new(&self.plan)).illegal(&illegal),
         };
-        let undoing = state.phase == RunPhase::Undoing;
+        let undoing = matches!(state.phase, RunPhase::Undoing | RunPhase::Paused { undoing: true, .. });
         let mut session = self.session(state);
         let event = Event::Resumed { version: env!("CARGO_PKG_VERSION").to_owned(), pid: self.pid };
         if let Err(stop) = session.record(event) {
@@ -189,11 +189,7 @@ impl Session<'_> {
                 FINISH_RESERVE
             };
             if later(later(self.now(), ahead), reserve) > deadline {
-                return Err(Stop::Pause {
-                    why: "deadline",
-                    detail: "the deadline is reached".to_owned(),
-                    wait: SOON,
-                });
+                return Err(Stop::Pause { why: "deadline", detail: "the deadline is reached".to_owned(), wait: SOON });
             }
         }
         Ok(())

@@ -104,11 +104,20 @@ impl ChangeState {
     pub fn may_stand(&self) -> bool {
         match &self.forward {
             Phase::Idle => false,
-            Phase::Intended | Phase::Accepted(_) | Phase::Answered => true,
+            Phase::Intended | Phase::Accepted(_) => true,
+            Phase::Answered => !self.history.attempts.is_empty(),
             Phase::Ended(ending) => {
                 !self.history.attempts.is_empty() && matches!(ending.outcome.as_str(), "succeeded" | "unknown")
             }
         }
+    }
+
+    /// Whether a lock that this change was to remove may be off: also when it stood again after it was removed, for
+    /// Azure's replicas may have shown what was no longer there (S6). Looking at it once more does no harm.
+    #[must_use]
+    pub fn lock_may_be_off(&self) -> bool {
+        let came_back = |ending: &Ending| ending.outcome == "refused" && ending.code == "s5.came-back";
+        self.may_stand() || (!self.history.attempts.is_empty() && self.ending().is_some_and(came_back))
     }
 
     /// Whether it was taken back (or need not be).
@@ -136,6 +145,8 @@ pub enum RunPhase {
         detail: String,
         /// When to come back.
         retry_after: Timestamp,
+        /// It was being taken back: going on means taking back, never making the rest of its changes.
+        undoing: bool,
     },
     /// Being taken back, or killed meanwhile.
     Undoing,
@@ -195,14 +206,20 @@ impl RunState {
         let illegal = |why: String| Err(IllegalRecord { seq: record.seq, why });
         let phase = match (&self.phase, &record.event) {
             (RunPhase::Planned, Event::Started { .. }) => Some(RunPhase::Running),
-            (RunPhase::Running | RunPhase::Paused { .. }, Event::Resumed { .. }) => Some(RunPhase::Running),
-            (RunPhase::Undoing, Event::Resumed { .. } | Event::UndoStarted { .. }) => Some(RunPhase::Undoing),
+            (RunPhase::Running | RunPhase::Paused { undoing: false, .. }, Event::Resumed { .. }) => Some(RunPhase::Running),
+            (
+                RunPhase::Undoing | RunPhase::Paused { undoing: true, .. },
+                Event::Resumed { .. } | Event::UndoStarted { .. },
+            ) => Some(RunPhase::Undoing),
             (RunPhase::Running | RunPhase::Paused { .. } | RunPhase::Finished { .. }, Event::UndoStarted { .. }) => {
                 Some(RunPhase::Undoing)
             }
-            (RunPhase::Running | RunPhase::Undoing, Event::Paused { why, detail, retry_after }) => {
-                Some(RunPhase::Paused { why: why.clone(), detail: detail.clone(), retry_after: *retry_after })
-            }
+            (RunPhase::Running | RunPhase::Undoing, Event::Paused { why, detail, retry_after }) => Some(RunPhase::Paused {
+                why: why.clone(),
+                detail: detail.clone(),
+                retry_after: *retry_after,
+                undoing: self.phase == RunPhase::Undoing,
+            }),
             (RunPhase::Running | RunPhase::Undoing, Event::Finished { status, exit_code }) => {
                 Some(RunPhase::Finished { status: status.clone(), exit_code: *exit_code })
             }
@@ -242,11 +259,12 @@ impl RunState {
             Event::Warned { text } => self.warnings.push(text.clone()),
             // A step's time begins anew when a run is taken up again.
             Event::Resumed { .. } => self.steps_started.values_mut().for_each(|at| *at = record.at),
-            Event::Paused { why, .. } if why == "clean_up_pending" => {
+            Event::Paused { why, retry_after, .. } if why == "clean_up_pending" => {
                 for change in self.changes.values_mut().filter(|change| change.history.job.is_some()) {
                     if !matches!(change.forward, Phase::Ended(_)) {
                         change.history.clean_up_pending += 1;
                         change.history.closed = true;
+                        change.history.not_before = Some(*retry_after);
                         change.history.job = None;
                     }
                 }
@@ -286,7 +304,8 @@ impl RunState {
             state.history = History::default();
         }
         // Taking back is tried again by a later undo when it failed before.
-        if purpose != Purpose::Do && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
+        if purpose != Purpose::Do
+            && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
         {
             state.back = Phase::Idle;
         }
@@ -312,7 +331,10 @@ impl RunState {
             }
             (Event::Intent { .. }, _) => state.back_attempts += 1,
             (Event::Answered { how, .. }, Purpose::Do) => {
-                if let Some(last) = state.history.attempts.last_mut() {
+                if matches!(how.as_str(), "throttled" | "locked" | "rejected") {
+                    state.history.attempts.pop();
+                    state.history.rejected += 1;
+                } else if let Some(last) = state.history.attempts.last_mut() {
                     last.answered = how != "lost";
                 }
             }
@@ -330,7 +352,7 @@ impl RunState {
                 ChangeKind::RemoveLock { lock } => Some((change.id.as_str(), lock)),
                 _ => None,
             })
-            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.may_stand() && !state.taken_back()))
+            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.lock_may_be_off() && !state.taken_back()))
             .collect()
     }
 

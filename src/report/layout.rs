@@ -77,6 +77,13 @@ impl Page {
     }
 }
 
+/// The beginning of a change's effect, for when the plan has shown all of it: up to the first comma or semicolon.
+#[must_use]
+pub fn brief(effect: &str) -> &str {
+    let end = [", ", "; "].iter().filter_map(|mark| effect.find(mark)).min();
+    end.and_then(|end| effect.get(..end)).unwrap_or(effect)
+}
+
 /// Breaks text at spaces.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();

@@ -1,6 +1,6 @@
 //! Tables for lists.
 
-use comfy_table::{ContentArrangement, Table, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle};
 
 use crate::text::safe;
 
@@ -14,8 +14,12 @@ pub fn table(heading: &[&str], rows: Vec<Vec<String>>, width: usize) -> String {
     for row in rows {
         table.add_row(row.into_iter().map(|cell| safe(&cell)));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let last = heading.len().saturating_sub(1);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if index == last { 0 } else { 2 }));
+        if index < last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
@@ -31,6 +35,6 @@ mod tests {
         let text = table(&["vm", "problem"], rows, 24);
         assert!(text.starts_with("VM"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 24), "{text}");
-        assert!(table(&["vm"], vec![vec!["\u{1b}[2J".to_owned()]], 80).contains("\\u{1b}[2J"));
+        assert!(!table(&["vm"], vec![vec!["\u{1b}[2J".to_owned()]], 80).contains('\u{1b}'));
     }
 }

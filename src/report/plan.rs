@@ -41,15 +41,16 @@ pub fn plan(plan: &Plan, width: usize) -> String {
     }
     let overrides: Vec<String> =
         plan.overrides.iter().map(|rule| format!("{}: {}", rule.name(), rule.meaning())).collect();
-    if !(plan.warnings.is_empty() && plan.not_read.is_empty() && overrides.is_empty()) {
+    // A lock that stays is both a warning and what its step keeps: once is enough.
+    let kept = |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| kept.refusal.why == text);
+    let warnings: Vec<&String> = plan.warnings.iter().filter(|text| !kept(text)).collect();
+    if !(warnings.is_empty() && plan.not_read.is_empty() && overrides.is_empty()) {
         page.gap();
     }
     for text in &overrides {
         page.item("override  ", BAD, text);
     }
-    // A lock that stays is both a warning and what its step keeps: once is enough.
-    let kept = |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| kept.refusal.why == text);
-    for text in plan.warnings.iter().filter(|text| !kept(text)) {
+    for text in warnings {
         page.item("warning  ", CARE, text);
     }
     for (path, why) in &plan.not_read {
@@ -69,7 +70,8 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     };
     page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
     for group in groups(&step.changes) {
-        let style = if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
+        let style =
+            if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
         page.item("   - ", style, &sentence(group));
         if let Some(change) = group.first() {
             page.item("     ", DIM, &undo(change));
@@ -78,7 +80,8 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     for kept in &step.kept {
         let refusal = &kept.refusal;
         let points = matches!(step.action, ActionSpec::DeleteStale(_) | ActionSpec::DeleteCollection(_));
-        let text = if points { format!("{} kept: {refusal}", plural(kept.count, "point")) } else { refusal.to_string() };
+        let text =
+            if points { format!("{} kept: {refusal}", plural(kept.count, "point")) } else { refusal.to_string() };
         page.item("   = ", anstyle::Style::new(), &text);
         if let Some(hint) = &refusal.hint {
             page.item("     ", DIM, hint);
@@ -87,13 +90,13 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     for note in &step.notes {
         page.item("   . ", DIM, note);
     }
-    if relock_matters(step) && step.changes.is_empty() && step.kept.is_empty() && step.notes.is_empty() {
+    if matches!(step.action, ActionSpec::LocksRemove(_))
+        && step.changes.is_empty()
+        && step.kept.is_empty()
+        && step.notes.is_empty()
+    {
         page.item("   . ", DIM, "no lock is in the way");
     }
-}
-
-const fn relock_matters(step: &PlannedStep) -> bool {
-    matches!(step.action, ActionSpec::LocksRemove(_))
 }
 
 /// Runs of single-point deletions in one collection; everything else alone.
@@ -103,7 +106,9 @@ fn groups(changes: &[Change]) -> Vec<&[Change]> {
 
 fn parent(change: &Change) -> Option<String> {
     match &change.what {
-        ChangeKind::DeletePoint { point, .. } => point.id.up_to("restorePointCollections").map(|id| id.key().to_owned()),
+        ChangeKind::DeletePoint { point, .. } => {
+            point.id.up_to("restorePointCollections").map(|id| id.key().to_owned())
+        }
         _ => None,
     }
 }
@@ -152,6 +157,11 @@ pub fn question(plan: &Plan) -> String {
     }
     let changes = plan.weight();
     let these = if changes == 1 { "this change".to_owned() } else { format!("these {changes} changes") };
-    text.push_str(&format!("Apply {these} to {} in {} (plan {})?", safe(plan.vm.name()), place(plan.world.sandbox), short_hash(plan)));
+    text.push_str(&format!(
+        "Apply {these} to {} in {} (plan {})?",
+        safe(plan.vm.name()),
+        place(plan.world.sandbox),
+        short_hash(plan)
+    ));
     text
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::actions::change::{Refusal, Undo};
-use crate::engine::state::{RunPhase, RunState};
-use crate::engine::{exit, finish};
 use crate::engine::plan::{Plan, World};
 use crate::engine::result::{ChangeResult, ErrorResult, RunResult, Status};
+use crate::engine::state::{RunPhase, RunState};
+use crate::engine::{exit, finish};
 use crate::estate::view::View;
 
 /// What a command was about.

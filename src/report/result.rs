@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 
-use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
+use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, brief, paint};
 use super::plan::place;
 use crate::clock::elapsed;
 use crate::engine::result::{ChangeResult, RunResult, Status};
@@ -38,8 +38,14 @@ pub fn result(result: &RunResult, width: usize) -> String {
         page.gap();
     }
     let said = |text: &String| result.changes.iter().any(|change| change.detail == *text);
-    for text in result.warnings.iter().filter(|text| !said(text)) {
-        page.item("  warning  ", CARE, text);
+    for (index, text) in result.warnings.iter().filter(|text| !said(text)).enumerate() {
+        // That there is nothing to do is no warning; its reason stands first.
+        let reason = index == 0 && result.status == Status::NothingToDo;
+        if reason {
+            page.item("  ", Style::new(), text);
+        } else {
+            page.item("  warning  ", CARE, text);
+        }
     }
     for (path, why) in &result.not_read {
         page.item("  not read  ", CARE, &format!("{path}: {why}"));
@@ -85,7 +91,9 @@ const fn status(result: &RunResult) -> (&'static str, Style) {
 fn short(id: &str) -> String {
     let words: Vec<&str> = id.split('/').collect();
     match (words.get(3), words.get(4), words.last()) {
-        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => format!("{group}/{name}"),
+        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => {
+            format!("{group}/{name}")
+        }
         _ => id.to_owned(),
     }
 }
@@ -115,7 +123,12 @@ fn before_and_after(result: &RunResult) -> Vec<(&'static str, String)> {
         code => format!("{} ({code})", view.backup.last_status),
     };
     row("last backup", &["backup.last_status", "backup.last_error"], &last, false);
-    row("backup", &["backup.running"], &|view| if view.backup.running { "running" } else { "not running" }.to_owned(), false);
+    row(
+        "backup",
+        &["backup.running"],
+        &|view| if view.backup.running { "running" } else { "not running" }.to_owned(),
+        false,
+    );
     rows
 }
 
@@ -151,7 +164,7 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
         _ => ("failed", BAD),
     };
     let mut text = if group.len() == 1 {
-        first.effect.clone()
+        brief(&first.effect).to_owned()
     } else {
         let collection = first.resource_id.rsplit_once("/restorePoints/").map_or("", |(id, _)| id);
         let name = collection.rsplit('/').next().unwrap_or_default();
@@ -162,7 +175,9 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
     }
     match first.undo.as_str() {
         "restore" | "irreversible" | "not_needed" => {}
-        back => text.push_str(&format!("; taken back: {}", back.replace('_', " "))),
+        "succeeded" => text.push_str("; taken back"),
+        "already_done" => text.push_str("; it stood again already"),
+        back => text.push_str(&format!("; taking it back: {}", back.replace('_', " "))),
     }
     let label = paint(style, &format!("{mark:<8}"));
     page.marked(&format!("  {label}"), 10, Style::new(), &text);

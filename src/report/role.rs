@@ -11,13 +11,13 @@ pub fn page(role: &RoleDefinition, needs: &[&Need], width: usize) -> String {
     let mut page = Page::new(width);
     page.item("", BOLD, &role.name);
     page.item("", Style::new(), &role.description);
-    let parts: [(&str, &dyn Fn(&Need) -> bool); 3] = [
-        ("To look", &|need| need.kind == NeedKind::Fact && need.action != EVERY_READ),
-        ("To check and follow changes", &|need| need.kind == NeedKind::Follow),
-        ("To change", &|need| need.kind == NeedKind::Change),
+    let parts = [
+        ("To look", NeedKind::Fact),
+        ("To check and follow changes", NeedKind::Follow),
+        ("To change", NeedKind::Change),
     ];
-    for (heading, belongs) in parts {
-        let part: Vec<&&Need> = needs.iter().filter(|need| belongs(need)).collect();
+    for (heading, kind) in parts {
+        let part: Vec<&&Need> = needs.iter().filter(|need| need.kind == kind && need.action != EVERY_READ).collect();
         if part.is_empty() {
             continue;
         }

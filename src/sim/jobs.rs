@@ -2,7 +2,7 @@
 //!
 //! A job checks the VM when its snapshot starts (agent, `VMSnapshot`, limit of points, locks), takes the snapshot (a restore point and
 //! a recovery point with InstantRP Valid), then transfers it to the vault (HardenedRP Valid). The service cleans up expired
-//! points some hours after a job that met the limit, if no lock stands above the collection.
+//! points some hours after a job that met the limit, if no lock stands above the collection then.
 //!
 //! Shapes from recordings/azure-cli/backup/test_backup_job and errors/exchanges/backup-job-errors. Numbers of errors marked
 //! "invented" were never recorded; the titles are the documented symbolic codes.
@@ -163,11 +163,10 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
     let limit = policy.as_ref().map_or(18, Policy::point_limit);
     if world.succeeded_points(&vm_id) >= limit {
         fail(world, name, "UserErrorRpCollectionLimitReached");
-        if !cleanup_blocked(world, &vm_id) {
-            let seconds = world.settings.service_cleanup_after;
-            world.timeline.retain(|e| e.effect != Effect::ServiceCleanup(vm_id.clone()));
-            world.schedule_in(seconds, Effect::ServiceCleanup(vm_id));
-        }
+        // Locks are looked at when it cleans up, not now: one may be removed meanwhile, or be on its way out.
+        let seconds = world.settings.service_cleanup_after;
+        world.timeline.retain(|e| e.effect != Effect::ServiceCleanup(vm_id.clone()));
+        world.schedule_in(seconds, Effect::ServiceCleanup(vm_id));
         return;
     }
     let Some(collection) = place_for_snapshot(world, &vm_id, policy.as_ref()) else {
@@ -193,11 +192,6 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
 
 /// What a `VMSnapshot` says that cannot be installed (invented text).
 pub(crate) const BROKEN: &str = "Plugin (name: Microsoft.Azure.RecoveryServices.VMSnapshot) failed to install: the handler returned exit code 1007.";
-
-/// Whether a lock keeps the service from cleaning up the VM's points.
-fn cleanup_blocked(world: &World, vm: &ResourceId) -> bool {
-    world.collections_of(vm).any(|c| locks::blocking(world, &c.id, false).is_some())
-}
 
 /// The backup group of a region under a policy: `AzureBackupRG_<region>_<n>` or `<prefix><n><suffix>`.
 fn is_backup_group(name: &str, region: &str, policy: Option<&Policy>) -> bool {

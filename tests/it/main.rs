@@ -1,6 +1,30 @@
 //! Everything that is tested from outside: one binary, on the embedded Azure under virtual time.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
+
 mod behaviour;
+mod cli;
+mod crash_matrix;
 mod doctor;
+mod matrix_support;
 mod permissions;
+mod safety;
+mod simulation;
 mod support;
+mod undo_matrix;
+mod walls;
+
+/// A file that is not named above would never run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(here).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name == "snapshots" {
+            continue;
+        }
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || main.contains(&format!("mod {module};")), "{name} is not in main.rs");
+    }
+}

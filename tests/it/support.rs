@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use azmend::actions::change::{Outcome, Override};
+use azmend::actions::change::{ChangeKind, Override};
 use azmend::arm::{Arm, ArmSettings, ResourceId, StaticToken};
 use azmend::clock::Clock;
 use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, RunResult, World as PlanWorld, make_plan};
 use azmend::journal::{AppendError, Event, Record, RunLog};
 use azmend::playbook::Playbook;
 use azmend::playbook::library::Library;
-use azmend::sim::{Estate, Sim, World};
+use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Sim, World};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -202,7 +202,93 @@ pub fn outcomes(result: &RunResult) -> Vec<&str> {
     result.changes.iter().map(|change| change.outcome.as_str()).collect()
 }
 
-/// Silences "never used" for items that only some tests need.
-pub fn word(outcome: &Outcome) -> &'static str {
-    outcome.word()
+/// What makes a run another than the plain one.
+#[derive(Default)]
+pub struct How {
+    pub cancel: Option<CancellationToken>,
+    pub deadline: Option<Timestamp>,
+}
+
+impl Lab {
+    pub async fn run_how(&self, plan: &Plan, log: &Arc<TestLog>, how: How) -> RunResult {
+        let mut run = self.run(plan, log);
+        run.cancel = how.cancel.unwrap_or_default();
+        run.deadline = how.deadline;
+        run.start().await
+    }
+
+    /// Something goes wrong with the nth request of this kind.
+    pub fn fault(&self, method: &str, path_contains: &str, nth: u32, effect: FaultEffect) {
+        self.sim.edit(|world| {
+            world.faults.push(Fault {
+                id: format!("test-{}", world.faults.len()),
+                when: FaultMatch {
+                    method: Some(method.to_owned()),
+                    path_contains: Some(path_contains.to_owned()),
+                    nth: Some(nth),
+                    times: None,
+                },
+                effect,
+                seen: 0,
+                fired: 0,
+            });
+        });
+    }
+
+    /// The locks of the world: names, sorted.
+    pub fn locks(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.sim.world().locks.iter().map(|lock| lock.id.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Succeeded points of the VM.
+    pub fn points(&self, vm: &str) -> usize {
+        self.sim.world().succeeded_points(&self.vm(vm))
+    }
+
+    /// The report says what a look at the world says: what succeeded is so, what was not done is not.
+    pub fn agrees(&self, plan: &Plan, result: &RunResult) {
+        let world = self.sim.world();
+        assert!(result.sandbox);
+        assert_eq!(plan.changes().count(), result.changes.len());
+        for ((_, change), said) in plan.changes().zip(&result.changes) {
+            let done = matches!(said.outcome.as_str(), "succeeded" | "already_done");
+            let untouched = matches!(said.outcome.as_str(), "not_run" | "skipped");
+            let stands = match &change.what {
+                ChangeKind::RemoveLock { lock } => {
+                    let restored = result.locks_removed.iter().any(|l| l.restored && l.id == lock.id.to_string());
+                    if restored {
+                        assert!(world.locks.iter().any(|now| now.id == lock.id), "{said:?}");
+                        continue;
+                    }
+                    world.locks.iter().any(|now| now.id == lock.id)
+                }
+                ChangeKind::DeleteCollection { collection, .. } => world.collection(&collection.id).is_some(),
+                ChangeKind::DeletePoint { point, .. } => world.collections.iter().any(|collection| {
+                    collection
+                        .points
+                        .iter()
+                        .any(|now| now.name == point.id.name() && point.id.key().starts_with(collection.id.key()))
+                }),
+                ChangeKind::UninstallExtension { .. } | ChangeKind::StartBackup { .. } => continue,
+            };
+            if done {
+                assert!(!stands, "said to be done, and stands: {said:?}");
+            } else if untouched {
+                assert!(stands, "said to be untouched, and gone: {said:?}");
+            }
+        }
+        if let Some(after) = &result.after {
+            if result.not_read.is_empty() {
+                let vm = ResourceId::parse(result.vm.as_ref().unwrap()).unwrap();
+                assert_eq!(after.points.count, world.succeeded_points(&vm) as i64);
+            }
+        }
+    }
+
+    /// The requests that change something, restorations of locks left out.
+    pub fn sent(&self) -> usize {
+        self.mutations().iter().filter(|line| !line.starts_with("PUT ")).count()
+    }
 }

@@ -38,6 +38,10 @@ pub fn backup_group(ground: &Ground<'_>, id: &ResourceId) -> Result<(), Refusal>
 
 fn holds_only_backup(ground: &Ground<'_>, facts: &GroupFacts) -> Result<(), Refusal> {
     let name = facts.group.id.name();
+    if facts.group.managed_by.to_ascii_lowercase().contains("/providers/microsoft.solutions/") {
+        let why = format!("{name} belongs to a managed application ({})", facts.group.managed_by);
+        return Err(Refusal::new("s5.managed-app", why));
+    }
     let unread = |why: &str| Refusal::new("s5.unread", format!("the content of {name} was not read: {why}"));
     if let Some(why) = facts.others.unread().or_else(|| facts.collections.unread()) {
         return Err(unread(why));

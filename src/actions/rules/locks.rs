@@ -7,8 +7,8 @@
 use super::{Ground, groups, ownership};
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
-use crate::arm::model::Lock;
-use crate::arm::permissions::allows;
+use crate::arm::model::{DenyAssignment, Lock};
+use crate::arm::permissions::{allows, denied};
 
 /// The lock that Azure Backup itself puts on storage accounts and puts back at each backup (Azure Files).
 const SERVICE_LOCK: &str = "AzureBackupProtectionLock";
@@ -78,11 +78,26 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
         let why = format!("whether a lock on {} could be written back was not read", scope.short_name());
         return Err(Refusal::new("s6.unread", why));
     };
+    if let Some(why) = ground.facts.deny.unread() {
+        let why = format!("whether writing a lock on {} is denied was not read: {why}", scope.short_name());
+        return Err(Refusal::new("s6.unread", why));
+    }
     for action in ["Microsoft.Authorization/locks/delete", "Microsoft.Authorization/locks/write"] {
+        // Whom a deny assignment concerns cannot be told from it, so one that may concern this identity counts.
+        let denies = |deny: &&DenyAssignment| {
+            let covers = ResourceId::parse(&deny.scope).map_or(true, |at| at.covers(scope));
+            covers && denied(deny, action)
+        };
+        if let Some(deny) = ground.facts.deny.known().into_iter().flatten().find(denies) {
+            let why = format!("the deny assignment {:?} may take {action} on {} away", deny.name, scope.short_name());
+            return Err(Refusal::new("s6.denied", why)
+                .hint("a deny assignment is no lock: only its managed application or blueprint can change it"));
+        }
         if !allows(permissions, action) {
             let why = format!("this identity lacks {action} on {}", scope.short_name());
-            return Err(Refusal::new("s6.cannot-restore", why)
-                .hint("a lock is removed only by an identity that could write it back; `azmend` needs both permissions"));
+            return Err(Refusal::new("s6.cannot-restore", why).hint(
+                "a lock is removed only by an identity that could write it back; `azmend` needs both permissions",
+            ));
         }
     }
     Ok(())
@@ -96,8 +111,11 @@ pub fn also_protects(ground: &Ground<'_>, scope: &ResourceId) -> Option<(usize, 
         return None;
     }
     let collections = ground.facts.group(&group)?.collections.known()?;
-    let others: Vec<ResourceId> =
-        collections.iter().filter_map(crate::arm::model::Collection::source_id).filter(|vm| *vm != ground.facts.id).collect();
+    let others: Vec<ResourceId> = collections
+        .iter()
+        .filter_map(crate::arm::model::Collection::source_id)
+        .filter(|vm| *vm != ground.facts.id)
+        .collect();
     let vms: std::collections::BTreeSet<&ResourceId> = others.iter().collect();
     (!others.is_empty()).then_some((others.len(), vms.len()))
 }

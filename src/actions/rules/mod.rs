@@ -12,6 +12,19 @@ pub mod ownership;
 pub mod points;
 pub mod stale;
 
+#[cfg(test)]
+mod backups_tests;
+#[cfg(test)]
+mod locks_tests;
+#[cfg(test)]
+mod orphan_tests;
+#[cfg(test)]
+mod points_tests;
+#[cfg(test)]
+mod stale_tests;
+#[cfg(test)]
+mod testing;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

@@ -4,8 +4,11 @@
 //! the points' `vmId`; no vault item in any state names the VM, by the items of every visible vault and by
 //! backupStatus; every point says which VM it was of; the newest point is older than 30 days. Anything unread or
 //! filtered: not an orphan. A VM of the same name with another `vmId` is only reported.
+//!
+//! This proof replaces the rules on the two newest points and on vault copies (`s8.newest`, `s8.snapshot-only`): no
+//! vault knows the VM. The state of the points and unfinished copies count for an orphan as for any other.
 
-use super::Ground;
+use super::{Ground, points};
 use crate::actions::change::Refusal;
 use crate::arm::model::Collection;
 use crate::clock::elapsed;
@@ -18,10 +21,12 @@ pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusa
     let facts = ground.facts;
     let name = collection.id.name();
     let not = |rule: &str, why: String| Err(Refusal::new(rule, format!("{name} is not proven to be an orphan: {why}")));
-    if let Some(vm) = facts.vm.known() {
-        let other = collection.points().iter().all(|p| !p.vm_id.is_empty() && !p.vm_id.eq_ignore_ascii_case(&vm.vm_id));
-        if other && !collection.points().is_empty() {
-            return not("orphan.same-name", "a VM of the same name exists, with another vmId; that is only reported".into());
+    if facts.vm.known().is_some() {
+        if same_name(ground, collection) {
+            return not(
+                "orphan.same-name",
+                "a VM of the same name exists, with another vmId; that is only reported".into(),
+            );
         }
         return not("orphan.vm-exists", "the VM exists".into());
     }
@@ -39,15 +44,18 @@ pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusa
         let why = proof.vms.unread().unwrap_or("no list");
         return not("orphan.unread", format!("not every VM could be listed: {why}"));
     };
-    let points = collection.points();
-    if points.is_empty() {
+    if let Some((id, _)) = vms.iter().find(|(_, vm_id)| vm_id.is_empty()) {
+        return not("orphan.unread", format!("the VM {} was listed without its vmId", id.short_name()));
+    }
+    let held = collection.points();
+    if held.is_empty() {
         return not("orphan.empty", "it holds no points".into());
     }
-    if let Some(point) = points.iter().find(|point| point.vm_id.is_empty()) {
+    if let Some(point) = held.iter().find(|point| point.vm_id.is_empty()) {
         return not("orphan.no-vm-id", format!("the point {} does not say which VM it is of", point.id.name()));
     }
     if let Some((id, _)) =
-        vms.iter().find(|(_, vm_id)| points.iter().any(|point| point.vm_id.eq_ignore_ascii_case(vm_id)))
+        vms.iter().find(|(_, vm_id)| held.iter().any(|point| point.vm_id.eq_ignore_ascii_case(vm_id)))
     {
         return not("orphan.moved", format!("its VM lives on as {}", id.short_name()));
     }
@@ -64,6 +72,14 @@ pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusa
         return not("orphan.vault-item", format!("the vault {vault} has an item of this VM ({state})"));
     }
     newest_is_old(ground, collection)
+}
+
+/// Whether every point is of another VM than the one that has the name now.
+#[must_use]
+pub fn same_name(ground: &Ground<'_>, collection: &Collection) -> bool {
+    let held = collection.points();
+    let Some(vm) = ground.facts.vm.known() else { return false };
+    !held.is_empty() && held.iter().all(|point| points::other_vm(&point.vm_id, &vm.vm_id))
 }
 
 fn newest_is_old(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
@@ -87,5 +103,6 @@ fn newest_is_old(ground: &Ground<'_>, collection: &Collection) -> Result<(), Ref
             return Err(Refusal::new("orphan.young", format!("{name} has a point younger than {days} days")));
         }
     }
-    Ok(())
+    // The proof stands for the rules on newest points and on vault copies; the others hold for an orphan too.
+    collection.points().iter().try_for_each(|point| points::state_guards(ground, point))
 }

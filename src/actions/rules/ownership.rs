@@ -16,7 +16,10 @@ use crate::estate::groups::{is_point_name, names_vm};
 pub fn backup_owned(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
     let name = collection.id.name();
     let Some(points) = collection.points.as_deref() else {
-        return Err(Refusal::new("s7.unread", format!("the points of {name} were not read, so its owner is not proven")));
+        return Err(Refusal::new(
+            "s7.unread",
+            format!("the points of {name} were not read, so its owner is not proven"),
+        ));
     };
     let Some(source) = collection.source_id() else {
         return Err(Refusal::new("s7.source", format!("{name} names no source VM")));
@@ -52,8 +55,8 @@ fn matched_in_time(ground: &Ground<'_>, collection: &Collection) -> bool {
         .filter_map(|recovery| recovery.time)
         .collect();
     collection.points().iter().all(|point| {
-        point.created.is_some_and(|created| {
-            times.iter().filter(|time| super::points::same_moment(created, **time)).count() == 1
-        })
+        point
+            .created
+            .is_some_and(|created| times.iter().filter(|time| super::points::same_moment(created, **time)).count() == 1)
     })
 }

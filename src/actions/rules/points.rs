@@ -14,7 +14,8 @@ use crate::actions::change::{Override, Refusal};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Point, RecoveryPoint};
 use crate::clock::{elapsed, later};
-use crate::estate::facts::VmFacts;
+use crate::estate::facts::{ItemFacts, VmFacts};
+use crate::estate::groups::is_point_name;
 use crate::estate::schedule::next_backup;
 
 /// How far a restore point's `timeCreated` and a vault recovery point's time may lie apart to be the same backup.
@@ -52,14 +53,15 @@ pub fn twins(facts: &VmFacts) -> BTreeMap<ResourceId, RecoveryPoint> {
     out
 }
 
-/// The two newest succeeded points of the VM across all its collections.
+/// The two newest succeeded points of the VM across all its collections, and the two newest of those that Azure Backup
+/// named: points of another maker must not take their place.
 #[must_use]
 pub fn two_newest(facts: &VmFacts) -> BTreeSet<ResourceId> {
-    let mut points: Vec<&Point> =
-        facts.collections().flat_map(|c| c.points()).filter(|p| p.succeeded()).collect();
+    let mut points: Vec<&Point> = facts.collections().flat_map(|c| c.points()).filter(|p| p.succeeded()).collect();
     // A point without a time could be the newest: it sorts first and so is kept.
     points.sort_by_key(|point| std::cmp::Reverse(point.created.unwrap_or(Timestamp::MAX)));
-    points.into_iter().take(2).map(|point| point.id.clone()).collect()
+    let backups = points.iter().filter(|point| is_point_name(point.id.name())).take(2);
+    points.iter().take(2).chain(backups).map(|point| point.id.clone()).collect()
 }
 
 /// What must hold for the VM as a whole before any of its points is deleted.
@@ -68,86 +70,92 @@ pub fn two_newest(facts: &VmFacts) -> BTreeSet<ResourceId> {
 /// Every rule that speaks against it.
 pub fn vm_guards(ground: &Ground<'_>) -> Result<(), Vec<Refusal>> {
     let mut refusals = Vec::new();
-    let mut say = |result: Result<(), Refusal>| refusals.extend(result.err());
-    let Some(items) = ground.facts.items.known() else {
-        if ground.facts.items.is_absent() {
-            return Ok(());
-        }
-        let why = ground.facts.items.unread().unwrap_or("not read");
-        return Err(vec![Refusal::new("s8.unread", format!("the vault items of the VM were not read: {why}"))]);
-    };
-    for facts in items {
-        let vault = facts.item.vault_id().map(|v| v.name().to_owned()).unwrap_or_default();
-        match facts.jobs.known() {
-            Some(jobs) => {
-                for job in jobs.iter().filter(|job| job.running()) {
-                    let why = format!("a {} job of the VM is running in vault {vault}", job.operation);
-                    say(ground.unless_overridden(Override::JobActive, why));
-                }
-            }
-            None if facts.jobs.is_absent() => {}
-            None => say(Err(Refusal::new("s8.unread", format!("the jobs in vault {vault} were not read")))),
-        }
-        if facts.item.soft_deleted {
-            let why = format!("the item in vault {vault} is soft-deleted; an undelete would want its snapshots");
-            say(ground.unless_overridden(Override::SoftDeleted, why));
-        } else if facts.item.stopped() {
-            let why = format!("protection in vault {vault} is stopped with the data retained on purpose");
-            say(ground.unless_overridden(Override::StoppedRetained, why));
-        }
-        match (facts.vault.known(), facts.resource_guard.known()) {
-            (Some(vault_facts), guard) => {
-                let immutable = !vault_facts.immutability.is_empty()
-                    && !vault_facts.immutability.eq_ignore_ascii_case("Disabled");
-                let guarded = vault_facts.multi_user_authorization.eq_ignore_ascii_case("Enabled")
-                    || guard.copied().unwrap_or(false);
-                if immutable {
-                    say(ground.unless_overridden(Override::Immutable, format!("vault {vault} is immutable")));
-                }
-                if guarded {
-                    say(ground.unless_overridden(
-                        Override::Immutable,
-                        format!("vault {vault} is protected by a resource guard"),
-                    ));
-                }
-                if guard.is_none() && !facts.resource_guard.is_absent() && !guarded {
-                    say(ground.unless_overridden(
-                        Override::Immutable,
-                        format!("whether vault {vault} has a resource guard was not read"),
-                    ));
-                }
-            }
-            (None, _) => say(Err(Refusal::new("s8.unread", format!("the vault {vault} was not read")))),
-        }
-        if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped()) {
-            let minutes = DUE_WINDOW.as_secs() / 60;
-            match next_backup(policy, ground.now) {
-                Ok(next) if next.earliest <= later(ground.now, DUE_WINDOW) => {
-                    let why = format!("the next scheduled backup may be less than {minutes} minutes away");
-                    say(ground.unless_overridden(Override::JobDue, why));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let why = format!("when the next scheduled backup is due cannot be said: {error}");
-                    say(ground.unless_overridden(Override::JobDue, why));
-                }
-            }
-        }
-        if facts.policy.unread().is_some() {
-            let why = "when the next scheduled backup is due was not read";
-            say(ground.unless_overridden(Override::JobDue, why));
-        }
-        match facts.recovery_points.known() {
-            Some(points) if points.iter().any(|p| p.file_recovery_active == Some(true)) => {
-                let why = format!("a file-recovery session is open in vault {vault}");
-                say(ground.unless_overridden(Override::RecoverySession, why));
-            }
-            Some(_) => {}
-            None if facts.recovery_points.is_absent() => {}
-            None => say(Err(Refusal::new("s8.unread", format!("the recovery points in vault {vault} were not read")))),
-        }
+    let unread = |what: &str, why: &str| Refusal::new("s8.unread", format!("{what} were not read: {why}"));
+    // Which points are the two newest, and which have a twin, needs every point of the VM.
+    if let Some(why) = ground.facts.collections.unread() {
+        refusals.push(unread("the restore point collections of the VM", why));
+    }
+    if let Some(collection) = ground.facts.collections().find(|collection| collection.points.is_none()) {
+        refusals.push(unread(&format!("the points of {}", collection.id.name()), "the answer did not have them"));
+    }
+    if let Some(why) = ground.facts.items.unread() {
+        refusals.push(unread("the vault items of the VM", why));
+    }
+    for facts in ground.facts.items.known().into_iter().flatten() {
+        item_guards(ground, facts, &mut |result: Result<(), Refusal>| refusals.extend(result.err()));
     }
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
+/// The same for one vault item of the VM.
+fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Result<(), Refusal>)) {
+    let vault = facts.item.vault_id().map(|v| v.name().to_owned()).unwrap_or_default();
+    match facts.jobs.known() {
+        Some(jobs) => {
+            for job in jobs.iter().filter(|job| job.running()) {
+                let why = format!("a {} job of the VM is running in vault {vault}", job.operation);
+                say(ground.unless_overridden(Override::JobActive, why));
+            }
+        }
+        None if facts.jobs.is_absent() => {}
+        None => say(Err(Refusal::new("s8.unread", format!("the jobs in vault {vault} were not read")))),
+    }
+    if facts.item.soft_deleted {
+        let why = format!("the item in vault {vault} is soft-deleted; an undelete would want its snapshots");
+        say(ground.unless_overridden(Override::SoftDeleted, why));
+    } else if facts.item.stopped() {
+        let why = format!("protection in vault {vault} is stopped with the data retained on purpose");
+        say(ground.unless_overridden(Override::StoppedRetained, why));
+    }
+    match (facts.vault.known(), facts.resource_guard.known()) {
+        (Some(vault_facts), guard) => {
+            let immutable =
+                !vault_facts.immutability.is_empty() && !vault_facts.immutability.eq_ignore_ascii_case("Disabled");
+            let guarded =
+                vault_facts.multi_user_authorization.eq_ignore_ascii_case("Enabled") || guard.copied().unwrap_or(false);
+            if immutable {
+                say(ground.unless_overridden(Override::Immutable, format!("vault {vault} is immutable")));
+            }
+            if guarded {
+                say(ground
+                    .unless_overridden(Override::Immutable, format!("vault {vault} is protected by a resource guard")));
+            }
+            if guard.is_none() && !facts.resource_guard.is_absent() && !guarded {
+                say(ground.unless_overridden(
+                    Override::Immutable,
+                    format!("whether vault {vault} has a resource guard was not read"),
+                ));
+            }
+        }
+        (None, _) => say(Err(Refusal::new("s8.unread", format!("the vault {vault} was not read")))),
+    }
+    if let Some(why) = facts.policy.unread() {
+        let why = format!("the policy of the item in vault {vault} was not read: {why}");
+        say(Err(Refusal::new("s8.unread", why)));
+    }
+    if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped()) {
+        let minutes = DUE_WINDOW.as_secs() / 60;
+        match next_backup(policy, ground.now) {
+            Ok(next) if next.earliest <= later(ground.now, DUE_WINDOW) => {
+                let why = format!("the next scheduled backup may be less than {minutes} minutes away");
+                say(ground.unless_overridden(Override::JobDue, why));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let why = format!("when the next scheduled backup is due cannot be said: {error}");
+                say(ground.unless_overridden(Override::JobDue, why));
+            }
+        }
+    }
+    match facts.recovery_points.known() {
+        Some(points) if points.iter().any(|p| p.file_recovery_active == Some(true)) => {
+            let why = format!("a file-recovery session is open in vault {vault}");
+            say(ground.unless_overridden(Override::RecoverySession, why));
+        }
+        Some(_) => {}
+        None if facts.recovery_points.is_absent() => {}
+        None => say(Err(Refusal::new("s8.unread", format!("the recovery points in vault {vault} were not read")))),
+    }
 }
 
 /// Whether this point may go, given that [`vm_guards`] hold. `twins` and `newest` are computed once per reading.
@@ -161,11 +169,12 @@ pub fn point_guards(
     newest: &BTreeSet<ResourceId>,
 ) -> Result<(), Refusal> {
     let name = point.id.name();
-    if !point.succeeded() && !point.deleting() {
-        return Err(Refusal::new("s8.state", format!("{name} is in state {}: reported only", point.provisioning_state)));
-    }
-    if point.copy_percent.is_some_and(|percent| percent < 100) {
-        ground.unless_overridden(Override::RecoverySession, format!("a copy of {name} to another region is not finished"))?;
+    state_guards(ground, point)?;
+    if let Some(vm) = ground.facts.vm.known()
+        && other_vm(&point.vm_id, &vm.vm_id)
+    {
+        let why = format!("{name} is of another VM that had this name; that is only reported");
+        return Err(Refusal::new("orphan.same-name", why));
     }
     if newest.contains(&point.id) {
         ground.unless_overridden(Override::Newest, format!("{name} is one of the two newest points"))?;
@@ -173,7 +182,35 @@ pub fn point_guards(
     match twins.get(&point.id) {
         Some(twin) if twin.hardened() => Ok(()),
         Some(_) => ground.unless_overridden(Override::SnapshotOnly, format!("the vault has no copy of {name}")),
-        None => ground
-            .unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time")),
+        None => {
+            ground.unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time"))
+        }
     }
+}
+
+/// What holds for every point, an orphan's too: its state is good and no copy of it is under way.
+///
+/// # Errors
+/// The first rule that speaks against it.
+pub fn state_guards(ground: &Ground<'_>, point: &Point) -> Result<(), Refusal> {
+    let name = point.id.name();
+    if !point.succeeded() && !point.deleting() {
+        return Err(Refusal::new(
+            "s8.state",
+            format!("{name} is in state {}: reported only", point.provisioning_state),
+        ));
+    }
+    if point.copy_percent.is_some_and(|percent| percent < 100) {
+        ground.unless_overridden(
+            Override::RecoverySession,
+            format!("a copy of {name} to another region is not finished"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether both say which VM they are of, and it is not the same one.
+#[must_use]
+pub fn other_vm(point: &str, vm: &str) -> bool {
+    !point.is_empty() && !vm.is_empty() && !point.eq_ignore_ascii_case(vm)
 }

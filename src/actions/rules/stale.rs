@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Ground, orphan, ownership, points};
-use crate::actions::change::{Refusal, DeleteReason};
+use crate::actions::change::{DeleteReason, Refusal};
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
@@ -87,10 +87,16 @@ pub fn find(ground: &Ground<'_>) -> Stale {
         if facts.vm.known().is_none() {
             match orphan::orphan(ground, collection) {
                 Ok(()) => {
-                    stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Orphan });
+                    stale
+                        .collections
+                        .push(StaleCollection { collection: collection.clone(), why: DeleteReason::Orphan });
                 }
                 Err(refusal) => stale.reported.push(refusal),
             }
+            continue;
+        }
+        if orphan::same_name(ground, collection) {
+            stale.reported.extend(orphan::orphan(ground, collection).err());
             continue;
         }
         let expired_points: Vec<&Point> = collection.points().iter().filter(|point| expired(point)).collect();
@@ -104,13 +110,15 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             .map(|point| {
                 let verdict = match &guards {
                     Ok(()) => points::point_guards(ground, point, &twins, &newest),
-                    Err(refusals) => Err(refusals.first().cloned().unwrap_or_else(|| Refusal::new("s8.unread", "not read"))),
+                    Err(refusals) => {
+                        Err(refusals.first().cloned().unwrap_or_else(|| Refusal::new("s8.unread", "not read")))
+                    }
                 };
                 (*point, verdict)
             })
             .collect();
         let all = verdicts.len() == collection.points().len() && verdicts.iter().all(|(_, v)| v.is_ok());
-        if all && superseded(facts, collection) {
+        if all && superseded(ground, collection) {
             stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Superseded });
             continue;
         }
@@ -133,14 +141,25 @@ pub fn find(ground: &Ground<'_>) -> Stale {
     stale
 }
 
-/// A newer collection of the same VM exists, proven to be of the same VM by its points' `vmId`.
-fn superseded(facts: &VmFacts, collection: &Collection) -> bool {
+/// A newer Backup-owned collection of the same VM exists: proven to be of the same VM by the `vmId` of all points.
+fn superseded(ground: &Ground<'_>, collection: &Collection) -> bool {
+    let Some(vm) = ground.facts.vm.known() else { return false };
+    let of_this_vm = |c: &Collection| {
+        !vm.vm_id.is_empty() && c.points().iter().all(|point| point.vm_id.eq_ignore_ascii_case(&vm.vm_id))
+    };
+    if !of_this_vm(collection) {
+        return false;
+    }
     let newest_of = |c: &Collection| c.points().iter().filter_map(|p| p.created).max();
     let Some(mine) = newest_of(collection) else { return false };
-    facts
+    ground
+        .facts
         .collections()
-        .filter(|other| other.id != collection.id)
-        .any(|other| newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded))
+        .filter(|other| other.id != collection.id && of_this_vm(other))
+        .filter(|other| ownership::backup_owned(ground, other).is_ok())
+        .any(|other| {
+            newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded)
+        })
 }
 
 /// The counts for the condition view.

@@ -3,7 +3,7 @@
 use crate::cli::args::ApplyArgs;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
-use crate::cli::files;
+use crate::cli::{files, store};
 use crate::engine::plan::Plan;
 
 /// The largest plan that is read.
@@ -20,8 +20,11 @@ pub async fn run(desk: &Desk, args: ApplyArgs) -> Result<u8, CliError> {
         let here = if desk.settings.sandbox() { "the sandbox" } else { "Azure" };
         let there = if plan.world.sandbox { "the sandbox" } else { "Azure" };
         let hint = if plan.world.sandbox { "apply it with --sandbox" } else { "apply it without --sandbox" };
-        return Err(CliError::refused(format!("the plan was made for {there}, this is {here}")).code("s13.world").hint(hint));
+        return Err(CliError::refused(format!("the plan was made for {there}, this is {here}"))
+            .code("s13.world")
+            .hint(hint));
     }
+    store::open(&desk.settings)?;
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.

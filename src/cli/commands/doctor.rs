@@ -5,6 +5,7 @@ use crate::actions::rights::judge;
 use crate::arm::model::Subscription;
 use crate::arm::{Arm, ResourceId};
 use crate::cli::args::DoctorArgs;
+use crate::cli::azure::Azure;
 use crate::cli::commands::fix::library;
 use crate::cli::commands::role::{playbooks, purpose};
 use crate::cli::error::{CliError, Kind};
@@ -29,6 +30,9 @@ pub async fn run(desk: &Desk, args: &DoctorArgs) -> Result<u8, CliError> {
     let library = library(desk, args.purpose.playbooks.as_deref());
     let chosen = playbooks(&library, &args.purpose)?;
     let purpose = purpose(&chosen, &args.purpose);
+    if let Some(vm) = &args.vm {
+        Azure::check_names(vm, &desk.settings.subscriptions)?;
+    }
     let report = desk.reading(Box::pin(examine(desk, args, &chosen, &purpose))).await?;
     if desk.printer.for_people() {
         desk.printer.data(&report::doctor::page(&report, &desk.program(), desk.printer.width()));

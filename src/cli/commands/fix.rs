@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::arm::ResourceId;
 use crate::cli::args::FixArgs;
+use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
-use crate::cli::files;
+use crate::cli::{files, store};
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan};
 use crate::playbook::Playbook;
@@ -31,6 +32,11 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
         )
         .code("s6.relock-service")
         .hint("leave --relock out, or use --set cleanup=stale"));
+    }
+    Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
+    if !args.dry_run && args.plan_out.is_none() {
+        // Without a place for the journal there will be no run: better said before the question than after it.
+        store::open(&desk.settings)?;
     }
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
@@ -98,8 +104,8 @@ fn shown(desk: &Desk, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
 }
 
 fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
-    let mut text =
-        serde_json::to_string_pretty(plan).map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
+    let mut text = serde_json::to_string_pretty(plan)
+        .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
     text.push('\n');
     files::write_private(file, &text)
 }

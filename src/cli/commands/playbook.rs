@@ -154,7 +154,8 @@ fn page(playbook: &Playbook, width: usize) -> String {
     page.gap();
     page.line(&paint(BOLD, "steps"));
     for (index, step) in playbook.steps().iter().enumerate() {
-        let with: Vec<String> = step.with().iter().map(|(key, argument)| format!("{key}={}", argument_text(argument))).collect();
+        let with: Vec<String> =
+            step.with().iter().map(|(key, argument)| format!("{key}={}", argument_text(argument))).collect();
         let mut text = format!("{}: {} {}", step.id(), step.action(), with.join(" "));
         if step.on_failure() == OnFailure::Continue {
             text.push_str("; goes on when it fails");

@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
 use crate::engine::exit;
 use crate::engine::plan::Plan;
+use crate::engine::result::RunResult;
 use crate::engine::state::{Phase, RunPhase, RunState};
 use crate::journal::{self, Integrity, LocalRun, RunEntry, StateDir, resolve_run_id};
 use crate::report::lists::table;
@@ -79,18 +80,23 @@ fn list(desk: &Desk) -> Result<u8, CliError> {
             let row = |line: &Line| {
                 let entry = &line.entry;
                 let vm = entry.vm.as_deref().unwrap_or("?");
+                let mut state = line.word.clone();
+                if entry.sandbox == Some(true) {
+                    state.push_str(", sandbox");
+                }
+                if line.locks_off > 0 {
+                    state.push_str(&format!(", {} off", plural(line.locks_off, "lock")));
+                }
                 vec![
                     store::short(&entry.id).to_owned(),
                     entry.started.map(minute).unwrap_or_default(),
                     entry.playbook.clone().unwrap_or_else(|| "?".to_owned()),
-                    ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.short_name()),
-                    if entry.sandbox == Some(true) { "sandbox" } else { "Azure" }.to_owned(),
-                    line.word.clone(),
-                    if line.locks_off == 0 { String::new() } else { line.locks_off.to_string() },
+                    ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.name().to_owned()),
+                    state,
                 ]
             };
             let rows = lines.iter().map(row).collect();
-            let heading = ["run", "started", "playbook", "vm", "in", "state", "locks off"];
+            let heading = ["run", "started", "playbook", "vm", "state"];
             desk.printer.data(&table(&heading, rows, desk.printer.width()));
         }
         Output::Json => {
@@ -131,7 +137,7 @@ fn show(desk: &Desk, id: &str) -> Result<u8, CliError> {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
     }
     // What the run came to is data; that it can be shown is success.
-    let _ = desk.finish(result);
+    desk.show(result);
     Ok(exit::OK)
 }
 
@@ -150,9 +156,13 @@ fn take(desk: &Desk, id: &str) -> Result<Taken, CliError> {
     if run.plan.world.sandbox != desk.settings.sandbox() {
         let there = place(run.plan.world.sandbox);
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "leave --sandbox out" };
-        return Err(CliError::refused(format!("the run {} was made in {there}, this is {}", store::short(&id), place(desk.settings.sandbox())))
-            .code("s13.world")
-            .hint(hint));
+        return Err(CliError::refused(format!(
+            "the run {} was made in {there}, this is {}",
+            store::short(&id),
+            place(desk.settings.sandbox())
+        ))
+        .code("s13.world")
+        .hint(hint));
     }
     Ok(Taken { run, log, state })
 }
@@ -178,19 +188,30 @@ async fn same_world(desk: &Desk, azure: &Azure, plan: &Plan, any_identity: bool)
 async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
     let Taken { run, log, state } = take(desk, id)?;
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
-        return Err(CliError::refused(format!("the journal was changed after it was written: {why}; nothing was sent"))
-            .code("journal_damaged")
-            .hint(format!("its locks can still be put back: {} runs undo {}", desk.program(), store::short(&run.id))));
+        return Err(CliError::refused(format!(
+            "the journal was changed after it was written: {why}; nothing was sent"
+        ))
+        .code("journal_damaged")
+        .hint(format!(
+            "its locks can still be put back: {} runs undo {}",
+            desk.program(),
+            store::short(&run.id)
+        )));
     }
     let azure = desk.azure()?;
     come_back(desk, &azure, &run.state);
     let stop_at = deadline(&azure, stop_after);
     crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()).map_err(|why| {
-        let error = CliError::refused(format!("the run {} is not resumed: {why}", store::short(&run.id))).code("not_resumable");
+        let error =
+            CliError::refused(format!("the run {} is not resumed: {why}", store::short(&run.id))).code("not_resumable");
         if run.state.locks_off(&run.plan).is_empty() {
             error
         } else {
-            error.hint(format!("its locks can still be put back: {} runs undo {}", desk.program(), store::short(&run.id)))
+            error.hint(format!(
+                "its locks can still be put back: {} runs undo {}",
+                desk.program(),
+                store::short(&run.id)
+            ))
         }
     })?;
     same_world(desk, &azure, &run.plan, false).await?;
@@ -237,7 +258,8 @@ async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
 /// The run so far, for the person who is asked.
 fn show_state(desk: &Desk, run: &StoredRun, yes: bool) {
     if !(yes && desk.printer.quiet()) {
-        let result = recorded(&run.plan, &run.state, &run.id);
+        // The next step is what is asked for right now.
+        let result = RunResult { next: None, ..recorded(&run.plan, &run.state, &run.id) };
         desk.printer.say(&crate::report::result(&result, desk.printer.err_width()));
     }
 }
@@ -297,7 +319,11 @@ pub fn forget_sandbox_runs(desk: &Desk, digest: &str) -> Result<usize, CliError>
     let Some(state) = store::existing(&desk.settings)? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
-        if plan.world.sandbox && plan.world.estate_digest == digest { Ok(()) } else { Err("of another world".to_owned()) }
+        if plan.world.sandbox && plan.world.estate_digest == digest {
+            Ok(())
+        } else {
+            Err("of another world".to_owned())
+        }
     };
     // Later than any record: in the sandbox times may lie ahead of the machine's.
     Ok(journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len())

@@ -36,7 +36,11 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
         SandboxCommand::Init { file } => {
             files::write_new(&file, Estate::built_in_text()).map_err(|error| {
                 let out = CliError::io(format!("cannot write {}: {error}", file.display()));
-                if error.kind() == std::io::ErrorKind::AlreadyExists { out.hint("choose a name that is free") } else { out }
+                if error.kind() == std::io::ErrorKind::AlreadyExists {
+                    out.hint("choose a name that is free")
+                } else {
+                    out
+                }
             })?;
             if !desk.printer.for_people() {
                 desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
@@ -63,7 +67,8 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
 /// What is wrong with a VM, as somebody who looks at the world itself sees it, and what to try.
 fn problems(world: &World, vm: &Vm) -> Vec<String> {
     let mut out = Vec::new();
-    let mut jobs: Vec<&Job> = world.jobs.iter().filter(|job| world.item(&job.item).is_some_and(|i| i.vm == vm.id)).collect();
+    let mut jobs: Vec<&Job> =
+        world.jobs.iter().filter(|job| world.item(&job.item).is_some_and(|i| i.vm == vm.id)).collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.started));
     let item = world.item_of(&vm.id);
     let policy = item.and_then(|item| item.policy.as_ref()).and_then(|id| world.policy(id));
@@ -87,9 +92,6 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
             world.collections_of(&vm.id).any(|collection| scope.covers(&collection.id))
         })
         .count();
-    if locks > 0 {
-        out.push(format!("{} over its points", plural(locks, "lock")));
-    }
     match item.map(|item| item.protection) {
         None => out.push("not backed up".to_owned()),
         Some(Protection::Stopped | Protection::Suspended) => out.push("protection stopped".to_owned()),
@@ -98,8 +100,14 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
     }
     if jobs.iter().any(|job| matches!(job.status, JobStatus::InProgress | JobStatus::Cancelling)) {
         out.push("a job is running".to_owned());
-    } else if let Some(error) = jobs.first().filter(|job| job.status == JobStatus::Failed).and_then(|job| job.error.as_ref()) {
+    } else if let Some(error) =
+        jobs.first().filter(|job| job.status == JobStatus::Failed).and_then(|job| job.error.as_ref())
+    {
         out.insert(0, error.title.clone());
+    }
+    // A lock alone is nothing wrong; with something wrong it is what stands in the way.
+    if locks > 0 && !out.is_empty() {
+        out.push(format!("{} on its points", plural(locks, "lock")));
     }
     out
 }
@@ -118,7 +126,8 @@ fn list(desk: &Desk, world: &World) {
         }
         Output::Json => {
             let list: Vec<Value> = vms.iter().map(|(vm, problems)| object(vm, problems)).collect();
-            desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "name": world.name, "now": world.now, "vms": list }));
+            desk.printer
+                .json(&json!({ "schema": "azmend.sandbox/v1", "name": world.name, "now": world.now, "vms": list }));
         }
         Output::Jsonl => vms.iter().for_each(|(vm, problems)| desk.printer.json(&object(vm, problems))),
     }
@@ -162,7 +171,11 @@ fn show(desk: &Desk, world: &World) {
     let width = desk.printer.width();
     let mut page = Page::new(width);
     let (vms, vaults) = (plural(world.vms.len(), "VM"), plural(world.vaults.len(), "vault"));
-    page.line(&format!("{}  {}", paint(BOLD, &crate::text::safe(&world.name)), paint(DIM, &format!("at {}: {vms}, {vaults}", world.now))));
+    page.line(&format!(
+        "{}  {}",
+        paint(BOLD, &crate::text::safe(&world.name)),
+        paint(DIM, &format!("at {}: {vms}, {vaults}", world.now))
+    ));
     page.gap();
     let rows = world
         .locks
@@ -182,7 +195,13 @@ fn show(desk: &Desk, world: &World) {
     let rows = world
         .collections
         .iter()
-        .map(|c| vec![c.id.name().to_owned(), c.id.resource_group().unwrap_or_default().to_owned(), c.points.len().to_string()])
+        .map(|c| {
+            vec![
+                c.id.name().to_owned(),
+                c.id.resource_group().unwrap_or_default().to_owned(),
+                c.points.len().to_string(),
+            ]
+        })
         .collect();
     page.line(&table(&["collection", "group", "points"], rows, width));
     page.gap();

@@ -1,0 +1,35 @@
+# The same steps as in CI: every recipe calls what .ci/run calls.
+
+# Everything CI runs.
+check:
+    .ci/run
+
+# Formatting and lints only; quick.
+lint:
+    .ci/run fmt clippy
+
+# All tests.
+test *args:
+    cargo test --locked {{ args }}
+
+# Accept changed snapshots; look at the diff before you commit it.
+snap:
+    INSTA_UPDATE=always cargo test --locked
+    git diff --stat -- '*.snap' src tests
+
+# The tests on the embedded Azure.
+sim *args:
+    cargo test --locked --test it {{ args }}
+
+# Write the playbook schema and the tables in docs/ anew.
+schema:
+    AZMEND_BLESS=1 cargo test --locked --lib playbook
+    git diff --stat -- playbooks docs
+
+# The README's commands, as written.
+readme:
+    .ci/run release readme
+
+# Licences, sources, advisories.
+deny:
+    .ci/run deny

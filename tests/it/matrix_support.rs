@@ -1,0 +1,856 @@
+//! What the matrices share: a tape that remembers the world at every record, a watchman at the transport that knows the
+//! truth, and the comparison of a result with the world it is about.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use azmend::actions::change::{ChangeKind, Override};
+use azmend::arm::ResourceId;
+use azmend::arm::http::{Method, Request};
+use azmend::clock::{elapsed, later};
+use azmend::engine::{Plan, Planned, Run, RunResult, RunState, Silent, Status};
+use azmend::journal::{AppendError, Event, Purpose, Record, RunLog};
+use azmend::sim::{Estate, Item, Lock, OpKind, PointState, Protection, Sim, TaskStatus, World, WorldEvent};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Ask, Lab, RUN};
+
+/// Facts may be this old when a request leaves; a little more for the request itself.
+const FRESH: Duration = Duration::from_secs(62);
+/// No run of the matrices needs more requests: more is a loop.
+const MOST_REQUESTS: usize = 9000;
+
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A journal in memory that keeps the world as it was at each record.
+#[derive(Debug)]
+pub struct Tape {
+    sim: Sim,
+    keep: bool,
+    records: Mutex<Vec<Record>>,
+    pub frames: Mutex<Vec<World>>,
+}
+
+impl Tape {
+    pub fn new(sim: &Sim, records: Vec<Record>, keep: bool) -> Arc<Self> {
+        Arc::new(Self { sim: sim.clone(), keep, records: Mutex::new(records), frames: Mutex::default() })
+    }
+
+    pub fn all(&self) -> Vec<Record> {
+        locked(&self.records).clone()
+    }
+
+    fn has_intent(&self, client_request_id: &str, verb: &str, target: &ResourceId) -> bool {
+        locked(&self.records).iter().rev().any(|record| {
+            matches!(&record.event, Event::Intent { client_request_id: id, verb: v, target: t, .. }
+                if id == client_request_id && v == verb && ResourceId::parse(t).is_ok_and(|t| t == *target))
+        })
+    }
+}
+
+impl RunLog for Tape {
+    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
+        if self.keep {
+            let frame = self.sim.world();
+            locked(&self.frames).push(frame);
+        }
+        let mut records = locked(&self.records);
+        let record = Record { seq: records.len() as u64 + 1, at, event };
+        records.push(record.clone());
+        Ok(record)
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.all()
+    }
+}
+
+/// What happened at a request, by the choice of a test.
+pub type Meddle = Box<dyn FnMut(&mut World, &Request, usize) -> bool + Send>;
+
+/// Watches every request with knowledge of the true world, and says which rule it breaks.
+pub struct Watch {
+    inner: Arc<Mutex<Watched>>,
+}
+
+#[derive(Default)]
+struct Watched {
+    plan: Option<Plan>,
+    tape: Option<Arc<Tape>>,
+    broken: Vec<String>,
+    reads: HashMap<String, usize>,
+    /// When others interfered: request number and time.
+    meddled: Option<(usize, Timestamp)>,
+    mutations: Vec<(String, ResourceId)>,
+    count: usize,
+}
+
+impl Watch {
+    /// Watches this laboratory from now on; `meddle` may change the world before a request is served.
+    pub fn over(lab: &Lab, mut meddle: Option<Meddle>) -> Self {
+        let inner: Arc<Mutex<Watched>> = Arc::default();
+        let shared = Arc::clone(&inner);
+        lab.sim.on_request(Box::new(move |world, request, number| {
+            assert!(number < MOST_REQUESTS, "the run goes round in circles");
+            let happened = meddle.as_mut().is_some_and(|meddle| meddle(world, request, number));
+            let mut watched = locked(&shared);
+            watched.count = number + 1;
+            if happened {
+                watched.meddled = Some((number, world.now));
+            }
+            watched.see(world, request, number);
+        }));
+        Self { inner }
+    }
+
+    /// From now on these changes are allowed, with these records.
+    pub fn allow(&self, plan: &Plan, tape: &Arc<Tape>) {
+        let mut watched = locked(&self.inner);
+        watched.plan = Some(plan.clone());
+        watched.tape = Some(Arc::clone(tape));
+    }
+
+    pub fn broken(&self) -> Vec<String> {
+        locked(&self.inner).broken.clone()
+    }
+
+    pub fn mutations(&self) -> Vec<(String, ResourceId)> {
+        locked(&self.inner).mutations.clone()
+    }
+
+    pub fn requests(&self) -> usize {
+        locked(&self.inner).count
+    }
+}
+
+impl Watched {
+    fn see(&mut self, world: &World, request: &Request, number: usize) {
+        let path = request.url.path().to_lowercase();
+        if request.method == Method::GET {
+            self.reads.insert(path, number);
+            return;
+        }
+        if path.ends_with("/backupstatus") {
+            return;
+        }
+        let text = percent(request.url.path());
+        let text = if request.method == Method::POST { text.trim_end_matches("/backup").to_owned() } else { text };
+        let Ok(target) = ResourceId::parse(&text) else {
+            self.broken.push(format!("S11: {} is no resource id", request.url.path()));
+            return;
+        };
+        let verb = request.method.to_string();
+        self.mutations.push((verb.clone(), target.clone()));
+        let mut broken = Vec::new();
+        match (&self.plan, &self.tape) {
+            (Some(plan), Some(tape)) => {
+                let id =
+                    request.headers.get("x-ms-client-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default();
+                if !tape.has_intent(id, &verb, &target) {
+                    broken.push("S2: it has no intent".to_owned());
+                }
+                let blind = Blind {
+                    meddled: self.meddled,
+                    read: self.reads.get(&path).copied(),
+                    parent: path.rsplit_once("/restorepoints/").and_then(|(up, _)| self.reads.get(up).copied()),
+                    now: world.now,
+                };
+                judge(&mut broken, world, plan, &verb, &target, request, &blind);
+            }
+            _ => broken.push("S1: a plan was being made".to_owned()),
+        }
+        self.broken.extend(broken.into_iter().map(|why| format!("#{number} {verb} {target}: {why}")));
+    }
+}
+
+/// What azmend cannot have seen.
+struct Blind {
+    meddled: Option<(usize, Timestamp)>,
+    read: Option<usize>,
+    parent: Option<usize>,
+    now: Timestamp,
+}
+
+impl Blind {
+    /// Others interfered after the target itself was read for the last time.
+    fn target(&self) -> bool {
+        let read = self.read.max(self.parent);
+        self.meddled.is_some_and(|(number, _)| read.is_none_or(|read| number > read))
+    }
+
+    /// Others interfered less than a minute ago.
+    fn recently(&self) -> bool {
+        self.meddled.is_some_and(|(_, at)| elapsed(at, self.now) <= FRESH)
+    }
+}
+
+fn judge(
+    broken: &mut Vec<String>,
+    world: &World,
+    plan: &Plan,
+    verb: &str,
+    target: &ResourceId,
+    request: &Request,
+    blind: &Blind,
+) {
+    let mut say = |rule: &str, why: String| broken.push(format!("{rule}: {why}"));
+    let changes: Vec<&ChangeKind> = plan.changes().map(|(_, change)| &change.what).collect();
+    if verb == "PUT" {
+        let planned = changes.iter().find_map(|what| match what {
+            ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
+            _ => None,
+        });
+        let Some(lock) = planned else { return say("S3", "a lock that this run did not remove".into()) };
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let text = |key: &str| {
+            body.pointer(&format!("/properties/{key}")).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        if text("level") != lock.level || text("notes") != lock.notes {
+            say("S6", format!("not as it was: {body}"));
+        }
+        if world.locks.iter().any(|now| now.id == *target) && !blind.target() {
+            say("S6", "it stands already".into());
+        }
+        return;
+    }
+    let vm = world.vm(&plan.vm);
+    let vm_id = vm.map(|vm| vm.vm_id.clone()).unwrap_or_default();
+    if vm_id != plan.vm_id && !blind.recently() {
+        say("S3", "the VM is another one".into());
+    }
+    let kind = target.resource_type();
+    match (verb, kind.as_str()) {
+        ("DELETE", "microsoft.authorization/locks") => {
+            let planned = changes.iter().find_map(|what| match what {
+                ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
+                _ => None,
+            });
+            let Some(lock) = planned else { return say("S3", "a lock that is not in the plan".into()) };
+            if let Some(now) = world.locks.iter().find(|now| now.id == *target)
+                && (now.level.as_str() != lock.level
+                    || now.notes.as_deref().unwrap_or_default() != lock.notes
+                    || now.owners != lock.owners)
+                && !blind.target()
+            {
+                say("S3", "its content is not that of the plan".into());
+            }
+            lock_rules(&mut say, world, plan, target, blind);
+        }
+        (
+            "DELETE",
+            "microsoft.compute/restorepointcollections" | "microsoft.compute/restorepointcollections/restorepoints",
+        ) => {
+            point_rules(&mut say, world, plan, target, &changes, blind);
+        }
+        ("DELETE", "microsoft.compute/virtualmachines/extensions") => {
+            let ours = changes.iter().any(|what| matches!(what, ChangeKind::UninstallExtension { .. }));
+            if !ours || !plan.vm.covers(target) || !target.name().to_lowercase().starts_with("vmsnapshot") {
+                say("S3", "an extension that is not in the plan".into());
+            }
+            if running_job(world, plan, FRESH) && !blind.recently() {
+                say("S8", "an extension goes while a job runs".into());
+            }
+        }
+        ("POST", _) => {
+            if !changes.iter().any(|what| matches!(what, ChangeKind::StartBackup { item, .. } if item == target)) {
+                say("S3", "an item that is not in the plan".into());
+            }
+            if running_job(world, plan, FRESH) && !blind.recently() {
+                say("S10", "a job runs".into());
+            }
+            if world.operations.iter().any(|o| o.kind == OpKind::Backup && o.ended.is_none() && !o.hangs) {
+                say("S10", "an earlier request is being accepted".into());
+            }
+            let item = world.item(target);
+            if item.is_some_and(|i| matches!(i.protection, Protection::Stopped | Protection::SoftDeleted))
+                && !blind.recently()
+            {
+                say("S10", "its protection is stopped".into());
+            }
+        }
+        _ => say("S3", "no verb of azmend's".into()),
+    }
+}
+
+/// A job of the VM that azmend can have seen.
+fn running_job(world: &World, plan: &Plan, fresh: Duration) -> bool {
+    world.jobs.iter().any(|job| {
+        job.status.is_active()
+            && elapsed(job.started, world.now) > fresh
+            && world.item(&job.item).is_some_and(|item| item.vm == plan.vm)
+    })
+}
+
+fn lock_rules(say: &mut impl FnMut(&str, String), world: &World, plan: &Plan, target: &ResourceId, blind: &Blind) {
+    let Some(scope) = target.scope() else { return say("S5", "no scope".into()) };
+    if plan.named_locks.contains(target) {
+        return;
+    }
+    let backup_group = |group: &ResourceId| {
+        let name = group.name().to_lowercase();
+        let prefixes: Vec<String> = world.policies.iter().filter_map(|p| p.prefix.clone()).collect();
+        let named = name.starts_with("azurebackuprg_") || prefixes.iter().any(|p| name.starts_with(&p.to_lowercase()));
+        let others = world.vms.iter().any(|vm| group.covers(&vm.id))
+            || world.others.iter().any(|other| group.covers(&other.id))
+            || world.vaults.iter().any(|vault| group.covers(&vault.id))
+            || world.collections.iter().any(|c| group.covers(&c.id) && !backup_owned(c));
+        named && !others
+    };
+    let good = match scope.resource_type().as_str() {
+        "resourcegroup" => backup_group(&scope),
+        "microsoft.compute/restorepointcollections" => {
+            world.collection(&scope).is_none_or(|c| backup_owned(c) && c.source == plan.vm)
+        }
+        _ => false,
+    };
+    if !good && !blind.recently() {
+        say("S5", format!("it stands on {}", scope.short_name()));
+    }
+    if let Some(lock) = world.locks.iter().find(|lock| lock.id == *target)
+        && !lock.owners.is_empty()
+        && !blind.recently()
+    {
+        say("S5", "it has owners".into());
+    }
+    let writable = world.permissions.iter().any(|p| {
+        p.actions.iter().any(|a| a == "*")
+            && !p.not_actions.iter().any(|a| a.eq_ignore_ascii_case("Microsoft.Authorization/locks/write"))
+    });
+    if !writable && !blind.recently() {
+        say("S6", "it could not be written back".into());
+    }
+}
+
+fn backup_owned(collection: &azmend::sim::Collection) -> bool {
+    collection.source.is_type("Microsoft.Compute/virtualMachines")
+        && !collection.points.is_empty()
+        && collection.points.iter().all(|p| p.name.starts_with("AzureBackup_") && p.copied_from.is_none())
+}
+
+fn point_rules(
+    say: &mut impl FnMut(&str, String),
+    world: &World,
+    plan: &Plan,
+    target: &ResourceId,
+    changes: &[&ChangeKind],
+    blind: &Blind,
+) {
+    let whole = target.is_type("Microsoft.Compute/restorePointCollections");
+    let parent = target.up_to("restorePointCollections").unwrap_or_else(|| target.clone());
+    let Some(collection) = world.collection(&parent) else { return };
+    let overridden = |rule: Override| plan.overrides.contains(&rule);
+    // What is in the plan: the points that may go, with the collection's identity.
+    let mut may_go: BTreeMap<ResourceId, Option<Timestamp>> = BTreeMap::new();
+    let mut identity = None;
+    let mut in_plan = false;
+    for what in changes {
+        match what {
+            ChangeKind::DeleteCollection { collection: c, .. } if c.id == parent => {
+                in_plan = true;
+                identity = Some(c.collection_id.clone());
+                may_go.extend(c.points().iter().map(|p| (p.id.clone(), p.created)));
+            }
+            ChangeKind::DeletePoint { point, collection_id } if parent.covers(&point.id) => {
+                identity = Some(collection_id.clone());
+                in_plan |= point.id == *target;
+                may_go.insert(point.id.clone(), point.created);
+            }
+            _ => {}
+        }
+    }
+    if !in_plan {
+        return say("S3", "not in the plan".into());
+    }
+    if identity.as_deref() != Some(collection.collection_id.as_str()) && !blind.target() {
+        say("S3", "the collection was recreated".into());
+    }
+    let goes: Vec<_> =
+        collection.points.iter().filter(|p| whole || p.name.eq_ignore_ascii_case(target.name())).collect();
+    for point in &goes {
+        let id = parent.child("restorePoints", &point.name).unwrap();
+        let planned = may_go.get(&id);
+        let same = planned.is_some_and(|created| {
+            created.is_some_and(|c| elapsed(c.min(point.created), c.max(point.created)).as_secs() < 1)
+        });
+        if !same && !blind.target() {
+            say("S3", format!("{} is not in the plan", point.name));
+        }
+    }
+    let emptied = goes.is_empty();
+    if !emptied && !backup_owned(collection) && !blind.target() {
+        say("S7", "not Backup's".into());
+    }
+    if emptied || blind.recently() {
+        return;
+    }
+    let items: Vec<&Item> = world.items.iter().filter(|i| i.vm == plan.vm).collect();
+    if world.vm(&plan.vm).is_none() {
+        let alive = |vm_id: &str| world.vms.iter().any(|vm| vm.vm_id == vm_id);
+        if !items.is_empty() || goes.iter().any(|p| alive(&p.vm_id)) {
+            say("orphan", "its VM lives or a vault knows it".into());
+        }
+        if goes.iter().any(|p| elapsed(p.created, world.now) < Duration::from_secs(30 * 86_400)) {
+            say("orphan", "it is young".into());
+        }
+        return;
+    }
+    if running_job(world, plan, FRESH) && !overridden(Override::JobActive) {
+        say("S8", "a job runs".into());
+    }
+    let mut succeeded: Vec<_> = world
+        .collections_of(&plan.vm)
+        .flat_map(|c| c.points.iter().map(|p| (p.created, c.id.clone(), p.name.clone(), p.state)))
+        .filter(|(_, _, _, state)| *state == PointState::Succeeded)
+        .collect();
+    succeeded.sort_by_key(|(created, ..)| std::cmp::Reverse(*created));
+    for (_, id, name, _) in succeeded.iter().take(2) {
+        if *id == parent && goes.iter().any(|p| p.name == *name) && !overridden(Override::Newest) {
+            say("S8", format!("{name} is one of the two newest"));
+        }
+    }
+    for point in &goes {
+        let twin = items.iter().flat_map(|i| &i.recovery_points).any(|r| {
+            elapsed(r.time.min(point.created), r.time.max(point.created)) <= Duration::from_secs(600)
+                && r.tiers.iter().any(|(kind, status)| kind == "HardenedRP" && status == "Valid")
+        });
+        if !twin && !overridden(Override::SnapshotOnly) {
+            say("S8", format!("the vault has no copy of {}", point.name));
+        }
+        if point.state == PointState::Failed {
+            say("S8", format!("{} is in a failed state", point.name));
+        }
+    }
+    for item in &items {
+        let vault = item.vault().and_then(|id| world.vault(&id));
+        if item.protection == Protection::SoftDeleted && !overridden(Override::SoftDeleted) {
+            say("S8", "an item is soft-deleted".into());
+        }
+        if item.protection == Protection::Stopped && !overridden(Override::StoppedRetained) {
+            say("S8", "protection is stopped".into());
+        }
+        if item.recovery_points.iter().any(|r| r.ilr_session) && !overridden(Override::RecoverySession) {
+            say("S8", "a file-recovery session is open".into());
+        }
+        if vault.is_some_and(|v| v.immutability != "Disabled" || v.resource_guard) && !overridden(Override::Immutable) {
+            say("S8", "the vault is immutable or guarded".into());
+        }
+        if let Some(policy) = item.policy.as_ref().and_then(|p| world.policy(p))
+            && policy.every_hours == 0
+            && !matches!(item.protection, Protection::SoftDeleted | Protection::Stopped)
+            && !overridden(Override::JobDue)
+        {
+            let second = world.now.as_second().rem_euclid(86_400);
+            let left = (i64::from(policy.time_of_day) - second).rem_euclid(86_400);
+            if left < 28 * 60 {
+                say("S8", format!("a backup is due in {left} s"));
+            }
+        }
+    }
+}
+
+/// Percent-decoding of a path.
+fn percent(path: &str) -> String {
+    url::form_urlencoded::parse(format!("a={}", path.replace('+', "%2B")).as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+/// What matters of a world, in comparison with the world it began as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Locks with all their content.
+    pub locks: BTreeSet<String>,
+    /// Points that were there at the start and still are.
+    pub old_points: BTreeSet<String>,
+    /// How many succeeded points are new.
+    pub new_points: usize,
+    /// Collections; `new` for one that was not there at the start.
+    pub collections: BTreeSet<String>,
+    /// State of every VM's `VMSnapshot`, and its vmId.
+    pub vms: BTreeSet<String>,
+    /// Backup requests that Azure accepted.
+    pub backups: usize,
+}
+
+impl Shape {
+    /// What is different, for people.
+    pub fn difference(&self, other: &Self) -> String {
+        let sets = |name: &str, a: &BTreeSet<String>, b: &BTreeSet<String>| {
+            let only: Vec<_> = a.difference(b).collect();
+            let missing: Vec<_> = b.difference(a).collect();
+            format!("{name}: +{only:?} -{missing:?} ")
+        };
+        let mut text = String::new();
+        for (name, a, b) in [
+            ("locks", &self.locks, &other.locks),
+            ("points", &self.old_points, &other.old_points),
+            ("collections", &self.collections, &other.collections),
+            ("vms", &self.vms, &other.vms),
+        ] {
+            if a != b {
+                text.push_str(&sets(name, a, b));
+            }
+        }
+        format!("{text}new points {} {}, backups {} {}", self.new_points, other.new_points, self.backups, other.backups)
+    }
+}
+
+pub fn lock_text(lock: &Lock) -> String {
+    format!("{} {:?} {:?} {:?}", lock.id.key(), lock.level, lock.notes, lock.owners)
+}
+
+pub fn shape(world: &World, start: &World) -> Shape {
+    let points = |w: &World| -> BTreeSet<String> {
+        w.collections.iter().flat_map(|c| c.points.iter().map(move |p| format!("{}/{}", c.id.key(), p.name))).collect()
+    };
+    let (now, then) = (points(world), points(start));
+    Shape {
+        locks: world.locks.iter().map(lock_text).collect(),
+        old_points: now.intersection(&then).cloned().collect(),
+        new_points: now.difference(&then).count(),
+        collections: world
+            .collections
+            .iter()
+            .map(|c| if start.collection(&c.id).is_some() { c.id.key().to_owned() } else { "new".to_owned() })
+            .collect(),
+        vms: world
+            .vms
+            .iter()
+            .map(|vm| format!("{} {} {:?}", vm.id.key(), vm.vm_id, vm.vmsnapshot.as_ref().map(|h| h.state)))
+            .collect(),
+        backups: backups(world),
+    }
+}
+
+/// A point as [`Shape`] writes it.
+fn short_point(id: &ResourceId) -> String {
+    id.key().replace("/restorepoints/", "/")
+}
+
+/// Backup requests that Azure accepted and that became a job (or will).
+pub fn backups(world: &World) -> usize {
+    world
+        .operations
+        .iter()
+        .filter(|o| o.kind == OpKind::Backup)
+        .filter(|o| o.ended.is_none() || o.job.as_ref().is_some_and(|job| world.job(job).is_some()))
+        .count()
+}
+
+/// How often the records say that the backup ended as expected after unlocking.
+pub fn clean_ups(records: &[Record]) -> usize {
+    let mut backup = false;
+    let mut count = 0;
+    for record in records {
+        match &record.event {
+            Event::Intent { verb, .. } if verb == "POST" => backup = true,
+            Event::Paused { why, .. } if why == "clean_up_pending" && backup => {
+                backup = false;
+                count += 1;
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+/// What is wrong with a result, given the worlds before and after it. `others`: somebody else changed the world meanwhile.
+pub fn untruths(
+    plan: &Plan,
+    result: &RunResult,
+    start: &World,
+    end: &World,
+    records: &[Record],
+    others: bool,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let code = result.exit_code;
+    let fits = match result.status {
+        Status::Succeeded => code == 0 || (code == 6 && !result.not_read.is_empty()),
+        Status::Undone | Status::NothingToDo => code == 0,
+        Status::Partial => code == 6,
+        Status::Refused => code == 5,
+        Status::Paused => code == 7 && result.retry_after.is_some(),
+        Status::Failed => matches!(code, 4 | 6 | 9),
+        Status::Stuck => code == 8,
+        Status::Planned | Status::Error => false,
+    };
+    if !fits {
+        wrong.push(format!("exit code {code} does not fit {:?}", result.status));
+    }
+    let outcomes: BTreeMap<&str, &azmend::engine::result::ChangeResult> =
+        plan.changes().zip(&result.changes).map(|((_, change), now)| (change.id.as_str(), now)).collect();
+    if result.changes.len() != plan.changes().count() {
+        wrong.push("the result does not list every change".to_owned());
+    }
+    let (before, after) = (shape(start, start), shape(end, start));
+    // What Azure's own clean-up deletes is not azmend's doing.
+    let planned_gone = before.old_points.difference(&after.old_points).any(|gone| {
+        plan.changes().any(|(_, change)| match &change.what {
+            ChangeKind::DeletePoint { point, .. } => gone.eq_ignore_ascii_case(&short_point(&point.id)),
+            ChangeKind::DeleteCollection { collection, .. } => gone.starts_with(collection.id.key()),
+            _ => false,
+        })
+    });
+    if matches!(code, 4 | 5) && !others && (before.locks != after.locks || planned_gone || after.backups > 0) {
+        wrong.push(format!("exit code {code} says that nothing was changed"));
+    }
+    let state = RunState::fold(plan, records);
+    if let Err(error) = &state {
+        wrong.push(format!("the records do not fold: {error}"));
+    }
+    for (_, change) in plan.changes() {
+        let Some(now) = outcomes.get(change.id.as_str()) else { continue };
+        let word = now.outcome.as_str();
+        let holds = matches!(word, "succeeded" | "already_done");
+        if code == 0 && result.status == Status::Succeeded && !holds && word != "skipped" {
+            wrong.push(format!("exit code 0, but {} is {word}", change.id));
+        }
+        let open = matches!(word, "unknown" | "pending");
+        match &change.what {
+            ChangeKind::RemoveLock { lock } => {
+                let stands = end.locks.iter().find(|l| l.id == lock.id);
+                let same = stands.is_some_and(|l| {
+                    l.level.as_str() == lock.level
+                        && l.notes.as_deref().unwrap_or_default() == lock.notes
+                        && l.owners == lock.owners
+                });
+                let listed = result.locks_removed.iter().find(|l| l.id.eq_ignore_ascii_case(lock.id.as_str()));
+                let scope_gone = lock.scope().is_type("Microsoft.Compute/restorePointCollections")
+                    && end.collection(&lock.scope()).is_none();
+                if stands.is_none() && !others && !scope_gone && listed.is_none_or(|l| l.restored) {
+                    wrong.push(format!("the lock {} is missing and the result does not say so", lock.id.name()));
+                }
+                if listed.is_some_and(|l| l.restored) && !same && !others {
+                    wrong.push(format!("the lock {} is said to be restored and is not", lock.id.name()));
+                }
+                let back = listed.is_some_and(|l| l.restored);
+                if stands.is_some() && holds && !back && !others {
+                    wrong.push(format!("the lock {} is said to be {word} and stands", lock.id.name()));
+                }
+                if listed.is_some_and(|l| !l.restored) && same && !open && !others {
+                    wrong.push(format!("the lock {} stands and is said to be removed ({word})", lock.id.name()));
+                }
+                if stands.is_none() && !holds && !open && !others && !scope_gone && listed.is_none() {
+                    wrong.push(format!("the lock {} is gone and its removal is {word}", lock.id.name()));
+                }
+            }
+            ChangeKind::DeletePoint { point, .. } => {
+                let there = end.collections.iter().any(|c| {
+                    c.id.covers(&point.id) && c.points.iter().any(|p| p.name.eq_ignore_ascii_case(point.id.name()))
+                });
+                if there && holds && !others {
+                    wrong.push(format!("the point {} is said to be {word} and is there", point.id.name()));
+                }
+                if !there && !holds && !open && !others {
+                    wrong.push(format!("the point {} is gone and its deletion is {word}", point.id.name()));
+                }
+            }
+            ChangeKind::DeleteCollection { collection, .. } => {
+                let there = end.collection(&collection.id).is_some();
+                if there && holds && !others {
+                    wrong.push(format!("the collection {} is said to be {word} and is there", collection.id.name()));
+                }
+                if !there && !holds && !open && !others {
+                    wrong.push(format!("the collection {} is gone and its deletion is {word}", collection.id.name()));
+                }
+            }
+            ChangeKind::UninstallExtension { .. } => {}
+            ChangeKind::StartBackup { item, .. } => {
+                let made = end.jobs.iter().any(|job| {
+                    job.item == *item
+                        && job.user_triggered == Some(true)
+                        && job.started >= start.now
+                        && job.tasks.first().is_some_and(|task| task.status == TaskStatus::Completed)
+                });
+                if holds && !made {
+                    wrong.push("the backup is said to have succeeded and no job shows it".to_owned());
+                }
+                if matches!(word, "refused" | "skipped" | "not_run") && backups(end) > clean_ups(records) {
+                    wrong.push(format!("a backup was started and is {word}"));
+                }
+            }
+        }
+    }
+    if result.status == Status::Undone && !others && (before.locks != after.locks || planned_gone) {
+        wrong.push("undone, but the world is not as it was".to_owned());
+    }
+    if backups(end) > 1 + clean_ups(records) {
+        wrong.push(format!("S10: {} backups were started", backups(end)));
+    }
+    let planned: BTreeSet<&str> = plan
+        .changes()
+        .filter_map(|(_, c)| match &c.what {
+            ChangeKind::RemoveLock { lock } => Some(lock.id.key()),
+            _ => None,
+        })
+        .collect();
+    for lock in start.locks.iter().filter(|lock| !planned.contains(lock.id.key())) {
+        if !others && !after.locks.contains(&lock_text(lock)) {
+            wrong.push(format!("the lock {} is not in the plan and is not as it was", lock.id));
+        }
+    }
+    wrong
+}
+
+/// A playbook on a VM of a world, with options.
+#[derive(Clone)]
+pub struct Scene {
+    pub name: String,
+    pub playbook: &'static str,
+    pub vm: String,
+    pub ask: Ask,
+    pub world: World,
+}
+
+impl Scene {
+    pub fn lab(&self) -> Lab {
+        Lab::on(self.world.clone())
+    }
+
+    pub async fn plan(&self, lab: &Lab) -> Plan {
+        match lab.plan(self.playbook, &self.vm, &self.ask).await {
+            Planned::Plan(plan) => *plan,
+            other => panic!("{}: no plan: {other:#?}", self.name),
+        }
+    }
+}
+
+/// A run over this laboratory with this journal.
+pub fn run(lab: &Lab, plan: &Plan, tape: &Arc<Tape>) -> Run {
+    let trace = std::env::var_os("AZMEND_TEST_TRACE").is_some();
+    Run {
+        arm: lab.arm.clone(),
+        log: Arc::clone(tape) as Arc<dyn RunLog>,
+        plan: plan.clone(),
+        run_id: RUN.to_owned(),
+        listener: if trace { Arc::new(crate::support::Diary::default()) } else { Arc::new(Silent) },
+        cancel: CancellationToken::new(),
+        deadline: None,
+        pid: 1,
+    }
+}
+
+/// Comes back as often as the run asks for it.
+pub async fn carry_on(lab: &Lab, run: &Run, mut result: RunResult, times: usize) -> RunResult {
+    for _ in 0..times {
+        if result.status != Status::Paused {
+            break;
+        }
+        lab.sim.clock().advance(Duration::from_secs(result.retry_after.unwrap_or(60)));
+        result = Box::pin(run.resume()).await;
+    }
+    result
+}
+
+/// A world with nothing in it but what concerns one VM: the tests' reads are then quick.
+pub fn only(world: &World, vm: &ResourceId) -> World {
+    let mut world = world.clone();
+    world.collections.retain(|c| c.source == *vm);
+    let groups: BTreeSet<ResourceId> = world.collections.iter().filter_map(|c| c.id.group_id()).collect();
+    world.items.retain(|i| i.vm == *vm);
+    world.jobs.retain(|j| world.items.iter().any(|i| i.id == j.item));
+    world.vms.retain(|v| v.id == *vm);
+    let home = vm.group_id();
+    world.groups.retain(|g| groups.contains(&g.id) || home.as_ref() == Some(&g.id) || g.id.name() == "rg-backup");
+    let kept: Vec<ResourceId> = world.groups.iter().map(|g| g.id.clone()).collect();
+    world.subscriptions.retain(|s| s.id.eq_ignore_ascii_case(vm.subscription()));
+    let there = |id: &ResourceId| {
+        id.subscription().eq_ignore_ascii_case(vm.subscription()) && id.group_id().is_none_or(|g| kept.contains(&g))
+    };
+    world.vaults.retain(|v| there(&v.id));
+    world.policies.retain(|p| there(&p.id));
+    world.others.retain(|o| there(&o.id));
+    world.locks.retain(|l| there(&l.id));
+    world
+}
+
+/// The built-in estate.
+pub fn built_in() -> World {
+    World::from_estate(&Estate::built_in())
+}
+
+/// An estate of the tests.
+pub fn estate(yaml: &str) -> World {
+    match Estate::parse(yaml, "test.yaml") {
+        Ok(estate) => World::from_estate(&estate),
+        Err(errors) => panic!("{}\n{yaml}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+/// Collects what is wrong over a whole matrix, so that one run shows everything.
+#[derive(Default)]
+pub struct Findings {
+    found: Vec<String>,
+    pub cases: usize,
+}
+
+impl Findings {
+    pub fn add(&mut self, case: &str, wrong: Vec<String>) {
+        self.found.extend(wrong.into_iter().map(|text| format!("{case}: {text}")));
+    }
+
+    pub fn check(&mut self, case: &str, good: bool, why: impl FnOnce() -> String) {
+        if !good {
+            self.found.push(format!("{case}: {}", why()));
+        }
+    }
+
+    pub fn end(self, what: &str) {
+        let mut text = String::new();
+        for line in self.found.iter().take(60) {
+            let _ = writeln!(text, "{line}");
+        }
+        if std::env::var_os("AZMEND_MATRIX_SIZE").is_some() {
+            eprintln!("{what}: {} cases", self.cases);
+        }
+        assert!(self.found.is_empty(), "{what}: {} of {} cases are wrong:\n{text}", self.found.len(), self.cases);
+        assert!(self.cases > 0, "{what}: no cases");
+    }
+}
+
+/// A result in one line.
+pub fn brief(result: &RunResult) -> String {
+    let outcomes: Vec<String> = result
+        .changes
+        .iter()
+        .map(|c| format!("{}={}/{}({})", c.step, c.outcome, c.undo, c.detail.chars().take(90).collect::<String>()))
+        .collect();
+    format!(
+        "{:?} {} [{}] {}",
+        result.status,
+        result.exit_code,
+        outcomes.join("; "),
+        result.error.as_ref().map(|e| format!("{}: {}", e.code, e.message)).unwrap_or_default()
+    )
+}
+
+/// The world at a time.
+pub fn at(world: &World, after: Duration) -> World {
+    let mut world = world.clone();
+    let to = later(world.now, after);
+    world.advance_to(to);
+    world
+}
+
+/// Whether the last request in the records is an intent without an answer, and of which verb.
+pub fn open_intent(records: &[Record]) -> Option<(String, Purpose, ResourceId)> {
+    match records.last().map(|r| &r.event) {
+        Some(Event::Intent { verb, purpose, target, .. }) => {
+            Some((verb.clone(), *purpose, ResourceId::parse(target).unwrap()))
+        }
+        _ => None,
+    }
+}
+
+/// Uses what only some tests use.
+pub fn event_name(event: &WorldEvent) -> String {
+    format!("{event:?}").chars().take(60).collect()
+}

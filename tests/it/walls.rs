@@ -1,0 +1,227 @@
+//! Who may know whom: the walls between the rooms, checked over every path `crate::...` in `src`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Under every room; they know nobody but each other.
+const FOUNDATION: &[&str] = &["clock", "duration", "text", "yaml"];
+
+/// Room, and the rooms it may know. A room may always know itself and the foundation.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("cli", &["report", "engine", "playbook", "actions", "estate", "journal", "sim", "arm", "catalog"]),
+    ("report", &["engine", "playbook", "actions", "journal", "estate", "arm", "catalog"]),
+    ("engine", &["playbook", "actions", "journal", "arm", "estate"]),
+    ("playbook", &["actions", "estate", "catalog"]),
+    ("actions", &["arm", "estate", "catalog"]),
+    ("estate", &["arm", "catalog"]),
+    ("journal", &[]),
+    ("sim", &["arm"]),
+    ("arm", &[]),
+    ("catalog", &[]),
+];
+
+/// Parts of a room that are all another room may use.
+const ONLY: &[(&str, &str, &[&str])] =
+    &[("sim", "arm", &["http", "id"]), ("playbook", "actions", &["spec"]), ("playbook", "estate", &["view"])];
+
+struct Source {
+    path: PathBuf,
+    /// The file's text without comments and without tests.
+    code: String,
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every file of `src` that is compiled into the program, without its tests.
+fn sources() -> Vec<Source> {
+    let mut out = Vec::new();
+    let mut open = vec![src()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|end| end != "rs") || is_test(&path) {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let path = path.strip_prefix(src()).unwrap().to_owned();
+            out.push(Source { code: without_tests(&text), path });
+        }
+    }
+    assert!(out.len() > 80, "the walk over src is broken");
+    out
+}
+
+fn is_test(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap().to_str().unwrap();
+    stem == "tests" || stem == "testing" || stem.ends_with("_tests") || path.iter().any(|part| part == "tests")
+}
+
+/// Comments end at the line, tests stand at the end of a file.
+fn without_tests(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.trim() == "mod tests {" {
+            break;
+        }
+        let line = if line.trim_start().starts_with("//") { "" } else { line };
+        out.push_str(line.split(" // ").next().unwrap_or_default());
+        out.push('\n');
+    }
+    out
+}
+
+fn room(path: &Path) -> String {
+    path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// What follows each `crate::`, as room and part: `crate::arm::id::ResourceId` gives (arm, id). Groups in braces count
+/// as each of their members.
+fn uses(code: &str) -> BTreeSet<(String, String)> {
+    let mut out = BTreeSet::new();
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    for (at, prefix) in code.match_indices("crate::") {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        for room in members(rest) {
+            let after = room.trim_start();
+            let name = word(after);
+            let Some(inner) = after[name.len()..].strip_prefix("::") else {
+                out.insert((name, String::new()));
+                continue;
+            };
+            for part in members(inner) {
+                out.insert((name.clone(), word(part.trim_start())));
+            }
+        }
+    }
+    out
+}
+
+/// The members of `{a, b::{c, d}}`, or the text itself.
+fn members(text: &str) -> Vec<&str> {
+    let Some(inner) = text.strip_prefix('{') else { return vec![text] };
+    let (mut depth, mut from, mut out) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                out.push(&inner[from..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                out.push(&inner[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    out.retain(|member| !member.trim().is_empty());
+    out
+}
+
+#[test]
+fn rooms_know_only_whom_they_may() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_KNOW.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let from = room(&source.path);
+        if from == "lib" || from == "main" {
+            continue;
+        }
+        for (to, part) in uses(&source.code) {
+            let foundation = FOUNDATION.contains(&to.as_str());
+            if to == from || foundation {
+                continue;
+            }
+            let known = if FOUNDATION.contains(&from.as_str()) {
+                &[][..]
+            } else {
+                allowed.get(from.as_str()).copied().unwrap_or(&[])
+            };
+            let only = ONLY.iter().find(|(room, other, _)| *room == from && *other == to);
+            let part_ok = only.is_none_or(|(_, _, parts)| parts.contains(&part.as_str()));
+            if !known.contains(&to.as_str()) || !part_ok {
+                wrong.push(format!("{}: crate::{to}::{part}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_has_its_walls() {
+    for source in sources() {
+        let room = room(&source.path);
+        let known = MAY_KNOW.iter().any(|(name, _)| *name == room) || FOUNDATION.contains(&room.as_str());
+        assert!(known || room == "lib" || room == "main", "{} is in no room", source.path.display());
+    }
+}
+
+#[test]
+fn only_arm_sdk_names_azure_crates() {
+    for source in sources() {
+        if source.path.starts_with("arm/sdk") {
+            continue;
+        }
+        for name in ["azure_core", "azure_identity", "azure_mgmt_"] {
+            let found = source.code.lines().find(|line| line.contains(&format!("{name}")) && !line.contains('"'));
+            assert!(found.is_none(), "{}: {found:?}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn only_cli_talks_to_the_terminal_and_reads_argv() {
+    let words = [
+        "println!",
+        "eprintln!",
+        "print!(",
+        "eprint!(",
+        "env::args",
+        "io::stdout",
+        "io::stderr",
+        "io::stdin",
+        "stdout()",
+        "stderr()",
+    ];
+    for source in sources() {
+        let room = room(&source.path);
+        if room == "cli" || room == "main" {
+            continue;
+        }
+        for word in words {
+            let found = source.code.lines().find(|line| line.contains(word));
+            assert!(found.is_none(), "{}: {found:?}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_clock_reads_time_and_sleeps() {
+    for source in sources() {
+        if source.path == Path::new("clock.rs") {
+            continue;
+        }
+        for word in ["Timestamp::now()", "SystemTime::now()", "Instant::now()", "tokio::time::sleep", "thread::sleep"] {
+            let found = source.code.lines().find(|line| line.contains(word));
+            assert!(found.is_none(), "{}: {found:?}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn the_search_for_paths_finds_them() {
+    let code =
+        "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::facts::Part};\nuse super::crate_x;";
+    let found: Vec<String> = uses(code).into_iter().map(|(room, part)| format!("{room}.{part}")).collect();
+    assert_eq!(found, ["arm.Arm", "arm.id", "clock.", "estate.facts"]);
+}
