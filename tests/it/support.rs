@@ -29,7 +29,7 @@ pub struct Lab {
 }
 
 /// What a plan is asked for with.
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Ask {
     pub set: Vec<(&'static str, &'static str)>,
     pub overrides: Vec<Override>,
