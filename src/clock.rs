@@ -38,6 +38,41 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that begins at a time of its own and runs `speed` times as fast as another one: the sandbox's over HTTP.
+#[derive(Debug, Clone)]
+pub struct PacedClock {
+    inner: Arc<dyn Clock>,
+    began: Timestamp,
+    base: Timestamp,
+    speed: u32,
+}
+
+impl PacedClock {
+    /// A clock that shows `base` now, and then `speed` seconds for each second of `inner` (at least one).
+    #[must_use]
+    pub fn new(inner: Arc<dyn Clock>, base: Timestamp, speed: u32) -> Self {
+        let began = inner.now();
+        Self { inner, began, base, speed: speed.max(1) }
+    }
+
+    /// How many seconds it counts in one.
+    #[must_use]
+    pub const fn speed(&self) -> u32 {
+        self.speed
+    }
+}
+
+#[async_trait]
+impl Clock for PacedClock {
+    fn now(&self) -> Timestamp {
+        later(self.base, elapsed(self.began, self.inner.now()).saturating_mul(self.speed))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.inner.sleep(duration / self.speed).await;
+    }
+}
+
 /// A clock that stands still until somebody sleeps on it, then jumps to the earliest wake-up time.
 ///
 /// Several tasks may sleep at once: time moves only when a whole round of the (single-threaded) executor brought no
@@ -174,6 +209,17 @@ mod tests {
         let clock = VirtualClock::new(start());
         clock.sleep(Duration::from_secs(3600)).await;
         assert_eq!(elapsed(start(), clock.now()), Duration::from_secs(3600));
+    }
+
+    #[tokio::test]
+    async fn a_paced_clock_counts_its_own_seconds() {
+        let inner = VirtualClock::new("2030-01-01T00:00:00Z".parse().unwrap());
+        let paced = PacedClock::new(Arc::new(inner.clone()), start(), 60);
+        inner.advance(Duration::from_secs(2));
+        assert_eq!(elapsed(start(), paced.now()), Duration::from_secs(120));
+        let before = inner.now();
+        paced.sleep(Duration::from_secs(30)).await;
+        assert_eq!(elapsed(before, inner.now()), Duration::from_millis(500));
     }
 
     #[tokio::test]

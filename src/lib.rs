@@ -9,13 +9,14 @@
 //!
 //! # Who may know whom
 //!
-//! `cli -> all below`; `report -> {engine types, journal}`; `engine -> {playbook, actions, journal, arm, estate}`;
-//! `playbook -> {actions: names and parameter types, estate: the shape of facts}`; `actions -> {arm, estate}`;
-//! `estate -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `arm` knows no
-//! playbook. Only `arm::sdk` names an `azure_*` crate. Only `cli` writes to stdout or stderr, reads argv or asks
-//! questions. `tests/it/walls.rs` checks this.
+//! `cli -> all below`; `report -> {engine types with the changes and the view in them, journal}`;
+//! `engine -> {playbook, actions, journal, arm, estate}`;
+//! `playbook -> {actions: names and parameter types, estate: the view, catalog}`; `actions -> {arm, estate, catalog}`;
+//! `estate -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `journal`, `arm`
+//! and `catalog` know no room. Only `arm::sdk` names an `azure_*` crate. Only `cli` and `main.rs` write to stdout or
+//! stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks this.
 //!
-//! [`clock`], [`duration`] and [`text`] stand under every room.
+//! [`clock`], [`duration`], [`text`] and [`yaml`] stand under every room.
 
 pub mod actions;
 pub mod arm;

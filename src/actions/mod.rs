@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::arm::id::ResourceId;
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Sent, Tag};
 use crate::estate::facts::VmFacts;
 use change::{Change, ChangeKind, Failure, Override, Refusal};
 
@@ -222,11 +222,13 @@ pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
 
 /// How many times an error of this class may be answered by another attempt, after reading again.
 ///
-/// DELETE is repeated on throttling, 5xx and lost replies; POST only after 429 or a refused connection (S10).
+/// DELETE is repeated on throttling, 5xx and lost replies; POST only after 429 or a refused connection (S10). A 401 comes
+/// from ARM's front door before anything happens, and the gateway has dropped the token that was not accepted.
 #[must_use]
 pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
     match error.class() {
         ErrorClass::Throttled | ErrorClass::NotSent => true,
+        ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
         ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
             !matches!(change.what, ChangeKind::StartBackup { .. })
         }

@@ -165,16 +165,12 @@ pub const NEEDS: &[Need] = &[
         &[],
         "whether Azure asks for it when an identity looks at its own permissions is not documented",
     ),
-    optional(
-        fact(
-            "Microsoft.Authorization/denyAssignments/read",
-            Place::Subscription,
-            &[],
-            "tells deny assignments, which win over every role",
-            "deny assignments are unread: a change that one forbids is seen only when Azure refuses it",
-        ),
-        &[],
-        "everything else is read and changed without it",
+    fact(
+        "Microsoft.Authorization/denyAssignments/read",
+        Place::Subscription,
+        &[LocksRemove],
+        "tells deny assignments, which win over every role",
+        "deny assignments are unread: no lock is removed, for one could forbid to put it back",
     ),
     fact(
         "Microsoft.Authorization/locks/read",
@@ -256,33 +252,45 @@ pub const NEEDS: &[Need] = &[
         "finds the vault's items of the VM, in any state",
         "the items are unread: no point is deleted, no extension uninstalled, no backup started",
     ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/backupPolicies/read",
-        Place::Vault,
-        POINTS,
-        "reads how long points are kept and when the next backup is due",
-        "the policy is unread: no point counts as expired and none is deleted",
+    partly(
+        &[DeleteStale],
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupPolicies/read",
+            Place::Vault,
+            POINTS,
+            "reads how long points are kept and when the next backup is due",
+            "the policy is unread: no point counts as expired and none is deleted; orphans still go",
+        ),
     ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read",
-        Place::Vault,
-        POINTS,
-        "proves that the vault has a copy of a point",
-        "the vault's copies are unread: no point is deleted",
+    partly(
+        &[DeleteStale],
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read",
+            Place::Vault,
+            POINTS,
+            "proves that the vault has a copy of a point",
+            "the vault's copies are unread: no point is deleted; orphans still go",
+        ),
     ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/backupJobs/read",
-        Place::Vault,
-        BY_ITEM,
-        "reads the last error and running jobs, and follows a backup",
-        "jobs are unread: no point is deleted, no extension uninstalled, no backup started",
+    partly(
+        &[DeleteStale],
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupJobs/read",
+            Place::Vault,
+            BY_ITEM,
+            "reads the last error and running jobs, and follows a backup",
+            "jobs are unread: no point is deleted but orphans, no extension uninstalled, no backup started",
+        ),
     ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
-        Place::Vault,
-        POINTS,
-        "reads whether a resource guard protects the vault",
-        "the resource guard is unread: no point is deleted (rule s8.immutable)",
+    partly(
+        &[DeleteStale],
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
+            Place::Vault,
+            POINTS,
+            "reads whether a resource guard protects the vault",
+            "the resource guard is unread: no point is deleted but orphans (rule s8.immutable)",
+        ),
     ),
     follow(fact(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",

@@ -431,6 +431,26 @@ pub enum SandboxCommand {
     /// Forget everything that was done in the sandbox
     #[command(after_help = "Example:\n  azmend sandbox reset")]
     Reset,
+    /// Serve the embedded Azure over HTTP on 127.0.0.1, with a managed identity, for runbooks and scripts
+    ///
+    /// Prints the variables that make a client work on it. Time passes in it as on this machine, or faster. What clients
+    /// change is kept like everything in the sandbox. Ctrl-C and SIGTERM end it.
+    #[command(after_help = "Example:\n  azmend sandbox serve --port 8080\n  azmend sandbox serve --speed 60 -o json")]
+    Serve(ServeArgs),
+}
+
+/// `azmend sandbox serve`.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub struct ServeArgs {
+    /// The port; 0 for any that is free
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub port: u16,
+    /// How many seconds pass in it for each real second
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub speed: u32,
+    /// How long a token lives, in real time
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub token_life: Span,
 }
 
 impl Args {

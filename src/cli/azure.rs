@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use url::Url;
 
 use super::error::{CliError, Kind};
@@ -240,7 +241,18 @@ impl Sandbox {
     /// # Errors
     /// When the estate or the kept world cannot be read.
     pub fn open(source: &EstateSource, state_dir: &Path) -> Result<Self, CliError> {
-        let fresh = sim::World::from_estate(&estate(source)?);
+        Self::load(sim::World::from_estate(&estate(source, None)?), state_dir)
+    }
+
+    /// Loads the world as it was left, else as the estate describes it with its ages counted from `now`.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`].
+    pub fn open_at(source: &EstateSource, state_dir: &Path, now: Timestamp) -> Result<Self, CliError> {
+        Self::load(sim::World::from_estate(&estate(source, Some(now))?), state_dir)
+    }
+
+    fn load(fresh: sim::World, state_dir: &Path) -> Result<Self, CliError> {
         let dir = place(&fresh, state_dir);
         let file = dir.join("world.json");
         let digest = fresh.estate_digest.clone();
@@ -256,7 +268,10 @@ impl Sandbox {
     }
 
     /// Keeps the world in its file from now on.
-    fn keep(&self) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep(&self) -> Result<(), CliError> {
         files::private_dir(&self.dir)?;
         self.sim.persist(self.dir.join("world.json"));
         match self.sim.save_error() {
@@ -270,7 +285,7 @@ impl Sandbox {
     /// # Errors
     /// When the estate cannot be read.
     pub fn place(source: &EstateSource, state_dir: &Path) -> Result<(PathBuf, String), CliError> {
-        let fresh = sim::World::from_estate(&estate(source)?);
+        let fresh = sim::World::from_estate(&estate(source, None)?);
         Ok((place(&fresh, state_dir), fresh.estate_digest))
     }
 
@@ -291,15 +306,22 @@ fn place(world: &sim::World, state_dir: &Path) -> PathBuf {
     state_dir.join("sandbox").join(directory_name(&world.name, &world.estate_digest))
 }
 
-/// The estate of a source.
-fn estate(source: &EstateSource) -> Result<Estate, CliError> {
-    let file = match source {
-        EstateSource::BuiltIn => return Ok(Estate::built_in()),
-        EstateSource::File(file) => file,
+/// The estate of a source, at its own time or at `now`.
+fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, CliError> {
+    let (text, file) = match source {
+        EstateSource::BuiltIn => (Estate::built_in_text().to_owned(), Path::new("built-in.yaml")),
+        EstateSource::File(file) => {
+            let text = files::read_text(file, MAX_ESTATE)
+                .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
+            (text, file.as_path())
+        }
     };
-    let text = files::read_text(file, MAX_ESTATE)
-        .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
-    Estate::parse(&text, &file.display().to_string()).map_err(|errors| {
+    let name = file.display().to_string();
+    let parsed = match now {
+        None => Estate::parse(&text, &name),
+        Some(now) => Estate::parse_at(&text, &name, now),
+    };
+    parsed.map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
         let shown = lines.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
         let more = if lines.len() > 20 { format!("\n  and {} more", lines.len() - 20) } else { String::new() };

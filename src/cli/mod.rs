@@ -147,6 +147,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Fix(args) => commands::fix::run(desk, *args).await,
             Command::Apply(args) => commands::apply::run(desk, args).await,
             Command::Runs(command) => commands::runs::run(desk, command).await,
+            Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
             Command::Doctor(args) => commands::doctor::run(desk, &args).await,
             Command::Playbook(_) | Command::Role(_) | Command::Completions { .. } => Ok(exit::OK),

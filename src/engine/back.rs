@@ -139,12 +139,8 @@ impl Session<'_> {
                     }
                     _ => last = "it was written but does not read back yet".to_owned(),
                 },
-                Some(error)
-                    if matches!(
-                        error.class(),
-                        ErrorClass::Forbidden | ErrorClass::DeniedByAssignment | ErrorClass::SignIn
-                    ) =>
-                {
+                // A sign-in that fails may work in a moment, with a new token: a lock is not given up for it.
+                Some(error) if matches!(error.class(), ErrorClass::Forbidden | ErrorClass::DeniedByAssignment) => {
                     return ended(&Outcome::Failed { error: failure_of(&error) });
                 }
                 Some(error) => last = error.to_string(),

@@ -214,9 +214,28 @@ impl Session<'_> {
         if !matches!(change.what, ChangeKind::StartBackup { .. }) {
             return None;
         }
-        let removed = self.run.plan.changes().filter(|(_, other)| matches!(other.what, ChangeKind::RemoveLock { .. }));
-        let states = removed.filter_map(|(_, other)| self.state.changes.get(&other.id));
-        let last = states.filter(|state| state.may_stand()).filter_map(|state| state.ended_at).max()?;
+        let ended = |other: &Change| {
+            let state = self.state.changes.get(&other.id).filter(|state| state.may_stand())?;
+            Some((other.resource().clone(), state.ended_at?))
+        };
+        let removed = self.run.plan.changes().filter_map(|(_, other)| match &other.what {
+            ChangeKind::RemoveLock { lock } => ended(other).map(|(_, at)| (lock.scope(), at)),
+            _ => None,
+        });
+        // A deletion under it that succeeded since proves that it is released.
+        let deleted: Vec<_> = self
+            .run
+            .plan
+            .changes()
+            .filter(|(_, other)| {
+                matches!(other.what, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. })
+            })
+            .filter_map(|(_, other)| ended(other))
+            .collect();
+        let last = removed
+            .filter(|(scope, at)| !deleted.iter().any(|(gone, since)| scope.covers(gone) && since > at))
+            .map(|(_, at)| at)
+            .max()?;
         LOCK_QUIET.checked_sub(elapsed(last, self.now())).filter(|rest| !rest.is_zero())
     }
 

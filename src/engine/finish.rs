@@ -10,7 +10,9 @@ use super::run::{Over, Session, Stop};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use crate::actions::change::{Change, ChangeKind, Undo};
 use crate::actions::locks::recreate_command;
+use crate::arm::model::Point;
 use crate::clock::later;
+use crate::estate::derive::has_backup_points;
 use crate::estate::facts::VmFacts;
 use crate::estate::view::View;
 use crate::journal::{Event, Purpose};
@@ -260,10 +262,11 @@ impl Session<'_> {
                 continue;
             }
             match &change.what {
-                ChangeKind::RemoveLock { lock } if state.back == Phase::Idle => {
-                    if facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id)) {
-                        found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
-                    }
+                ChangeKind::RemoveLock { lock }
+                    if state.back == Phase::Idle
+                        && facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id)) =>
+                {
+                    found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
                 }
                 ChangeKind::DeletePoint { point, .. } => {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
@@ -282,14 +285,16 @@ impl Session<'_> {
                 _ => {}
             }
         }
+        found.extend(self.cleaned_by_others(facts));
         // A job that began while points were being deleted may have lost its snapshot (S8).
         if let Some(from) = deleted_from {
             let ours: Vec<_> = self.state.changes.values().filter_map(|state| state.history.job.clone()).collect();
             for item in facts.items.known().into_iter().flatten() {
                 for job in item.jobs.known().into_iter().flatten() {
-                    if job.start.is_some_and(|start| start >= from) && !ours.contains(&job.id) {
+                    // One that began just before, when the jobs had been read already, counts too.
+                    if (job.running() || job.end.is_some_and(|end| end >= from)) && !ours.contains(&job.id) {
                         found.push(format!(
-                            "a {} job ({}) began while points were being deleted: look at its result",
+                            "a {} job ({}) ran while points were being deleted: look at its result",
                             job.operation,
                             job.id.name()
                         ));
@@ -300,6 +305,22 @@ impl Session<'_> {
         for text in found {
             self.warn(text);
         }
+    }
+
+    /// Points that are gone although this run deletes none: Azure Backup cleans up by itself once no lock is left.
+    fn cleaned_by_others(&self, facts: &VmFacts) -> Option<String> {
+        let deletes =
+            |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. });
+        if self.run.plan.changes().any(|(_, change)| deletes(&change.what)) {
+            return None;
+        }
+        let old = |point: &&Point| point.succeeded() && point.created.is_some_and(|at| at <= self.run.plan.created);
+        let collections = facts.collections.known()?.iter().filter(|collection| has_backup_points(collection));
+        let left = collections.flat_map(|collection| collection.points()).filter(old).count();
+        let gone =
+            usize::try_from(self.run.plan.before.points.count).ok()?.checked_sub(left).filter(|gone| *gone > 0)?;
+        let what = plural(gone, "point");
+        Some(format!("since the plan {what} went that azmend did not delete: Azure Backup or somebody else cleaned up"))
     }
 
     fn base(&self, after: Option<View>) -> RunResult {

@@ -209,6 +209,27 @@ impl Session<'_> {
 
     /// Locks that were put back when the run paused are removed again before it goes on. `Ok(false)`: one could not.
     async fn unlock_again(&mut self) -> Result<bool, Stop> {
+        // A process that died while it unlocked again left the change open although its step is over.
+        let open: Vec<(PlannedStep, Change)> = self
+            .run
+            .plan
+            .changes()
+            .filter(|(step, change)| {
+                self.state.steps_ended.contains_key(&step.id)
+                    && self
+                        .state
+                        .changes
+                        .get(&change.id)
+                        .is_some_and(|state| !matches!(state.forward, Phase::Idle | Phase::Ended(_)))
+            })
+            .map(|(step, change)| (step.clone(), change.clone()))
+            .collect();
+        for (step, change) in open {
+            let outcome = Box::pin(self.drive(&step, &change, false)).await?;
+            if !outcome.holds() {
+                return Ok(false);
+            }
+        }
         let again: Vec<(PlannedStep, Change)> = self
             .run
             .plan

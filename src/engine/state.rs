@@ -294,10 +294,11 @@ impl RunState {
         let state = self.changes.get_mut(id).ok_or_else(|| format!("no change {id} in the plan"))?;
         let phase = if purpose == Purpose::Do { &mut state.forward } else { &mut state.back };
         // A lock that this run put back may be removed again when the run goes on, and then put back again.
-        if purpose == Purpose::Do && step == Step::Intent && matches!(phase, Phase::Ended(_)) {
+        // Or is found refused or gone then, without another request.
+        if purpose == Purpose::Do && matches!(step, Step::Intent | Step::Ended(_)) && matches!(phase, Phase::Ended(_)) {
             let relocked = matches!(&state.back, Phase::Ended(ending) if ending.outcome == "succeeded");
             if !relocked || state.back_purpose != Some(Purpose::Relock) {
-                return Err(format!("a second request of the settled change {id}"));
+                return Err(format!("{step:?} of the settled change {id}"));
             }
             state.forward = Phase::Answered;
             state.back = Phase::Idle;

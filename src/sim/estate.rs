@@ -34,7 +34,21 @@ impl Estate {
     /// # Errors
     /// Everything that is wrong with it, each with its place.
     pub fn parse(text: &str, file: &str) -> Result<Self, Vec<EstateError>> {
-        let spec: EstateSpec = source::parse(text, file)?;
+        Self::read(text, file, None)
+    }
+
+    /// Reads an estate as if it had been written at `now`: its ages are counted from there. For clients that live in
+    /// the machine's time.
+    ///
+    /// # Errors
+    /// As [`Estate::parse`].
+    pub fn parse_at(text: &str, file: &str, now: Timestamp) -> Result<Self, Vec<EstateError>> {
+        Self::read(text, file, Some(now))
+    }
+
+    fn read(text: &str, file: &str, now: Option<Timestamp>) -> Result<Self, Vec<EstateError>> {
+        let mut spec: EstateSpec = source::parse(text, file)?;
+        spec.now = now.unwrap_or(spec.now);
         let (mut world, errors) = estate_build::build(&spec, file);
         if !errors.is_empty() {
             return Err(errors);

@@ -21,6 +21,8 @@ mod estate;
 mod estate_build;
 mod estate_items;
 mod faults;
+mod http;
+mod identity;
 mod job_routes;
 mod jobs;
 mod locks;
@@ -42,6 +44,8 @@ mod tests;
 
 pub use estate::Estate;
 pub use faults::{Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
+pub use http::{Server, ServerOptions};
+pub use identity::Identity;
 pub use persist::LoadError;
 pub use shell::{Exchange, Sim};
 pub use source::EstateError;

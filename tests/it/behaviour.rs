@@ -90,7 +90,7 @@ async fn nas_04_keeps_what_the_vault_has_no_copy_of() {
     assert_eq!(kept.len(), 1, "{kept:#?}");
     assert_eq!((kept[0].count, kept[0].refusal.rule.as_str()), (17, "s8.snapshot-only"));
     let notes: Vec<_> = plan.steps.iter().flat_map(|step| &step.notes).cloned().collect();
-    assert!(notes.iter().any(|note| note.contains("still 3 points over")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("still 4 points over")), "{notes:?}");
     let log = std::sync::Arc::new(TestLog::default());
     let result = lab.run(&plan, &log).start().await;
     assert_eq!((result.status, result.exit_code), (Status::Paused, 7), "{result:#?}");
@@ -337,6 +337,6 @@ async fn undo_says_what_does_not_come_back() {
     let (_, plan, log) = lab.fix("rp-collection-limit", "web-01", &Ask::default()).await;
     let undone = lab.run(&plan, &log).undo().await;
     assert_eq!((undone.status, undone.exit_code), (Status::Partial, 6), "{undone:#?}");
-    assert!(undone.warnings.iter().any(|text| text.contains("4 deletions cannot be taken back")), "{undone:#?}");
+    assert!(undone.warnings.iter().any(|text| text.contains("5 deletions cannot be taken back")), "{undone:#?}");
     assert!(lab.locks().contains(&"no-delete".to_owned()));
 }

@@ -173,7 +173,7 @@ fn the_main_job_is_done_and_told() {
     assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm web-01 --yes --relock").show(), @r#"
     exit 0
     --- stdout
-    succeeded after 6 min 3 s: rp-collection-limit on rg-shop/web-01 in the sandbox
+    succeeded after 5 min 7 s: rp-collection-limit on rg-shop/web-01 in the sandbox
 
       points        21 of 18 -> 17 of 18
       backup        not running -> running
@@ -229,10 +229,9 @@ fn the_main_job_is_done_and_told() {
           empty left out: its condition does not hold: params.cleanup == "collection"
           reload left out: its condition does not hold: vmsnapshot.state == "Failed"
     [5/5] backup  1 change
-          waiting: Azure to release the removed lock
           waiting: Azure's operation
           waiting: the snapshot
-      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified (4 min 26 s)
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified (3 min 31 s)
       relock  no-delete: succeeded: it stands again, read back
     "#);
     assert_snapshot!(user.run("runs list").show(), @r#"
@@ -246,7 +245,7 @@ fn the_main_job_is_done_and_told() {
     assert_snapshot!(user.run(&format!("runs show {}", run.to_str().unwrap())).show(), @r#"
     exit 0
     --- stdout
-    succeeded after 6 min 3 s: rp-collection-limit on rg-shop/web-01 in the sandbox
+    succeeded after 5 min 7 s: rp-collection-limit on rg-shop/web-01 in the sandbox
 
       done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
               taken back

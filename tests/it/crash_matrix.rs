@@ -219,9 +219,7 @@ cuts! {
     unlock_relock: "unlock-backup-groups", "db-03", [], true;
     backup: "backup-now", "ok-07", [], false;
     backup_job: "backup-now", "ok-07", [("follow", "job")], false;
-    owned_lock: "rp-collection-limit", "own-11", [], false;
     snapshot_only: "rp-collection-limit", "nas-04", [], true;
-    subscription_lock: "rp-collection-limit", "sub-lock", [], false;
     stale_superseded: "delete-stale-collections", "db-03", [], false;
 }
 
@@ -235,6 +233,24 @@ pub fn orphan_scene() -> Scene {
 pub fn whole_collection_scene() -> Scene {
     let overrides = vec![Override::Newest, Override::SnapshotOnly];
     scene("rp-collection-limit", "web-01", Ask { overrides, ..ask(&[("cleanup", "collection")], true) })
+}
+
+/// A lock that only goes when it is named: one with owners, one on the subscription.
+async fn named_lock(vm: &str, lock: &str) {
+    let locks = azmend::sim::World::from_estate(&azmend::sim::Estate::built_in()).locks;
+    let id = locks.iter().find(|now| now.id.name() == lock).unwrap().id.to_string();
+    let scene = scene("rp-collection-limit", vm, Ask { locks: vec![id], ..ask(&[], true) });
+    Box::pin(cut_everywhere(scene, false)).await;
+}
+
+#[tokio::test]
+async fn owned_lock() {
+    Box::pin(named_lock("own-11", "governed")).await;
+}
+
+#[tokio::test]
+async fn subscription_lock() {
+    Box::pin(named_lock("sub-lock", "subsidiary-freeze")).await;
 }
 
 #[tokio::test]

@@ -2,13 +2,18 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
 
+mod automation;
+mod automation;
 mod behaviour;
 mod cli;
 mod crash_matrix;
 mod doctor;
+mod interference;
 mod matrix_support;
 mod permissions;
 mod safety;
+mod served;
+mod serving;
 mod simulation;
 mod support;
 mod undo_matrix;
@@ -20,10 +25,11 @@ fn no_test_file_is_forgotten() {
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
     let main = include_str!("main.rs");
     for entry in std::fs::read_dir(here).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name == "snapshots" {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
             continue;
         }
+        let name = entry.file_name().into_string().unwrap();
         let module = name.trim_end_matches(".rs");
         assert!(module == "main" || main.contains(&format!("mod {module};")), "{name} is not in main.rs");
     }

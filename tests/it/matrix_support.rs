@@ -124,6 +124,16 @@ impl Watch {
         locked(&self.inner).mutations.clone()
     }
 
+    /// The number of the last GET whose path ends like this (in lower case).
+    pub fn last_read(&self, end: &str) -> Option<usize> {
+        locked(&self.inner).reads.iter().filter(|(path, _)| path.ends_with(end)).map(|(_, number)| *number).max()
+    }
+
+    /// The number of the request at which others interfered.
+    pub fn meddled(&self) -> Option<usize> {
+        locked(&self.inner).meddled.map(|(number, _)| number)
+    }
+
     pub fn requests(&self) -> usize {
         locked(&self.inner).count
     }

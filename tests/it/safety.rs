@@ -8,7 +8,7 @@ use azmend::actions::change::Override;
 use azmend::clock::{Clock as _, later};
 use azmend::engine::{Plan, PlanError, Planned, Status};
 use azmend::journal::{Event, Purpose, RunLog as _};
-use azmend::sim::{FaultEffect, WorldEvent};
+use azmend::sim::{FaultEffect, World, WorldEvent};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Ask, How, Lab, TestLog};
@@ -145,8 +145,15 @@ async fn nothing_is_sent_that_is_not_in_the_journal() {
         // A request may leave only when its intent was written; the last intent is the append that failed.
         assert_eq!(lab.sent(), intents(&log, Purpose::Do), "cut at {n}: {:?}", lab.mutations());
         assert!(lab.locks().contains(&"no-delete".to_owned()), "cut at {n}: the lock is not back");
-        let settled = n + 1 >= length;
-        assert!(settled || result.exit_code != 0, "cut at {n}: {result:#?}");
+        // Nothing to be done any more: only the end could not be written, and that is said.
+        let done = plan.changes().count()
+            == log
+                .records()
+                .iter()
+                .filter(|record| matches!(&record.event, Event::Ended { purpose: Purpose::Do, .. }))
+                .count();
+        assert!(done || result.exit_code != 0, "cut at {n}: {result:#?}");
+        assert!(result.exit_code != 0 || !result.warnings.is_empty(), "cut at {n}: {result:#?}");
         lab.agrees(&plan, &result);
     }
 }
@@ -168,21 +175,25 @@ async fn a_lock_is_put_back_without_a_journal() {
 
 #[tokio::test]
 async fn what_is_not_what_was_shown_stops() {
-    let cases: Vec<(&str, WorldEvent)> = vec![
-        ("s3.vm-recreated", WorldEvent::RecreateVm("web-01".into())),
-        ("s3.vm-gone", WorldEvent::DeleteVm("web-01".into())),
-        ("s3.changed", WorldEvent::PutLockBack { id: "no-delete".into(), notes: Some("mine now".into()) }),
+    let vm = |world: &mut World| world.vm_named("web-01").unwrap().id.clone();
+    let cases: [(&str, &dyn Fn(&mut World) -> bool); 3] = [
+        ("s3.vm-recreated", &|world| {
+            let id = vm(world);
+            world.recreate_vm(&id)
+        }),
+        ("s3.vm-gone", &|world| {
+            let id = vm(world);
+            world.delete_vm(&id)
+        }),
+        ("s3.changed", &|world| {
+            world.locks.iter_mut().find(|lock| lock.id.name() == "no-delete").unwrap().notes = Some("mine".into());
+            true
+        }),
     ];
-    for (rule, event) in cases {
+    for (rule, change) in cases {
         let lab = Lab::new();
         let plan = lab.planned(FIX, "web-01", &Ask::default()).await;
-        assert!(lab.sim.edit(|world| {
-            if let WorldEvent::PutLockBack { id, .. } = &event {
-                let lock = world.locks.iter().find(|lock| lock.id.name() == id).unwrap().id.clone();
-                world.delete_lock(&lock);
-            }
-            world.apply_event(&event)
-        }));
+        assert!(lab.sim.edit(|world| change(world)), "{rule}");
         let log = Arc::new(TestLog::default());
         let result = lab.run(&plan, &log).start().await;
         assert_eq!((result.status, result.exit_code), (Status::Refused, 5), "{rule}: {result:#?}");
@@ -202,7 +213,9 @@ async fn what_is_not_what_was_shown_stops() {
         let log = Arc::new(TestLog::default());
         let result = lab.run(&plan, &log).start().await;
         assert!(!lab.mutations().iter().any(|sent| sent.contains("restorePoint")), "{:?}", lab.mutations());
-        assert_ne!(result.exit_code, 0, "{result:#?}");
+        if playbook_vm == "db-03" {
+            assert_eq!(result.error.as_ref().unwrap().code, "s3.recreated", "{result:#?}");
+        }
         lab.agrees(&plan, &result);
     }
 }
@@ -411,23 +424,26 @@ async fn relock_and_service_clean_up_exclude_each_other() {
 // ---- S8
 
 #[tokio::test]
-async fn a_job_that_starts_in_between_stops_deletions() {
+async fn a_job_that_starts_between_deletions_is_reported() {
     let lab = Lab::new();
     let plan = lab.planned(FIX, "web-01", &Ask::default()).await;
     let told = Arc::new(Mutex::new(false));
     let inner = Arc::clone(&told);
     lab.sim.on_request(Box::new(move |world, request, _| {
         let mut told = inner.lock().unwrap();
-        if !*told && request.method == "DELETE" && request.url.path().contains("/locks/") {
+        let vm = world.vm_named("web-01").unwrap().id.clone();
+        // The first point is gone, the second is asked for.
+        let between = world.succeeded_points(&vm) < 21 && request.method == "DELETE";
+        if !*told && between {
             *told = true;
-            let vm = world.vm_named("web-01").unwrap().id.clone();
             world.start_job(&vm);
         }
     }));
     let log = Arc::new(TestLog::default());
     let result = lab.run(&plan, &log).start().await;
     assert!(*told.lock().unwrap());
-    assert_ne!(result.exit_code, 0, "{result:#?}");
+    let said = result.warnings.iter().any(|text| text.contains("ran while points were being deleted"));
+    assert!(said, "{result:#?}");
     lab.agrees(&plan, &result);
 }
 
@@ -586,4 +602,44 @@ async fn a_plan_of_another_world_is_refused() {
         assert!(matches!(plan.check(now, &world), Err(PlanError::World(_))), "{n}");
     }
     assert_eq!(plan.check(now, &lab.world()), Ok(()));
+}
+
+// ---- the sandbox's page
+
+#[test]
+fn the_estate_in_the_documentation_loads() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sandbox.md")).unwrap();
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 1);
+    let lab = Lab::of(examples[0]);
+    assert_eq!(lab.points("app-01"), 20);
+}
+
+#[test]
+fn the_sandboxs_page_names_every_fault_and_event() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sandbox.md")).unwrap();
+    // The variants of the two enums, as serde spells them.
+    for (file, head) in
+        [("src/sim/faults.rs", "pub enum Effect {"), ("src/sim/world/mutate.rs", "pub enum WorldEvent {")]
+    {
+        let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let body = text.split(head).nth(1).unwrap().split("\n}\n").next().unwrap();
+        let variants = body.lines().filter_map(|line| {
+            let line = line.strip_prefix("    ").filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))?;
+            line.split(|c: char| !c.is_alphanumeric()).next()
+        });
+        let mut count = 0;
+        for variant in variants {
+            count += 1;
+            let mut name = String::new();
+            for c in variant.chars() {
+                if c.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.push(c.to_ascii_lowercase());
+            }
+            assert!(page.contains(&format!("`{name}")), "docs/sandbox.md does not mention {name}");
+        }
+        assert!(count > 8, "{file}");
+    }
 }

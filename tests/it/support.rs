@@ -262,7 +262,14 @@ impl Lab {
                         assert!(world.locks.iter().any(|now| now.id == lock.id), "{said:?}");
                         continue;
                     }
-                    world.locks.iter().any(|now| now.id == lock.id)
+                    let stands = world.locks.iter().any(|now| now.id == lock.id);
+                    // Somebody put it back: then the report says so.
+                    if done && stands {
+                        let said = format!("the lock {} stands again", lock.id.name());
+                        assert!(result.warnings.iter().any(|text| text.contains(&said)), "{result:#?}");
+                        continue;
+                    }
+                    stands
                 }
                 ChangeKind::DeleteCollection { collection, .. } => world.collection(&collection.id).is_some(),
                 ChangeKind::DeletePoint { point, .. } => world.collections.iter().any(|collection| {

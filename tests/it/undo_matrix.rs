@@ -109,7 +109,10 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, f
     let tape = Tape::new(&lab.sim, Vec::new(), false);
     watch.allow(&plan, &tape);
     let run = run(&lab, &plan, &tape);
-    let result = Box::pin(run.start()).await;
+    let mut result = Box::pin(run.start()).await;
+    if watch.mutations().len() <= index {
+        result = Box::pin(carry_on(&lab, &run, result, 1)).await;
+    }
     let middle = lab.sim.world();
     let mut wrong = untruths(&plan, &result, &scene.world, &middle, &tape.all(), false);
     if matches!(result.exit_code, 0)
@@ -137,7 +140,9 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, f
     let mut wrong = untruths(&plan, &undone, &scene.world, &end, &tape.all(), false);
     wrong.extend(watch.broken());
     let (now, started) = (shape(&end, &scene.world), shape(&scene.world, &scene.world));
-    if now.locks != started.locks {
+    // The fault may have hit the restoration itself: then the run says so, with the command that writes the lock.
+    let stuck = undone.exit_code == 8 && undone.next.as_ref().is_some_and(|next| next.starts_with("az lock create"));
+    if now.locks != started.locks && !stuck {
         wrong.push("the locks are not as at the start".to_owned());
     }
     if watch.mutations()[before..].iter().any(|(verb, _)| verb != "PUT") {
@@ -146,10 +151,13 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, f
     let lost: Vec<_> = started.old_points.difference(&now.old_points).collect();
     let listed = undone.changes.iter().any(|change| change.undo == "irreversible")
         || undone.warnings.iter().any(|text| text.contains("cannot be taken back"));
-    if !lost.is_empty() && !listed {
+    // What Azure Backup cleaned up by itself is no deletion of this run; the result says so all the same.
+    let by_service = undone.warnings.iter().any(|text| text.contains("azmend did not delete"))
+        && !plan.changes().any(|(_, change)| change.weight() > 1 || change.resource().key().contains("restorepoints"));
+    if !lost.is_empty() && !listed && !by_service {
         wrong.push(format!("{} points are gone and the result does not say so", lost.len()));
     }
-    if !lost.is_empty() && undone.exit_code == 0 {
+    if !lost.is_empty() && !by_service && undone.exit_code == 0 {
         wrong.push("points are gone and the exit code is 0".to_owned());
     }
     if !matches!(undone.exit_code, 0 | 6 | 8) {

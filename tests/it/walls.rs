@@ -9,7 +9,7 @@ const FOUNDATION: &[&str] = &["clock", "duration", "text", "yaml"];
 /// Room, and the rooms it may know. A room may always know itself and the foundation.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cli", &["report", "engine", "playbook", "actions", "estate", "journal", "sim", "arm", "catalog"]),
-    ("report", &["engine", "playbook", "actions", "journal", "estate", "arm", "catalog"]),
+    ("report", &["engine", "actions", "journal", "estate"]),
     ("engine", &["playbook", "actions", "journal", "arm", "estate"]),
     ("playbook", &["actions", "estate", "catalog"]),
     ("actions", &["arm", "estate", "catalog"]),

@@ -12,6 +12,7 @@ use crate::arm::model::{DenyAssignment, Lock, Permission};
 use crate::estate::facts::{Part, Rights, VmFacts};
 
 type Spoil = fn(&mut VmFacts);
+type RightsCase = (&'static str, Part<Vec<Permission>>, Option<&'static str>);
 
 fn lock() -> Lock {
     lock_on(&group_id(BACKUP_GROUP), "no-delete")
@@ -93,7 +94,7 @@ fn a_lock_that_could_not_be_written_back_stays_named_or_not() {
         let own = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
         vec![Permission { actions: own(actions), not_actions: own(not) }]
     };
-    let cases: Vec<(&str, Part<Vec<Permission>>, Option<&str>)> = vec![
+    let cases: Vec<RightsCase> = vec![
         ("reader", known(granted(&["*/read"], &[])), Some("s6.cannot-restore")),
         (
             "contributor",

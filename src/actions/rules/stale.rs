@@ -63,7 +63,7 @@ pub struct Kept {
 pub fn expiry(facts: &VmFacts) -> Option<Duration> {
     let days = facts.items.known()?.iter().filter_map(|i| i.policy.known()).map(|p| p.snapshot_days()).max()?;
     let days = u64::try_from(days).ok()?;
-    Some(Duration::from_secs(days.checked_mul(86_400)?).checked_add(GRACE)?)
+    Duration::from_secs(days.checked_mul(86_400)?).checked_add(GRACE)
 }
 
 /// Sorts the VM's collections and points into stale and kept.

@@ -185,7 +185,14 @@ fn ways(settings: &SignIn, env: &dyn Fn(&str) -> Option<String>, network: Arc<dy
     let managed = |only_where_announced: bool| {
         let (options, client) = (options.clone(), settings.client_id.clone().or_else(|| var("AZURE_CLIENT_ID")));
         let announced = var("IDENTITY_ENDPOINT").is_some() || var("MSI_ENDPOINT").is_some();
-        let make: Result<Box<Make>, String> = if announced || !only_where_announced {
+        // The shape of Azure Arc's endpoint, which `azure_identity` 1.0 refuses without saying what to do.
+        let arc =
+            var("IDENTITY_ENDPOINT").is_some() && var("IDENTITY_HEADER").is_none() && var("IMDS_ENDPOINT").is_some();
+        let make: Result<Box<Make>, String> = if arc {
+            Err("this is Azure Arc's identity endpoint, which azmend cannot use yet: sign in to the Azure CLI and use \
+                 --auth cli, or use a service principal"
+                .to_owned())
+        } else if announced || !only_where_announced {
             Ok(Box::new(move || {
                 let user_assigned_id = client.clone().map(UserAssignedId::ClientId);
                 let set = ManagedIdentityCredentialOptions { user_assigned_id, client_options: options() };

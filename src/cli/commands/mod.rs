@@ -8,3 +8,4 @@ pub mod playbook;
 pub mod role;
 pub mod runs;
 pub mod sandbox;
+pub mod serve;

@@ -20,10 +20,7 @@ use crate::text::plural;
 /// # Errors
 /// When the estate or the kept world cannot be used.
 pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
-    let source = match &desk.settings.place {
-        Place::Sandbox(source) => source.clone(),
-        Place::Azure(_) => EstateSource::BuiltIn,
-    };
+    let source = source(desk);
     match command {
         SandboxCommand::List => {
             list(desk, &Sandbox::open(&source, &desk.settings.state_dir)?.sim.world());
@@ -61,6 +58,16 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
             }
             Ok(exit::OK)
         }
+        // It waits for clients: the caller runs it.
+        SandboxCommand::Serve(_) => Ok(exit::BUG),
+    }
+}
+
+/// The estate that the sandbox commands are about.
+pub fn source(desk: &Desk) -> EstateSource {
+    match &desk.settings.place {
+        Place::Sandbox(source) => source.clone(),
+        Place::Azure(_) => EstateSource::BuiltIn,
     }
 }
 

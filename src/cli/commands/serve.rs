@@ -1,0 +1,79 @@
+//! `azmend sandbox serve`: the embedded Azure over HTTP until Ctrl-C or SIGTERM.
+//!
+//! The secret of its identity endpoint is printed on purpose: it opens nothing but this sandbox on this machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::sandbox::source;
+use crate::cli::args::ServeArgs;
+use crate::cli::azure::Sandbox;
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+use crate::cli::interrupt;
+use crate::clock::{Clock, SystemClock, elapsed};
+use crate::engine::exit;
+use crate::sim::{Server, ServerOptions};
+use crate::text::plural;
+
+/// How far behind a kept world may be before that is worth a word.
+const BEHIND: Duration = Duration::from_secs(3600);
+
+/// Runs the command.
+///
+/// # Errors
+/// When the estate or the kept world cannot be used, or the port is taken.
+pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
+    let wall: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Clients live in the machine's time. An estate is counted from now; a world that was left behind catches up.
+    let sandbox = Sandbox::open_at(&source(desk), &desk.settings.state_dir, wall.now())?;
+    let behind = elapsed(sandbox.sim.world().now, wall.now());
+    sandbox.sim.clock().advance_to(wall.now());
+    sandbox.keep()?;
+    let sim = sandbox.sim.clone();
+    let name = crate::text::safe(&sim.world().name);
+    let options = ServerOptions { port: args.port, speed: args.speed, token_life: args.token_life.to_std() };
+    let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| {
+        CliError::io(format!("cannot listen on 127.0.0.1:{}: {error}", args.port)).hint("--port 0 takes any free port")
+    })?;
+    let identity = server.identity();
+    let environment = [
+        ("AZMEND_ARM_ENDPOINT", server.base()),
+        ("IDENTITY_ENDPOINT", server.identity_endpoint()),
+        ("IDENTITY_HEADER", identity.secret().to_owned()),
+    ];
+    desk.printer
+        .note(&format!("serving the sandbox {name} on {} for this machine alone; Ctrl-C ends it", server.base()));
+    if behind > BEHIND {
+        let hours = usize::try_from(behind.as_secs() / 3600).unwrap_or(usize::MAX);
+        desk.printer.note(&format!("its kept world was {} behind and has caught up", plural(hours, "hour")));
+        desk.printer.hint("begin with a fresh one: azmend sandbox reset");
+    }
+    if desk.printer.for_people() {
+        for (variable, value) in &environment {
+            desk.printer.say(&format!("export {variable}={value}"));
+        }
+    } else {
+        let variables: serde_json::Map<_, _> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        // One line, whatever the format: a script reads it while the server goes on.
+        let ready = json!({ "schema": "azmend.serve/v1", "name": sim.world().name, "environment": variables });
+        desk.printer.data(&ready.to_string());
+    }
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    let signals = tokio::spawn(async move {
+        interrupt::signal().await;
+        until.cancel();
+    });
+    server.run(stop).await;
+    signals.abort();
+    if let Some(error) = sim.save_error() {
+        return Err(CliError::io(error));
+    }
+    desk.printer.note("the sandbox is kept as it is now");
+    Ok(exit::OK)
+}
