@@ -157,7 +157,12 @@ fn without_a_sign_in_every_way_is_told() {
     signed in by   nothing: no way gave a token
       not          service-principal: AZURE_CLIENT_SECRET is not set
       not          workload: AZURE_FEDERATED_TOKEN_FILE is not set
-      not          managed-identity: Azure Arc managed identity isn't supported
+      not          managed-identity: this is Azure Arc's identity endpoint, which
+                   azmend cannot use yet: sign in to the Azure CLI and use --auth
+                   cli, or use a service principal
+      not          cli: AzureCliCredential authentication failed. az not found on
+                   PATH To troubleshoot, visit
+                   https://aka.ms/azsdk/rust/identity/troubleshoot#azure-cli
     cloud          public, https://management.azure.com/
 
     note  this looks like a server of Azure Arc (IMDS_ENDPOINT or the endpoint of

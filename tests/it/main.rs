@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it goes wrong")]
 
 mod automation;
-mod automation;
 mod behaviour;
 mod cli;
 mod crash_matrix;
