@@ -116,6 +116,10 @@ fn guards(facts: &VmFacts) -> Result<(), Refusal> {
     if facts.items.unread().is_some() {
         return Err(Refusal::new("s12.unread", "the vault items were not read, a running job may need the extension"));
     }
+    // Success is read (S4): without the list nobody could tell that the extension is gone.
+    if let Some(why) = facts.extensions.unread() {
+        return Err(Refusal::new("s12.unread", format!("the extensions were not read: {why}")));
+    }
     Ok(())
 }
 

@@ -9,7 +9,9 @@ pub mod backup;
 pub mod change;
 pub mod extension;
 pub mod locks;
+pub mod needs;
 pub mod points;
+pub mod rights;
 pub mod rules;
 pub mod spec;
 

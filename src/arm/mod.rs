@@ -4,6 +4,7 @@
 //! It knows no playbook and makes no decision about what should be changed. Only `arm::sdk` names an `azure_*` crate.
 
 pub mod api;
+pub mod claims;
 pub mod cloud;
 pub mod error;
 pub mod error_body;

@@ -13,6 +13,27 @@ pub fn allows(permissions: &[Permission], action: &str) -> bool {
     permissions.iter().any(|entry| any(&entry.actions, action) && !any(&entry.not_actions, action))
 }
 
+/// Whether the entries grant every read there is, so that a list of *everything* is complete: `*` or `*/read`, and no
+/// exception in the same entry that could take a read away.
+#[must_use]
+pub fn allows_every_read(permissions: &[Permission]) -> bool {
+    permissions.iter().any(|entry| is_every_read(&entry.actions) && !takes_a_read(&entry.not_actions))
+}
+
+/// Whether this deny assignment could hide something from a list of everything.
+#[must_use]
+pub fn denies_a_read(assignment: &DenyAssignment) -> bool {
+    takes_a_read(&assignment.actions) && !is_every_read(&assignment.not_actions)
+}
+
+fn is_every_read(patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case("*/read"))
+}
+
+fn takes_a_read(patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| pattern.ends_with('*') || pattern.to_ascii_lowercase().ends_with("/read"))
+}
+
 /// Whether this deny assignment covers `action`.
 #[must_use]
 pub fn denied(assignment: &DenyAssignment, action: &str) -> bool {
@@ -88,6 +109,20 @@ mod tests {
         let unlocker = entry(&["Microsoft.Authorization/locks/*"], &[]);
         assert!(allows(&[contributor, unlocker], UNLOCK), "entries add up");
         assert!(!allows(&[], "x"));
+    }
+
+    #[test]
+    fn every_read_is_a_wildcard_without_exceptions_that_read() {
+        for (actions, not, expected) in [
+            (&["*"][..], &[][..], true),
+            (&["*/Read"], &[], true),
+            (&["*"], &["Microsoft.Authorization/*/Delete"], true),
+            (&["*"], &["Microsoft.KeyVault/*"], false),
+            (&["*/read"], &["Microsoft.Sql/servers/read"], false),
+            (&["Microsoft.Compute/*/read"], &[], false),
+        ] {
+            assert_eq!(allows_every_read(&[entry(actions, not)]), expected, "{actions:?} {not:?}");
+        }
     }
 
     #[test]

@@ -134,6 +134,11 @@ pub trait TokenSource: Send + Sync + fmt::Debug {
 
     /// How it signs in, for people: `cli`, `managed-identity`.
     fn describe(&self) -> String;
+
+    /// The ways that were passed over before the one that gave a token, with the reason.
+    fn passed_over(&self) -> Vec<SignInAttempt> {
+        Vec::new()
+    }
 }
 
 /// A token that never changes: for the sandbox and tests.

@@ -173,6 +173,19 @@ pub enum Command {
     /// still be as it was. It is shown and asked for again.
     #[command(after_help = "Example:\n  azmend apply web-01.plan.json --yes")]
     Apply(ApplyArgs),
+    /// Say who is signed in, what that identity may do, and which permission is missing
+    ///
+    /// Reads only. For every visible subscription, or at the scopes of one VM, it says which playbook may do what, what
+    /// cannot be read and what follows from that, and what is missing. Exit 0: nothing is missing; 4: no sign-in; 6:
+    /// something is missing.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Print the smallest custom role that azmend needs
+    ///
+    /// Nothing is asked of Azure. The table explains each action; `-o json` is the definition as
+    /// `az role definition create` reads it.
+    #[command(after_help = ROLE_EXAMPLES)]
+    Role(RoleArgs),
     /// Look at runs, resume them, take them back
     #[command(subcommand, arg_required_else_help = true)]
     Runs(RunsCommand),
@@ -251,6 +264,63 @@ pub struct ApplyArgs {
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
     #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
     pub deadline: Option<Span>,
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  azmend doctor                                  every visible subscription
+  azmend doctor --vm rg-shop/web-01              at the scopes of one VM
+  azmend doctor --playbook backup-now -o json    one playbook, for a pipeline
+  azmend doctor --read-only                      is it enough for audits and dry runs?";
+
+const ROLE_EXAMPLES: &str = "\
+Examples:
+  azmend role                                    every action, and why
+  azmend role --scope SUBSCRIPTION-ID -o json > role.json
+  az role definition create --role-definition @role.json
+  azmend role --read-only -o json                for audits and dry runs
+  azmend role --without-locks                    lock removal stays with the owners";
+
+/// What an identity is to be able to do.
+#[derive(Debug, ClapArgs)]
+pub struct PurposeArgs {
+    /// Only this playbook; repeatable [default: all]
+    #[arg(long, value_name = "PLAYBOOK", conflicts_with = "read_only")]
+    pub playbook: Vec<String>,
+    /// Only to look: audits and dry runs
+    #[arg(long)]
+    pub read_only: bool,
+    /// Without removing locks: azmend then prints the command for their owner
+    #[arg(long, conflicts_with = "read_only")]
+    pub without_locks: bool,
+    /// A directory with playbooks of your own
+    #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
+    pub playbooks: Option<PathBuf>,
+}
+
+/// `azmend doctor`.
+#[derive(Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// The VM: name, group/name or resource id [default: every visible subscription]
+    #[arg(long, value_name = "VM")]
+    pub vm: Option<String>,
+    /// What for.
+    #[command(flatten)]
+    pub purpose: PurposeArgs,
+}
+
+/// `azmend role`.
+#[derive(Debug, ClapArgs)]
+pub struct RoleArgs {
+    /// Where the role may be assigned: a subscription's id, or the resource id of a group; repeatable
+    #[arg(long, value_name = "SCOPE", value_parser = role_scope)]
+    pub scope: Vec<ResourceId>,
+    /// The role's name, unique in the tenant
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What for.
+    #[command(flatten)]
+    pub purpose: PurposeArgs,
 }
 
 /// `azmend runs`.
@@ -411,6 +481,15 @@ fn override_parser() -> impl clap::builder::TypedValueParser<Value = Override> {
     PossibleValuesParser::new(names).try_map(|name| Override::parse(&name).ok_or_else(|| format!("no rule {name}")))
 }
 
+fn role_scope(text: &str) -> Result<ResourceId, String> {
+    let id = if text.contains('/') { ResourceId::parse(text) } else { ResourceId::subscription_scope(text) };
+    let id = id.map_err(|error| error.to_string())?;
+    if id.is_type("subscription") || id.is_type("resourcegroup") {
+        return Ok(id);
+    }
+    Err("a role can be assigned at a subscription or a resource group: give the id of one".to_owned())
+}
+
 fn lock_id(text: &str) -> Result<ResourceId, String> {
     let id = ResourceId::parse(text).map_err(|error| error.to_string())?;
     if id.is_type("Microsoft.Authorization/locks") {
@@ -459,6 +538,17 @@ mod tests {
         assert!(fix(&format!("{sub}/providers/Microsoft.Authorization/locks/keep")).is_ok());
         assert!(fix(&format!("{sub}/resourceGroups/rg")).unwrap_err().to_string().contains("not of a lock"));
         assert!(fix("keep").is_err());
+    }
+
+    #[test]
+    fn a_role_is_for_subscriptions_and_groups() {
+        let sub = "11111111-1111-1111-1111-111111111111";
+        assert!(parse(&["role", "--scope", sub]).is_ok());
+        assert!(parse(&["role", "--scope", &format!("/subscriptions/{sub}/resourceGroups/rg")]).is_ok());
+        assert!(parse(&["role", "--scope", "Contoso"]).is_err());
+        let vm = format!("/subscriptions/{sub}/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/v");
+        assert!(parse(&["role", "--scope", &vm]).is_err());
+        assert!(parse(&["role", "--read-only", "--playbook", "backup-now"]).is_err());
     }
 
     #[test]

@@ -13,12 +13,14 @@ use url::Url;
 use super::error::{CliError, Kind};
 use super::files;
 use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use crate::arm::claims::Claims;
 use crate::arm::id::{IdError, check_name};
 use crate::arm::{
-    Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, StaticToken, TokenSource, Transport,
-    TransportError, Wire, token_scope, token_source,
+    Arm, ArmSettings, ReadOnly, ReadPost, Request, ResourceId, Response, SignIn, SignInError, StaticToken, TokenSource,
+    Transport, TransportError, Wire, token_scope, token_source,
 };
 use crate::clock::{Clock, SystemClock};
+use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
 use crate::estate::resolve::resolve_vm;
 use crate::sim::{self, Estate, Sim};
@@ -147,6 +149,21 @@ impl Azure {
     /// When no token can be had.
     pub async fn sign_in(&self) -> Result<(), CliError> {
         self.tokens.token().await.map(drop).map_err(CliError::from)
+    }
+
+    /// Signs in and says as whom. The token itself stays here.
+    ///
+    /// # Errors
+    /// Every way that was tried, with the reason.
+    pub async fn who(&self) -> Result<(SignInReport, Option<Claims>), SignInError> {
+        let claims = Claims::of(&self.tokens.token().await?);
+        Ok((SignInReport { way: Some(self.tokens.describe()), tried: self.tokens.passed_over() }, claims))
+    }
+
+    /// Name of the cloud, and the ARM endpoint.
+    #[must_use]
+    pub fn place(&self) -> (&str, &Url) {
+        (&self.cloud, &self.endpoint)
     }
 
     /// Checks what the user typed before anything is sent, signing in included (S11).

@@ -134,6 +134,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),
+        Command::Role(args) => return commands::role::run(desk, &args),
         _ => {}
     }
     warn_of_locks(desk, &command);
@@ -148,7 +149,8 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Runs(command) => commands::runs::run(desk, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
-            Command::Playbook(_) | Command::Completions { .. } => Ok(exit::OK),
+            Command::Doctor(args) => commands::doctor::run(desk, &args).await,
+            Command::Playbook(_) | Command::Role(_) | Command::Completions { .. } => Ok(exit::OK),
         }
     });
     // A question that nobody answered must not keep the process.

@@ -235,6 +235,23 @@ impl View {
             orphaned: stale.orphaned,
             newest_hours_ago: newest.map_or(0, |newest| whole(elapsed(newest, now), 3600)),
         };
+        // What is superseded or orphaned is only counted when everything that speaks against it was read.
+        // Without collections there is neither.
+        let stale: &[&str] =
+            if facts.collections().next().is_some() { &["points.superseded", "points.orphaned"] } else { &[] };
+        self.mark(&facts.vm, stale);
+        self.mark(&facts.items, stale);
+        let (superseded, orphaned) = stale.split_at(stale.len() / 2);
+        for item in facts.items.known().into_iter().flatten() {
+            self.mark(&item.policy, superseded);
+            self.mark(&item.recovery_points, superseded);
+            self.mark(&item.jobs, superseded);
+            self.mark(&item.vault, superseded);
+            self.mark(&item.resource_guard, superseded);
+        }
+        if facts.vm.is_absent() {
+            self.mark(&facts.status, orphaned);
+        }
         if let Some(orphan) = &facts.orphan {
             self.mark(&orphan.subscription_answers, &["points.orphaned"]);
             self.mark(&orphan.vms, &["points.orphaned"]);

@@ -460,7 +460,17 @@ fn a_vm_that_is_gone() {
     let mut facts = facts();
     (facts.vm, facts.instance, facts.extensions) =
         (Part::Absent { at: now() }, Part::Absent { at: now() }, Part::Absent { at: now() });
+    facts.status = Part::Absent { at: now() };
+    let before = facts.clone();
     let view = view(&facts);
-    assert!(!view.vm.exists && view.unread.is_empty());
+    assert!(!view.vm.exists && view.unread.is_empty(), "{:?}", view.unread);
     assert_eq!((view.points.count, view.vmsnapshot.present), (2, false));
+    // backupStatus speaks against an orphan, but only where there is something that could be one.
+    facts.status = unread("403");
+    assert!(self::view(&facts).unread("points.orphaned").is_some());
+    facts.collections = known(Vec::new());
+    assert!(self::view(&facts).unread("points.orphaned").is_none());
+    facts = before;
+    facts.items = unread("403");
+    assert!(self::view(&facts).unread("points.superseded").is_some(), "unread is not none (S12)");
 }

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod groups;
 mod read;
 pub mod resolve;
+pub mod rights;
 pub mod schedule;
 pub mod view;
 pub mod zones;

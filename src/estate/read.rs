@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use super::facts::Part;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
-use crate::arm::permissions::{allows, denied};
+use crate::arm::permissions::{allows, allows_every_read, denied, denies_a_read};
 use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Listing};
 
 /// A value, or the one-line reason why it was not read (completely).
@@ -127,17 +127,10 @@ impl<'a> Reader<'a> {
     pub async fn may_list_everything(&self, scope: &ResourceId) -> Read<()> {
         self.may_list(scope, &[]).await?;
         let (_, permissions) = self.permissions(scope).await?;
-        let all_reads = |patterns: &[String]| {
-            patterns.iter().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case("*/read"))
-        };
-        let some_read = |patterns: &[String]| {
-            let ends = |pattern: &String| pattern.ends_with('*') || pattern.to_ascii_lowercase().ends_with("/read");
-            patterns.iter().any(ends)
-        };
-        if !permissions.iter().any(|entry| all_reads(&entry.actions) && !some_read(&entry.not_actions)) {
+        if !allows_every_read(&permissions) {
             return Err(lacking("*/read", scope));
         }
-        self.not_denied(scope, |denied| some_read(&denied.actions) && !all_reads(&denied.not_actions)).await
+        self.not_denied(scope, denies_a_read).await
     }
 
     /// A complete list, or why it is not.

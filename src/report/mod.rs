@@ -4,12 +4,14 @@
 //! fresh readings; nothing here decides, reads or writes. Text from Azure passes through [`crate::text::safe`]. Functions
 //! return text with ANSI styles; the printer strips them where they do not belong.
 
+pub mod doctor;
 pub mod jsonl;
 pub mod layout;
 pub mod lists;
 pub mod plan;
 pub mod planned;
 pub mod result;
+pub mod role;
 pub mod schema;
 
 pub use plan::plan;

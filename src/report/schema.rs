@@ -1,5 +1,6 @@
 //! The published JSON Schema of the result object (`docs/schema/result.schema.json`), made from the types.
 
+use crate::engine::doctor::{DOCTOR_SCHEMA, DoctorReport};
 use crate::engine::result::{RESULT_SCHEMA, RunResult};
 
 /// The schema, as the file in `docs/schema` has it.
@@ -7,6 +8,16 @@ use crate::engine::result::{RESULT_SCHEMA, RunResult};
 pub fn json() -> String {
     let mut schema = schemars::schema_for!(RunResult);
     schema.insert("title".to_owned(), RESULT_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The schema of what `azmend doctor` gives back, as `docs/schema/doctor.schema.json` has it.
+#[must_use]
+pub fn doctor_json() -> String {
+    let mut schema = schemars::schema_for!(DoctorReport);
+    schema.insert("title".to_owned(), DOCTOR_SCHEMA.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -27,6 +38,17 @@ mod tests {
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
         assert!(published == json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn the_published_schema_of_doctor_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/doctor.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema")).unwrap();
+            std::fs::write(file, doctor_json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == doctor_json(), "run: AZMEND_UPDATE=1 cargo test schema");
     }
 
     #[test]

@@ -137,7 +137,12 @@ pub(crate) fn status(world: &World, call: &Call, scope: &ResourceId, name: &str)
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupOperations/read", scope)?;
+    let action = if scope.segment("protectedItems").is_some() {
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationsStatus/read"
+    } else {
+        "Microsoft.RecoveryServices/Vaults/backupOperations/read"
+    };
+    rbac::guard(world, call, action, scope)?;
     Ok(Response::json(200, &status_json(find(world, name, scope)?)))
 }
 

@@ -293,6 +293,12 @@ impl TokenSource for Credential {
             None => self.ways.iter().map(|way| way.name.as_str()).collect::<Vec<_>>().join(", "),
         }
     }
+
+    fn passed_over(&self) -> Vec<SignInAttempt> {
+        let before = self.with(|state| state.chosen).unwrap_or(0);
+        let why = |way: &Way| way.make.as_ref().err().map(|why| clean(why)).unwrap_or_default();
+        self.ways[..before].iter().map(|way| SignInAttempt { way: way.name.clone(), why: why(way) }).collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,215 @@
+//! `azmend doctor`: who is signed in, what that identity may do here, and what is missing. It only reads (S1).
+
+use crate::actions::needs::Purpose;
+use crate::actions::rights::judge;
+use crate::arm::model::Subscription;
+use crate::arm::{Arm, ResourceId};
+use crate::cli::args::DoctorArgs;
+use crate::cli::azure::Azure;
+use crate::cli::commands::fix::library;
+use crate::cli::commands::role::{playbooks, purpose};
+use crate::cli::error::{CliError, Kind};
+use crate::cli::execute::Desk;
+use crate::cli::settings::{Environment, Place, environment};
+use crate::engine::doctor::{DoctorReport, DoctorStatus, Examined, SignInReport};
+use crate::engine::{exit, planner};
+use crate::estate::collect::{CollectOptions, collect};
+use crate::estate::resolve::resolve_subscriptions;
+use crate::estate::rights::{Places, read_places};
+use crate::playbook::Playbook;
+use crate::report;
+
+/// The most subscriptions that are looked into unless they are named.
+const MOST: usize = 25;
+
+/// Looks and says.
+///
+/// # Errors
+/// Wrong input, or interrupted. Everything else is said in the report.
+pub async fn run(desk: &Desk, args: &DoctorArgs) -> Result<u8, CliError> {
+    let library = library(desk, args.purpose.playbooks.as_deref());
+    let chosen = playbooks(&library, &args.purpose)?;
+    let purpose = purpose(&chosen, &args.purpose);
+    if let Some(vm) = &args.vm {
+        Azure::check_names(vm, &desk.settings.subscriptions)?;
+    }
+    let report = desk.reading(Box::pin(examine(desk, args, &chosen, &purpose))).await?;
+    if desk.printer.for_people() {
+        desk.printer.data(&report::doctor::page(&report, &desk.program(), desk.printer.width()));
+    } else {
+        desk.printer.json(&report);
+    }
+    Ok(report.exit_code)
+}
+
+async fn examine(
+    desk: &Desk,
+    args: &DoctorArgs,
+    playbooks: &[&Playbook],
+    purpose: &Purpose,
+) -> Result<DoctorReport, CliError> {
+    let azure = match desk.azure() {
+        Ok(azure) => azure,
+        // The chosen way to sign in lacks a setting.
+        Err(error) if error.kind == Kind::SignIn => {
+            let mut report = match &desk.settings.place {
+                Place::Azure(azure) => DoctorReport::begin(azure.cloud.name(), azure.endpoint.as_str(), false),
+                Place::Sandbox(_) => DoctorReport::begin("sandbox", "", true),
+            };
+            report.notes = notes(desk.settings.sandbox(), &environment);
+            return Ok(report.stopped(DoctorStatus::NotSignedIn, exit::PERMISSION, error.message));
+        }
+        Err(error) => return Err(error),
+    };
+    let (cloud, endpoint) = azure.place();
+    let mut report = DoctorReport::begin(cloud, endpoint.as_str(), desk.settings.sandbox());
+    report.notes = notes(desk.settings.sandbox(), &environment);
+    match azure.who().await {
+        Ok((way, claims)) => report.sign_in(way, claims),
+        Err(error) => {
+            let message = error.to_string();
+            report.sign_in(SignInReport { way: None, tried: error.attempts }, None);
+            return Ok(report.stopped(DoctorStatus::NotSignedIn, exit::PERMISSION, message));
+        }
+    }
+    let arm = azure.reader()?;
+    desk.printer.dim("reading what is visible");
+    let listed = match arm.subscriptions().await {
+        Ok(listed) => listed,
+        Err(error) => return Ok(unanswered(report, CliError::from(error))),
+    };
+    let visible = listed.items;
+    report.notes.extend(listed.malformed.iter().map(|why| format!("a subscription could not be read: {why}")));
+    if visible.is_empty() {
+        let why =
+            "no subscription is visible to this identity: it has no role anywhere, or signed in to another tenant";
+        return Ok(report.stopped(DoctorStatus::Missing, exit::PARTIAL, why));
+    }
+    if let Some(vm) = &args.vm {
+        match azure.find_vm(&arm, vm, &desk.settings.subscriptions).await {
+            Ok(vm) => {
+                report.subscriptions(&visible, &[vm.subscription().to_owned()]);
+                examine_vm(&mut report, desk, &arm, &vm, playbooks, purpose).await;
+                return Ok(report.conclude(purpose));
+            }
+            // It is the permissions that are in question: then the subscriptions say more.
+            Err(error) if error.code == "not_listed" => report.notes.push(error.message),
+            Err(error) if matches!(error.kind, Kind::SignIn | Kind::ComeBack) => return Ok(unanswered(report, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut chosen = resolve_subscriptions(&arm, &desk.settings.subscriptions).await?;
+    if desk.settings.subscriptions.is_empty() && chosen.len() > MOST {
+        let note = format!(
+            "{} subscriptions are visible; the first {MOST} were looked into: name others with -s",
+            chosen.len()
+        );
+        report.notes.push(note);
+        chosen.truncate(MOST);
+    }
+    let ids: Vec<String> = chosen.iter().map(|one| one.id.clone()).collect();
+    report.subscriptions(&visible, &ids);
+    for subscription in &chosen {
+        examine_subscription(&mut report, desk, &arm, subscription, playbooks, purpose).await;
+    }
+    Ok(report.conclude(purpose))
+}
+
+/// Azure did not take the token, or did not answer.
+fn unanswered(report: DoctorReport, error: CliError) -> DoctorReport {
+    let (status, code) = match error.kind {
+        Kind::SignIn => (DoctorStatus::NotSignedIn, exit::PERMISSION),
+        Kind::ComeBack => (DoctorStatus::Unreachable, exit::COME_BACK),
+        _ => (DoctorStatus::Missing, exit::PARTIAL),
+    };
+    report.stopped(status, code, error.message)
+}
+
+async fn examine_subscription(
+    report: &mut DoctorReport,
+    desk: &Desk,
+    arm: &Arm,
+    subscription: &Subscription,
+    playbooks: &[&Playbook],
+    purpose: &Purpose,
+) {
+    let scope = match ResourceId::subscription_scope(&subscription.id) {
+        Ok(scope) => scope,
+        Err(error) => {
+            report.notes.push(format!("a subscription could not be looked into: {error}"));
+            return;
+        }
+    };
+    desk.printer.dim(&format!("reading what may be done in {}", subscription.name.escape_debug()));
+    let judged = judge(purpose, &read_places(arm, &scope).await);
+    let seen = Examined {
+        scope: scope.as_str(),
+        name: &subscription.name,
+        vm: false,
+        judged: &judged,
+        not_read: Default::default(),
+    };
+    report.examined(seen, playbooks, purpose);
+}
+
+async fn examine_vm(
+    report: &mut DoctorReport,
+    desk: &Desk,
+    arm: &Arm,
+    vm: &ResourceId,
+    playbooks: &[&Playbook],
+    purpose: &Purpose,
+) {
+    desk.printer.dim(&format!("reading {} and its backup", vm.short_name().escape_debug()));
+    let facts = Box::pin(collect(arm, vm, &CollectOptions::default())).await;
+    let view = planner::view_of(&facts, arm, &Default::default());
+    let judged = judge(purpose, &Places::of_vm(&facts));
+    let seen = Examined {
+        scope: vm.as_str(),
+        name: &vm.short_name(),
+        vm: true,
+        judged: &judged,
+        not_read: view.unread.clone(),
+    };
+    report.examined(seen, playbooks, purpose);
+}
+
+/// What the environment says that Azure does not.
+fn notes(sandbox: bool, environment: Environment<'_>) -> Vec<String> {
+    let set = |name: &str| environment(name).is_some();
+    let mut notes = Vec::new();
+    // The same test as azure_identity makes; the port is that of Azure Arc's agent (himds).
+    let himds = environment("IDENTITY_ENDPOINT").is_some_and(|url| url.to_string_lossy().contains(":40342"));
+    if !sandbox && (himds || set("IMDS_ENDPOINT")) && !set("IDENTITY_HEADER") {
+        notes.push(
+            "this looks like a server of Azure Arc (IMDS_ENDPOINT or the endpoint of himds is set): azure_identity 1.0, \
+             which azmend signs in with, does not know Arc's managed identity. Use a service principal \
+             (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET), workload identity, or `az login` with --auth cli"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    #[test]
+    fn azure_arc_is_told_from_other_managed_identities() {
+        let said = |env: &[(&str, &str)], sandbox: bool| {
+            let look = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+            !notes(sandbox, &look).is_empty()
+        };
+        let arc = [
+            ("IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"),
+            ("IMDS_ENDPOINT", "http://localhost:40342"),
+        ];
+        assert!(said(&arc, false) && said(&arc[..1], false) && said(&arc[1..], false));
+        assert!(!said(&arc, true), "the sandbox signs in by itself");
+        let worker = [("IDENTITY_ENDPOINT", "http://127.0.0.1:41000/x"), ("IDENTITY_HEADER", "h")];
+        assert!(!said(&worker, false) && !said(&[], false));
+    }
+}
