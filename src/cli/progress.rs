@@ -165,6 +165,13 @@ impl Listener for Live {
                     Some(outcome) => self.line(&format!("  relock  {name}: {}", safe(outcome))),
                 }
             }
+            Progress::Inverse { resource, outcome } => {
+                let name = safe(resource);
+                match outcome {
+                    None => self.message(&format!("taking back the change of {name}")),
+                    Some(outcome) => self.line(&format!("  undo    {name}: {}", safe(outcome))),
+                }
+            }
             Progress::Verifying => {
                 self.message("reading everything again");
             }

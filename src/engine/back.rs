@@ -1,6 +1,6 @@
 //! Taking back: `--relock` at the end of a run, and `undo`.
 //!
-//! Only locks can be written back, and they always can: exactly as they were (name, level, notes, owners). A lock that
+//! Locks can be written back, and they always can: exactly as they were (name, level, notes, owners). A lock that
 //! stands again is left alone, one whose scope is gone is not needed any more. Putting a lock back is tried even when
 //! the journal can no longer be written: the record of its removal is the intent of its restoration (S2, S6).
 
@@ -64,7 +64,7 @@ impl Session<'_> {
     }
 
     /// Journals what concerns putting a lock back. When that fails the lock is put back all the same.
-    fn record_back(&mut self, event: Event) {
+    pub(super) fn record_back(&mut self, event: Event) {
         let text = match self.record(event.clone()) {
             Ok(()) => return,
             Err(Stop::Log(error)) => error.to_string(),
@@ -159,15 +159,19 @@ impl Session<'_> {
         if let Err(stop) = Box::pin(self.settle_all()).await {
             return Box::pin(self.finish(Over::Stop(stop))).await;
         }
-        let restored = Box::pin(self.relock(Purpose::Undo)).await;
+        // Inverses first: a lock that this run took off could forbid them.
         let changes: Vec<Change> = self.run.plan.changes().map(|(_, change)| change.clone()).collect();
+        for change in changes.iter().rev().filter(|change| matches!(change.undo, Undo::Inverse { .. })) {
+            Box::pin(self.invert(change)).await;
+        }
+        let restored = Box::pin(self.relock(Purpose::Undo)).await;
         for change in changes.iter().rev() {
             let state = self.state.changes.get(&change.id);
             if !state.is_some_and(|state| state.may_stand() && state.back == Phase::Idle) {
                 continue;
             }
             let (word, detail) = match &change.undo {
-                Undo::Restore => continue,
+                Undo::Restore | Undo::Inverse { .. } => continue,
                 Undo::Irreversible { reason } => ("irreversible", reason.clone()),
                 Undo::NotNeeded { reason } => ("not_needed", reason.clone()),
             };
@@ -217,6 +221,6 @@ impl Session<'_> {
     }
 }
 
-fn ended(outcome: &Outcome) -> Ending {
+pub(super) fn ended(outcome: &Outcome) -> Ending {
     ending(outcome)
 }

@@ -74,6 +74,13 @@ impl Session<'_> {
         let mut refused = false;
         for (_, change) in self.run.plan.changes() {
             let Some(state) = self.state.changes.get(&change.id).filter(|state| state.may_stand()) else { continue };
+            if matches!(change.undo, Undo::Inverse { .. }) {
+                // What stays was warned of when it was tried.
+                refused |= !state
+                    .back_ending()
+                    .is_some_and(|e| matches!(e.outcome.as_str(), "succeeded" | "already_done" | "not_needed"));
+                continue;
+            }
             if let Some(ending) = state.back_ending().filter(|ending| ending.outcome == "refused") {
                 refused = true;
                 let name = change.resource().name();
@@ -395,6 +402,7 @@ pub fn changes(plan: &Plan, state: &RunState) -> Vec<ChangeResult> {
             let undo = match (now.and_then(|now| now.back_ending()), &change.undo) {
                 (Some(back), _) => back.outcome.clone(),
                 (None, Undo::Restore) => "restore".to_owned(),
+                (None, Undo::Inverse { .. }) => "inverse".to_owned(),
                 (None, Undo::Irreversible { .. }) => "irreversible".to_owned(),
                 (None, Undo::NotNeeded { .. }) => "not_needed".to_owned(),
             };

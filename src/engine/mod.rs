@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod drive;
 pub mod exit;
 pub mod finish;
+pub mod inverse;
 pub mod plan;
 pub mod planner;
 pub mod progress;

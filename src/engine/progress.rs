@@ -67,6 +67,13 @@ pub enum Progress {
         /// `None` while trying.
         outcome: Option<String>,
     },
+    /// A change is being taken back by its inverse, or was.
+    Inverse {
+        /// The resource, in short.
+        resource: String,
+        /// `None` while trying.
+        outcome: Option<String>,
+    },
     /// Everything is read again.
     Verifying,
     /// Something the user should know at once.

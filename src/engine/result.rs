@@ -52,7 +52,7 @@ pub struct ChangeResult {
     pub outcome: String,
     /// What was proven or why not.
     pub detail: String,
-    /// `restore`, `irreversible`, `not_needed`, or after an undo its outcome.
+    /// `restore`, `inverse`, `irreversible`, `not_needed`, or after an undo its outcome.
     pub undo: String,
     /// Azure's code or the rule, when it did not succeed.
     pub error: Option<ErrorResult>,

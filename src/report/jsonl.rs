@@ -32,6 +32,9 @@ pub fn event(at: Timestamp, progress: &Progress) -> Value {
         Progress::Settled { change, outcome } => {
             json!({ "event": "settled", "change": change, "outcome": outcome.word(), "detail": outcome.detail() })
         }
+        Progress::Inverse { resource, outcome } => {
+            json!({ "event": "inverse", "resource": resource, "outcome": outcome })
+        }
         Progress::Relock { lock, outcome } => json!({ "event": "relock", "lock": lock, "outcome": outcome }),
         Progress::Verifying => json!({ "event": "verifying" }),
         Progress::Warning { text } => json!({ "event": "warning", "text": text }),

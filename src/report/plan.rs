@@ -140,6 +140,7 @@ pub fn day(at: Timestamp) -> String {
 fn undo(change: &Change) -> String {
     match &change.undo {
         Undo::Restore => "can be taken back: the lock is written back with the same name, level and notes".to_owned(),
+        Undo::Inverse { effect } => format!("can be taken back: {effect}"),
         Undo::Irreversible { reason } => format!("cannot be taken back: {reason}"),
         Undo::NotNeeded { reason } => format!("need not be taken back: {reason}"),
     }

@@ -167,6 +167,7 @@ fn changes(plan: &Plan, outcome: &str) -> Vec<ChangeResult> {
             detail: String::new(),
             undo: match change.undo {
                 Undo::Restore => "restore",
+                Undo::Inverse { .. } => "inverse",
                 Undo::Irreversible { .. } => "irreversible",
                 Undo::NotNeeded { .. } => "not_needed",
             }
