@@ -25,6 +25,8 @@ const PROBE: Duration = Duration::from_secs(60);
 const SEARCH: Duration = Duration::from_secs(10 * 60);
 /// Clock difference between this machine and Azure that a search tolerates.
 const SKEW: Duration = Duration::from_secs(120);
+/// The most jobs of one VM that are read to find ours: more do not begin in some minutes.
+const MOST_CANDIDATES: usize = 5;
 /// "After some hours" the service has cleaned up (documentation); no exact time is documented.
 const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
 
@@ -105,7 +107,10 @@ pub async fn check(cx: &Context<'_>, item: &ResourceId, history: &History) -> Ch
     Check::Go(Next { verb: "POST", target: item.clone(), before: json!({ "state": facts.item.protection_state }) })
 }
 
-/// The user-triggered backup job of this item that began after the request.
+/// The on-demand backup job of this item that began after the request.
+///
+/// A list does not say which jobs are on-demand; a job's own GET does ([`Job::user_triggered`]). A scheduled job that
+/// began in the same minutes is not taken for ours: without proof nobody's job is.
 async fn find_job(
     cx: &Context<'_>,
     item: &ResourceId,
@@ -122,12 +127,19 @@ async fn find_job(
             && job.vm_name.eq_ignore_ascii_case(vm)
             && (job.container.is_empty() || item.key().contains(&job.container.to_lowercase()))
     };
-    let mut found = jobs.items.iter().filter(mine);
+    let mut found = Vec::new();
+    for job in jobs.items.iter().filter(mine).take(MOST_CANDIDATES) {
+        let full = match cx.arm.job(&job.id).await {
+            Ok(full) => full,
+            Err(error) if error.class() == ErrorClass::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if full.user_triggered == Some(true) {
+            found.push(full.id);
+        }
+    }
     // Two candidates cannot be told apart: then none is taken for ours.
-    Ok(match (found.next(), found.next()) {
-        (Some(job), None) => Some(job.id.clone()),
-        _ => None,
-    })
+    Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
 /// Reads the job once.

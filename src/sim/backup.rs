@@ -87,7 +87,7 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
 }
 
 /// When the recovery point goes, as recorded in the job: `6/12/2024 12:00:00 AM`. Without a wish, after 30 days.
-fn expiry(asked: Option<&str>, now: jiff::Timestamp) -> String {
+pub(crate) fn expiry(asked: Option<&str>, now: jiff::Timestamp) -> String {
     let month = std::time::Duration::from_secs(30 * 24 * 3600);
     let at = asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| later(now, month));
     at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()

@@ -195,7 +195,7 @@ impl Builder {
             user_triggered: spec.user,
             tasks,
             error,
-            expiry: None,
+            expiry: (spec.user == Some(true)).then(|| super::backup::expiry(None, started)),
             collection: None,
             recovery_point: None,
             skip_transfer: false,

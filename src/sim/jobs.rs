@@ -97,7 +97,7 @@ pub(crate) fn start(
         user_triggered: user,
         tasks: vec![task("Take Snapshot"), task("Transfer data to vault")],
         error: None,
-        expiry,
+        expiry: expiry.or_else(|| (user == Some(true)).then(|| super::backup::expiry(None, world.now))),
         collection: None,
         recovery_point: None,
         skip_transfer: transferring && !snapshotting,

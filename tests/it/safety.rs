@@ -309,6 +309,19 @@ async fn lost_replies_are_settled_by_reading() {
     }
 }
 
+/// The request never arrived, its reply was lost, and in the same minute a scheduled backup began.
+#[tokio::test]
+async fn a_scheduled_job_is_not_taken_for_the_one_whose_reply_was_lost() {
+    let lab = Lab::new();
+    let plan = lab.planned("backup-now", "ok-07", &Ask::default()).await;
+    lab.fault("POST", "/protectedItems/", 1, FaultEffect::World(WorldEvent::StartJob("ok-07".to_owned())));
+    lab.fault("POST", "/protectedItems/", 1, FaultEffect::LostBefore);
+    let log = Arc::new(TestLog::default());
+    let result = lab.run(&plan, &log).start().await;
+    assert_eq!((result.status, result.exit_code), (Status::Stuck, 8), "{result:#?}");
+    assert_eq!(lab.mutations().len(), 1, "nothing was sent again");
+}
+
 #[tokio::test]
 async fn a_lock_whose_removal_was_lost_and_seen_late_is_put_back() {
     let lab = Lab::new();

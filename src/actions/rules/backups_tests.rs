@@ -60,8 +60,10 @@ fn three_attempts_in_24_hours_and_nine_with_the_override() {
     for user in [Some(true), None] {
         for n in 0..12 {
             let facts = attempts(n, user);
+            // One of those that may be on-demand is the one that the daily policy schedules.
+            let free = if user.is_none() { 4 } else { 3 };
             let expected = match n {
-                0..=2 => None,
+                _ if n < free => None,
                 3..=8 => Some("s10.daily-limit"),
                 _ => Some("s10.hard-limit"),
             };
@@ -75,13 +77,33 @@ fn three_attempts_in_24_hours_and_nine_with_the_override() {
 }
 
 #[test]
+fn a_policy_that_backs_up_several_times_a_day_leaves_room_and_an_unread_one_does_not() {
+    let hourly = |n| {
+        let mut facts = attempts(n, None);
+        if let crate::estate::facts::Part::Known { value, .. } = &mut item_of(&mut facts).policy {
+            value.schedule.frequency = "Hourly".into();
+            value.schedule.interval_hours = 6;
+            value.schedule.window_hours = 24;
+            value.schedule.times = vec!["08:00".into()];
+        }
+        facts
+    };
+    assert_eq!(rule(&hourly(6), &[]), None, "four scheduled and two on-demand");
+    assert_eq!(rule(&hourly(7), &[]).as_deref(), Some("s10.daily-limit"));
+    assert_eq!(rule(&hourly(9), &[]).as_deref(), Some("s10.hard-limit"));
+    let mut unread = attempts(3, None);
+    item_of(&mut unread).policy = crate::estate::facts::Part::not_asked();
+    assert_eq!(rule(&unread, &[]).as_deref(), Some("s10.daily-limit"));
+}
+
+#[test]
 fn scheduled_old_and_other_jobs_do_not_count() {
     assert_eq!(rule(&attempts(12, Some(false)), &[]), None, "scheduled");
     let old = (25..40).map(|age| job("Backup", "Failed", age, None)).collect();
     assert_eq!(rule(&with_jobs(old), &[]), None, "older than a day");
     let restores = (1..12).map(|age| job("Restore", "Completed", age, None)).collect();
     assert_eq!(rule(&with_jobs(restores), &[]), None, "restores");
-    let mut nameless = attempts(3, None);
+    let mut nameless = attempts(4, None);
     if let crate::estate::facts::Part::Known { value, .. } = &mut item_of(&mut nameless).jobs {
         value.iter_mut().for_each(|job| job.start = None);
     }

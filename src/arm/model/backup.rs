@@ -210,7 +210,8 @@ pub struct Job {
     pub vm_name: String,
     /// `containerName`, when sent: names group and VM.
     pub container: String,
-    /// `isUserTriggered`; `None` when not sent (then it counts as user-triggered, S10).
+    /// `isUserTriggered`, or an expiry in `extendedInfo.propertyBag` of the job's own GET; `None` when neither was sent
+    /// (then it counts as user-triggered, S10).
     pub user_triggered: Option<bool>,
     /// `errorDetails`.
     pub errors: Vec<JobError>,

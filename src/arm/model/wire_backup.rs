@@ -109,6 +109,12 @@ impl FromWire for RecoveryPoint {
     }
 }
 
+/// `Some(true)` for a job with the expiry that only a request for an on-demand backup gives.
+fn on_demand(job: &Value) -> Option<bool> {
+    let bag = job.pointer("/properties/extendedInfo/propertyBag")?.as_object()?;
+    bag.get("Recovery Point Expiry Time in UTC")?.as_str().filter(|expiry| !expiry.is_empty()).map(|_| true)
+}
+
 impl FromWire for Job {
     fn from_wire(value: &Value) -> Result<Self, Malformed> {
         let errors = objects(value, "/properties/errorDetails").map(|error| JobError {
@@ -127,7 +133,10 @@ impl FromWire for Job {
             end: time(value, "/properties/endTime"),
             vm_name: text(value, "/properties/entityFriendlyName"),
             container: text(value, "/properties/containerName"),
-            user_triggered: flag(value, "/properties/isUserTriggered"),
+            // The flag is in the contract and in none of 334 recorded jobs. The job's own GET of every recorded on-demand
+            // backup names an expiry from its first moment; no recording shows a scheduled one, so its absence proves
+            // nothing.
+            user_triggered: flag(value, "/properties/isUserTriggered").or_else(|| on_demand(value)),
             errors: errors.collect(),
             dynamic_error: text(value, "/properties/extendedInfo/dynamicErrorMessage"),
             tasks: tasks.collect(),

@@ -116,7 +116,7 @@ pub struct Job {
     pub started: Timestamp,
     /// End.
     pub ended: Option<Timestamp>,
-    /// `isUserTriggered`; the service does not always send it.
+    /// Whether somebody asked for it; not sent (see `job_routes`), but counted.
     pub user_triggered: Option<bool>,
     /// Tasks.
     pub tasks: Vec<Task>,

@@ -17,6 +17,8 @@ pub enum Field {
     Id(&'static str, &'static str),
     Int(&'static str, &'static str),
     Flag(&'static str, &'static str),
+    /// `isUserTriggered`, else whether the job's own GET names an expiry.
+    OnDemand(&'static str),
     /// `false` when it is not sent.
     FlagOrFalse(&'static str, &'static str),
     /// The same moment; null for a placeholder.
@@ -28,7 +30,7 @@ pub enum Field {
     Part(&'static str, &'static str, &'static [Self]),
 }
 
-use Field::{Flag, FlagOrFalse, Id, Int, List, Part, Text, Texts, Time};
+use Field::{Flag, FlagOrFalse, Id, Int, List, OnDemand, Part, Text, Texts, Time};
 
 const STATUS: &[Field] = &[
     Text("code", &["/code"]),
@@ -150,7 +152,7 @@ pub const JOB: &[Field] = &[
     Time("end", "/properties/endTime"),
     Text("vm_name", &["/properties/entityFriendlyName"]),
     Text("container", &["/properties/containerName"]),
-    Flag("user_triggered", "/properties/isUserTriggered"),
+    OnDemand("user_triggered"),
     Text("dynamic_error", &["/properties/extendedInfo/dynamicErrorMessage"]),
     List(
         "errors",
@@ -218,6 +220,13 @@ pub fn compare(model: &Value, raw: &Value, fields: &[Field], at: &str, lost: &mu
                 (*name, sent, found)
             }
             Flag(name, place) => (*name, words(known(raw.pointer(place))), words(known(model.get(*name)))),
+            OnDemand(name) => {
+                let flag = words(known(raw.pointer("/properties/isUserTriggered")));
+                let bag = raw.pointer("/properties/extendedInfo/propertyBag");
+                let expiry = words(bag.and_then(|bag| bag.get("Recovery Point Expiry Time in UTC")));
+                let sent = if flag.is_empty() && !expiry.is_empty() { "true".to_owned() } else { flag };
+                (*name, sent, words(known(model.get(*name))))
+            }
             FlagOrFalse(name, place) => {
                 let sent = words(known(raw.pointer(place)));
                 (*name, if sent.is_empty() { "false".to_owned() } else { sent }, words(model.get(*name)))
