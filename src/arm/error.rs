@@ -137,6 +137,13 @@ const NOT_A_MISSING_RESOURCE: [&str; 6] = [
 ];
 
 impl ArmError {
+    /// Whether Azure could not be asked, now: the network, the sign-in service, or a fault that passes.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        use ErrorClass::{Lost, NotSent, SignIn, Throttled, Transient};
+        matches!(self.class(), NotSent | Lost | Transient | Throttled | SignIn)
+    }
+
     /// What it means. `OperationNotAllowed` is three different things, so status, inner codes and text decide together.
     #[must_use]
     pub fn class(&self) -> ErrorClass {

@@ -5,8 +5,10 @@
 //! engine's. Sources: the ARM contract for asynchronous operations (azure-resource-manager-rpc, async-api-reference)
 //! and recordings (a failed compute operation is HTTP 200 with status `Failed`; `OperationPreempted` is `Canceled`).
 //!
-//! Invariants: operation URLs carry a signed query: they are followed as they are and journaled, but never shown or
-//! logged; one at another host is not followed (S11). An unknown state is "in progress", never success. Success here
+//! Invariants: operation URLs carry a signed query: a process follows them as they are, and they are never shown, logged
+//! or journaled (S11). What is journaled is [`Operation::unsigned`]; whether Azure answers to it is not verified, so a
+//! resumed run tries it, and what it says against it is no answer about the operation: then the resource itself is
+//! read. A URL at another host is not followed. An unknown state is "in progress", never success. Success here
 //! is not proof: the engine reads the resource back (S4).
 
 use std::fmt;
@@ -41,7 +43,20 @@ enum Follow {
     UntilGone { url: Url },
 }
 
+/// The parts of a query that sign it: of operation URLs (recorded: `t`, `c`, `s`, `h`), of SAS URLs, and of anything
+/// that calls itself a secret.
+const SIGNING: [&str; 8] = ["t", "c", "s", "h", "sig", "code", "token", "secret"];
+
 impl Follow {
+    const fn url_mut(&mut self) -> &mut Url {
+        match self {
+            Self::AsyncOperation { url }
+            | Self::Location { url }
+            | Self::ProvisioningState { url }
+            | Self::UntilGone { url } => url,
+        }
+    }
+
     fn url(&self) -> &Url {
         match self {
             Self::AsyncOperation { url }
@@ -63,6 +78,9 @@ pub struct Operation {
     wait: Span,
     misses: u8,
     faults: u8,
+    /// Its URL lost its signature in a journal.
+    #[serde(default)]
+    unsigned: bool,
 }
 
 impl fmt::Debug for Operation {
@@ -155,9 +173,34 @@ impl Operation {
             wait: default_wait(path),
             misses: 0,
             faults: 0,
+            unsigned: false,
         };
         operation.wait = operation.next_wait(response_wait(gateway, response));
         Some(operation)
+    }
+
+    /// The operation without what signs its URL: the form for the journal.
+    #[must_use]
+    pub fn unsigned(&self) -> Self {
+        let mut plain = self.clone();
+        let url = plain.follow.url_mut();
+        let signs = |name: &str| SIGNING.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if url.query_pairs().any(|(name, _)| signs(&name)) {
+            let kept: Vec<(String, String)> = url
+                .query_pairs()
+                .filter(|(name, _)| !signs(name))
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect();
+            url.query_pairs_mut().clear().extend_pairs(kept);
+            plain.unsigned = true;
+        }
+        plain
+    }
+
+    /// Whether this answer to a poll only says that the signature is missing, nothing about the operation.
+    #[must_use]
+    pub fn misses_its_signature(&self, error: &ArmError) -> bool {
+        self.unsigned && matches!(error.status(), Some(400..=499)) && error.class() != ErrorClass::Throttled
     }
 
     /// How long to wait before the next poll.
@@ -255,6 +298,9 @@ impl Operation {
             next.misses += 1;
             return Ok(PollState::InProgress);
         }
+        if self.misses_its_signature(&error) {
+            return Err(error);
+        }
         let passing = match error.class() {
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::Lost | ErrorClass::NotSent => true,
             ErrorClass::SignIn => error.status().is_some(),
@@ -265,7 +311,7 @@ impl Operation {
             return Ok(PollState::InProgress);
         }
         // ARM contract: a Location answers at the end with what the request itself would have answered.
-        let conclusive = matches!(error.status(), Some(400 | 409 | 412));
+        let conclusive = !self.unsigned && matches!(error.status(), Some(400 | 409 | 412));
         if conclusive && matches!(self.follow, Follow::Location { .. }) {
             return Ok(PollState::Failed(error));
         }

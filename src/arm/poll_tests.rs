@@ -98,9 +98,33 @@ async fn signed_urls_are_followed_as_they_are_and_never_shown() {
     assert_eq!(resumed, operation);
     let poll = resumed.poll(&gateway).await.unwrap();
     assert_eq!(script.seen()[0].url.as_str(), OPERATION);
-    for shown in [format!("{operation:?}"), format!("{poll:?}")] {
+    let journaled = serde_json::to_string(&operation.unsigned()).unwrap();
+    for shown in [format!("{operation:?}"), format!("{poll:?}"), journaled] {
         assert!(!shown.contains("SIGNED") && !shown.contains("SECRET"), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_journaled_operation_has_lost_its_signature_and_nothing_else() {
+    let unauthorized = Response::json(401, &json!({ "error": { "code": "AuthenticationFailed", "message": "m" } }));
+    let bad = Response::json(400, &json!({ "error": { "code": "InvalidParameter", "message": "m" } }));
+    for (headers, refusal) in [(ASYNC, unauthorized.clone()), (&ASYNC[1..], bad)] {
+        let script = Script::list(vec![status("InProgress"), refusal]);
+        let gateway = gateway(&script);
+        let operation = start_at(&gateway, Method::DELETE, RPC, headers).unsigned();
+        assert!(operation.poll(&gateway).await.is_ok(), "tried, in case Azure answers");
+        let url = script.seen()[0].url.clone();
+        assert_eq!(url.path(), url::Url::parse(OPERATION).unwrap().path());
+        assert!(url.query_pairs().any(|(name, _)| name == "api-version"), "{url}");
+        assert!(url.query_pairs().all(|(name, _)| !SIGNING.contains(&name.as_ref())), "{url}");
+        let error = operation.poll(&gateway).await.unwrap_err();
+        assert!(operation.misses_its_signature(&error), "no answer about the operation: {error}");
+    }
+    // An operation of Recovery Services has no signature to lose.
+    let plain = [("location", "https://management.azure.com/o?api-version=2024-04-01")];
+    let gateway = gateway(&Script::list(vec![unauthorized]));
+    let operation = start_at(&gateway, Method::DELETE, RPC, &plain);
+    assert_eq!(operation.unsigned(), operation);
 }
 
 #[tokio::test]

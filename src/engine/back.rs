@@ -17,10 +17,16 @@ use crate::actions::change::{Change, ChangeKind, Failure, Outcome, Refusal, Undo
 use crate::actions::locks::{self, Restore};
 use crate::arm::model::Lock;
 use crate::arm::{ErrorClass, Tag};
+use crate::clock::elapsed;
 use crate::journal::{Ending, Event, Purpose};
 
-/// Tries to write one lock.
+/// Tries to write one lock that Azure answers to.
 const TRIES: u32 = 6;
+/// A lock is not given up while Azure cannot be reached at all, for this long: a network that is gone for ten minutes
+/// leaves no lock off. Still short enough for a job that has kept a quarter of an hour and is then started again.
+const UNREACHABLE: Duration = Duration::from_secs(15 * 60);
+/// The longest wait between tries.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 /// Between them.
 const BACK_OFF: Duration = Duration::from_secs(10);
 /// Looks at what Azure is deleting when a run is taken back: for half an hour.
@@ -85,7 +91,10 @@ impl Session<'_> {
 
     async fn restore(&mut self, change: &Change, lock: &Lock, purpose: Purpose) -> Ending {
         let mut last = String::new();
-        for attempt in 1..=TRIES {
+        let since = self.now();
+        let (mut attempt, mut answered) = (0, 0);
+        while answered < TRIES && elapsed(since, self.now()) < UNREACHABLE {
+            attempt += 1;
             match Box::pin(locks::check_restore(&self.run.arm, lock)).await {
                 Restore::Stands => {
                     // After our own write it is the proof; without one it was put back by somebody else.
@@ -109,8 +118,10 @@ impl Session<'_> {
                     };
                 }
                 Restore::Unreadable(error) => {
+                    answered += u32::from(!error.is_unreachable());
                     last = error.to_string();
-                    self.run.arm.clock().sleep(BACK_OFF).await;
+                    self.tell(&Progress::Retry { why: format!("reading the lock {}: {last}", lock.id.name()) });
+                    self.run.arm.clock().sleep((BACK_OFF * attempt).min(LONGEST_BACK_OFF)).await;
                     continue;
                 }
                 Restore::Go => {}
@@ -132,6 +143,7 @@ impl Session<'_> {
             };
             let detail = error.as_ref().map(ToString::to_string).unwrap_or_default();
             self.record_back(Event::Answered { change: change.id.clone(), purpose, how: how.to_owned(), detail });
+            answered += u32::from(error.as_ref().is_none_or(|error| !error.is_unreachable()));
             match error {
                 None => match self.run.arm.lock(&lock.id).await {
                     Ok(now) if locks::difference(lock, &now).is_none() => {
@@ -145,7 +157,7 @@ impl Session<'_> {
                 }
                 Some(error) => last = error.to_string(),
             }
-            let wait = BACK_OFF * attempt;
+            let wait = (BACK_OFF * attempt).min(LONGEST_BACK_OFF);
             self.tell(&Progress::Retry { why: format!("writing the lock {}: {last}", lock.id.name()) });
             self.run.arm.clock().sleep(wait).await;
         }

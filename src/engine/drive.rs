@@ -54,6 +54,7 @@ impl Session<'_> {
         let mut prove = !again && !earlier.attempts.is_empty() && !earlier.closed;
         let mut fresh_start = again;
         let mut failures = 0u32;
+        let mut read_twice = false;
         loop {
             if prove && let Some(outcome) = Box::pin(self.prove(step, change)).await? {
                 return Ok(outcome);
@@ -89,6 +90,18 @@ impl Session<'_> {
                     continue;
                 }
                 Check::Skip(why) => return Ok(Outcome::Skipped { why }),
+                // What was not read may have been unreachable for a moment: a refusal stands on a second, whole reading.
+                Check::Refuse(_) if !read_twice && self.partly_unread() => {
+                    read_twice = true;
+                    self.reachable(change).await?;
+                    self.read_everything().await;
+                    prove = false;
+                    continue;
+                }
+                Check::Refuse(refusal) if self.partly_unread() => {
+                    self.reachable(change).await?;
+                    return Ok(Outcome::Refused { refusal });
+                }
                 Check::Refuse(refusal) => return Ok(Outcome::Refused { refusal }),
                 Check::Unknown(why) => return Ok(Outcome::Unknown { why }),
                 Check::GiveUp(failure) => return Ok(failed(failure, last_error)),
@@ -126,6 +139,19 @@ impl Session<'_> {
                     self.wait(&why, wait, self.now()).await?;
                 }
             }
+        }
+    }
+
+    /// Whether something of the last reading is unread.
+    fn partly_unread(&self) -> bool {
+        self.view().is_none_or(|view| !view.unread.is_empty())
+    }
+
+    /// Pauses the run when Azure cannot be reached: "not read" is then no answer of Azure's.
+    async fn reachable(&self, change: &Change) -> Result<(), Stop> {
+        match self.run.arm.vm(&self.run.plan.vm).await {
+            Err(error) if error.is_unreachable() => unreadable(change, &error, false).map(|_| ()),
+            _ => Ok(()),
         }
     }
 
@@ -286,7 +312,7 @@ impl Session<'_> {
                 Ok(if lock && status == 204 { Sending::Gone } else { Sending::Answered })
             }
             Ok(Sent::Accepted(operation)) => {
-                let value = serde_json::to_value(&operation).unwrap_or_default();
+                let value = serde_json::to_value(operation.unsigned()).unwrap_or_default();
                 self.record(Event::Accepted { change: change.id.clone(), purpose: Purpose::Do, operation: value })?;
                 Box::pin(self.follow(change, operation, last_error)).await?;
                 Ok(Sending::Answered)
@@ -363,6 +389,14 @@ impl Session<'_> {
         loop {
             let poll = match Box::pin(self.run.arm.poll(&operation)).await {
                 Ok(poll) => poll,
+                // Read the resource instead: that is the proof anyway.
+                Err(error) if operation.misses_its_signature(&error) => {
+                    return self.answered(
+                        change,
+                        "lost",
+                        "the operation cannot be followed after a restart".to_owned(),
+                    );
+                }
                 Err(error)
                     if matches!(
                         error.class(),

@@ -113,7 +113,7 @@ impl Session<'_> {
             match Box::pin(actions::send_inverse(&self.run.arm, change, &next, &tag)).await {
                 Ok(Sent::Done { .. }) => self.back_answered(change, "ok", String::new()),
                 Ok(Sent::Accepted(operation)) => {
-                    let value = serde_json::to_value(&operation).unwrap_or_default();
+                    let value = serde_json::to_value(operation.unsigned()).unwrap_or_default();
                     let purpose = Purpose::Undo;
                     self.record_back(Event::Accepted { change: change.id.clone(), purpose, operation: value });
                     if let Some(failure) = Box::pin(self.follow_back(change, operation)).await {

@@ -9,6 +9,7 @@
     reason = "a test ends where it goes wrong"
 )]
 
+mod adversity;
 mod automation;
 mod behaviour;
 mod cli;
