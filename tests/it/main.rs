@@ -18,6 +18,7 @@ mod doctor;
 mod interference;
 mod matrix_support;
 mod permissions;
+mod process;
 mod safety;
 mod served;
 mod serving;
