@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::arm::id::ResourceId;
@@ -53,6 +54,32 @@ pub enum ChangeKind {
         retain: Span,
         /// Until when the job is followed.
         until: BackupUntil,
+    },
+    /// Waits until a job has ended. Nothing is sent.
+    AwaitJob {
+        /// The job.
+        job: ResourceId,
+    },
+    /// Cancels a backup job that hangs.
+    CancelJob {
+        /// The job.
+        job: ResourceId,
+        /// When it began, as read for the plan.
+        started: Option<Timestamp>,
+        /// From which age on it counts as stuck.
+        older_than: Span,
+    },
+    /// Applies the VM's model again.
+    ReapplyVm {
+        /// The VM.
+        vm: ResourceId,
+        /// Its provisioning state as read for the plan.
+        state: String,
+    },
+    /// Restarts the VM.
+    RestartVm {
+        /// The VM.
+        vm: ResourceId,
     },
 }
 
@@ -138,6 +165,17 @@ impl Change {
                 Undo::NotNeeded { reason: format!("the extra recovery point expires by itself after {retain}") },
                 Risk::Low,
             ),
+            ChangeKind::AwaitJob { .. } => (Undo::NotNeeded { reason: "nothing is sent".to_owned() }, Risk::Low),
+            ChangeKind::CancelJob { .. } => (
+                Undo::Irreversible { reason: "a cancelled job does not go on; start another backup".to_owned() },
+                Risk::Medium,
+            ),
+            ChangeKind::ReapplyVm { .. } => {
+                (Undo::NotNeeded { reason: "nothing of the VM's model changes".to_owned() }, Risk::Low)
+            }
+            ChangeKind::RestartVm { .. } => {
+                (Undo::Irreversible { reason: "a restart has happened".to_owned() }, Risk::Medium)
+            }
         };
         Self { id: format!("{step}.{number}"), what, effect, undo, risk }
     }
@@ -151,6 +189,8 @@ impl Change {
             ChangeKind::DeletePoint { point, .. } => &point.id,
             ChangeKind::UninstallExtension { extension, .. } => extension,
             ChangeKind::StartBackup { item, .. } => item,
+            ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => job,
+            ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } => vm,
         }
     }
 
@@ -159,6 +199,7 @@ impl Change {
     pub fn weight(&self) -> usize {
         match &self.what {
             ChangeKind::DeleteCollection { collection, .. } => collection.points().len().max(1),
+            ChangeKind::AwaitJob { .. } => 0,
             _ => 1,
         }
     }

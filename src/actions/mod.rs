@@ -8,12 +8,14 @@
 pub mod backup;
 pub mod change;
 pub mod extension;
+pub mod job;
 pub mod locks;
 pub mod needs;
 pub mod points;
 pub mod rights;
 pub mod rules;
 pub mod spec;
+pub mod vm;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -210,6 +212,12 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
             extension::check(cx, extension, version, code, history).await
         }
         ChangeKind::StartBackup { item, .. } => backup::check(cx, item, history).await,
+        ChangeKind::AwaitJob { job } => job::check_wait(cx, job).await,
+        ChangeKind::CancelJob { job, started, older_than } => {
+            job::check_cancel(cx, job, *started, *older_than, history).await
+        }
+        ChangeKind::ReapplyVm { vm, .. } => vm::check_reapply(cx, vm, history).await,
+        ChangeKind::RestartVm { vm } => vm::check_restart(cx, vm, history).await,
     }
 }
 
@@ -232,6 +240,10 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
             let until = crate::clock::later(cx.arm.clock().now(), retain.to_std());
             cx.arm.start_backup(item, until, tag).await
         }
+        ChangeKind::AwaitJob { job } => Err(ArmError::refused(job.as_str(), "waiting sends nothing")),
+        ChangeKind::CancelJob { job, .. } => cx.arm.cancel_job(job, tag).await,
+        ChangeKind::ReapplyVm { vm, .. } => cx.arm.reapply_vm(vm, tag).await,
+        ChangeKind::RestartVm { vm } => cx.arm.restart_vm(vm, tag).await,
     }
 }
 
@@ -243,6 +255,10 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
         ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point, history).await,
         ChangeKind::UninstallExtension { extension, .. } => extension::verify(cx, extension, history).await,
         ChangeKind::StartBackup { item, until, .. } => backup::verify(cx, item, *until, history).await,
+        ChangeKind::AwaitJob { .. } => Verify::Again { why: "nothing was sent".to_owned(), wait: Duration::ZERO },
+        ChangeKind::CancelJob { job, .. } => job::verify_cancel(cx, job, history).await,
+        ChangeKind::ReapplyVm { vm, .. } => vm::verify_reapply(cx, vm, history).await,
+        ChangeKind::RestartVm { vm } => vm::verify_restart(cx, vm, history).await,
     }
 }
 
@@ -267,7 +283,7 @@ pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
         ErrorClass::Throttled | ErrorClass::NotSent => true,
         ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
         ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
-            !matches!(change.what, ChangeKind::StartBackup { .. })
+            !matches!(change.what, ChangeKind::StartBackup { .. } | ChangeKind::RestartVm { .. })
         }
         _ => false,
     }

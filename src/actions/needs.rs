@@ -134,12 +134,16 @@ const fn follow(need: Need) -> Need {
     Need { kind: NeedKind::Follow, ..need }
 }
 
-use ActionName::{BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, LocksRemove};
+use ActionName::{
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, VmReapply,
+    VmRestart,
+};
 
 const EVERY: &[ActionName] = &ActionName::ALL;
 const POINTS: &[ActionName] = &[DeleteStale, DeleteCollection];
 const POINTS_AND_LOCKS: &[ActionName] = &[LocksRemove, DeleteStale, DeleteCollection];
-const BY_ITEM: &[ActionName] = &[DeleteStale, DeleteCollection, ExtensionUninstall, BackupStart];
+const BY_ITEM: &[ActionName] =
+    &[DeleteStale, DeleteCollection, ExtensionUninstall, BackupStart, JobWait, JobCancel, VmReapply, VmRestart];
 
 /// Every action that the shipped playbook actions and the facts need.
 pub const NEEDS: &[Need] = &[
@@ -203,7 +207,7 @@ pub const NEEDS: &[Need] = &[
     fact(
         "Microsoft.Compute/virtualMachines/instanceView/read",
         Place::Vm,
-        &[ExtensionUninstall],
+        &[ExtensionUninstall, VmRestart],
         "reads power state, guest agent and extension handlers",
         "the agent's state is unread: VMSnapshot is not uninstalled",
     ),
@@ -329,7 +333,7 @@ pub const NEEDS: &[Need] = &[
             "follows deletions to their end and reads why one failed",
             "deletions are proven by reading the resource alone; why one failed stays unsaid",
         )),
-        &[DeleteStale, DeleteCollection, ExtensionUninstall],
+        &[DeleteStale, DeleteCollection, ExtensionUninstall, VmReapply, VmRestart],
         "success is read from the resource itself",
     ),
     change(
@@ -379,6 +383,27 @@ pub const NEEDS: &[Need] = &[
         &[BackupStart],
         "starts an on-demand backup",
         "no backup is started",
+    ),
+    change(
+        "Microsoft.RecoveryServices/Vaults/backupJobs/cancel/action",
+        Place::Vault,
+        &[JobCancel],
+        "cancels a backup job that hangs",
+        "no job is cancelled",
+    ),
+    change(
+        "Microsoft.Compute/virtualMachines/reapply/action",
+        Place::Vm,
+        &[VmReapply],
+        "applies the model of a failed VM again",
+        "the model is not applied again",
+    ),
+    change(
+        "Microsoft.Compute/virtualMachines/restart/action",
+        Place::Vm,
+        &[VmRestart],
+        "restarts a VM when a playbook is asked to",
+        "no VM is restarted",
     ),
 ];
 
@@ -512,7 +537,8 @@ mod tests {
     fn every_playbook_action_has_a_change_of_its_own() {
         for action in ActionName::ALL {
             let changes = NEEDS.iter().filter(|need| need.kind == NeedKind::Change && need.blocks.contains(&action));
-            assert!(changes.count() >= 1, "{action}");
+            // Waiting for a job sends nothing.
+            assert_eq!(changes.count() >= 1, action != JobWait, "{action}");
         }
     }
 

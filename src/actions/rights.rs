@@ -198,7 +198,8 @@ mod tests {
         // backupStatus is a POST: Reader does not have it.
         assert!(missing.contains(&"Microsoft.RecoveryServices/locations/backupStatus/action"));
         assert!(missing.iter().all(|action| !action.ends_with("/read")), "{missing:?}");
-        assert!(ActionName::ALL.into_iter().all(|action| !reader.stops(action).is_empty()));
+        let sends = |action: &ActionName| *action != ActionName::JobWait;
+        assert!(ActionName::ALL.into_iter().filter(sends).all(|action| !reader.stops(action).is_empty()));
     }
 
     #[test]

@@ -33,7 +33,58 @@ pub enum ActionSpec {
     /// `backup.start`.
     #[serde(rename = "backup.start")]
     BackupStart(BackupStart),
+    /// `job.wait`.
+    #[serde(rename = "job.wait")]
+    JobWait(JobWait),
+    /// `job.cancel`.
+    #[serde(rename = "job.cancel")]
+    JobCancel(JobCancel),
+    /// `vm.reapply`.
+    #[serde(rename = "vm.reapply")]
+    VmReapply(VmReapply),
+    /// `vm.restart`.
+    #[serde(rename = "vm.restart")]
+    VmRestart(VmRestart),
 }
+
+/// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobWait {}
+
+/// Cancels a backup job that hangs while it takes its snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobCancel {
+    /// How long ago it must have begun: 1h to 30d.
+    #[serde(deserialize_with = "stuck_after")]
+    pub older_than: Span,
+}
+
+impl Default for JobCancel {
+    fn default() -> Self {
+        Self { older_than: Span::from_secs(DAY) }
+    }
+}
+
+fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let span = Span::deserialize(deserializer)?;
+    if (3600..=30 * DAY).contains(&span.as_secs()) {
+        Ok(span)
+    } else {
+        Err(D::Error::custom(format!("{span} is out of range: a job counts as stuck after 1h to 30d")))
+    }
+}
+
+/// Applies the VM's model again when its provisioning state is Failed. The VM is not restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VmReapply {}
+
+/// Restarts a running VM. Only behind a parameter that asks for it by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VmRestart {}
 
 /// Removes locks that stop Azure Backup from cleaning up its restore points.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -176,12 +227,29 @@ pub enum ActionName {
     ExtensionUninstall,
     /// `backup.start`.
     BackupStart,
+    /// `job.wait`.
+    JobWait,
+    /// `job.cancel`.
+    JobCancel,
+    /// `vm.reapply`.
+    VmReapply,
+    /// `vm.restart`.
+    VmRestart,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 5] =
-        [Self::LocksRemove, Self::DeleteStale, Self::DeleteCollection, Self::ExtensionUninstall, Self::BackupStart];
+    pub const ALL: [Self; 9] = [
+        Self::LocksRemove,
+        Self::DeleteStale,
+        Self::DeleteCollection,
+        Self::ExtensionUninstall,
+        Self::BackupStart,
+        Self::JobWait,
+        Self::JobCancel,
+        Self::VmReapply,
+        Self::VmRestart,
+    ];
 
     /// The name as playbooks write it.
     #[must_use]
@@ -192,6 +260,10 @@ impl ActionName {
             Self::DeleteCollection => "restore_points.delete_collection",
             Self::ExtensionUninstall => "extension.uninstall",
             Self::BackupStart => "backup.start",
+            Self::JobWait => "job.wait",
+            Self::JobCancel => "job.cancel",
+            Self::VmReapply => "vm.reapply",
+            Self::VmRestart => "vm.restart",
         }
     }
 
@@ -207,7 +279,8 @@ impl ActionName {
         match self {
             Self::LocksRemove => &["scope"],
             Self::DeleteStale => &["kinds", "until"],
-            Self::DeleteCollection => &[],
+            Self::DeleteCollection | Self::JobWait | Self::VmReapply | Self::VmRestart => &[],
+            Self::JobCancel => &["older_than"],
             Self::ExtensionUninstall => &["handler"],
             Self::BackupStart => &["retain", "until"],
         }
@@ -221,6 +294,10 @@ impl ActionName {
             Self::DeleteCollection => generator.subschema_for::<DeleteCollection>(),
             Self::ExtensionUninstall => generator.subschema_for::<ExtensionUninstall>(),
             Self::BackupStart => generator.subschema_for::<BackupStart>(),
+            Self::JobWait => generator.subschema_for::<JobWait>(),
+            Self::JobCancel => generator.subschema_for::<JobCancel>(),
+            Self::VmReapply => generator.subschema_for::<VmReapply>(),
+            Self::VmRestart => generator.subschema_for::<VmRestart>(),
         }
     }
 
@@ -236,6 +313,10 @@ impl ActionName {
             Self::DeleteCollection => serde_json::from_value(value()).map(ActionSpec::DeleteCollection),
             Self::ExtensionUninstall => serde_json::from_value(value()).map(ActionSpec::ExtensionUninstall),
             Self::BackupStart => serde_json::from_value(value()).map(ActionSpec::BackupStart),
+            Self::JobWait => serde_json::from_value(value()).map(ActionSpec::JobWait),
+            Self::JobCancel => serde_json::from_value(value()).map(ActionSpec::JobCancel),
+            Self::VmReapply => serde_json::from_value(value()).map(ActionSpec::VmReapply),
+            Self::VmRestart => serde_json::from_value(value()).map(ActionSpec::VmRestart),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -257,6 +338,10 @@ impl ActionSpec {
             Self::DeleteCollection(_) => ActionName::DeleteCollection,
             Self::ExtensionUninstall(_) => ActionName::ExtensionUninstall,
             Self::BackupStart(_) => ActionName::BackupStart,
+            Self::JobWait(_) => ActionName::JobWait,
+            Self::JobCancel(_) => ActionName::JobCancel,
+            Self::VmReapply(_) => ActionName::VmReapply,
+            Self::VmRestart(_) => ActionName::VmRestart,
         }
     }
 }

@@ -430,6 +430,30 @@ impl Arm {
         backup::start(&self.gateway, item, retain_until, tag.client_request_id).await
     }
 
+    /// Cancels a job.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; it was sent at most once.
+    pub async fn cancel_job(&self, id: &ResourceId, tag: &Tag) -> Result<Sent, ArmError> {
+        backup::cancel(&self.gateway, id, tag.client_request_id).await
+    }
+
+    /// Applies the model of a VM again.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; it was sent at most once.
+    pub async fn reapply_vm(&self, id: &ResourceId, tag: &Tag) -> Result<Sent, ArmError> {
+        compute::reapply(&self.gateway, id, tag.client_request_id).await
+    }
+
+    /// Restarts a VM.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; it was sent at most once.
+    pub async fn restart_vm(&self, id: &ResourceId, tag: &Tag) -> Result<Sent, ArmError> {
+        compute::restart(&self.gateway, id, tag.client_request_id).await
+    }
+
     /// Polls an accepted operation once.
     ///
     /// # Errors

@@ -124,6 +124,8 @@ pub struct Catalog {
 
 /// Below this length a message is too general to be looked for inside another text.
 const TELLING: usize = 25;
+/// Codes that mean different things in different messages.
+const AMBIGUOUS: [&str; 3] = ["OperationNotAllowed", "InternalError", "AuthorizationFailed"];
 /// Two messages are the same from here on (1.0 is equal).
 const SIMILAR: f64 = 0.88;
 
@@ -183,6 +185,30 @@ impl Catalog {
     #[must_use]
     pub fn classify(&self, title: &str, numeric: i64, text: &str) -> Option<&Entry> {
         self.by_code(title).or_else(|| self.by_numeric(numeric)).or_else(|| self.by_text(text))
+    }
+
+    /// The error inside another one: some codes only pass on what somebody else said (`UserErrorCrpReportedUserError`,
+    /// `BackUpOperationFailed`), and the details of the job say what it was. `outer` itself does not count.
+    ///
+    /// A known message in the text decides before a code in it, for `OperationNotAllowed` is three different things.
+    #[must_use]
+    pub fn inner<'a>(&self, texts: impl IntoIterator<Item = &'a str>, outer: &str) -> Option<&Entry> {
+        let outer = self.by_code(outer).map(|entry| entry.code.as_str());
+        let other = |index: usize| self.entries.get(index).filter(|entry| Some(entry.code.as_str()) != outer);
+        let texts: Vec<String> = texts.into_iter().map(|text| text.chars().take(4000).collect()).collect();
+        for text in &texts {
+            let wanted = plain(text);
+            let inside =
+                self.by_text.iter().filter(|(known, _)| known.len() >= TELLING && wanted.contains(known.as_str()));
+            let inside = inside.filter_map(|(known, index)| Some((known.len(), other(*index)?)));
+            if let Some((_, entry)) = inside.max_by_key(|(length, _)| *length) {
+                return Some(entry);
+            }
+        }
+        let words = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+        words
+            .filter(|word| word.len() >= 11 && !AMBIGUOUS.iter().any(|known| known.eq_ignore_ascii_case(word)))
+            .find_map(|word| other(*self.by_code.get(&word.to_lowercase())?))
     }
 
     /// The entry whose code stands in the text or whose message the text is.
@@ -306,6 +332,35 @@ mod tests {
         assert_eq!(code("UserErrorVmNotFoundV2", 400_196, text), Some("UserErrorVmNotFoundV2"));
         assert_eq!(code("", 400_196, text), Some("UserErrorGuestAgentStatusUnavailable"));
         assert_eq!(code("", 0, text), Some("UserErrorVmProvisioningStateFailed"));
+    }
+
+    #[test]
+    fn the_error_inside_an_error_is_found() {
+        let catalog = Catalog::get();
+        let inner =
+            |text: &str| catalog.inner([text], "UserErrorCrpReportedUserError").map(|entry| entry.code.as_str());
+        let locked = "Compute said: code ScopeLocked, the scope '/subscriptions/x' cannot perform delete operation \
+                      because following scope(s) are locked: '/subscriptions/x'. Please remove the lock and try again.";
+        for (text, expected) in [
+            (locked, Some("ScopeLocked")),
+            (
+                "OperationNotAllowed: The number of restore points across restore point collections and resource groups \
+                 for a VM cannot exceed 500.",
+                Some("OperationNotAllowed_RestorePointLimit"),
+            ),
+            (
+                "OperationNotAllowed: Changes were made to the Virtual Machine while the operation 'Create Restore Point' \
+                 was in progress.",
+                Some("OperationNotAllowed_VmChanged"),
+            ),
+            ("Error code: VMAgentStatusCommunicationError", Some("VMAgentStatusCommunicationError")),
+            ("AllocationFailed", Some("AllocationFailed")),
+            ("OperationNotAllowed", None),
+            ("UserErrorCrpReportedUserError", None),
+            ("", None),
+        ] {
+            assert_eq!(inner(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -549,7 +549,12 @@ impl Session<'_> {
                 what.collections = old(facts.collections.read_at());
                 what.backup = backup;
             }
-            ChangeKind::UninstallExtension { .. } | ChangeKind::StartBackup { .. } => what.backup = backup,
+            ChangeKind::UninstallExtension { .. }
+            | ChangeKind::StartBackup { .. }
+            | ChangeKind::ReapplyVm { .. }
+            | ChangeKind::RestartVm { .. } => what.backup = backup,
+            // The job itself is read; a vault answers few job lists in an hour.
+            ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
         }
         self.facts = Some(Box::pin(collect::refresh(&self.run.arm, &facts, what)).await);
     }

@@ -6,11 +6,11 @@ use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, Wor
 use crate::actions::change::{ChangeKind, Override, Refusal};
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::ActionSpec;
-use crate::actions::{backup, extension, locks, points};
+use crate::actions::{backup, extension, job, locks, points, vm};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::estate::collect::{self, CollectOptions};
-use crate::estate::facts::VmFacts;
+use crate::estate::facts::{Part, VmFacts};
 use crate::estate::view::View;
 use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::plural;
@@ -124,6 +124,7 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
         fatal: Vec::new(),
         unlocked: Vec::new(),
         deleted: 0,
+        cleared: Vec::new(),
     };
     let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
     let (stays, mut fatal) = (draft.stays, draft.fatal);
@@ -181,6 +182,12 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
             plan.steps.iter().flat_map(|step| step.kept.iter().map(|kept| kept.refusal.clone())).collect();
         refusals.extend(stays);
         refusals.dedup();
+        if refusals.is_empty()
+            && view.unread("backup.last_error").is_none()
+            && resolved.codes.contains(&view.backup.last_error)
+        {
+            refusals.push(beyond_arm(&view, &plan));
+        }
         if refusals.is_empty() {
             let why = format!("{} has nothing to change on {}", resolved.name, request.vm.name());
             return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
@@ -205,6 +212,8 @@ struct Draft<'a> {
     unlocked: Vec<ResourceId>,
     /// Points that earlier steps of this plan delete.
     deleted: usize,
+    /// Jobs that earlier steps of this plan wait for or cancel.
+    cleared: Vec<ResourceId>,
 }
 
 impl Draft<'_> {
@@ -289,6 +298,34 @@ impl Draft<'_> {
             ActionSpec::BackupStart(_) if required && !self.stays.is_empty() && self.no_room() => {
                 self.fatal.extend(self.stays.iter().cloned());
             }
+            ActionSpec::JobWait(_) => self.take_jobs(planned, job::plan_wait(&self.ground(), &step.id), required),
+            ActionSpec::JobCancel(spec) => {
+                self.take_jobs(planned, job::plan_cancel(&self.ground(), &step.id, spec), required);
+            }
+            ActionSpec::VmReapply(_) => match vm::plan_reapply(&self.ground(), &step.id) {
+                Ok(Some(change)) => planned.changes.push(change),
+                Ok(None) => planned.notes.push("the provisioning state is not Failed: nothing to apply".to_owned()),
+                Err(refusal) => self.refuse(planned, refusal, required),
+            },
+            ActionSpec::VmRestart(_) => match vm::plan_restart(&self.ground(), &step.id) {
+                Ok(change) => planned.changes.push(change),
+                Err(refusal) => self.refuse(planned, refusal, required),
+            },
+            // A job that an earlier step waits for or cancels is over by then; that is read again before the request.
+            ActionSpec::BackupStart(spec) if !self.cleared.is_empty() => {
+                let mut facts = self.facts.clone();
+                if let Part::Known { value, .. } = &mut facts.items {
+                    for item in value {
+                        if let Part::Known { value: jobs, .. } = &mut item.jobs {
+                            jobs.retain(|job| !self.cleared.contains(&job.id));
+                        }
+                    }
+                }
+                match backup::plan(&Ground { facts: &facts, ..self.ground() }, &step.id, spec) {
+                    Ok(change) => planned.changes.push(change),
+                    Err(refusal) => self.refuse(planned, refusal, required),
+                }
+            }
             ActionSpec::BackupStart(spec) => match backup::plan(&self.ground(), &step.id, spec) {
                 Ok(change) => planned.changes.push(change),
                 Err(refusal) => {
@@ -298,6 +335,29 @@ impl Draft<'_> {
                     planned.kept.push(Kept { count: 1, refusal });
                 }
             },
+        }
+    }
+
+    fn refuse(&mut self, planned: &mut PlannedStep, refusal: Refusal, required: bool) {
+        if required {
+            self.fatal.push(refusal.clone());
+        }
+        planned.kept.push(Kept { count: 1, refusal });
+    }
+
+    fn take_jobs(&mut self, planned: &mut PlannedStep, plan: Result<job::JobPlan, Refusal>, required: bool) {
+        match plan {
+            Ok(plan) => {
+                self.cleared.extend(plan.changes.iter().map(|change| change.resource().clone()));
+                if plan.changes.is_empty() && plan.kept.is_empty() {
+                    planned.notes.push("no job of the VM is running".to_owned());
+                }
+                planned.changes = plan.changes;
+                for refusal in plan.kept {
+                    self.refuse(planned, refusal, required);
+                }
+            }
+            Err(refusal) => self.refuse(planned, refusal, required),
         }
     }
 
@@ -346,6 +406,29 @@ impl Draft<'_> {
             change.id = format!("{}.{}", planned.id, i + 1);
         }
     }
+}
+
+/// The VM has the error, and no change through ARM repairs it as things stand: that is not "nothing to do".
+fn beyond_arm(view: &View, plan: &Plan) -> Refusal {
+    let backup = &view.backup;
+    let code = if backup.inner_error.is_empty() { &backup.last_error } else { &backup.inner_error };
+    let off: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.decision {
+            Decision::Off { why } => Some(format!("{}: {why}", step.id)),
+            Decision::Run => step.notes.first().map(|note| format!("{}: {note}", step.id)),
+        })
+        .collect();
+    let passed_on =
+        if backup.inner_error.is_empty() { String::new() } else { format!(" (it passes on {})", backup.inner_error) };
+    let why = format!(
+        "the last backup failed with {}{passed_on}, and nothing that {} may do now repairs it: {}",
+        backup.last_error,
+        plan.playbook,
+        if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
+    );
+    Refusal::new("guide.not-by-arm", why).hint(format!("what to do in the guest or by hand: azmend explain {code}"))
 }
 
 /// The facts that made the playbook apply: each touched path with its value.

@@ -196,7 +196,13 @@ impl View {
         let items = facts.items.known().map(Vec::as_slice).unwrap_or_default();
         let mut jobs: Vec<Job> = Vec::new();
         for item in items {
-            let paths = ["backup.last_status", "backup.last_error", "backup.last_error_id", "backup.running"];
+            let paths = [
+                "backup.last_status",
+                "backup.last_error",
+                "backup.last_error_id",
+                "backup.inner_error",
+                "backup.running",
+            ];
             self.mark(&item.jobs, &paths);
             jobs.extend(item.jobs.known().into_iter().flatten().cloned());
         }
@@ -364,6 +370,9 @@ fn last_job(view: &mut BackupView, job: &Job) {
     let from_text = || catalog.by_text(&job.dynamic_error).map(|entry| (entry.code.clone(), 0));
     let found = known.or_else(from_text).or_else(titled);
     (view.last_error, view.last_error_id) = found.unwrap_or_default();
+    let details = job.errors.iter().map(|error| error.text.as_str()).chain([job.dynamic_error.as_str()]);
+    let inner = catalog.inner(details, &view.last_error).map(|entry| entry.code.clone());
+    view.inner_error = inner.unwrap_or_default();
 }
 
 /// `Ready`, `Failed` or `NotReady`. Recorded codes have a third segment: `ProvisioningState/NotReady/1007`.

@@ -13,12 +13,17 @@ use super::source;
 use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
 
 /// The shipped playbooks: file name and text.
-pub const SHIPPED: [(&str, &str); 6] = [
+pub const SHIPPED: [(&str, &str); 11] = [
     ("rp-collection-limit.yaml", include_str!("../../playbooks/rp-collection-limit.yaml")),
     ("vm-provisioning-failed.yaml", include_str!("../../playbooks/vm-provisioning-failed.yaml")),
     ("extension-operation-failed.yaml", include_str!("../../playbooks/extension-operation-failed.yaml")),
     ("unlock-backup-groups.yaml", include_str!("../../playbooks/unlock-backup-groups.yaml")),
     ("delete-stale-collections.yaml", include_str!("../../playbooks/delete-stale-collections.yaml")),
+    ("failed-vm.yaml", include_str!("../../playbooks/failed-vm.yaml")),
+    ("backup-in-progress.yaml", include_str!("../../playbooks/backup-in-progress.yaml")),
+    ("crp-reported-user-error.yaml", include_str!("../../playbooks/crp-reported-user-error.yaml")),
+    ("backup-operation-failed.yaml", include_str!("../../playbooks/backup-operation-failed.yaml")),
+    ("stale-collections-of-deleted-vm.yaml", include_str!("../../playbooks/stale-collections-of-deleted-vm.yaml")),
     ("backup-now.yaml", include_str!("../../playbooks/backup-now.yaml")),
 ];
 
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn a_directory_adds_good_files_and_reports_bad_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let shipped = SHIPPED[5].1;
+        let shipped = SHIPPED.iter().find(|(name, _)| *name == "backup-now.yaml").unwrap().1;
         std::fs::write(dir.path().join("a.yaml"), shipped.replace("name: backup-now", "name: mine")).unwrap();
         std::fs::write(dir.path().join("b.yml"), shipped.replace("name: backup-now", "name: mine")).unwrap();
         std::fs::write(dir.path().join("c.yaml"), shipped).unwrap();

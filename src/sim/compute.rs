@@ -41,7 +41,11 @@ fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
     }
     let mut properties = json!({
         "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
-        "provisioningState": if vm.provisioned { "Succeeded" } else { "Failed" },
+        "provisioningState": match (being_applied(world, vm), vm.provisioned) {
+            (true, _) => "Updating",
+            (_, true) => "Succeeded",
+            _ => "Failed",
+        },
         "vmId": vm.vm_id,
         "storageProfile": { "osDisk": os_disk, "dataDisks": [] },
         "osProfile": { "computerName": vm.id.name(), "adminUsername": "contosoadmin", "secrets": [], "allowExtensionOperations": true,
@@ -299,6 +303,49 @@ pub(crate) fn end_extension_delete(world: &mut World, id: &ResourceId) -> Result
     vm.extensions.retain(|e| !e.name.eq_ignore_ascii_case(id.name()));
     vm.provisioned = vm.extensions.iter().all(|e| e.ok);
     Ok(())
+}
+
+/// `virtualMachines/{vm}/reapply` and `/restart`: 202 by the contract; how long they take is not recorded.
+pub(crate) fn vm_action(world: &mut World, call: &Call, vm_id: ResourceId, kind: OpKind) -> Answer {
+    if call.method != Method::POST {
+        return Err(not_allowed(call));
+    }
+    let (action, seconds) = match kind {
+        OpKind::Restart => ("Microsoft.Compute/virtualMachines/restart/action", 60),
+        _ => ("Microsoft.Compute/virtualMachines/reapply/action", 20),
+    };
+    rbac::guard(world, call, action, &vm_id)?;
+    let vm = world.vm(&vm_id).ok_or_else(|| resource_not_found(&vm_id))?;
+    let location = vm.location.clone();
+    let response = operations::begin_compute(world, call, kind, vm_id, &location, seconds);
+    Ok(remaining(response, "Microsoft.Compute/UpdateVMSubscriptionMaximum;1499,Microsoft.Compute/UpdateVMResource;11"))
+}
+
+/// Whether the model of the VM is being applied.
+fn being_applied(world: &World, vm: &Vm) -> bool {
+    world.operations.iter().any(|o| {
+        o.kind == OpKind::Reapply && o.status == super::world::OpStatus::InProgress && !o.hangs && o.target == vm.id
+    })
+}
+
+/// The end of a reapply: the state is what the extensions make of it.
+pub(crate) fn end_reapply(world: &mut World, id: &ResourceId) -> Result<(), (String, String)> {
+    let Some(vm) = world.vm_mut(id) else { return Ok(()) };
+    let failed: Vec<&str> = vm.extensions.iter().filter(|e| !e.ok).map(|e| e.name.as_str()).collect();
+    vm.provisioned = failed.is_empty();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    // errors/exchanges/async-failures/crp_VMExtensionProvisioningError
+    let message = format!("VM has reported a failure when processing extension '{}'.", failed.join("', '"));
+    Err(("VMExtensionProvisioningError".to_owned(), message))
+}
+
+/// The end of a restart: it runs.
+pub(crate) fn end_restart(world: &mut World, id: &ResourceId) {
+    if let Some(vm) = world.vm_mut(id) {
+        vm.power = Power::Running;
+    }
 }
 
 /// `disks/{name}`: the OS disks of the VMs.

@@ -406,6 +406,9 @@ pub(crate) struct JobSpec {
     pub status: Finished,
     #[serde(default)]
     pub error: Option<String>,
+    /// What its details say instead of the usual text.
+    #[serde(default)]
+    pub message: Option<String>,
     #[serde(default = "backup")]
     pub operation: String,
     #[serde(default)]

@@ -179,6 +179,12 @@ impl Builder {
         };
         let error =
             (status == JobStatus::Failed).then(|| error_of(spec.error.as_deref().unwrap_or("BackUpOperationFailed")));
+        let error = error.map(|mut error| {
+            if let Some(message) = &spec.message {
+                error.text.clone_from(message);
+            }
+            error
+        });
         if status == JobStatus::InProgress && spec.operation == "Backup" {
             let effect =
                 if snapshotting { Effect::SnapshotEnds(name.clone()) } else { Effect::TransferEnds(name.clone()) };

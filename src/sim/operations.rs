@@ -85,10 +85,10 @@ pub(crate) fn poll_compute(world: &World, call: &Call, name: &str) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    let found = world.operations.iter().find(|o| {
-        o.name.eq_ignore_ascii_case(name)
-            && matches!(o.kind, OpKind::DeleteCollection | OpKind::DeletePoint | OpKind::DeleteExtension)
-    });
+    let found = world
+        .operations
+        .iter()
+        .find(|o| o.name.eq_ignore_ascii_case(name) && !matches!(o.kind, OpKind::Backup | OpKind::CancelJob));
     let unsigned = || {
         gateway_error(
             401,
@@ -173,6 +173,9 @@ pub(crate) fn end(world: &mut World, name: &str) {
         OpKind::Backup if happens && !hangs => backup::accepted(world, name, &target),
         OpKind::Backup => {}
         OpKind::CancelJob => jobs::cancel_accepted(world, name, happens),
+        OpKind::Reapply if happens && !hangs => error = compute::end_reapply(world, &target).err(),
+        OpKind::Restart if happens && !hangs => compute::end_restart(world, &target),
+        OpKind::Reapply | OpKind::Restart => {}
     }
     let now = world.now;
     let Some(operation) = world.operation_mut(name) else { return };

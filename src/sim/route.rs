@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
-use super::world::{OpStatus, World, guid_from};
+use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{backup, collections, compute, job_routes, locks, operations, rbac, resources, throttle, vaults};
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
@@ -189,6 +189,8 @@ fn compute_in_group(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["virtualmachines"] => compute::list(world, call, &group()?),
         ["virtualmachines", _] => compute::vm(world, call, &resource()?, false),
         ["virtualmachines", _, "instanceview"] => compute::vm(world, call, &resource()?, true),
+        ["virtualmachines", _, "reapply"] => compute::vm_action(world, call, resource()?, OpKind::Reapply),
+        ["virtualmachines", _, "restart"] => compute::vm_action(world, call, resource()?, OpKind::Restart),
         ["virtualmachines", _, "extensions"] => compute::extensions(world, call, &resource()?),
         ["virtualmachines", _, "extensions", _] => compute::extension(world, call, &resource()?),
         ["disks", _] => compute::disk(world, call, &resource()?),

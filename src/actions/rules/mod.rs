@@ -6,6 +6,7 @@
 
 pub mod backups;
 pub mod groups;
+pub mod jobs;
 pub mod locks;
 pub mod orphan;
 pub mod ownership;

@@ -93,6 +93,15 @@ pub async fn job(gateway: &Gateway, id: &ResourceId) -> Result<Job, ArmError> {
     exchange.await?.one()
 }
 
+/// Cancels a job.
+pub async fn cancel(gateway: &Gateway, id: &ResourceId, tag: Uuid) -> Result<Sent, ArmError> {
+    let ([vault, job], group) = (names(id, JOB)?, group(id)?);
+    let exchange = ask(gateway, Some(tag), |seam| {
+        Ok(client!(seam, backup)?.job_cancellations_client().trigger(vault, group, id.subscription(), job).send())
+    });
+    Ok(exchange.await?.sent(gateway, id))
+}
+
 /// Any element counts: only whether there is one matters.
 struct Something;
 

@@ -66,6 +66,24 @@ pub async fn delete_extension(gateway: &Gateway, id: &ResourceId, tag: Uuid) -> 
     Ok(exchange.await?.sent(gateway, id))
 }
 
+/// Applies the model of a VM again.
+pub async fn reapply(gateway: &Gateway, id: &ResourceId, tag: Uuid) -> Result<Sent, ArmError> {
+    let ([vm], group) = (names(id, VM)?, group(id)?);
+    let exchange = ask(gateway, Some(tag), |seam| {
+        Ok(client!(seam, compute)?.virtual_machines_client().reapply(group, vm, id.subscription()).send())
+    });
+    Ok(exchange.await?.sent(gateway, id))
+}
+
+/// Restarts a VM.
+pub async fn restart(gateway: &Gateway, id: &ResourceId, tag: Uuid) -> Result<Sent, ArmError> {
+    let ([vm], group) = (names(id, VM)?, group(id)?);
+    let exchange = ask(gateway, Some(tag), |seam| {
+        Ok(client!(seam, compute)?.virtual_machines_client().restart(group, vm, id.subscription()).send())
+    });
+    Ok(exchange.await?.sent(gateway, id))
+}
+
 /// Restore point collections of a subscription or resource group, without points (lists never expand them).
 pub async fn collections(gateway: &Gateway, scope: &ResourceId) -> Result<Listing<Collection>, ArmError> {
     let exchange = ask(gateway, None, |seam| {

@@ -169,6 +169,10 @@ pub enum OpKind {
     Backup,
     /// Cancel a job.
     CancelJob,
+    /// Apply the model of a VM again.
+    Reapply,
+    /// Restart a VM.
+    Restart,
 }
 
 /// The state of an operation.
