@@ -292,6 +292,17 @@ pub const NEEDS: &[Need] = &[
             "the resource guard is unread: no point is deleted but orphans (rule s8.immutable)",
         ),
     ),
+    optional(
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupEngines/read",
+            Place::Vault,
+            &[],
+            "lists the Backup Servers and DPM servers of a vault (`azmend engines`)",
+            "`azmend engines` says that they are unread",
+        ),
+        &[],
+        "no playbook reads them",
+    ),
     follow(fact(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
         Place::Vault,
