@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
+use super::lists::columns;
 use super::vms::unread;
 use crate::estate::inventory::{JOBS_SCHEMA, JobInventory, JobProblem, JobRow, NotRead};
 use crate::text::{human_duration, plural, safe, safe_short};
@@ -99,7 +100,6 @@ pub fn progress(row: &JobRow) -> String {
 fn cells(row: &JobRow) -> [String; 6] {
     let job = row.job.get(..8).unwrap_or(&row.job);
     [minute(row.start), row.status.clone(), row.operation.clone(), row.vm.clone(), took(row), job.to_owned()]
-        .map(|cell| safe(&cell))
 }
 
 fn error(page: &mut Page, error: &JobProblem, next: Option<&str>) {
@@ -118,29 +118,15 @@ fn error(page: &mut Page, error: &JobProblem, next: Option<&str>) {
 #[must_use]
 pub fn page(found: &JobInventory, width: usize) -> String {
     let mut page = Page::new(width);
-    let heading = ["START (UTC)", "STATUS", "OPERATION", "VM", "TOOK", "JOB"].map(str::to_owned);
     let rows: Vec<[String; 6]> = found.jobs.iter().map(cells).collect();
-    if !rows.is_empty() {
-        let mut widths = [0; 6];
-        for row in std::iter::once(&heading).chain(&rows) {
-            for (widest, cell) in widths.iter_mut().zip(row) {
-                *widest = (*widest).max(cell.chars().count());
-            }
-        }
-        let line = |row: &[String; 6]| {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(widths)
-                .map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest.saturating_sub(cell.chars().count()))))
-                .collect();
-            cells.join("  ").trim_end().to_owned()
-        };
-        page.line(&paint(BOLD, &line(&heading)));
-        for (job, row) in found.jobs.iter().zip(&rows) {
-            page.line(&line(row));
-            if let Some(problem) = &job.error {
-                error(&mut page, problem, job.next.as_deref());
-            }
+    let mut lines = columns(["START (UTC)", "STATUS", "OPERATION", "VM", "TOOK", "JOB"], &rows).into_iter();
+    if let Some(heading) = lines.next().filter(|_| !rows.is_empty()) {
+        page.line(&paint(BOLD, &heading));
+    }
+    for (job, line) in found.jobs.iter().zip(lines) {
+        page.line(&line);
+        if let Some(problem) = &job.error {
+            error(&mut page, problem, job.next.as_deref());
         }
     }
     page.gap();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
-use super::lists::table;
+use super::lists::columns;
 use crate::clock::elapsed;
 use crate::estate::inventory::{NotRead, Protected, VMS_SCHEMA, VmInventory, VmRow};
 use crate::text::{ago, plural, safe};
@@ -55,10 +55,22 @@ fn last_backup(row: &VmRow, now: Timestamp) -> String {
     }
 }
 
-/// Health, and the power state when it is not the usual one.
+fn cells(row: &VmRow, now: Timestamp) -> [String; 5] {
+    let vault = row.vault.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or_default();
+    [
+        format!("{}/{}", row.resource_group, row.name),
+        word(row.protected).to_owned(),
+        last_backup(row, now),
+        vault.to_owned(),
+        row.policy.clone().unwrap_or_default(),
+    ]
+}
+
+/// Health and power state where they are not the usual ones (`Passed`, running).
 fn state(row: &VmRow) -> String {
     let power = row.power.as_deref().filter(|power| !power.eq_ignore_ascii_case("running"));
-    let health = row.health.as_deref().map(|health| match row.health_codes.is_empty() {
+    let health = row.health.as_deref().filter(|health| !health.eq_ignore_ascii_case("Passed"));
+    let health = health.map(|health| match row.health_codes.is_empty() {
         true => health.to_owned(),
         false => format!("{health}: {}", row.health_codes.join(", ")),
     });
@@ -89,18 +101,16 @@ pub fn page(found: &VmInventory, all: usize, width: usize) -> String {
         }
         page.gap();
         page.line(&paint(BOLD, &format!("subscription {}", safe(&subscription.name))));
-        let cells = rows.iter().map(|row| {
-            let vault = row.vault.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or_default();
-            vec![
-                format!("{}/{}", row.resource_group, row.name),
-                word(row.protected).to_owned(),
-                vault.to_owned(),
-                row.policy.clone().unwrap_or_default(),
-                last_backup(row, found.read_at),
-                state(row),
-            ]
-        });
-        page.line(&table(&["vm", "protected", "vault", "policy", "last backup", "state"], cells.collect(), width));
+        let cells: Vec<[String; 5]> = rows.iter().map(|row| cells(row, found.read_at)).collect();
+        let mut lines = columns(["VM", "PROTECTED", "LAST BACKUP", "VAULT", "POLICY"], &cells).into_iter();
+        page.line(&lines.next().unwrap_or_default());
+        for (row, line) in rows.iter().zip(lines) {
+            page.line(&line);
+            let state = state(row);
+            if !state.is_empty() {
+                page.item("    ", CARE, &state);
+            }
+        }
     }
     page.gap();
     summary(&mut page, found, all);
@@ -130,8 +140,8 @@ fn summary(page: &mut Page, found: &VmInventory, all: usize) {
     let of = if found.vms.len() == all { String::new() } else { format!(" of {all}") };
     page.item("", BOLD, &format!("{}{of}: {}", plural(found.vms.len(), "VM"), parts.join(", ")));
     if count(Protected::No) > 0 {
-        let place = plural(found.vaults_of, "subscription");
-        page.item("", DIM, &format!("no: no vault of the {place} that are visible has an item of the VM"));
+        let place = plural(found.vaults_of, "visible subscription");
+        page.item("", DIM, &format!("no: no vault in {place} has an item of the VM"));
     }
     if count(Protected::Unknown) > 0 {
         page.item("", BAD, "unknown: a list that could name the VM was not read, or not completely");

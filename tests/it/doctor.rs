@@ -205,6 +205,7 @@ fn the_role_is_ready_for_the_azure_cli() {
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read",
         "Microsoft.RecoveryServices/Vaults/backupJobs/read",
         "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
+        "Microsoft.RecoveryServices/Vaults/backupEngines/read",
         "Microsoft.Authorization/locks/delete",
         "Microsoft.Authorization/locks/write"
       ],

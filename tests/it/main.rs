@@ -15,6 +15,7 @@ mod cli;
 mod crash_matrix;
 mod doctor;
 mod interference;
+mod inventory;
 mod matrix_support;
 mod permissions;
 mod safety;

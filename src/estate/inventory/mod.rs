@@ -21,7 +21,7 @@ pub use vms::{Protected, SubscriptionRow, VMS_SCHEMA, VmInventory, VmRow, vms};
 use super::read::{Reader, action, one_line, why};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Subscription, Vault};
-use crate::arm::{Arm, ArmError, Listing};
+use crate::arm::{Arm, ArmError, ErrorClass, Listing};
 
 /// How many calls are out at once.
 const CONCURRENCY: usize = 8;
@@ -62,7 +62,10 @@ async fn rows<T>(
 ) -> (Vec<T>, Option<String>) {
     let may = reader.may_list(scope, actions).await.err();
     match call.await {
-        Err(error) => (Vec::new(), Some(why(&error))),
+        // The permission that is missing says more than Azure's long sentence about it.
+        Err(error) => {
+            (Vec::new(), Some(may.filter(|_| error.class() == ErrorClass::Forbidden).unwrap_or_else(|| why(&error))))
+        }
         Ok(listing) => {
             let bad = listing.malformed.first().map(|first| {
                 one_line(&format!("{} rows could not be understood, the first: {first}", listing.malformed.len()))
