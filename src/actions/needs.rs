@@ -207,16 +207,16 @@ pub const NEEDS: &[Need] = &[
     fact(
         "Microsoft.Compute/virtualMachines/instanceView/read",
         Place::Vm,
-        &[ExtensionUninstall, VmRestart],
+        &[ExtensionUninstall, VmReapply, VmRestart],
         "reads power state, guest agent and extension handlers",
-        "the agent's state is unread: VMSnapshot is not uninstalled",
+        "the agent's state is unread: VMSnapshot is not uninstalled, and a failed VM is left as it is",
     ),
     fact(
         "Microsoft.Compute/virtualMachines/extensions/read",
         Place::Vm,
-        &[ExtensionUninstall],
+        &[ExtensionUninstall, VmReapply, VmRestart],
         "lists the extensions, and proves that one is gone",
-        "the extensions are unread: VMSnapshot is not uninstalled",
+        "the extensions are unread: VMSnapshot is not uninstalled, and a failed VM is left as it is",
     ),
     fact(
         "Microsoft.Compute/restorePointCollections/read",
@@ -295,6 +295,17 @@ pub const NEEDS: &[Need] = &[
             "reads whether a resource guard protects the vault",
             "the resource guard is unread: no point is deleted but orphans (rule s8.immutable)",
         ),
+    ),
+    optional(
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupEngines/read",
+            Place::Vault,
+            &[],
+            "lists the Backup Servers and DPM servers of a vault (`azmend engines`)",
+            "`azmend engines` says that they are unread",
+        ),
+        &[],
+        "no playbook reads them",
     ),
     follow(fact(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",

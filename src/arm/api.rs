@@ -98,7 +98,7 @@ const RESOURCE_GRAPH: &str = "2021-03-01";
 /// The typed calls. Cheap to clone; clones share the connection, the buckets and the count.
 #[derive(Debug, Clone)]
 pub struct Arm {
-    gateway: Gateway,
+    pub(super) gateway: Gateway,
 }
 
 impl Arm {
@@ -494,7 +494,7 @@ fn of_type(id: &ResourceId, kind: &str) -> Result<(), ArmError> {
     if id.is_type(kind) { Ok(()) } else { Err(ArmError::refused(id.as_str(), &format!("it is not a {kind}"))) }
 }
 
-fn is_scope(scope: &ResourceId) -> Result<(), ArmError> {
+pub(super) fn is_scope(scope: &ResourceId) -> Result<(), ArmError> {
     if scope.is_type("subscription") || scope.is_type("resourcegroup") {
         return Ok(());
     }
@@ -514,9 +514,14 @@ impl JobFilter {
     /// examples write midnight as hour 00). The API takes both ends or none (all examples and recordings have both), so
     /// an open end is closed: one day ahead, because the service's clock may be; 90 days back.
     fn odata(&self, now: Timestamp) -> Result<String, String> {
+        self.odata_of("AzureIaasVM", now)
+    }
+
+    /// The filter for the jobs of another `backupManagementType`.
+    pub(super) fn odata_of(&self, management: &str, now: Timestamp) -> Result<String, String> {
         const DAY: Duration = Duration::from_secs(86_400);
         let date = |at: Timestamp| at.strftime("%Y-%m-%d %I:%M:%S %p").to_string();
-        let mut filter = "backupManagementType eq 'AzureIaasVM'".to_owned();
+        let mut filter = format!("backupManagementType eq '{management}'");
         if let Some(status) = &self.status {
             if status.is_empty() || !status.chars().all(|c| c.is_ascii_alphabetic()) {
                 return Err(format!("{status:?} is not the status of a job"));

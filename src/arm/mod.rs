@@ -11,6 +11,7 @@ pub mod error_body;
 pub mod gateway;
 pub mod http;
 pub mod id;
+mod inventory;
 pub mod model;
 pub mod permissions;
 pub mod poll;

@@ -4,6 +4,8 @@
 //! between options) is the business of [`super::settings`]. `--yes` and `--override` have no variable on purpose: what
 //! lets azmend change something is typed, not inherited.
 
+mod inventory;
+
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -13,6 +15,8 @@ use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand, Valu
 use crate::actions::change::Override;
 use crate::arm::id::ResourceId;
 use crate::duration::Span;
+
+pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, VmsArgs};
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
@@ -173,6 +177,29 @@ pub enum Command {
     /// still be as it was. It is shown and asked for again.
     #[command(after_help = "Example:\n  azmend apply web-01.plan.json --yes")]
     Apply(ApplyArgs),
+    /// Back a protected VM up now: `fix backup-now` by its everyday name
+    ///
+    /// The same plan, question, guards and result: none while a backup runs, at most three a day.
+    #[command(after_help = inventory::BACKUP_EXAMPLES)]
+    Backup(Box<BackupArgs>),
+    /// List VMs: protected or not, vault, policy, last backup, health
+    ///
+    /// Reads only, with a few lists per subscription and vault. A VM of which it is not known whether it is protected is
+    /// shown as unknown. Exit 0; 6 when something was not read.
+    #[command(after_help = inventory::VMS_EXAMPLES)]
+    Vms(VmsArgs),
+    /// List the backup jobs of VMs, the newest first, or follow one to its end
+    ///
+    /// Reads only, one list per vault: Azure rations these reads. Exit 0; 6 when something was not read. With --follow: 0
+    /// the job completed, 9 it ended otherwise, 7 the watching ended before the job did (Ctrl-C).
+    #[command(after_help = inventory::JOBS_EXAMPLES)]
+    Jobs(JobsArgs),
+    /// List Backup Servers (MABS) and DPM servers of the vaults, with their failed jobs
+    ///
+    /// Reads only. The servers are on premises: azmend says what they reported and changes nothing on them. Exit 0; 6 when
+    /// something was not read.
+    #[command(after_help = inventory::ENGINES_EXAMPLES)]
+    Engines(EnginesArgs),
     /// Say who is signed in, what that identity may do, and which permission is missing
     ///
     /// Reads only. For every visible subscription, or at the scopes of one VM, it says which playbook may do what, what

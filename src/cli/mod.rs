@@ -149,6 +149,10 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Runs(command) => commands::runs::run(desk, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
+            Command::Backup(args) => commands::backup::run(desk, *args).await,
+            Command::Vms(args) => commands::vms::run(desk, &args).await,
+            Command::Jobs(args) => commands::jobs::run(desk, &args).await,
+            Command::Engines(args) => commands::engines::run(desk, &args).await,
             Command::Doctor(args) => commands::doctor::run(desk, &args).await,
             Command::Playbook(_) | Command::Role(_) | Command::Completions { .. } => Ok(exit::OK),
         }

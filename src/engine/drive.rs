@@ -391,11 +391,8 @@ impl Session<'_> {
                 Ok(poll) => poll,
                 // Read the resource instead: that is the proof anyway.
                 Err(error) if operation.misses_its_signature(&error) => {
-                    return self.answered(
-                        change,
-                        "lost",
-                        "the operation cannot be followed after a restart".to_owned(),
-                    );
+                    let detail = "the operation cannot be followed any more: its address was signed".to_owned();
+                    return self.answered(change, unfollowed(change), detail);
                 }
                 Err(error)
                     if matches!(
@@ -415,7 +412,7 @@ impl Session<'_> {
                 }
                 Err(error) => {
                     *last_error = Some(failure_of(&error));
-                    return self.answered(change, "lost", error.to_string());
+                    return self.answered(change, unfollowed(change), error.to_string());
                 }
             };
             operation = poll.operation;
@@ -586,6 +583,12 @@ enum Sending {
         /// Whether it may have taken effect all the same: then the resource is read for that first.
         sent: bool,
     },
+}
+
+/// How an accepted operation is journaled that cannot be followed to its end. That Azure took it matters where reading
+/// alone cannot tell; it is not enough to know a backup's job: there the request counts as lost, and the job is looked for.
+const fn unfollowed(change: &Change) -> &'static str {
+    if matches!(change.what, ChangeKind::RestartVm { .. }) { "accepted" } else { "lost" }
 }
 
 /// S3: a VM of the same name with another vmId is another VM.

@@ -37,6 +37,7 @@ pub(super) mod action {
     pub const VAULTS: &str = "Microsoft.RecoveryServices/Vaults/read";
     pub const ITEMS: &str = "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read";
     pub const JOBS: &str = "Microsoft.RecoveryServices/Vaults/backupJobs/read";
+    pub const ENGINES: &str = "Microsoft.RecoveryServices/Vaults/backupEngines/read";
     pub const GUARD: &str = "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read";
     pub const RECOVERY_POINTS: &str =
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read";

@@ -117,7 +117,8 @@ pub enum Event {
         change: String,
         /// Why it was sent.
         purpose: Purpose,
-        /// `ok`, `throttled`, `locked`, `rejected`, `lost`, `operation_failed`.
+        /// `ok`, `throttled`, `locked`, `rejected`, `lost`, `accepted` (and not followed to its end), `operation_failed`,
+        /// `operation_timeout`.
         how: String,
         /// The error in a sentence; empty when ok.
         #[serde(default)]

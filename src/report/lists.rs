@@ -25,6 +25,29 @@ pub fn table(heading: &[&str], rows: Vec<Vec<String>>, width: usize) -> String {
     lines.join("\n")
 }
 
+/// Lines in columns under a heading (the first line), as wide as they need; no cell is cut or wrapped, so that names can
+/// be copied. Without trailing spaces.
+#[must_use]
+pub fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let all: Vec<[String; N]> = std::iter::once(heading.map(str::to_owned))
+        .chain(rows.iter().map(|row| row.each_ref().map(|c| safe(c))))
+        .collect();
+    let mut widths = [0; N];
+    for row in &all {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, widest)| {
+            let missing = widest.saturating_sub(cell.chars().count());
+            format!("{cell}{}", " ".repeat(missing))
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

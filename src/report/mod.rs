@@ -5,6 +5,8 @@
 //! return text with ANSI styles; the printer strips them where they do not belong.
 
 pub mod doctor;
+pub mod engines;
+pub mod jobs;
 pub mod jsonl;
 pub mod layout;
 pub mod lists;
@@ -13,6 +15,7 @@ pub mod planned;
 pub mod result;
 pub mod role;
 pub mod schema;
+pub mod vms;
 
 pub use plan::plan;
 pub use planned::Subject;

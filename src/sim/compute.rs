@@ -212,7 +212,7 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
         .vms
         .iter()
         .filter(|vm| scope.covers(&vm.id) && rbac::allowed(world, READ_VM, &vm.id))
-        .map(|vm| vm_json(world, vm, false))
+        .map(|vm| vm_json(world, vm, call.param("statusonly").is_some_and(|only| only.eq_ignore_ascii_case("true"))))
         .collect();
     Ok(remaining(page(world, call, rows)?, "Microsoft.Compute/HighCostGetSubscriptionMaximum;899"))
 }

@@ -13,6 +13,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::engines::EngineSpec;
 use super::faults::Fault;
 use super::source::{self, EstateError, Spanned};
 use super::world::{Agent, LockLevel, Power, Protection, World, WorldEvent, hash_text};
@@ -476,6 +477,8 @@ pub(crate) struct VaultSpec {
     pub policies: Vec<PolicySpec>,
     #[serde(default)]
     pub items: Vec<ItemSpec>,
+    #[serde(default)]
+    pub engines: Vec<EngineSpec>,
     #[serde(default)]
     pub locks: Vec<LockSpec>,
 }

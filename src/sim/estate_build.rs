@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::engines;
 use super::estate::{
     CollectionSpec, EstateSpec, GroupSpec, Immutability, LockSpec, Os, PolicyKind, PolicySpec, Snap, SoftDelete,
     SubscriptionSpec, Tier, VaultSpec, VmSpec,
@@ -224,6 +225,11 @@ impl Builder {
         self.locks(&id, &spec.locks);
         for policy in &spec.policies {
             self.policy(&id, policy);
+        }
+        for engine in &spec.engines {
+            if let Some(id) = self.checked(&engine.name, id.child("backupEngines", &engine.name.value)) {
+                engines::add(&mut self.world, &id, engine);
+            }
         }
     }
 

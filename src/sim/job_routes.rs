@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde_json::{Map, Value, json};
 
+use super::engines;
 use super::operations::{begin, signature};
 use super::rbac;
 use super::throttle;
@@ -34,7 +35,7 @@ fn iso_duration(seconds: f64) -> String {
     out
 }
 
-fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> String {
+pub(super) fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> String {
     iso_duration(from.map_or(0.0, |from| elapsed(from, to.unwrap_or(now)).as_secs_f64()))
 }
 
@@ -114,6 +115,9 @@ pub(crate) fn list(world: &mut World, call: &Call, vault: &ResourceId) -> Answer
     rbac::guard(world, call, READ, vault)?;
     known(world, vault)?;
     throttle::jobs_read(world, vault)?;
+    if let Some(answer) = engines::jobs(world, call, vault) {
+        return answer;
+    }
     let mut jobs: Vec<&Job> = world.jobs.iter().filter(|j| j.vault().as_ref() == Some(vault)).collect();
     for (name, value) in filter_terms(call)? {
         let time = || {

@@ -17,6 +17,7 @@
 mod backup;
 mod collections;
 mod compute;
+mod engines;
 mod estate;
 mod estate_build;
 mod estate_items;
@@ -52,7 +53,7 @@ pub use source::EstateError;
 pub use timeline::{Effect, Event};
 pub use wire::Reply;
 pub use world::{
-    Agent, Collection, Counters, DenyAssignment, Extension, Group, Handler, HandlerState, Item, Job, JobError,
-    JobStatus, Lock, LockLevel, OpKind, OpStatus, Operation, OtherResource, Permission, Point, PointState, Policy,
-    Power, Protection, RecoveryPoint, Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
+    Agent, Collection, Counters, DenyAssignment, Engine, EngineJob, Extension, Group, Handler, HandlerState, Item, Job,
+    JobError, JobStatus, Lock, LockLevel, OpKind, OpStatus, Operation, OtherResource, Permission, Point, PointState,
+    Policy, Power, Protection, RecoveryPoint, Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
 };

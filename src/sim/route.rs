@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
-use super::{backup, collections, compute, job_routes, locks, operations, rbac, resources, throttle, vaults};
+use super::{backup, collections, compute, engines, job_routes, locks, operations, rbac, resources, throttle, vaults};
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
 
@@ -211,6 +211,7 @@ fn vault_routes(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["vaults"] => vaults::list(world, call, &group()?),
         ["vaults", _] => vaults::one(world, call, &vault()?),
         ["vaults", _, "backupresourceguardproxies"] => vaults::guard_proxies(world, call, &vault()?),
+        ["vaults", _, "backupengines"] => engines::list(world, call, &vault()?),
         ["vaults", _, "backupprotecteditems"] => vaults::items(world, call, &vault()?),
         ["vaults", _, "backuppolicies"] => vaults::policies(world, call, &vault()?),
         ["vaults", _, "backuppolicies", _] => vaults::policy(world, call, &call.whole_id()?),

@@ -433,13 +433,18 @@ fn playbooks_are_shown_and_checked() {
     assert_snapshot!(user.run("playbook list").show(), @r#"
     exit 0
     --- stdout
-    NAME                        SEVERITY  WHAT IT MENDS
-    backup-now                  info      On-demand backup
-    delete-stale-collections    low       Stale restore point collections
-    extension-operation-failed  high      VMSnapshot extension operation failed
-    rp-collection-limit         high      Restore point collection limit reached
-    unlock-backup-groups        medium    Locks on backup resource groups
-    vm-provisioning-failed      high      VM is in a failed provisioning state
+    NAME                             SEVERITY  WHAT IT MENDS
+    backup-in-progress               low       Another backup is in progress
+    backup-now                       info      On-demand backup
+    backup-operation-failed          medium    Backup failed with an internal error
+    crp-reported-user-error          high      The compute platform reported an error
+    delete-stale-collections         low       Stale restore point collections
+    extension-operation-failed       high      VMSnapshot extension operation failed
+    failed-vm                        high      VM in a failed state without a failed extension
+    rp-collection-limit              high      Restore point collection limit reached
+    stale-collections-of-deleted-vm  low       Restore point collections of a deleted VM
+    unlock-backup-groups             medium    Locks on backup resource groups
+    vm-provisioning-failed           high      VM is in a failed provisioning state
     --- stderr
     "#);
     assert_snapshot!(user.run("playbook show backup-now").show(), @r#"

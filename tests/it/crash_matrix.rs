@@ -173,6 +173,11 @@ async fn again(
         if result.exit_code != 8 || !same || now.backups != backups(world) {
             wrong.push(format!("a backup that may have been started: {}", now.difference(&expected)));
         }
+    } else if unanswered(&kept, "restart.") {
+        // The same for a restart, of which reading cannot tell either.
+        if result.exit_code != 8 || watch.mutations().iter().any(|(verb, _)| verb == "POST") {
+            wrong.push("a restart that may have happened".to_owned());
+        }
     } else {
         if now != expected {
             wrong.push(format!("another end than without the crash:\n  {}", now.difference(&expected)));
@@ -196,13 +201,20 @@ async fn again(
 
 /// The intent of a backup is written, and no request of it took effect.
 fn lost_backup(records: &[Record], world: &World) -> bool {
-    let last = records.iter().rposition(|r| matches!(&r.event, Event::Intent { verb, .. } if verb == "POST"));
-    let Some(last) = last else { return false };
-    let answered = records[last..].iter().any(|r| {
+    let sent = records.iter().filter(|r| is_intent(r, "backup.")).count();
+    unanswered(records, "backup.") && backups(world) < sent
+}
+
+fn is_intent(record: &Record, step: &str) -> bool {
+    matches!(&record.event, Event::Intent { verb, change, .. } if verb == "POST" && change.starts_with(step))
+}
+
+/// The last intent of this step has no answer.
+fn unanswered(records: &[Record], step: &str) -> bool {
+    let Some(last) = records.iter().rposition(|r| is_intent(r, step)) else { return false };
+    !records[last..].iter().any(|r| {
         matches!(&r.event, Event::Answered { purpose: Purpose::Do, .. } | Event::Accepted { purpose: Purpose::Do, .. })
-    });
-    let sent = records.iter().filter(|r| matches!(&r.event, Event::Intent { verb, .. } if verb == "POST")).count();
-    !answered && backups(world) < sent
+    })
 }
 
 macro_rules! cuts {
@@ -227,6 +239,48 @@ cuts! {
     backup_job: "backup-now", "ok-07", [("follow", "job")], false;
     snapshot_only: "rp-collection-limit", "nas-04", [], true;
     stale_superseded: "delete-stale-collections", "db-03", [], false;
+}
+
+/// The repairs beside the point limit, each on its machine of examples/estates/repairs.yaml.
+pub fn repair(playbook: &'static str, vm: &str, ask: Ask) -> Scene {
+    let world = estate(include_str!("../../examples/estates/repairs.yaml"));
+    let vm = match vm {
+        "gone-08" => format!(
+            "/subscriptions/{}/resourceGroups/rg-app/providers/Microsoft.Compute/virtualMachines/gone-08",
+            "5b1c0de0-0000-4000-8000-000000000003"
+        ),
+        name => Lab::on(world.clone()).vm(name).to_string(),
+    };
+    let name = format!(
+        "{playbook} on {} {:?}{}",
+        vm.rsplit('/').next().unwrap(),
+        ask.set,
+        if ask.relock { " --relock" } else { "" }
+    );
+    let id = azmend::arm::ResourceId::parse(&vm).unwrap();
+    let mut world = only(&world, &id);
+    for collection in world.collections.iter_mut().filter(|c| c.points.len() == 20) {
+        collection.points.drain(..2);
+    }
+    Scene { name, playbook, vm, ask, world }
+}
+
+macro_rules! repairs {
+    ($($name:ident: $playbook:literal, $vm:expr, $set:expr, $relock:literal;)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            Box::pin(cut_everywhere(repair($playbook, $vm, ask(&$set, $relock)), false)).await;
+        }
+    )* };
+}
+
+repairs! {
+    failed_vm: "failed-vm", "state-01", [("restart", "true")], false;
+    stuck_job: "backup-in-progress", "stuck-02", [("mode", "cancel")], false;
+    slow_job: "backup-in-progress", "slow-03", [], false;
+    inner_error: "crp-reported-user-error", "locked-04", [], true;
+    internal_error: "backup-operation-failed", "again-06", [], false;
+    deleted_vm: "stale-collections-of-deleted-vm", "gone-08", [("unlock", "true")], true;
 }
 
 /// The collection of a VM that is gone, under a lock.

@@ -7,7 +7,7 @@ use azmend::arm::ResourceId;
 use azmend::engine::{Planned, Status};
 use azmend::sim::{World, WorldEvent};
 
-use crate::crash_matrix::{ask, orphan_scene, scene, whole_collection_scene};
+use crate::crash_matrix::{ask, orphan_scene, repair, scene, whole_collection_scene};
 use crate::matrix_support::*;
 
 /// Everything that others can do to this scene.
@@ -173,4 +173,9 @@ events! {
     unlock: scene("unlock-backup-groups", "web-01", ask(&[], false)), 7;
     unlock_relock: scene("unlock-backup-groups", "web-01", ask(&[], true)), 11;
     backup: scene("backup-now", "ok-07", ask(&[], false)), 11;
+    failed_vm: repair("failed-vm", "state-01", ask(&[("restart", "true")], false)), 17;
+    stuck_job: repair("backup-in-progress", "stuck-02", ask(&[("mode", "cancel")], false)), 17;
+    inner_error: repair("crp-reported-user-error", "locked-04", ask(&[], true)), 29;
+    internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 29;
+    deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 23;
 }

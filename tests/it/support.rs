@@ -295,7 +295,20 @@ impl Lab {
                         .iter()
                         .any(|now| now.name == point.id.name() && point.id.key().starts_with(collection.id.key()))
                 }),
-                ChangeKind::UninstallExtension { .. } | ChangeKind::StartBackup { .. } => continue,
+                ChangeKind::UninstallExtension { .. }
+                | ChangeKind::StartBackup { .. }
+                | ChangeKind::AwaitJob { .. }
+                | ChangeKind::RestartVm { .. } => continue,
+                ChangeKind::CancelJob { job, .. } => {
+                    let runs = world.job(job.name()).is_some_and(|job| job.status.is_active());
+                    assert!(!(done && runs), "said to be cancelled, and runs: {said:?}");
+                    continue;
+                }
+                ChangeKind::ReapplyVm { vm, .. } => {
+                    let failed = world.vm(vm).is_some_and(|vm| !vm.provisioned);
+                    assert!(!(done && failed), "said to be applied, and failed: {said:?}");
+                    continue;
+                }
             };
             if done {
                 assert!(!stands, "said to be done, and stands: {said:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use azmend::engine::Status;
 use azmend::sim::{Fault, FaultEffect, FaultMatch, World};
 
-use crate::crash_matrix::{ask, orphan_scene, scene, whole_collection_scene};
+use crate::crash_matrix::{ask, orphan_scene, repair, scene, whole_collection_scene};
 use crate::matrix_support::*;
 
 /// What can happen to a request.
@@ -206,4 +206,19 @@ async fn orphan() {
 #[tokio::test]
 async fn whole_collection() {
     Box::pin(every_fault(whole_collection_scene())).await;
+}
+
+macro_rules! repairs {
+    ($($name:ident: $playbook:literal, $vm:expr, $set:expr, $relock:literal;)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            Box::pin(every_fault(repair($playbook, $vm, ask(&$set, $relock)))).await;
+        }
+    )* };
+}
+
+repairs! {
+    failed_vm: "failed-vm", "state-01", [("restart", "true")], false;
+    stuck_job: "backup-in-progress", "stuck-02", [("mode", "cancel")], false;
+    inner_error: "crp-reported-user-error", "locked-04", [], true;
 }

@@ -7,6 +7,7 @@
 
 mod backup;
 mod compute;
+mod inventory;
 mod scope;
 pub mod wire;
 mod wire_backup;
@@ -14,5 +15,6 @@ mod wire_compute;
 
 pub use backup::*;
 pub use compute::*;
+pub use inventory::*;
 pub use scope::*;
 pub use wire::{FromWire, Malformed};

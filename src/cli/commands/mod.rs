@@ -1,11 +1,15 @@
 //! The commands, one file each.
 
 pub mod apply;
+pub mod backup;
 pub mod completions;
 pub mod doctor;
+pub mod engines;
 pub mod fix;
+pub mod jobs;
 pub mod playbook;
 pub mod role;
 pub mod runs;
 pub mod sandbox;
 pub mod serve;
+pub mod vms;

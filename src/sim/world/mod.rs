@@ -5,6 +5,7 @@
 //!
 //! Invariants: serialisable as a whole (a sandbox survives its process); ids are unique; `timeline` is kept in order.
 
+mod engines;
 mod model;
 mod mutate;
 mod work;
@@ -20,6 +21,7 @@ use super::timeline::{Effect, Event};
 use crate::arm::id::ResourceId;
 use crate::clock::later;
 
+pub use engines::{Engine, EngineJob};
 pub use model::*;
 pub use mutate::WorldEvent;
 pub(crate) use mutate::{new_point, point_name};
@@ -56,6 +58,12 @@ pub struct World {
     pub items: Vec<Item>,
     /// Backup jobs, newest last.
     pub jobs: Vec<Job>,
+    /// Backup Servers and DPM servers that are registered in a vault.
+    #[serde(default)]
+    pub engines: Vec<Engine>,
+    /// Their jobs.
+    #[serde(default)]
+    pub engine_jobs: Vec<EngineJob>,
     /// Other resources that only have to exist.
     pub others: Vec<OtherResource>,
     /// Management locks.
@@ -100,6 +108,8 @@ impl World {
             policies: Vec::new(),
             items: Vec::new(),
             jobs: Vec::new(),
+            engines: Vec::new(),
+            engine_jobs: Vec::new(),
             others: Vec::new(),
             locks: Vec::new(),
             lingering: Vec::new(),

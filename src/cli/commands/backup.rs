@@ -1,0 +1,43 @@
+//! `azmend backup --vm VM`: the playbook `backup-now` by its everyday name. All of it is `fix`'s.
+
+use super::fix;
+use crate::cli::args::{BackupArgs, FixArgs, FollowArg};
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+
+/// Plans, and unless told otherwise asks and backs up.
+///
+/// # Errors
+/// Nothing was changed then.
+pub async fn run(desk: &Desk, args: BackupArgs) -> Result<u8, CliError> {
+    fix::run(desk, as_fix(args)).await
+}
+
+fn as_fix(args: BackupArgs) -> FixArgs {
+    let mut set = Vec::new();
+    if let Some(retain) = args.retain {
+        set.push(("retain".to_owned(), retain.to_string()));
+    }
+    if let Some(follow) = args.follow {
+        let until = match follow {
+            FollowArg::Snapshot => "snapshot",
+            FollowArg::Job => "job",
+        };
+        set.push(("follow".to_owned(), until.to_owned()));
+    }
+    FixArgs {
+        playbook: "backup-now".to_owned(),
+        vm: args.vm,
+        dry_run: args.dry_run,
+        yes: args.yes,
+        plan_out: args.plan_out,
+        relock: false,
+        set,
+        max_changes: 20,
+        deadline: args.deadline,
+        // The shipped playbook: a file of the user's cannot stand in for it here.
+        playbooks: None,
+        overrides: Vec::new(),
+        locks: Vec::new(),
+    }
+}

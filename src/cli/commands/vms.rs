@@ -1,0 +1,119 @@
+//! `azmend vms`: which VMs are protected. It only reads (S1).
+
+use crate::arm::Arm;
+use crate::arm::id::check_name;
+use crate::cli::args::VmsArgs;
+use crate::cli::azure::Azure;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::execute::Desk;
+use crate::engine::exit;
+use crate::estate::inventory::{self, NotRead, VaultError, Visible};
+use crate::estate::resolve::resolve_subscriptions;
+use crate::report;
+
+/// Lists.
+///
+/// # Errors
+/// Wrong input, no sign-in, or interrupted; what cannot be read beyond that is said in the list.
+pub async fn run(desk: &Desk, args: &VmsArgs) -> Result<u8, CliError> {
+    check_subscriptions(desk)?;
+    if let Some(group) = &args.resource_group {
+        let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
+        check_name("resource group", group).map_err(bad)?;
+    }
+    let azure = desk.azure()?;
+    let arm = azure.reader()?;
+    let found = desk
+        .reading(Box::pin(async {
+            let visible = visible(desk, &azure, &arm).await?;
+            desk.printer.dim("reading VMs and the items of vaults");
+            Ok(inventory::vms(&arm, &visible, args.resource_group.as_deref()).await)
+        }))
+        .await?;
+    let Some(mut found) = found else {
+        let group = args.resource_group.as_deref().unwrap_or_default();
+        return Err(CliError::input(format!("no subscription that was looked into has a resource group {group:?}"))
+            .code("group_not_found"));
+    };
+    let all = found.vms.len();
+    if args.unprotected {
+        found.vms.retain(inventory::VmRow::unprotected);
+    }
+    let code = code(&found.not_read);
+    match desk.printer.for_people() {
+        true => desk.printer.data(&report::vms::page(&found, all, desk.printer.width())),
+        false => {
+            let report = report::vms::VmsReport::new(desk.settings.sandbox(), code, &found);
+            lines(desk, &found.vms);
+            desk.printer.json(&report);
+        }
+    }
+    tell_calls(&arm);
+    Ok(code)
+}
+
+/// With jsonl each row is a line of its own; the whole object comes last.
+pub fn lines<T: serde::Serialize>(desk: &Desk, rows: &[T]) {
+    if desk.printer.output() == crate::cli::settings::Output::Jsonl {
+        for row in rows {
+            desk.printer.json(row);
+        }
+    }
+}
+
+/// The exit code of a list.
+pub const fn code(not_read: &[NotRead]) -> u8 {
+    if not_read.is_empty() { exit::OK } else { exit::PARTIAL }
+}
+
+/// The number of requests, for those who ask for it.
+pub fn tell_calls(arm: &Arm) {
+    tracing::info!(calls = arm.calls(), "requests sent");
+}
+
+/// Refuses subscription names that cannot be.
+///
+/// # Errors
+/// When a text cannot be a name.
+pub fn check_subscriptions(desk: &Desk) -> Result<(), CliError> {
+    let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
+    desk.settings.subscriptions.iter().try_for_each(|name| check_name("subscription", name).map_err(bad))
+}
+
+/// Signs in and finds the subscriptions.
+///
+/// # Errors
+/// No sign-in, Azure does not answer, none is visible, or a named one is not there.
+pub async fn visible(desk: &Desk, azure: &Azure, arm: &Arm) -> Result<Visible, CliError> {
+    azure.sign_in().await?;
+    let listed = arm.subscriptions().await?;
+    if listed.items.is_empty() && listed.malformed.is_empty() {
+        return Err(CliError::new(
+            Kind::Permission,
+            "no subscription is visible to this identity: it has no role anywhere, or signed in to another tenant",
+        )
+        .code("no_subscription"));
+    }
+    let chosen = if desk.settings.subscriptions.is_empty() {
+        listed.items.clone()
+    } else {
+        resolve_subscriptions(arm, &desk.settings.subscriptions).await?
+    };
+    Ok(Visible { all: listed.items, chosen, malformed: listed.malformed })
+}
+
+/// A vault that was named and is not there.
+pub fn no_vault(text: &str, error: VaultError) -> CliError {
+    match error {
+        VaultError::Bad(why) => CliError::input(why).code("bad_name"),
+        VaultError::NotFound { near, unread: None } => {
+            let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
+            if near.is_empty() { error } else { error.hint(format!("did you mean {}?", near.join(" or "))) }
+        }
+        VaultError::NotFound { unread: Some(unread), .. } => {
+            CliError::new(Kind::NotRead, format!("no vault that could be read is called {text:?}; not read: {unread}"))
+                .code("not_listed")
+                .hint("give the resource id of the vault")
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What a result says, and what the world says: they must be the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use azmend::actions::change::ChangeKind;
+use azmend::arm::ResourceId;
+use azmend::engine::{Plan, RunResult, RunState, Status};
+use azmend::journal::{Event, Record};
+use azmend::sim::{Lock, OpKind, TaskStatus, World};
+
+/// What matters of a world, in comparison with the world it began as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Locks with all their content.
+    pub locks: BTreeSet<String>,
+    /// Points that were there at the start and still are.
+    pub old_points: BTreeSet<String>,
+    /// How many succeeded points are new.
+    pub new_points: usize,
+    /// Collections; `new` for one that was not there at the start.
+    pub collections: BTreeSet<String>,
+    /// State of every VM's `VMSnapshot`, and its vmId.
+    pub vms: BTreeSet<String>,
+    /// Backup requests that Azure accepted.
+    pub backups: usize,
+}
+
+impl Shape {
+    /// What is different, for people.
+    pub fn difference(&self, other: &Self) -> String {
+        let sets = |name: &str, a: &BTreeSet<String>, b: &BTreeSet<String>| {
+            let only: Vec<_> = a.difference(b).collect();
+            let missing: Vec<_> = b.difference(a).collect();
+            format!("{name}: +{only:?} -{missing:?} ")
+        };
+        let mut text = String::new();
+        for (name, a, b) in [
+            ("locks", &self.locks, &other.locks),
+            ("points", &self.old_points, &other.old_points),
+            ("collections", &self.collections, &other.collections),
+            ("vms", &self.vms, &other.vms),
+        ] {
+            if a != b {
+                text.push_str(&sets(name, a, b));
+            }
+        }
+        format!("{text}new points {} {}, backups {} {}", self.new_points, other.new_points, self.backups, other.backups)
+    }
+}
+
+pub fn lock_text(lock: &Lock) -> String {
+    format!("{} {:?} {:?} {:?}", lock.id.key(), lock.level, lock.notes, lock.owners)
+}
+
+pub fn shape(world: &World, start: &World) -> Shape {
+    let points = |w: &World| -> BTreeSet<String> {
+        w.collections.iter().flat_map(|c| c.points.iter().map(move |p| format!("{}/{}", c.id.key(), p.name))).collect()
+    };
+    let (now, then) = (points(world), points(start));
+    Shape {
+        locks: world.locks.iter().map(lock_text).collect(),
+        old_points: now.intersection(&then).cloned().collect(),
+        new_points: now.difference(&then).count(),
+        collections: world
+            .collections
+            .iter()
+            .map(|c| if start.collection(&c.id).is_some() { c.id.key().to_owned() } else { "new".to_owned() })
+            .collect(),
+        vms: world
+            .vms
+            .iter()
+            .map(|vm| format!("{} {} {:?}", vm.id.key(), vm.vm_id, vm.vmsnapshot.as_ref().map(|h| h.state)))
+            .collect(),
+        backups: backups(world),
+    }
+}
+
+/// A point as [`Shape`] writes it.
+fn short_point(id: &ResourceId) -> String {
+    id.key().replace("/restorepoints/", "/")
+}
+
+/// Backup requests that Azure accepted and that became a job (or will).
+pub fn backups(world: &World) -> usize {
+    world
+        .operations
+        .iter()
+        .filter(|o| o.kind == OpKind::Backup)
+        .filter(|o| o.ended.is_none() || o.job.as_ref().is_some_and(|job| world.job(job).is_some()))
+        .count()
+}
+
+/// How often the records say that the backup ended as expected after unlocking.
+pub fn clean_ups(records: &[Record]) -> usize {
+    let mut backup = false;
+    let mut count = 0;
+    for record in records {
+        match &record.event {
+            Event::Intent { verb, .. } if verb == "POST" => backup = true,
+            Event::Paused { why, .. } if why == "clean_up_pending" && backup => {
+                backup = false;
+                count += 1;
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+/// What is wrong with a result, given the worlds before and after it. `others`: somebody else changed the world meanwhile.
+pub fn untruths(
+    plan: &Plan,
+    result: &RunResult,
+    start: &World,
+    end: &World,
+    records: &[Record],
+    others: bool,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let code = result.exit_code;
+    let fits = match result.status {
+        Status::Succeeded => code == 0 || (code == 6 && !result.not_read.is_empty()),
+        Status::Undone | Status::NothingToDo => code == 0,
+        Status::Partial => code == 6,
+        Status::Refused => code == 5,
+        Status::Paused => code == 7 && result.retry_after.is_some(),
+        Status::Failed => matches!(code, 4 | 6 | 9),
+        Status::Stuck => code == 8,
+        Status::Planned | Status::Error => false,
+    };
+    if !fits {
+        wrong.push(format!("exit code {code} does not fit {:?}", result.status));
+    }
+    let outcomes: BTreeMap<&str, &azmend::engine::result::ChangeResult> =
+        plan.changes().zip(&result.changes).map(|((_, change), now)| (change.id.as_str(), now)).collect();
+    if result.changes.len() != plan.changes().count() {
+        wrong.push("the result does not list every change".to_owned());
+    }
+    let (before, after) = (shape(start, start), shape(end, start));
+    // What Azure's own clean-up deletes is not azmend's doing.
+    let planned_gone = before.old_points.difference(&after.old_points).any(|gone| {
+        plan.changes().any(|(_, change)| match &change.what {
+            ChangeKind::DeletePoint { point, .. } => gone.eq_ignore_ascii_case(&short_point(&point.id)),
+            ChangeKind::DeleteCollection { collection, .. } => gone.starts_with(collection.id.key()),
+            _ => false,
+        })
+    });
+    if matches!(code, 4 | 5) && !others && (before.locks != after.locks || planned_gone || after.backups > 0) {
+        wrong.push(format!("exit code {code} says that nothing was changed"));
+    }
+    let state = RunState::fold(plan, records);
+    if let Err(error) = &state {
+        wrong.push(format!("the records do not fold: {error}"));
+    }
+    for (_, change) in plan.changes() {
+        let Some(now) = outcomes.get(change.id.as_str()) else { continue };
+        let word = now.outcome.as_str();
+        let holds = matches!(word, "succeeded" | "already_done");
+        if code == 0 && result.status == Status::Succeeded && !holds && word != "skipped" {
+            wrong.push(format!("exit code 0, but {} is {word}", change.id));
+        }
+        let open = matches!(word, "unknown" | "pending");
+        match &change.what {
+            ChangeKind::RemoveLock { lock } => {
+                let stands = end.locks.iter().find(|l| l.id == lock.id);
+                let same = stands.is_some_and(|l| {
+                    l.level.as_str() == lock.level
+                        && l.notes.as_deref().unwrap_or_default() == lock.notes
+                        && l.owners == lock.owners
+                });
+                let listed = result.locks_removed.iter().find(|l| l.id.eq_ignore_ascii_case(lock.id.as_str()));
+                let scope_gone = lock.scope().is_type("Microsoft.Compute/restorePointCollections")
+                    && end.collection(&lock.scope()).is_none();
+                if stands.is_none() && !others && !scope_gone && listed.is_none_or(|l| l.restored) {
+                    wrong.push(format!("the lock {} is missing and the result does not say so", lock.id.name()));
+                }
+                if listed.is_some_and(|l| l.restored) && !same && !others {
+                    wrong.push(format!("the lock {} is said to be restored and is not", lock.id.name()));
+                }
+                let back = listed.is_some_and(|l| l.restored);
+                if stands.is_some() && holds && !back && !others {
+                    wrong.push(format!("the lock {} is said to be {word} and stands", lock.id.name()));
+                }
+                if listed.is_some_and(|l| !l.restored) && same && !open && !others {
+                    wrong.push(format!("the lock {} stands and is said to be removed ({word})", lock.id.name()));
+                }
+                if stands.is_none() && !holds && !open && !others && !scope_gone && listed.is_none() {
+                    wrong.push(format!("the lock {} is gone and its removal is {word}", lock.id.name()));
+                }
+            }
+            ChangeKind::DeletePoint { point, .. } => {
+                let there = end.collections.iter().any(|c| {
+                    c.id.covers(&point.id) && c.points.iter().any(|p| p.name.eq_ignore_ascii_case(point.id.name()))
+                });
+                if there && holds && !others {
+                    wrong.push(format!("the point {} is said to be {word} and is there", point.id.name()));
+                }
+                if !there && !holds && !open && !others {
+                    wrong.push(format!("the point {} is gone and its deletion is {word}", point.id.name()));
+                }
+            }
+            ChangeKind::DeleteCollection { collection, .. } => {
+                let there = end.collection(&collection.id).is_some();
+                if there && holds && !others {
+                    wrong.push(format!("the collection {} is said to be {word} and is there", collection.id.name()));
+                }
+                if !there && !holds && !open && !others {
+                    wrong.push(format!("the collection {} is gone and its deletion is {word}", collection.id.name()));
+                }
+            }
+            ChangeKind::UninstallExtension { .. } | ChangeKind::RestartVm { .. } => {}
+            ChangeKind::ReapplyVm { vm, .. } => {
+                let fine = end.vm(vm).is_none_or(|vm| vm.provisioned);
+                if holds && !fine && !others {
+                    wrong.push(format!("the model of {} is said to be applied and the VM is failed", vm.name()));
+                }
+            }
+            ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => {
+                let runs = end.job(job.name()).is_some_and(|job| job.status.is_active());
+                if holds && runs && !others {
+                    wrong.push(format!("the job {} is said to have ended and runs", job.name()));
+                }
+            }
+            ChangeKind::StartBackup { item, .. } => {
+                let made = end.jobs.iter().any(|job| {
+                    job.item == *item
+                        && job.user_triggered == Some(true)
+                        && job.started >= start.now
+                        && job.tasks.first().is_some_and(|task| task.status == TaskStatus::Completed)
+                });
+                if holds && !made {
+                    wrong.push("the backup is said to have succeeded and no job shows it".to_owned());
+                }
+                if matches!(word, "refused" | "skipped" | "not_run") && backups(end) > clean_ups(records) {
+                    wrong.push(format!("a backup was started and is {word}"));
+                }
+            }
+        }
+    }
+    if result.status == Status::Undone && !others && (before.locks != after.locks || planned_gone) {
+        wrong.push("undone, but the world is not as it was".to_owned());
+    }
+    if backups(end) > 1 + clean_ups(records) {
+        wrong.push(format!("S10: {} backups were started", backups(end)));
+    }
+    let planned: BTreeSet<&str> = plan
+        .changes()
+        .filter_map(|(_, c)| match &c.what {
+            ChangeKind::RemoveLock { lock } => Some(lock.id.key()),
+            _ => None,
+        })
+        .collect();
+    for lock in start.locks.iter().filter(|lock| !planned.contains(lock.id.key())) {
+        if !others && !after.locks.contains(&lock_text(lock)) {
+            wrong.push(format!("the lock {} is not in the plan and is not as it was", lock.id));
+        }
+    }
+    wrong
+}
