@@ -10,7 +10,7 @@
 //! # Who may know whom
 //!
 //! `cli -> all below`; `report -> {engine types with the changes and the view in them, journal}`;
-//! `engine -> {playbook, actions, journal, arm, estate}`;
+//! `engine -> {playbook, actions, journal, arm, estate, catalog}`;
 //! `playbook -> {actions: names and parameter types, estate: the view, catalog}`; `actions -> {arm, estate, catalog}`;
 //! `estate -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `journal`, `arm`
 //! and `catalog` know no room. Only `arm::sdk` names an `azure_*` crate. Only `cli` and `main.rs` write to stdout or

@@ -10,6 +10,9 @@
 //! `errorCode`, `errorTitle`, `errorString`; `healthDetails[]` with `code`, `title`, `message`); literal messages from
 //! these and from Azure's documentation ("Error message" in the troubleshooting pages, CC BY 4.0).
 
+pub mod korean;
+pub mod search;
+
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -224,6 +227,9 @@ impl Catalog {
         if wanted.is_empty() {
             return None;
         }
+        if let Some(entry) = self.by_korean(&wanted) {
+            return Some(entry);
+        }
         let equal = self.by_text.iter().find(|(message, _)| *message == wanted);
         let inside = || {
             let inside =
@@ -241,6 +247,20 @@ impl Catalog {
         self.entries.get(equal.or_else(inside).or_else(similar)?.1)
     }
 
+    /// The one entry whose Korean message stands in the text. A message that two errors share is nobody's.
+    fn by_korean(&self, wanted: &str) -> Option<&Entry> {
+        let mut found: Vec<&str> = Vec::new();
+        for (code, text) in korean::texts() {
+            if text.messages.iter().any(|message| wanted.contains(&plain(message))) {
+                found.push(code);
+            }
+        }
+        match found.as_slice() {
+            [code] => self.by_code(code),
+            _ => None,
+        }
+    }
+
     /// The code that was probably meant.
     #[must_use]
     pub fn suggest(&self, code: &str) -> Option<&str> {
@@ -253,7 +273,7 @@ impl Catalog {
 }
 
 /// Words in lower case without articles and punctuation.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let lower = text.to_lowercase().replace(['\'', '’'], "");
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !matches!(*word, "" | "a" | "an" | "the"));
     words.collect::<Vec<_>>().join(" ")
@@ -318,6 +338,8 @@ mod tests {
             ("UserErrorGuestAgentStatusUnavailable", 0, "", Some("UserErrorGuestAgentStatusUnavailable")),
             ("", 400_196, "", Some("UserErrorGuestAgentStatusUnavailable")),
             ("", 400_206, "", Some("ExtensionSnapshotFailedNoNetwork")),
+            ("", 0, "복원 지점 컬렉션이 최대 한도에 도달했습니다.", Some("UserErrorRpCollectionLimitReached")),
+            ("", 0, "VMSnapshot 확장 작업이 실패했습니다.", None),
             ("", 400_288, "", Some("UserErrorRpCollectionDeleted")),
             ("IaasVmHealthGreenDefault", 400_239, "Backup pre-check status of this virtual machine is OK.", None),
             ("UserErrorVmVaultLocationMismatch", 400_175, "Virtual machine and vault are in different region.", None),

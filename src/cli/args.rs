@@ -200,6 +200,12 @@ pub enum Command {
     /// something was not read.
     #[command(after_help = inventory::ENGINES_EXAMPLES)]
     Engines(EnginesArgs),
+    /// Explain an error: its causes, what azmend repairs, what is left to do
+    ///
+    /// By its code, the number beside it, or any part of its message, in English or Korean; slips are forgiven. Asks
+    /// nobody: works without a sign-in. Exit 2 when nothing is near.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Say who is signed in, what that identity may do, and which permission is missing
     ///
     /// Reads only. For every visible subscription, or at the scopes of one VM, it says which playbook may do what, what
@@ -323,6 +329,49 @@ pub struct PurposeArgs {
     /// A directory with playbooks of your own
     #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
     pub playbooks: Option<PathBuf>,
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  azmend explain UserErrorRpCollectionLimitReached
+  azmend explain 400196                                    the number beside a code
+  azmend explain \"VM agent is unable to communicate\"      a part of the message
+  azmend explain --lang ko \"다른 백업 작업이 현재 진행 중\"
+  azmend explain --list                                    everything that is known";
+
+/// `azmend explain`.
+#[derive(Debug, ClapArgs)]
+pub struct ExplainArgs {
+    /// The code, its number, or any part of the message, in English or Korean
+    #[arg(value_name = "ERROR")]
+    pub text: Vec<String>,
+    /// The language of the answer [default: of the locale]
+    #[arg(long, value_enum, value_name = "LANG", env = "AZMEND_LANG")]
+    pub lang: Option<LangArg>,
+    /// List everything that is known
+    #[arg(long, conflicts_with = "text")]
+    pub list: bool,
+    /// A directory with playbooks of your own
+    #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
+    pub playbooks: Option<PathBuf>,
+}
+
+/// A language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LangArg {
+    /// English
+    En,
+    /// Korean
+    Ko,
+}
+
+impl From<LangArg> for crate::engine::explain::Lang {
+    fn from(lang: LangArg) -> Self {
+        match lang {
+            LangArg::En => Self::En,
+            LangArg::Ko => Self::Ko,
+        }
+    }
 }
 
 /// `azmend doctor`.

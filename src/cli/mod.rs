@@ -135,6 +135,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),
         Command::Role(args) => return commands::role::run(desk, &args),
+        Command::Explain(args) => return commands::explain::run(desk, &args),
         _ => {}
     }
     warn_of_locks(desk, &command);
@@ -154,7 +155,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Jobs(args) => commands::jobs::run(desk, &args).await,
             Command::Engines(args) => commands::engines::run(desk, &args).await,
             Command::Doctor(args) => commands::doctor::run(desk, &args).await,
-            Command::Playbook(_) | Command::Role(_) | Command::Completions { .. } => Ok(exit::OK),
+            Command::Playbook(_) | Command::Role(_) | Command::Explain(_) | Command::Completions { .. } => Ok(exit::OK),
         }
     });
     // A question that nobody answered must not keep the process.

@@ -8,6 +8,7 @@ pub mod back;
 pub mod doctor;
 pub mod drive;
 pub mod exit;
+pub mod explain;
 pub mod finish;
 pub mod inverse;
 pub mod plan;

@@ -2,6 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::text::safe;
 
 /// Headings.
@@ -51,7 +53,7 @@ impl Page {
     /// A paragraph behind a mark: the mark stands in the first line, the others are indented as far. The text is made
     /// safe; words are never cut, so that ids and commands can be copied.
     pub fn item(&mut self, mark: &str, style: Style, text: &str) {
-        self.marked(mark, mark.chars().count(), style, text);
+        self.marked(mark, mark.width(), style, text);
     }
 
     /// [`Page::item`] for a mark with styles, which is `indent` columns wide on the screen.
@@ -90,7 +92,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut line = String::new();
     let mut length = 0;
     for word in text.split(' ') {
-        let word_length = word.chars().count();
+        let word_length = word.width();
         if length > 0 && length + 1 + word_length > width {
             lines.push(std::mem::take(&mut line));
             length = 0;
@@ -118,6 +120,13 @@ mod tests {
             page.finish(),
             "  - remove the lock\n    /subscriptions/11111111-1111-1111-1111-111111111111/x\n    now\n"
         );
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        let mut page = Page::new(20);
+        page.item("", Style::new(), "복원 지점 컬렉션이 최대 한도에 도달했습니다");
+        assert!(page.finish().lines().all(|line| line.width() <= 20));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle};
 
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::text::safe;
 
 /// A table with a heading: columns are as wide as they need, the last one wraps.
@@ -35,12 +37,12 @@ pub fn columns<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Vec<
     let mut widths = [0; N];
     for row in &all {
         for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(cell.chars().count());
+            *widest = (*widest).max(cell.width());
         }
     }
     let line = |row: &[String; N]| {
         let cells = row.iter().zip(widths).map(|(cell, widest)| {
-            let missing = widest.saturating_sub(cell.chars().count());
+            let missing = widest.saturating_sub(cell.width());
             format!("{cell}{}", " ".repeat(missing))
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()

@@ -6,6 +6,7 @@
 
 pub mod doctor;
 pub mod engines;
+pub mod explain;
 pub mod jobs;
 pub mod jsonl;
 pub mod layout;

@@ -1,6 +1,7 @@
 //! The published JSON Schema of the result object (`docs/schema/result.schema.json`), made from the types.
 
 use crate::engine::doctor::{DOCTOR_SCHEMA, DoctorReport};
+use crate::engine::explain::{EXPLAIN_SCHEMA, Explanation};
 use crate::engine::result::{RESULT_SCHEMA, RunResult};
 
 /// The schema, as the file in `docs/schema` has it.
@@ -18,6 +19,16 @@ pub fn json() -> String {
 pub fn doctor_json() -> String {
     let mut schema = schemars::schema_for!(DoctorReport);
     schema.insert("title".to_owned(), DOCTOR_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The schema of what `azmend explain` gives back, as `docs/schema/explain.schema.json` has it.
+#[must_use]
+pub fn explain_json() -> String {
+    let mut schema = schemars::schema_for!(Explanation);
+    schema.insert("title".to_owned(), EXPLAIN_SCHEMA.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -49,6 +60,16 @@ mod tests {
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
         assert!(published == doctor_json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn the_published_schema_of_explain_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/explain.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::write(file, explain_json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == explain_json(), "run: AZMEND_UPDATE=1 cargo test schema");
     }
 
     #[test]

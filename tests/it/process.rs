@@ -79,6 +79,7 @@ const EVERYTHING: &[&str] = &[
     "jobs",
     "jobs --failed -o json",
     "engines",
+    "explain UserErrorRpCollectionLimitReached",
     "runs list",
     "runs list -o json",
     "runs show RUN",

@@ -10,7 +10,7 @@ const FOUNDATION: &[&str] = &["clock", "duration", "text", "yaml"];
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cli", &["report", "engine", "playbook", "actions", "estate", "journal", "sim", "arm", "catalog"]),
     ("report", &["engine", "actions", "journal", "estate"]),
-    ("engine", &["playbook", "actions", "journal", "arm", "estate"]),
+    ("engine", &["playbook", "actions", "journal", "arm", "estate", "catalog"]),
     ("playbook", &["actions", "estate", "catalog"]),
     ("actions", &["arm", "estate", "catalog"]),
     ("estate", &["arm", "catalog"]),

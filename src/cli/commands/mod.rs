@@ -5,6 +5,7 @@ pub mod backup;
 pub mod completions;
 pub mod doctor;
 pub mod engines;
+pub mod explain;
 pub mod fix;
 pub mod jobs;
 pub mod playbook;

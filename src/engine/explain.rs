@@ -1,0 +1,321 @@
+//! What an error is and what can be done about it: the catalogue and the playbooks put together.
+//!
+//! Duty: pure. It says what azmend repairs only where a playbook names the code; what the management plane could do and
+//! azmend has no playbook for is not promised. It must never read Azure.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::catalog::korean::texts;
+use crate::catalog::search::{Match, Why};
+use crate::catalog::{Category, Entry};
+use crate::playbook::library::Library;
+
+/// Name and version of the object.
+pub const EXPLAIN_SCHEMA: &str = "azmend.explain/v1";
+
+/// The language of the sentences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lang {
+    /// English.
+    En,
+    /// Korean.
+    Ko,
+}
+
+impl Lang {
+    /// The language of a locale such as `ko_KR.UTF-8`.
+    #[must_use]
+    pub fn of_locale(locale: &str) -> Self {
+        let language = locale.split(['_', '.', '-', '@']).next().unwrap_or_default();
+        if language.eq_ignore_ascii_case("ko") { Self::Ko } else { Self::En }
+    }
+}
+
+/// A playbook that is for an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Fix {
+    /// Its name.
+    pub playbook: String,
+    /// What it mends.
+    pub title: String,
+    /// The command; `VM` stands for the machine.
+    pub command: String,
+}
+
+/// Another error that fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Other {
+    /// Its code.
+    pub code: String,
+    /// What it is, in short.
+    pub title: String,
+}
+
+/// What `azmend explain` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Explanation {
+    /// `azmend.explain/v1`.
+    pub schema: String,
+    /// The language of the sentences.
+    pub lang: Lang,
+    /// The symbolic code.
+    pub code: String,
+    /// Why it was found: `code`, `number`, `message`, `code_inside`, `part`, `near_code`, `words`.
+    pub found_by: String,
+    /// Other spellings.
+    pub aliases: Vec<String>,
+    /// Numeric ids that stand beside it.
+    pub numeric_ids: Vec<i64>,
+    /// Where it comes from: `iaas-vm`, `crp`, `arm`, `restore`, `job-control`, `mabs`, `classic`, `guide-step`.
+    pub category: String,
+    /// What it is, in short.
+    pub title: String,
+    /// Only older services send it.
+    pub retired: bool,
+    /// Causes.
+    pub causes: Vec<String>,
+    /// How azmend notices it.
+    pub detected_by: Vec<String>,
+    /// The playbooks that are for it.
+    pub fixes: Vec<Fix>,
+    /// What to do in the guest, or in general where the language has only that.
+    pub in_the_guest: Vec<String>,
+    /// What a person must decide or do.
+    pub by_a_person: Vec<String>,
+    /// Which troubleshooting documents name it.
+    pub documents: Vec<String>,
+    /// Where this is written.
+    pub sources: Vec<String>,
+    /// Other errors that fit what was asked.
+    pub others: Vec<Other>,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Code => "code",
+            Self::Number => "number",
+            Self::Message => "message",
+            Self::CodeInside => "code_inside",
+            Self::Part => "part",
+            Self::NearCode => "near_code",
+            Self::Words => "words",
+        })
+    }
+}
+
+/// Where an error comes from, as the object says it.
+#[must_use]
+pub const fn category(category: Category) -> &'static str {
+    match category {
+        Category::IaasVm => "iaas-vm",
+        Category::Crp => "crp",
+        Category::Arm => "arm",
+        Category::Restore => "restore",
+        Category::JobControl => "job-control",
+        Category::Mabs => "mabs",
+        Category::Classic => "classic",
+        Category::GuideStep => "guide-step",
+    }
+}
+
+/// What an entry is called in a language; English where there is no other.
+#[must_use]
+pub fn title(entry: &Entry, lang: Lang) -> String {
+    let korean = texts().get(&entry.code).filter(|_| lang == Lang::Ko);
+    korean.map_or_else(|| entry.message.clone(), |text| text.title.clone())
+}
+
+/// The playbooks that name the code, the one for fewest codes first: it is the most specific.
+#[must_use]
+pub fn fixes(entry: &Entry, library: &Library, program: &str) -> Vec<Fix> {
+    let mut found: Vec<(usize, Fix)> = library
+        .iter()
+        .filter(|(playbook, _)| playbook.codes().iter().any(|code| code.eq_ignore_ascii_case(&entry.code)))
+        .map(|(playbook, _)| {
+            let command = format!("{program} fix {} --vm VM", playbook.name());
+            let fix = Fix { playbook: playbook.name().to_owned(), title: playbook.title().to_owned(), command };
+            (playbook.codes().len(), fix)
+        })
+        .collect();
+    found.sort_by(|a, b| (a.0, &a.1.playbook).cmp(&(b.0, &b.1.playbook)));
+    found.into_iter().map(|(_, fix)| fix).collect()
+}
+
+/// How azmend notices an error, a sentence each.
+#[must_use]
+pub fn detected_by(entry: &Entry, library: &Library, lang: Lang) -> Vec<String> {
+    let ko = lang == Lang::Ko;
+    let say = |en: &str, korean: &str| if ko { korean.to_owned() } else { en.to_owned() };
+    let live = library.iter().any(|(playbook, _)| {
+        playbook.codes().iter().any(|code| code.eq_ignore_ascii_case(&entry.code))
+            && playbook
+                .resolve(&std::collections::BTreeMap::new())
+                .is_ok_and(|resolved| resolved.applies.touched().iter().any(|path| !path.starts_with("backup.last")))
+    });
+    let mut out = match entry.category {
+        Category::Classic => vec![say(
+            "not any more: the classic API is gone; the text is recognised when somebody has it",
+            "이제는 감지하지 않습니다. 클래식 API는 없어졌고, 문구를 입력하면 찾습니다.",
+        )],
+        Category::Mabs => vec![say(
+            "by the text of a failed job of a Backup Server or DPM: azmend engines",
+            "Backup Server 또는 DPM의 실패한 작업 문구로 감지합니다: azmend engines",
+        )],
+        Category::GuideStep => vec![say(
+            "a step of the guide, not an error: fix and doctor look at the same facts",
+            "오류가 아니라 안내 단계입니다. fix와 doctor가 같은 사실을 봅니다.",
+        )],
+        Category::Crp | Category::Arm => vec![say(
+            "by Azure's answer to a request, and inside the details of a failed backup job",
+            "요청에 대한 Azure의 응답과, 실패한 백업 작업의 세부 정보에서 감지합니다.",
+        )],
+        Category::IaasVm | Category::Restore | Category::JobControl => vec![say(
+            "by code, number or text of the VM's last failed job: azmend jobs",
+            "VM의 마지막 실패 작업의 코드, 번호, 문구로 감지합니다: azmend jobs",
+        )],
+    };
+    if live {
+        out.push(say(
+            "by what the VM shows now, also before a backup fails",
+            "백업이 실패하기 전에도 VM의 현재 상태로 감지합니다.",
+        ));
+    }
+    out
+}
+
+/// Explains the best of what was found.
+#[must_use]
+pub fn explain(found: &[Match<'_>], library: &Library, lang: Lang, program: &str) -> Option<Explanation> {
+    let (first, rest) = found.split_first()?;
+    let entry = first.entry;
+    let all = texts().get(&entry.code);
+    let korean = all.filter(|_| lang == Lang::Ko);
+    let english = || {
+        let guest = entry.guest_fix.iter().map(|fix| match fix.os.as_str() {
+            "windows" => format!("Windows: {}", fix.action),
+            "linux" => format!("Linux: {}", fix.action),
+            _ => fix.action.clone(),
+        });
+        guest.collect::<Vec<_>>()
+    };
+    Some(Explanation {
+        schema: EXPLAIN_SCHEMA.to_owned(),
+        lang: if korean.is_some() { Lang::Ko } else { Lang::En },
+        code: entry.code.clone(),
+        found_by: first.why.to_string(),
+        aliases: entry.aliases.clone(),
+        numeric_ids: entry.numeric_ids.clone(),
+        category: category(entry.category).to_owned(),
+        title: title(entry, lang),
+        retired: entry.obsolete,
+        causes: korean.map_or_else(|| entry.causes.clone(), |text| text.causes.clone()),
+        detected_by: detected_by(entry, library, lang),
+        fixes: fixes(entry, library, program),
+        in_the_guest: korean.map_or_else(english, |text| text.actions.clone()),
+        by_a_person: korean.map_or_else(|| entry.manual.clone(), |_| Vec::new()),
+        documents: all.map(|text| text.documents.clone()).unwrap_or_default(),
+        sources: entry.sources.clone(),
+        others: rest.iter().map(|one| Other { code: one.entry.code.clone(), title: title(one.entry, lang) }).collect(),
+    })
+}
+
+/// `docs/coverage.md`: every code of the troubleshooting documents, then the others, and how azmend deals with each.
+#[must_use]
+pub fn coverage(entries: &[Entry], library: &Library) -> String {
+    let mut out = String::from(
+        "# Coverage\n\nEvery error of the five troubleshooting documents, then the others that azmend knows. This page is made from the\n\
+         catalogue and the playbooks (`AZMEND_BLESS=1 cargo test --lib coverage`); a test holds it to them. \"Fixed by\" names playbooks\n\
+         only: what none of them does is guidance, by `azmend explain CODE`.\n",
+    );
+    let (named, others): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().partition(|entry| texts().contains_key(&entry.code));
+    for (heading, rows) in [("Codes of the documents", named), ("Other codes", others)] {
+        out.push_str(&format!(
+            "\n## {heading}\n\n| code | ids | what | detected | fixed by | guided by |\n|---|---|---|---|---|---|\n"
+        ));
+        for entry in rows {
+            let ids: Vec<String> = entry.numeric_ids.iter().map(ToString::to_string).collect();
+            let fixed: Vec<String> =
+                fixes(entry, library, "azmend").into_iter().map(|fix| format!("`{}`", fix.playbook)).collect();
+            let (guest, person) = (entry.guest_fix.len(), entry.manual.len());
+            let guided = match (guest, person) {
+                (0, 0) if fixed.is_empty() => "`explain`: causes".to_owned(),
+                (0, 0) => "`explain`".to_owned(),
+                (_, 0) => "`explain`: guest".to_owned(),
+                (0, _) => "`explain`: person".to_owned(),
+                _ => "`explain`: guest, person".to_owned(),
+            };
+            let detected = match entry.category {
+                Category::Classic => "retired",
+                Category::Mabs => "engine job's text",
+                Category::GuideStep => "a step, not an error",
+                Category::Crp | Category::Arm => "Azure's answer, job details",
+                _ if detected_by(entry, library, Lang::En).len() > 1 => "last job, live facts",
+                _ => "last job",
+            };
+            out.push_str(&format!(
+                "| `{}` | {} | {} | {detected} | {} | {guided} |\n",
+                entry.code,
+                if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
+                entry.message.replace('|', "\\|").replace('<', "&lt;"),
+                if fixed.is_empty() { "-".to_owned() } else { fixed.join(", ") },
+            ));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::catalog::search::search;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coverage.md");
+
+    #[test]
+    fn the_coverage_page_is_up_to_date() {
+        let page = coverage(Catalog::get().entries(), &Library::shipped());
+        if std::env::var_os("AZMEND_BLESS").is_some() {
+            std::fs::write(PAGE, &page).unwrap();
+        }
+        let found = std::fs::read_to_string(PAGE).unwrap_or_default();
+        assert!(found == page, "docs/coverage.md is old: run AZMEND_BLESS=1 cargo test --lib coverage");
+        for line in page.lines().filter(|line| line.starts_with("| `")) {
+            assert_eq!(line.matches(" | ").count(), 5, "{line}");
+            assert!(!line.contains("|  |"), "an empty cell: {line}");
+        }
+    }
+
+    #[test]
+    fn every_entry_can_be_explained_in_both_languages() {
+        let library = Library::shipped();
+        for entry in Catalog::get().entries() {
+            for lang in [Lang::En, Lang::Ko] {
+                let found = search(Catalog::get(), &entry.code);
+                let told = explain(&found, &library, lang, "azmend").unwrap();
+                assert_eq!(told.code, entry.code);
+                let help = told.fixes.len() + told.in_the_guest.len() + told.by_a_person.len();
+                assert!(!told.causes.is_empty() || help > 0, "{}: nothing is said", entry.code);
+                assert!(!told.detected_by.is_empty() && !told.title.is_empty());
+                if lang == Lang::Ko && !told.documents.is_empty() {
+                    assert_eq!(told.lang, Lang::Ko, "{}", entry.code);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn locales() {
+        for (locale, lang) in
+            [("ko_KR.UTF-8", Lang::Ko), ("ko", Lang::Ko), ("C.UTF-8", Lang::En), ("", Lang::En), ("kok_IN", Lang::En)]
+        {
+            assert_eq!(Lang::of_locale(locale), lang, "{locale}");
+        }
+    }
+}
