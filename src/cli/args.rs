@@ -239,6 +239,7 @@ pub enum Command {
 
 const FIX_EXAMPLES: &str = "\
 Examples:
+  azmend fix auto --vm web-01 --dry-run                       choose, say why, show the plan
   azmend fix rp-collection-limit --vm web-01 --dry-run        what would be done (exit 3)
   azmend fix rp-collection-limit --vm rg-shop/web-01 --relock put removed locks back at the end
   azmend fix backup-now --vm web-01 --set retain=14d --yes    without a question
@@ -248,7 +249,7 @@ Examples:
 /// `azmend fix`.
 #[derive(Debug, ClapArgs)]
 pub struct FixArgs {
-    /// The playbook (`azmend playbook list`)
+    /// The playbook (`azmend playbook list`), or auto: the one that the last failed job or the VM's state asks for
     pub playbook: String,
     /// The VM: name, group/name or resource id
     #[arg(long, value_name = "VM")]

@@ -5,6 +5,7 @@
 //! [`result::RunResult`].
 
 pub mod back;
+pub mod choose;
 pub mod doctor;
 pub mod drive;
 pub mod exit;

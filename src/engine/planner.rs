@@ -39,6 +39,8 @@ pub struct PlanRequest<'a> {
     pub max_changes: usize,
     /// Where the plan is valid.
     pub world: World,
+    /// Why this playbook, when azmend chose it.
+    pub why: Option<String>,
 }
 
 /// What planning came to.
@@ -85,6 +87,17 @@ pub fn view_of(facts: &VmFacts, arm: &Arm, overrides: &BTreeSet<Override>) -> Vi
 
 /// Reads the VM and makes the plan.
 pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
+    // Wrong parameters need no reading.
+    if let Err(errors) = request.playbook.resolve(&request.set) {
+        return Planned::Input(errors);
+    }
+    let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
+    plan_of(arm, request, &facts)
+}
+
+/// Makes the plan from facts that were just read.
+#[must_use]
+pub fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> Planned {
     let resolved = match request.playbook.resolve(&request.set) {
         Ok(resolved) => resolved,
         Err(errors) => return Planned::Input(errors),
@@ -94,20 +107,15 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
         let refusal = Refusal::new("s6.relock-service", why).hint("leave --relock out, or use --set cleanup=stale");
         return Planned::Refused { refusals: vec![refusal], plan: None };
     }
-    let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
-    let view = view_of(&facts, arm, &request.overrides);
+    let view = view_of(facts, arm, &request.overrides);
     let evidence = match resolved.applies(&view) {
-        Verdict::True => evidence(&resolved, &view),
+        Verdict::True => request.why.iter().cloned().chain(evidence(&resolved, &view)).collect(),
         Verdict::False => {
             let why =
                 format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
             // A collection that looks superfluous and is not proven to be is said, with what is missing.
-            let ground = Ground {
-                facts: &facts,
-                now: arm.clock().now(),
-                overrides: &request.overrides,
-                orphan_age: rules::ORPHAN_AGE,
-            };
+            let ground =
+                Ground { facts, now: arm.clock().now(), overrides: &request.overrides, orphan_age: rules::ORPHAN_AGE };
             let warnings = stale::find(&ground).reported.iter().map(ToString::to_string).collect();
             return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
         }
@@ -117,7 +125,7 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     let mut draft = Draft {
         request,
         resolved: &resolved,
-        facts: &facts,
+        facts,
         view: &view,
         arm,
         stays: Vec::new(),

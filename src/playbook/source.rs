@@ -226,6 +226,10 @@ impl Reader<'_> {
                 let hint = "1 to 64 lower-case letters, digits and hyphens";
                 self.hinted(node.place, format!("{} is not a name for a playbook", quote(text)), hint);
             }
+            if text == "auto" {
+                let hint = "`fix auto` chooses among the playbooks: give it another name";
+                self.hinted(node.place, "auto is not a name for a playbook", hint);
+            }
             Some((text.to_owned(), node.place))
         });
         let title = self.need(&fields, "title", what).and_then(|node| self.prose(node, "the title", TITLE, false));

@@ -282,7 +282,10 @@ fn the_shipped_playbooks_apply_where_they_should() {
         ("extension-operation-failed", |v| v.backup.last_error = "ExtensionOperationFailed".into()),
         ("unlock-backup-groups", |v| v.locks.collections = 1),
         ("delete-stale-collections", |v| v.points.superseded = 3),
-        ("failed-vm", |v| v.vm.provisioning_state = "Failed".into()),
+        ("failed-vm", |v| {
+            v.vm.exists = true;
+            v.vm.provisioning_state = "Failed".into();
+        }),
         ("backup-in-progress", |v| v.backup.last_error = "UserErrorBackupOperationInProgress".into()),
         ("crp-reported-user-error", |v| v.backup.last_error = "UserErrorCrpReportedUserError".into()),
         ("backup-operation-failed", |v| v.backup.last_error = "BackUpOperationFailed".into()),

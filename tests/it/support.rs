@@ -105,6 +105,7 @@ impl Lab {
             relock: ask.relock,
             max_changes: ask.max_changes.unwrap_or(40),
             world: self.world(),
+            why: None,
         };
         make_plan(&self.arm, &request).await
     }

@@ -24,7 +24,7 @@ mod points_tests;
 #[cfg(test)]
 mod stale_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::collections::BTreeSet;
 

@@ -1,16 +1,20 @@
 //! `azmend fix PLAYBOOK --vm VM`: the main job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::actions::change::Refusal;
 use crate::arm::ResourceId;
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
 use crate::cli::{files, store};
+use crate::engine::choose::{Choice, choose};
 use crate::engine::plan::{Plan, World};
-use crate::engine::planner::{PlanRequest, Planned, make_plan};
+use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
+use crate::estate::collect::{CollectOptions, collect};
+use crate::estate::view::View;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 use crate::report::{self, Subject};
@@ -22,16 +26,18 @@ use crate::text::shell_quote;
 /// Nothing was changed then.
 pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let library = library(desk, args.playbooks.as_deref());
-    let playbook = find(&library, &args.playbook)?;
+    let named = if args.playbook == AUTO { None } else { Some(find(&library, &args.playbook)?) };
     let set = parameters(&args.set)?;
     // Wrong parameters are said before anything is asked of Azure.
-    let resolved = playbook.resolve(&set).map_err(|errors| wrong_parameters(playbook, &errors))?;
-    if args.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
-        return Err(CliError::refused(
-            "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
-        )
-        .code("s6.relock-service")
-        .hint("leave --relock out, or use --set cleanup=stale"));
+    if let Some(playbook) = named {
+        let resolved = playbook.resolve(&set).map_err(|errors| wrong_parameters(playbook, &errors))?;
+        if args.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
+            return Err(CliError::refused(
+                "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
+            )
+            .code("s6.relock-service")
+            .hint("leave --relock out, or use --set cleanup=stale"));
+        }
     }
     Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
     if !args.dry_run && args.plan_out.is_none() {
@@ -42,28 +48,49 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
     let arm = azure.reader()?;
-    let (world, vm, planned) = desk
+    let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
             let vm = azure.find_vm(&arm, &args.vm, &desk.settings.subscriptions).await?;
             let world = azure.world(&arm, vm.subscription()).await;
-            let request = PlanRequest {
+            let request = |playbook, why| PlanRequest {
                 playbook,
-                set,
+                set: set.clone(),
                 vm: vm.clone(),
                 overrides: args.overrides.iter().copied().collect(),
                 named_locks: args.locks.clone(),
                 relock: args.relock,
                 max_changes: args.max_changes,
                 world: world.clone(),
+                why,
             };
-            let planned = Box::pin(make_plan(&arm, &request)).await;
-            Ok((world, vm, planned))
+            if let Some(playbook) = named {
+                let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
+                return Ok((world, vm, Some(playbook), planned));
+            }
+            let facts = Box::pin(collect(&arm, &vm, &CollectOptions::default())).await;
+            let view = view_of(&facts, &arm, &BTreeSet::new());
+            if view.unread("backup.last_error").is_some() {
+                let planned = Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
+                return Ok((world, vm, None, planned));
+            }
+            let choice = choose(&library, &facts, &view);
+            let Some(playbook) = choice.playbook.as_deref().and_then(|name| library.find(name).ok()) else {
+                return Ok((world, vm, None, nothing_fits(choice, view)));
+            };
+            desk.printer.note(&told(&choice));
+            let planned = plan_of(&arm, &request(playbook, Some(choice.why)), &facts);
+            Ok((world, vm, Some(playbook), planned))
         })
         .await?;
-    let subject =
-        Subject { world: &world, playbook: playbook.name(), vm: vm.as_str(), started, ended: azure.clock().now() };
+    let subject = Subject {
+        world: &world,
+        playbook: playbook.map_or(AUTO, Playbook::name),
+        vm: vm.as_str(),
+        started,
+        ended: azure.clock().now(),
+    };
     let plan = match planned {
         Planned::Plan(plan) => *plan,
         Planned::NothingToDo { view, why, not_read, warnings } => {
@@ -76,7 +103,11 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
             }
             return Ok(desk.finish(subject.refused(&refusals, plan.as_deref())));
         }
-        Planned::Input(errors) => return Err(wrong_parameters(playbook, &errors)),
+        Planned::Input(errors) => {
+            return Err(
+                playbook.map_or_else(|| CliError::input(errors.join("\n")), |one| wrong_parameters(one, &errors))
+            );
+        }
     };
     if args.dry_run {
         return Ok(shown(desk, &subject, &plan, command_without_dry_run(desk, &args, &vm, &world)));
@@ -88,6 +119,39 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     }
     desk.confirm(&plan, args.yes).await?;
     desk.start(&azure, plan, stop_at).await
+}
+
+/// What stands for "the one that this VM needs".
+const AUTO: &str = "auto";
+
+/// Why a playbook was chosen, and which others apply too.
+fn told(choice: &Choice) -> String {
+    let others = match choice.others.as_slice() {
+        [] => String::new(),
+        others => format!("; also applies: {}", others.join(", ")),
+    };
+    format!("auto: {}{others}", choice.why)
+}
+
+/// A known error that no playbook is for is refused with the way to its explanation; a VM without one needs nothing.
+fn nothing_fits(choice: Choice, view: View) -> Planned {
+    let also = match choice.others.as_slice() {
+        [] => String::new(),
+        others => format!("; what applies besides: {}", others.join(", ")),
+    };
+    match choice.code {
+        Some(code) => {
+            let refusal = Refusal::new("guide.not-by-arm", format!("{}{also}", choice.why));
+            let refusal = refusal.hint(format!("what to do in the guest or by hand: azmend explain {code}"));
+            Planned::Refused { refusals: vec![refusal], plan: None }
+        }
+        None => Planned::NothingToDo {
+            not_read: view.unread.clone(),
+            view: Box::new(view),
+            why: choice.why,
+            warnings: Vec::new(),
+        },
+    }
 }
 
 /// Shows a plan that is not applied now.

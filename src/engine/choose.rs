@@ -1,0 +1,188 @@
+//! Which playbook a VM needs: `azmend fix auto`, and the end of `azmend diagnose`.
+//!
+//! Duty: pure. From the last failed job or the item's health, else from what the VM shows now. Invariants: only a playbook
+//! that applies is chosen; tasks (severity info) never are; when an error is known and no playbook is for it, that is said,
+//! never "nothing to do".
+//!
+//! The order: playbooks that name the code of the last failed job; then those that name the error its details pass on;
+//! then those that name a health detail of the item; then those whose condition holds. Among equals the most specific
+//! wins: the condition that looks at more facts, then fewer codes, then the higher severity, then the name.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::catalog::Catalog;
+use crate::estate::facts::VmFacts;
+use crate::estate::view::View;
+use crate::playbook::library::Library;
+use crate::playbook::model::Severity;
+use crate::playbook::{Playbook, Verdict};
+
+/// What speaks for an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symptom {
+    /// The code, as the catalogue spells it where it knows it.
+    pub code: String,
+    /// Where it was seen, a fragment: `the last backup failed with ...`.
+    pub why: String,
+}
+
+/// What was chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The playbook's name; `None` when none is for what the VM has.
+    pub playbook: Option<String>,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The error that decided, if one did.
+    pub code: Option<String>,
+    /// Other playbooks that apply too, the nearest first.
+    pub others: Vec<String>,
+}
+
+/// The errors that the VM's backup shows, the most telling first.
+#[must_use]
+pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
+    let mut found = Vec::new();
+    let mut add = |code: &str, why: String| {
+        if !code.is_empty() && !found.iter().any(|one: &Symptom| one.code == code) {
+            found.push(Symptom { code: code.to_owned(), why });
+        }
+    };
+    let backup = &view.backup;
+    add(&backup.last_error, format!("the last backup failed with {}", backup.last_error));
+    let passed_on =
+        format!("the last backup failed with {}, which passes on {}", backup.last_error, backup.inner_error);
+    add(&backup.inner_error, passed_on);
+    // Health of an item that backs up well is history.
+    if let Some(main) = facts.main_item().filter(|main| !main.item.health.eq_ignore_ascii_case("Passed")) {
+        for detail in &main.item.health_details {
+            if let Some(entry) = Catalog::get().classify(&detail.title, detail.code, &detail.message) {
+                add(&entry.code, format!("the item's health says {}", entry.code));
+            }
+        }
+    }
+    found
+}
+
+/// Chooses among the playbooks of a library.
+#[must_use]
+pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
+    let mut candidates: Vec<(&Playbook, usize)> = library
+        .iter()
+        .filter(|(playbook, _)| playbook.severity() != Severity::Info)
+        .filter_map(|(playbook, _)| {
+            let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
+            (resolved.applies(view) == Verdict::True).then(|| (playbook, resolved.applies.touched().len()))
+        })
+        .collect();
+    candidates.sort_by_key(|(playbook, touched)| {
+        (Reverse(*touched), playbook.codes().len(), Reverse(playbook.severity()), playbook.name())
+    });
+    let symptoms = symptoms(facts, view);
+    for symptom in &symptoms {
+        let named = |playbook: &Playbook| playbook.codes().iter().any(|code| *code == symptom.code);
+        if let Some((playbook, _)) = candidates.iter().find(|(playbook, _)| named(playbook)) {
+            let others = candidates.iter().filter(|(other, _)| other.name() != playbook.name());
+            let mut others: Vec<&Playbook> = others.map(|(other, _)| *other).collect();
+            others.sort_by_key(|other| !named(other));
+            return Choice {
+                playbook: Some(playbook.name().to_owned()),
+                why: format!("{}: {} is for it", symptom.why, playbook.name()),
+                code: Some(symptom.code.clone()),
+                others: others.into_iter().map(|other| other.name().to_owned()).collect(),
+            };
+        }
+    }
+    if let Some(symptom) = symptoms.first() {
+        return Choice {
+            playbook: None,
+            why: format!("{}, and no playbook is for that", symptom.why),
+            code: Some(symptom.code.clone()),
+            others: candidates.iter().map(|(playbook, _)| playbook.name().to_owned()).collect(),
+        };
+    }
+    candidates.sort_by_key(|(playbook, touched)| (Reverse(playbook.severity()), Reverse(*touched), playbook.name()));
+    match candidates.split_first() {
+        Some(((playbook, _), others)) => Choice {
+            playbook: Some(playbook.name().to_owned()),
+            why: format!("no backup has failed, and the VM shows it already: {}", playbook.title()),
+            code: None,
+            others: others.iter().map(|(other, _)| other.name().to_owned()).collect(),
+        },
+        None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::rules::testing::facts;
+
+    fn chosen(change: impl FnOnce(&mut View)) -> Choice {
+        let mut view = View::empty();
+        view.vm.exists = true;
+        view.backup.protected = true;
+        view.points.limit = 18;
+        change(&mut view);
+        choose(&Library::shipped(), &facts(), &view)
+    }
+
+    #[test]
+    fn the_last_error_decides_and_the_most_specific_wins() {
+        let name = |change: fn(&mut View)| chosen(change).playbook;
+        let is = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            name(|v| v.backup.last_error = "UserErrorRpCollectionLimitReached".into()),
+            is("rp-collection-limit")
+        );
+        assert_eq!(
+            name(|v| v.backup.last_error = "UserErrorBackupOperationInProgress".into()),
+            is("backup-in-progress")
+        );
+        // The compute platform's error decides by its own playbook, whatever it passes on.
+        assert_eq!(
+            name(|v| {
+                v.backup.last_error = "UserErrorCrpReportedUserError".into();
+                v.backup.inner_error = "ScopeLocked".into();
+                v.locks.backup_groups = 1;
+            }),
+            is("crp-reported-user-error")
+        );
+        // Two playbooks are for a failed state: which one depends on what failed.
+        let failed = |v: &mut View| {
+            v.vm.provisioning_state = "Failed".into();
+            v.backup.last_error = "UserErrorVmProvisioningStateFailed".into();
+        };
+        assert_eq!(chosen(failed).playbook, is("failed-vm"));
+        let snapshot = chosen(|v| {
+            failed(v);
+            v.vmsnapshot.state = "Failed".into();
+        });
+        assert_eq!(snapshot.playbook, is("vm-provisioning-failed"));
+        assert!(snapshot.others.contains(&"extension-operation-failed".to_owned()), "{snapshot:?}");
+    }
+
+    #[test]
+    fn without_an_error_what_the_vm_shows_decides() {
+        assert_eq!(chosen(|v| v.locks.backup_groups = 1).playbook.as_deref(), Some("unlock-backup-groups"));
+        assert_eq!(
+            chosen(|v| {
+                v.locks.backup_groups = 1;
+                v.points.count = 19;
+            })
+            .playbook
+            .as_deref(),
+            Some("rp-collection-limit")
+        );
+        let well = chosen(|_| {});
+        assert_eq!((well.playbook, well.code), (None, None));
+    }
+
+    #[test]
+    fn an_error_without_a_playbook_is_not_nothing() {
+        let choice = chosen(|v| v.backup.last_error = "UserErrorUnsupportedDiskSize".into());
+        assert_eq!((choice.playbook, choice.code.as_deref()), (None, Some("UserErrorUnsupportedDiskSize")));
+        assert!(choice.why.contains("no playbook is for that"));
+    }
+}
