@@ -200,6 +200,12 @@ pub enum Command {
     /// something was not read.
     #[command(after_help = inventory::ENGINES_EXAMPLES)]
     Engines(EnginesArgs),
+    /// Check one VM, step by step: what is well, what stops its backup, what could not be looked at
+    ///
+    /// Reads only. The steps of the troubleshooting guide on live facts, then the likely causes, the most likely first, and
+    /// what to run. Exit 0: nothing was found; 3: something was; 6: what matters could not be read.
+    #[command(after_help = DIAGNOSE_EXAMPLES)]
+    Diagnose(DiagnoseArgs),
     /// Explain an error: its causes, what azmend repairs, what is left to do
     ///
     /// By its code, the number beside it, or any part of its message, in English or Korean; slips are forgiven. Asks
@@ -327,6 +333,33 @@ pub struct PurposeArgs {
     /// Without removing locks: azmend then prints the command for their owner
     #[arg(long, conflicts_with = "read_only")]
     pub without_locks: bool,
+    /// A directory with playbooks of your own
+    #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
+    pub playbooks: Option<PathBuf>,
+}
+
+const DIAGNOSE_EXAMPLES: &str = "\
+Examples:
+  azmend diagnose --vm rg-shop/web-01
+  azmend diagnose --vm web-01 --code 400196           somebody holds this error
+  azmend diagnose --vm web-01 --job 1f2e3d4c          this job's error
+  azmend diagnose --vm web-01 --markdown > ticket.md";
+
+/// `azmend diagnose`.
+#[derive(Debug, ClapArgs)]
+pub struct DiagnoseArgs {
+    /// The VM: name, group/name or resource id
+    #[arg(long, value_name = "VM")]
+    pub vm: String,
+    /// The error that somebody holds, a code or a number: it comes first
+    #[arg(long, value_name = "CODE", conflicts_with = "job")]
+    pub code: Option<String>,
+    /// The job whose error comes first: its id or the beginning of its name
+    #[arg(long, value_name = "JOB")]
+    pub job: Option<String>,
+    /// Write Markdown, for a ticket
+    #[arg(long, conflicts_with = "output")]
+    pub markdown: bool,
     /// A directory with playbooks of your own
     #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
     pub playbooks: Option<PathBuf>,

@@ -6,6 +6,7 @@
 
 pub mod back;
 pub mod choose;
+pub mod diagnose;
 pub mod doctor;
 pub mod drive;
 pub mod exit;

@@ -1,5 +1,6 @@
 //! The published JSON Schema of the result object (`docs/schema/result.schema.json`), made from the types.
 
+use crate::engine::diagnose::{DIAGNOSIS_SCHEMA, Diagnosis};
 use crate::engine::doctor::{DOCTOR_SCHEMA, DoctorReport};
 use crate::engine::explain::{EXPLAIN_SCHEMA, Explanation};
 use crate::engine::result::{RESULT_SCHEMA, RunResult};
@@ -19,6 +20,16 @@ pub fn json() -> String {
 pub fn doctor_json() -> String {
     let mut schema = schemars::schema_for!(DoctorReport);
     schema.insert("title".to_owned(), DOCTOR_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The schema of what `azmend diagnose` gives back, as `docs/schema/diagnosis.schema.json` has it.
+#[must_use]
+pub fn diagnosis_json() -> String {
+    let mut schema = schemars::schema_for!(Diagnosis);
+    schema.insert("title".to_owned(), DIAGNOSIS_SCHEMA.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -60,6 +71,16 @@ mod tests {
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
         assert!(published == doctor_json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn the_published_schema_of_diagnosis_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/diagnosis.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::write(file, diagnosis_json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == diagnosis_json(), "run: AZMEND_UPDATE=1 cargo test schema");
     }
 
     #[test]

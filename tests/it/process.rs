@@ -80,6 +80,8 @@ const EVERYTHING: &[&str] = &[
     "jobs --failed -o json",
     "engines",
     "explain UserErrorRpCollectionLimitReached",
+    "diagnose --vm web-01",
+    "diagnose --vm nas-04 -o json",
     "runs list",
     "runs list -o json",
     "runs show RUN",

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod backup;
 pub mod completions;
+pub mod diagnose;
 pub mod doctor;
 pub mod engines;
 pub mod explain;

@@ -1,0 +1,85 @@
+//! `azmend diagnose`: the checklist of one VM. It only reads (S1).
+
+use crate::arm::ResourceId;
+use crate::catalog::Catalog;
+use crate::cli::args::DiagnoseArgs;
+use crate::cli::azure::Azure;
+use crate::cli::commands::fix::library;
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+use crate::engine::choose::choose;
+use crate::engine::diagnose::{Ask, diagnose};
+use crate::engine::planner::view_of;
+use crate::estate::collect::{CollectOptions, collect};
+use crate::report;
+
+/// Looks and says.
+///
+/// # Errors
+/// Wrong input, no sign-in, or interrupted. What cannot be read is a line of the checklist.
+pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
+    let library = library(desk, args.playbooks.as_deref());
+    let held = args.code.as_deref().map(known).transpose()?;
+    Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
+    let azure = desk.azure()?;
+    let arm = azure.reader()?;
+    let (facts, at) = desk
+        .reading(Box::pin(async {
+            azure.sign_in().await?;
+            desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
+            let vm = azure.find_vm(&arm, &args.vm, &desk.settings.subscriptions).await?;
+            let before = arm.calls();
+            let facts = collect(&arm, &vm, &CollectOptions::default()).await;
+            tracing::info!(calls = arm.calls() - before, "ARM calls of the checklist");
+            Ok((facts, arm.clock().now()))
+        }))
+        .await?;
+    let view = view_of(&facts, &arm, &std::collections::BTreeSet::new());
+    let choice = choose(&library, &facts, &view);
+    let held = match (&args.job, held) {
+        (Some(job), None) => Some(code_of(&facts, job)?),
+        (_, held) => held,
+    };
+    let vm = if desk.settings.sandbox() { args.vm.clone() } else { facts.id.to_string() };
+    let vm = crate::text::shell_quote(&vm);
+    let program = desk.program();
+    let ask = Ask { sandbox: desk.settings.sandbox(), program: &program, code: held.as_deref(), vm: &vm };
+    let told = diagnose(&facts, &view, &choice, at, &ask);
+    if args.markdown {
+        desk.printer.data(&report::diagnosis::markdown(&told));
+    } else if desk.printer.for_people() {
+        desk.printer.data(&report::diagnosis::page(&told, desk.printer.width()));
+    } else {
+        desk.printer.json(&told);
+    }
+    Ok(told.exit_code)
+}
+
+/// The code as the catalogue spells it.
+fn known(text: &str) -> Result<String, CliError> {
+    let catalog = Catalog::get();
+    let found = catalog.by_code(text).or_else(|| catalog.by_numeric(text.trim().parse().ok()?));
+    found.map(|entry| entry.code.clone()).ok_or_else(|| {
+        CliError::input(format!("{:?} is not a code that azmend knows", text.chars().take(80).collect::<String>()))
+            .code("error_not_found")
+            .hint(format!("look for it: azmend explain {}", crate::text::shell_quote(text)))
+    })
+}
+
+/// The error of one of the VM's jobs, by its name or the beginning of it.
+fn code_of(facts: &crate::estate::facts::VmFacts, name: &str) -> Result<String, CliError> {
+    let name = ResourceId::parse(name).map_or_else(|_| name.to_owned(), |id| id.name().to_owned()).to_lowercase();
+    let items = facts.items.known().into_iter().flatten();
+    let jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());
+    let mut found = jobs.filter(|job| job.id.name().to_lowercase().starts_with(&name));
+    let missing =
+        |why: &str| CliError::input(why.to_owned()).code("job_not_found").hint("azmend jobs --vm VM lists them");
+    match (found.next(), found.next()) {
+        (Some(job), None) => {
+            let code = crate::actions::backup::job_code(job);
+            if code.is_empty() { Err(missing("this job names no error")) } else { Ok(code) }
+        }
+        (None, _) => Err(missing("the VM has no such job in the last 14 days")),
+        (Some(_), Some(_)) => Err(missing("several jobs of the VM begin like this")),
+    }
+}

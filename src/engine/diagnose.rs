@@ -1,0 +1,471 @@
+//! `azmend diagnose`: the troubleshooting guide as a checklist on the live facts of one VM.
+//!
+//! Duty: pure. Facts in, lines out: each `ok`, `problem`, or `not checked` with the reason; then what is the most likely
+//! cause and what to run. Invariants: an unread fact is never `ok` and never a problem (S12); one that is missing stops no
+//! other; what decides is the same chooser as `fix auto`. It must never read Azure.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::choose::{Choice, symptoms};
+use crate::arm::model::{Job, Point};
+use crate::catalog::Catalog;
+use crate::clock::elapsed;
+use crate::estate::facts::{Part, VmFacts};
+use crate::estate::view::View;
+use crate::text::plural;
+
+/// Name and version of the object.
+pub const DIAGNOSIS_SCHEMA: &str = "azmend.diagnosis/v1";
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// It stands in the way of a backup, or may.
+    Problem,
+    /// It could not be looked at.
+    NotChecked,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Line {
+    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`.
+    pub area: String,
+    /// What was looked at.
+    pub check: String,
+    /// How it came out.
+    pub state: State,
+    /// What was found, or why it was not looked at.
+    pub evidence: String,
+    /// The error of the catalogue that it leads to.
+    pub code: Option<String>,
+}
+
+/// A likely cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Cause {
+    /// The error.
+    pub code: String,
+    /// What it is.
+    pub title: String,
+    /// Where it was seen.
+    pub why: String,
+    /// Whether a line of the checklist shows it now.
+    pub confirmed: bool,
+    /// What to run for it.
+    pub next: String,
+}
+
+/// The whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Diagnosis {
+    /// `azmend.diagnosis/v1`.
+    pub schema: String,
+    /// Whether this is the sandbox.
+    pub sandbox: bool,
+    /// The VM.
+    pub vm: String,
+    /// When the facts were read.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// Every check.
+    pub lines: Vec<Line>,
+    /// Likely causes, the most likely first.
+    pub causes: Vec<Cause>,
+    /// What to run: the playbook that `fix auto` would choose, or the explanation of the error.
+    pub next: Option<String>,
+    /// Why.
+    pub why: String,
+    /// 0 nothing was found, 3 a problem was found, 6 something that matters could not be read.
+    pub exit_code: u8,
+}
+
+/// Collects lines.
+struct Sheet {
+    lines: Vec<Line>,
+}
+
+impl Sheet {
+    fn put(&mut self, area: &str, check: &str, state: State, evidence: impl Into<String>, code: Option<&str>) {
+        self.lines.push(Line {
+            area: area.to_owned(),
+            check: check.to_owned(),
+            state,
+            evidence: evidence.into(),
+            code: code.map(str::to_owned),
+        });
+    }
+
+    fn judge(&mut self, area: &str, check: &str, good: bool, evidence: impl Into<String>, code: &str) {
+        let (state, code) = if good { (State::Ok, None) } else { (State::Problem, Some(code)) };
+        self.put(area, check, state, evidence, code);
+    }
+
+    /// A line for a part that is not known, or the value.
+    fn known<'a, T>(&mut self, area: &str, check: &str, part: &'a Part<T>) -> Option<&'a T> {
+        if let Some(why) = part.unread() {
+            self.put(area, check, State::NotChecked, why, None);
+        }
+        part.known()
+    }
+}
+
+/// What a diagnosis is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The sandbox.
+    pub sandbox: bool,
+    /// How commands begin.
+    pub program: &'a str,
+    /// The error somebody holds: it comes first.
+    pub code: Option<&'a str>,
+    /// The VM as the user named it, for the commands.
+    pub vm: &'a str,
+}
+
+/// Judges the facts.
+#[must_use]
+pub fn diagnose(facts: &VmFacts, view: &View, choice: &Choice, now: Timestamp, ask: &Ask<'_>) -> Diagnosis {
+    let mut sheet = Sheet { lines: Vec::new() };
+    vm(&mut sheet, facts, now);
+    extensions(&mut sheet, facts, view);
+    locks(&mut sheet, view);
+    points(&mut sheet, facts, view);
+    vault(&mut sheet, facts);
+    jobs(&mut sheet, facts, now);
+    recovery(&mut sheet, facts, now);
+    let lines = sheet.lines;
+    let causes = causes(facts, view, &lines, choice, ask);
+    let next = match (&choice.playbook, ask.code.or(choice.code.as_deref())) {
+        (Some(_), _) => Some(format!("{} fix auto --vm {} --dry-run", ask.program, ask.vm)),
+        (None, Some(code)) => Some(format!("{} explain {code}", ask.program)),
+        (None, None) => None,
+    };
+    // Without these nothing can be said about the backup.
+    let blind = [&["backup.last_error"][..], &["points.count"], &["locks"], &["backup"]]
+        .iter()
+        .any(|paths| paths.iter().any(|path| view.unread(path).is_some()));
+    let found = lines.iter().any(|line| line.state == State::Problem) || !causes.is_empty();
+    let exit_code = match (blind, found) {
+        (true, _) => super::exit::PARTIAL,
+        (false, true) => super::exit::FOUND,
+        (false, false) => super::exit::OK,
+    };
+    Diagnosis {
+        schema: DIAGNOSIS_SCHEMA.to_owned(),
+        sandbox: ask.sandbox,
+        vm: facts.id.to_string(),
+        at: facts.at,
+        lines,
+        causes,
+        next,
+        why: choice.why.clone(),
+        exit_code,
+    }
+}
+
+fn vm(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
+    if facts.vm.is_absent() {
+        sheet.put("vm", "exists", State::Problem, "Azure says that there is no such VM", Some("UserErrorVmNotFoundV2"));
+        return;
+    }
+    if let Some(vm) = sheet.known("vm", "provisioning state", &facts.vm) {
+        let state = &vm.provisioning_state;
+        let code = "UserErrorVmProvisioningStateFailed";
+        sheet.judge("vm", "provisioning state", state.eq_ignore_ascii_case("Succeeded"), state.clone(), code);
+    }
+    let Some(instance) = sheet.known("vm", "power", &facts.instance) else { return };
+    let power = if instance.power.is_empty() { "not reported" } else { instance.power.as_str() };
+    // A stopped VM is backed up, crash-consistent (FAQ and support matrix; one page of the guide says otherwise).
+    sheet.put("vm", "power", State::Ok, power, None);
+    if !power.eq_ignore_ascii_case("running") {
+        sheet.put("agent", "status", State::NotChecked, format!("the VM is {power}"), None);
+        return;
+    }
+    let code = "UserErrorGuestAgentStatusUnavailable";
+    let Some(agent) = &instance.agent else {
+        return sheet.put("agent", "status", State::Problem, "no agent has reported", Some(code));
+    };
+    let shown = format!("{}, version {}", agent.status.display, agent.version);
+    sheet.judge("agent", "status", agent.is_ready(), shown, code);
+    if let Some(at) = agent.status.time {
+        let minutes = elapsed(at, now).as_secs() / 60;
+        let said = if minutes == 0 { "just now".to_owned() } else { format!("{minutes} minutes ago") };
+        sheet.judge("agent", "last report", minutes < 60, said, code);
+    }
+}
+
+fn extensions(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
+    if let Some(why) = view.unread("vmsnapshot") {
+        sheet.put("extensions", "VMSnapshot", State::NotChecked, why, None);
+    } else if view.vmsnapshot.present {
+        let snapshot = &view.vmsnapshot;
+        let shown = format!("{} {} {}", snapshot.state, snapshot.version, snapshot.message);
+        sheet.judge(
+            "extensions",
+            "VMSnapshot",
+            snapshot.state != "Failed",
+            shown.trim(),
+            "ExtensionOperationFailedForManagedDisks",
+        );
+    } else {
+        sheet.put("extensions", "VMSnapshot", State::Ok, "not installed; the next backup installs it", None);
+    }
+    let others = facts.extensions.known().into_iter().flatten();
+    for extension in
+        others.filter(|one| !crate::estate::derive::is_vmsnapshot(&format!("{}.{}", one.publisher, one.kind)))
+    {
+        let good = extension.provisioning_state.eq_ignore_ascii_case("Succeeded");
+        let shown = format!("{} {}", extension.provisioning_state, extension.version);
+        sheet.judge("extensions", extension.id.name(), good, shown.trim(), "UserErrorVmProvisioningStateFailed");
+    }
+    if let Some(why) = facts.extensions.unread() {
+        sheet.put("extensions", "others", State::NotChecked, why, None);
+    }
+}
+
+fn locks(sheet: &mut Sheet, view: &View) {
+    let locks = &view.locks;
+    if let Some(why) = view.unread("locks") {
+        return sheet.put("locks", "all scopes", State::NotChecked, why, None);
+    }
+    let code = "UserErrorRpCollectionLimitReached";
+    for (check, count) in [
+        ("on the backup resource groups", locks.backup_groups),
+        ("on the restore point collections", locks.collections),
+        ("on the subscription", locks.subscription),
+    ] {
+        let said = if count == 0 { "none".to_owned() } else { plural(usize::try_from(count).unwrap_or(0), "lock") };
+        sheet.judge("locks", check, count == 0, said, code);
+    }
+    // These do not stop a backup; they stop its extension from being uninstalled.
+    let said = if locks.vm == 0 { "none".to_owned() } else { plural(usize::try_from(locks.vm).unwrap_or(0), "lock") };
+    sheet.put("locks", "on the VM or its group", State::Ok, said, None);
+}
+
+fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
+    let limit = view.unread("points.limit").or_else(|| view.unread("points.count"));
+    if let Some(why) = limit {
+        sheet.put("points", "count against the limit", State::NotChecked, why, None);
+    } else {
+        let (count, limit) = (view.points.count, view.points.limit);
+        let code = "UserErrorRpCollectionLimitReached";
+        sheet.judge("points", "count against the limit", count < limit, format!("{count} of {limit}"), code);
+    }
+    if view.unread("points.failed").is_none() && view.points.failed > 0 {
+        let count = usize::try_from(view.points.failed).unwrap_or(0);
+        sheet.put(
+            "points",
+            "failed points",
+            State::Problem,
+            plural(count, "point"),
+            Some("VMRestorePointInternalError"),
+        );
+    }
+    let newest: Option<&Point> = facts
+        .collections()
+        .flat_map(|one| one.points())
+        .filter(|point| point.succeeded())
+        .max_by_key(|point| point.created);
+    if let Some(point) = newest {
+        let kind = if point.consistency.is_empty() { "consistency not said" } else { point.consistency.as_str() };
+        let said = format!("{kind}, {} hours ago", view.points.newest_hours_ago);
+        sheet.put("points", "newest", State::Ok, said, None);
+    }
+}
+
+fn vault(sheet: &mut Sheet, facts: &VmFacts) {
+    let Some(items) = sheet.known("vault", "protection", &facts.items) else { return };
+    let Some(main) = facts.main_item() else {
+        return sheet.put(
+            "vault",
+            "protection",
+            State::Problem,
+            "no vault protects the VM",
+            Some("UserErrorBcmDatasourceNotPresent"),
+        );
+    };
+    let name = main.item.vault_id().map(|id| id.name().to_owned()).unwrap_or_default();
+    let good = facts.active_item().is_some();
+    let state = if main.item.soft_deleted { "soft-deleted" } else { main.item.protection_state.as_str() };
+    sheet.judge("vault", "protection", good, format!("{state} in {name}"), "UserErrorBcmDatasourceNotPresent");
+    if items.len() > 1 {
+        let said = format!("{} name the VM", plural(items.len(), "item"));
+        sheet.put("vault", "other items", State::Problem, said, Some("UserErrorBackupOperationInProgress"));
+    }
+    match &main.policy {
+        Part::Known { value, .. } => {
+            let kind = if value.enhanced() { "Enhanced" } else { "Standard" };
+            let said = format!("{} ({kind}), snapshots kept {} days", value.id.name(), value.snapshot_days());
+            sheet.put("vault", "policy", State::Ok, said, None);
+        }
+        Part::Absent { .. } => {
+            sheet.put(
+                "vault",
+                "policy",
+                State::Problem,
+                "the item has no policy",
+                Some("UserErrorBcmDatasourceNotPresent"),
+            );
+        }
+        Part::Unread { why } => sheet.put("vault", "policy", State::NotChecked, why.clone(), None),
+    }
+    let item = &main.item;
+    let health = if item.health.is_empty() { "not said" } else { item.health.as_str() };
+    let passed = ["Passed", "not said", "None"].iter().any(|good| health.eq_ignore_ascii_case(good));
+    for detail in &item.health_details {
+        let known = Catalog::get().classify(&detail.title, detail.code, &detail.message);
+        let code = known.map_or(detail.title.clone(), |entry| entry.code.clone());
+        let harmless =
+            passed || detail.title.to_lowercase().contains("green") || detail.title.eq_ignore_ascii_case("Success");
+        let said = format!("{health}: {} {}", detail.code, detail.message);
+        sheet.judge("vault", "health", harmless, said.trim(), &code);
+    }
+    if item.health_details.is_empty() {
+        sheet.put("vault", "health", if passed { State::Ok } else { State::Problem }, health, None);
+    }
+}
+
+fn jobs(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
+    for facts in facts.items.known().into_iter().flatten() {
+        let vault = facts.item.vault_id().map(|id| id.name().to_owned()).unwrap_or_default();
+        let Some(jobs) = sheet.known("jobs", &format!("in {vault}"), &facts.jobs) else { continue };
+        if jobs.is_empty() {
+            sheet.put("jobs", &format!("in {vault}"), State::Ok, "none in the last 14 days", None);
+        }
+        for job in jobs.iter().filter(|job| job.running()) {
+            let hours = job.start.map_or(0, |start| elapsed(start, now).as_secs() / 3600);
+            let said = format!("{} runs since {hours} hours ({})", job.operation, job.id.name());
+            sheet.judge("jobs", "running", hours < 24, said, "UserErrorBackupOperationInProgress");
+        }
+        let finished = jobs.iter().filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup"));
+        for (index, job) in finished.take(3).enumerate() {
+            let check = if index == 0 { "last backup" } else { "earlier backup" };
+            let (said, code) = told(job);
+            let at =
+                job.end.or(job.start).map_or_else(String::new, |at| format!(" {}", at.strftime("%Y-%m-%d %H:%MZ")));
+            let state = if code.is_some() && index == 0 { State::Problem } else { State::Ok };
+            sheet.put("jobs", check, state, format!("{said}{at}"), code.as_deref());
+        }
+    }
+}
+
+/// What a job says, with the error inside its error.
+fn told(job: &Job) -> (String, Option<String>) {
+    let failed = ["Failed", "Cancelled"].iter().any(|bad| job.status.eq_ignore_ascii_case(bad));
+    if !failed {
+        return (job.status.clone(), None);
+    }
+    let outer = crate::actions::backup::job_code(job);
+    let details = job.errors.iter().map(|error| error.text.as_str()).chain([job.dynamic_error.as_str()]);
+    let inner = Catalog::get().inner(details, &outer).map(|entry| entry.code.clone());
+    match inner {
+        Some(inner) => (format!("{}: {outer}, which passes on {inner}", job.status), Some(inner)),
+        None => (format!("{}: {outer}", job.status), Some(outer).filter(|code| !code.is_empty())),
+    }
+}
+
+fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
+    let Some(main) = facts.main_item() else { return };
+    let Some(points) = sheet.known("recovery points", "newest in the vault", &main.recovery_points) else { return };
+    let Some(newest) = points.iter().max_by_key(|point| point.time) else {
+        return sheet.put("recovery points", "newest in the vault", State::Ok, "none yet", None);
+    };
+    let days = newest.time.map_or(0, |time| elapsed(time, now).as_secs() / 86_400);
+    let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
+    sheet.put("recovery points", "newest in the vault", State::Ok, format!("{kind}, {days} days ago"), None);
+    let crash = points.iter().filter(|point| point.consistency.to_ascii_lowercase().contains("crash")).count();
+    if crash > 0 {
+        let said = format!("{crash} of {} are only crash-consistent", points.len());
+        sheet.put("recovery points", "consistency", State::Ok, said, None);
+    }
+}
+
+/// The errors, the most likely first: the one somebody holds, what the last job and the health say, what the checks show.
+fn causes(facts: &VmFacts, view: &View, lines: &[Line], choice: &Choice, ask: &Ask<'_>) -> Vec<Cause> {
+    let catalog = Catalog::get();
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut add = |code: &str, why: String| {
+        if !code.is_empty() && !found.iter().any(|(known, _)| known == code) {
+            found.push((code.to_owned(), why));
+        }
+    };
+    if let Some(code) = ask.code {
+        add(code, "you asked about it".to_owned());
+    }
+    // What an error passes on says more than the error.
+    let mut symptoms = symptoms(facts, view);
+    if !view.backup.inner_error.is_empty() && symptoms.len() > 1 {
+        symptoms.swap(0, 1);
+    }
+    for symptom in symptoms {
+        add(&symptom.code, symptom.why);
+    }
+    for line in lines.iter().filter(|line| line.state == State::Problem && line.area != "jobs") {
+        if let Some(code) = &line.code {
+            add(code, format!("{}: {}: {}", line.area, line.check, line.evidence));
+        }
+    }
+    found
+        .into_iter()
+        .map(|(code, why)| {
+            let confirmed = lines.iter().any(|line| {
+                line.state == State::Problem && line.area != "jobs" && line.code.as_deref() == Some(code.as_str())
+            });
+            let chosen = choice.playbook.as_deref().filter(|_| choice.code.as_deref() == Some(code.as_str()));
+            let next = match chosen {
+                Some(playbook) => format!("{} fix {playbook} --vm {}", ask.program, ask.vm),
+                None => format!("{} explain {code}", ask.program),
+            };
+            let title = catalog.by_code(&code).map_or_else(String::new, |entry| entry.message.clone());
+            Cause { code, title, why, confirmed, next }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::rules::testing::{facts, item_of, job, known, now, unread};
+
+    fn told(change: impl FnOnce(&mut VmFacts)) -> Diagnosis {
+        let mut facts = facts();
+        change(&mut facts);
+        let view = View::of(&facts, &crate::estate::derive::StaleCounts::default(), now());
+        let choice = super::super::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
+        let ask = Ask { sandbox: true, program: "azmend", code: None, vm: "web-01" };
+        diagnose(&facts, &view, &choice, now(), &ask)
+    }
+
+    #[test]
+    fn an_unread_part_is_neither_ok_nor_a_problem_and_stops_no_other_check() {
+        let all = told(|_| {});
+        let without = told(|facts| facts.locks = unread());
+        let lock = without.lines.iter().find(|line| line.area == "locks").unwrap();
+        assert_eq!(lock.state, State::NotChecked);
+        let others = |told: &Diagnosis| told.lines.iter().filter(|line| line.area != "locks").count();
+        assert_eq!(others(&all), others(&without));
+        assert_eq!(without.exit_code, super::super::exit::PARTIAL);
+    }
+
+    #[test]
+    fn the_error_that_a_job_passes_on_comes_first() {
+        let diagnosis = told(|facts| {
+            let mut failed = job("Backup", "Failed", 5, None);
+            failed.errors = vec![crate::arm::model::JobError {
+                code: 0,
+                title: "UserErrorCrpReportedUserError".into(),
+                text: "Code ScopeLocked: cannot perform delete operation because following scope(s) are locked".into(),
+                recommendations: Vec::new(),
+            }];
+            item_of(facts).jobs = known(vec![failed]);
+        });
+        assert_eq!(diagnosis.causes[0].code, "ScopeLocked", "{:#?}", diagnosis.causes);
+        assert_eq!(diagnosis.causes[1].code, "UserErrorCrpReportedUserError");
+    }
+}
