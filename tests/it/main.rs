@@ -10,6 +10,7 @@
 )]
 
 mod adversity;
+mod advice;
 mod automation;
 mod behaviour;
 mod cli;
