@@ -11,6 +11,7 @@ pub mod extension;
 pub mod locks;
 pub mod needs;
 pub mod points;
+pub mod protection;
 pub mod rights;
 pub mod rules;
 pub mod spec;
@@ -87,7 +88,7 @@ pub struct History {
 /// One request that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
-    /// `DELETE` or `POST`.
+    /// `DELETE`, `POST` or `PUT`.
     pub verb: &'static str,
     /// Its target.
     pub target: ResourceId,
@@ -183,17 +184,26 @@ pub enum Inverse {
 
 /// Reads a changed resource again and says whether its inverse may be sent (S3). `before` is the before-image that was
 /// journaled with the change's last intent. Asked again after the inverse was sent: [`Inverse::Holds`] is its proof (S4).
-pub async fn check_inverse(_arm: &Arm, _change: &Change, _before: &Value) -> Inverse {
-    Inverse::NotNeeded("there is nothing to take back".to_owned())
+pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value) -> Inverse {
+    match &change.what {
+        ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
+            protection::check_inverse(arm, &protection::Resumed { item, source, old_policy, policy }).await
+        }
+        _ => Inverse::NotNeeded("there is nothing to take back".to_owned()),
+    }
 }
 
 /// Sends the inverse of a change, exactly once.
 ///
 /// # Errors
 /// As Azure answered; [`ArmError::may_have_taken_effect`] says whether the answer was lost.
-pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, _tag: &Tag) -> Result<Sent, ArmError> {
-    let _ = (arm, change, next);
-    Ok(Sent::Done { status: 204 })
+pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+    match &change.what {
+        ChangeKind::ResumeProtection { source, old_policy, .. } => {
+            arm.stop_protection(&next.target, source, old_policy.is_empty(), tag).await
+        }
+        _ => Err(ArmError::refused(next.target.as_str(), "a change of this kind has no inverse request")),
+    }
 }
 
 /// Reads the resource again, evaluates every guard again, and says what may be sent (S3).
@@ -210,6 +220,9 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
             extension::check(cx, extension, version, code, history).await
         }
         ChangeKind::StartBackup { item, .. } => backup::check(cx, item, history).await,
+        ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
+            protection::check(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
+        }
     }
 }
 
@@ -232,6 +245,9 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
             let until = crate::clock::later(cx.arm.clock().now(), retain.to_std());
             cx.arm.start_backup(item, until, tag).await
         }
+        ChangeKind::ResumeProtection { source, policy, .. } => {
+            cx.arm.resume_protection(&next.target, source, policy, tag).await
+        }
     }
 }
 
@@ -243,6 +259,9 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
         ChangeKind::DeletePoint { point, .. } => points::verify_point(cx, point, history).await,
         ChangeKind::UninstallExtension { extension, .. } => extension::verify(cx, extension, history).await,
         ChangeKind::StartBackup { item, until, .. } => backup::verify(cx, item, *until, history).await,
+        ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
+            protection::verify(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
+        }
     }
 }
 

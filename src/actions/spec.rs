@@ -33,6 +33,9 @@ pub enum ActionSpec {
     /// `backup.start`.
     #[serde(rename = "backup.start")]
     BackupStart(BackupStart),
+    /// `protection.resume`.
+    #[serde(rename = "protection.resume")]
+    ProtectionResume(ProtectionResume),
 }
 
 /// Removes locks that stop Azure Backup from cleaning up its restore points.
@@ -138,6 +141,14 @@ pub enum BackupUntil {
     Job,
 }
 
+/// Resumes the protection of a VM that was stopped with its data retained.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProtectionResume {
+    /// The name of a policy of the item's vault; empty for the item's own old policy.
+    pub policy: String,
+}
+
 const DAY: u64 = 86_400;
 
 impl Default for BackupStart {
@@ -176,12 +187,20 @@ pub enum ActionName {
     ExtensionUninstall,
     /// `backup.start`.
     BackupStart,
+    /// `protection.resume`.
+    ProtectionResume,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 5] =
-        [Self::LocksRemove, Self::DeleteStale, Self::DeleteCollection, Self::ExtensionUninstall, Self::BackupStart];
+    pub const ALL: [Self; 6] = [
+        Self::LocksRemove,
+        Self::DeleteStale,
+        Self::DeleteCollection,
+        Self::ExtensionUninstall,
+        Self::BackupStart,
+        Self::ProtectionResume,
+    ];
 
     /// The name as playbooks write it.
     #[must_use]
@@ -192,6 +211,7 @@ impl ActionName {
             Self::DeleteCollection => "restore_points.delete_collection",
             Self::ExtensionUninstall => "extension.uninstall",
             Self::BackupStart => "backup.start",
+            Self::ProtectionResume => "protection.resume",
         }
     }
 
@@ -210,6 +230,7 @@ impl ActionName {
             Self::DeleteCollection => &[],
             Self::ExtensionUninstall => &["handler"],
             Self::BackupStart => &["retain", "until"],
+            Self::ProtectionResume => &["policy"],
         }
     }
 
@@ -221,6 +242,7 @@ impl ActionName {
             Self::DeleteCollection => generator.subschema_for::<DeleteCollection>(),
             Self::ExtensionUninstall => generator.subschema_for::<ExtensionUninstall>(),
             Self::BackupStart => generator.subschema_for::<BackupStart>(),
+            Self::ProtectionResume => generator.subschema_for::<ProtectionResume>(),
         }
     }
 
@@ -236,6 +258,7 @@ impl ActionName {
             Self::DeleteCollection => serde_json::from_value(value()).map(ActionSpec::DeleteCollection),
             Self::ExtensionUninstall => serde_json::from_value(value()).map(ActionSpec::ExtensionUninstall),
             Self::BackupStart => serde_json::from_value(value()).map(ActionSpec::BackupStart),
+            Self::ProtectionResume => serde_json::from_value(value()).map(ActionSpec::ProtectionResume),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -257,6 +280,7 @@ impl ActionSpec {
             Self::DeleteCollection(_) => ActionName::DeleteCollection,
             Self::ExtensionUninstall(_) => ActionName::ExtensionUninstall,
             Self::BackupStart(_) => ActionName::BackupStart,
+            Self::ProtectionResume(_) => ActionName::ProtectionResume,
         }
     }
 }

@@ -550,6 +550,10 @@ impl Session<'_> {
                 what.backup = backup;
             }
             ChangeKind::UninstallExtension { .. } | ChangeKind::StartBackup { .. } => what.backup = backup,
+            ChangeKind::ResumeProtection { .. } => {
+                what.collections = old(facts.collections.read_at());
+                what.backup = backup;
+            }
         }
         self.facts = Some(Box::pin(collect::refresh(&self.run.arm, &facts, what)).await);
     }

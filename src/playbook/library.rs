@@ -13,12 +13,13 @@ use super::source;
 use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
 
 /// The shipped playbooks: file name and text.
-pub const SHIPPED: [(&str, &str); 6] = [
+pub const SHIPPED: [(&str, &str); 7] = [
     ("rp-collection-limit.yaml", include_str!("../../playbooks/rp-collection-limit.yaml")),
     ("vm-provisioning-failed.yaml", include_str!("../../playbooks/vm-provisioning-failed.yaml")),
     ("extension-operation-failed.yaml", include_str!("../../playbooks/extension-operation-failed.yaml")),
     ("unlock-backup-groups.yaml", include_str!("../../playbooks/unlock-backup-groups.yaml")),
     ("delete-stale-collections.yaml", include_str!("../../playbooks/delete-stale-collections.yaml")),
+    ("datasource-not-present.yaml", include_str!("../../playbooks/datasource-not-present.yaml")),
     ("backup-now.yaml", include_str!("../../playbooks/backup-now.yaml")),
 ];
 

@@ -238,6 +238,7 @@ fn the_shipped_playbooks_resolve() {
     }
     let expected = [
         ("backup-now", "backup.start -"),
+        ("datasource-not-present", "protection.resume -; backup.start params.backup"),
         ("delete-stale-collections", "locks.remove params.unlock; restore_points.delete_stale -"),
         ("extension-operation-failed", "extension.uninstall agent.ready; backup.start agent.ready"),
         (
@@ -273,6 +274,10 @@ fn the_shipped_playbooks_apply_where_they_should() {
         ("extension-operation-failed", |v| v.backup.last_error = "ExtensionOperationFailed".into()),
         ("unlock-backup-groups", |v| v.locks.collections = 1),
         ("delete-stale-collections", |v| v.points.superseded = 3),
+        ("datasource-not-present", |v| {
+            v.vm.exists = true;
+            v.backup.item_count = 1;
+        }),
         ("backup-now", |v| {
             v.vm.exists = true;
             v.backup.protected = true;

@@ -19,6 +19,7 @@ mod interference;
 mod matrix_support;
 mod permissions;
 mod process;
+mod protection;
 mod safety;
 mod served;
 mod serving;

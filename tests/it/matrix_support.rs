@@ -221,6 +221,9 @@ fn judge(
 ) {
     let mut say = |rule: &str, why: String| broken.push(format!("{rule}: {why}"));
     let changes: Vec<&ChangeKind> = plan.changes().map(|(_, change)| &change.what).collect();
+    if verb == "PUT" && target.segment("protectedItems").is_some() {
+        return protection_rules(&mut say, world, plan, target, request, blind);
+    }
     if verb == "PUT" {
         let planned = changes.iter().find_map(|what| match what {
             ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
@@ -295,6 +298,40 @@ fn judge(
             }
         }
         _ => say("S3", "no verb of azmend's".into()),
+    }
+}
+
+/// An item is resumed with the policy of the plan, or stopped again while it carries it.
+fn protection_rules(
+    say: &mut impl FnMut(&str, String),
+    world: &World,
+    plan: &Plan,
+    target: &ResourceId,
+    request: &Request,
+    blind: &Blind,
+) {
+    let planned = plan.changes().find_map(|(_, change)| match &change.what {
+        ChangeKind::ResumeProtection { item, policy, .. } if item == target => Some(policy),
+        _ => None,
+    });
+    let Some(policy) = planned else { return say("S3", "an item that is not in the plan".into()) };
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let text = |key: &str| body.pointer(&format!("/properties/{key}")).and_then(Value::as_str);
+    let Some(now) = world.item(target) else { return };
+    let stopping = text("protectionState") == Some("ProtectionStopped");
+    if !stopping && text("policyId") != Some(policy.as_str()) {
+        say("S3", format!("not the policy of the plan: {body}"));
+    }
+    let fits = if stopping {
+        now.policy.as_ref() == Some(policy) && matches!(now.protection, Protection::Protected | Protection::Pending)
+    } else {
+        now.protection == Protection::Stopped
+    };
+    if !fits && !blind.target() {
+        say("S3", format!("the item is not what it was: {:?} {:?}", now.protection, now.policy));
+    }
+    if running_job(world, plan, FRESH) && !blind.recently() {
+        say("protection", "a job runs".into());
     }
 }
 
@@ -683,6 +720,24 @@ pub fn untruths(
                 }
             }
             ChangeKind::UninstallExtension { .. } => {}
+            ChangeKind::ResumeProtection { item, .. } => {
+                let on = end
+                    .item(item)
+                    .is_some_and(|now| matches!(now.protection, Protection::Protected | Protection::Pending));
+                let back = now.undo == "succeeded" || now.undo == "already_done";
+                if holds && !on && !back && !others {
+                    wrong.push(format!("the protection is said to be {word} and is not on"));
+                }
+                if on && !holds && !open && !others {
+                    wrong.push(format!("the protection is on and is said to be {word}"));
+                }
+                if on && back && !others {
+                    wrong.push("the protection is said to be stopped again and is on".to_owned());
+                }
+                if on && result.status == Status::Undone && !others {
+                    wrong.push("undone, but the protection is on".to_owned());
+                }
+            }
             ChangeKind::StartBackup { item, .. } => {
                 let made = end.jobs.iter().any(|job| {
                     job.item == *item

@@ -42,6 +42,10 @@ const DEEDS: &[Deed] = &[
     },
     deed("extension", ActionName::ExtensionUninstall, "extension-operation-failed", "app-02", false),
     deed("backup", ActionName::BackupStart, "backup-now", "ok-07", false),
+    Deed {
+        set: &[("policy", "daily-2d")],
+        ..deed("resume", ActionName::ProtectionResume, "datasource-not-present", "stop-12", false)
+    },
 ];
 
 const fn deed(name: &'static str, action: ActionName, playbook: &'static str, vm: &'static str, locks: bool) -> Deed {

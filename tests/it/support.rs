@@ -10,7 +10,7 @@ use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, RunRes
 use azmend::journal::{AppendError, Event, Record, RunLog};
 use azmend::playbook::Playbook;
 use azmend::playbook::library::Library;
-use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Sim, World};
+use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Protection, Sim, World};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -296,6 +296,9 @@ impl Lab {
                         .any(|now| now.name == point.id.name() && point.id.key().starts_with(collection.id.key()))
                 }),
                 ChangeKind::UninstallExtension { .. } | ChangeKind::StartBackup { .. } => continue,
+                ChangeKind::ResumeProtection { item, .. } => {
+                    world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
+                }
             };
             if done {
                 assert!(!stands, "said to be done, and stands: {said:?}");

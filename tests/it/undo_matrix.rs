@@ -190,6 +190,7 @@ faults! {
     unlock: "unlock-backup-groups", "db-03", [], false;
     unlock_relock: "unlock-backup-groups", "web-01", [], true;
     backup: "backup-now", "ok-07", [("follow", "job")], false;
+    resume: "datasource-not-present", "stop-12", [("policy", "daily-2d")], false;
     stale_superseded: "delete-stale-collections", "db-03", [], false;
 }
 

@@ -10,6 +10,7 @@ pub mod locks;
 pub mod orphan;
 pub mod ownership;
 pub mod points;
+pub mod protection;
 pub mod stale;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod locks_tests;
 mod orphan_tests;
 #[cfg(test)]
 mod points_tests;
+#[cfg(test)]
+mod protection_tests;
 #[cfg(test)]
 mod stale_tests;
 #[cfg(test)]

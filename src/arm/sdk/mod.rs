@@ -10,6 +10,7 @@ mod bridge;
 pub(super) mod compute;
 pub(super) mod credential;
 pub(super) mod locks;
+pub(super) mod protection;
 #[cfg(test)]
 mod traps;
 pub(super) mod vaults;

@@ -169,6 +169,10 @@ pub enum OpKind {
     Backup,
     /// Cancel a job.
     CancelJob,
+    /// Protect a stopped item again.
+    ResumeProtection,
+    /// Stop the protection of an item and keep its data.
+    StopProtection,
 }
 
 /// The state of an operation.
