@@ -21,6 +21,7 @@ use super::model::{
     ProtectedItem, RecoveryPoint, Subscription, Vault, Vm,
 };
 use super::poll::{Operation, Poll};
+use super::sdk::protection::Wanted;
 use super::sdk::{backup, compute, locks, protection, vaults};
 use super::token::TokenSource;
 use crate::clock::{Clock, earlier, later};
@@ -449,7 +450,7 @@ impl Arm {
         policy: &ResourceId,
         tag: &Tag,
     ) -> Result<Sent, ArmError> {
-        protection::resume(&self.gateway, item, source, policy, tag.client_request_id).await
+        protection::put(&self.gateway, item, source, Wanted::Protected(policy), tag.client_request_id).await
     }
 
     /// Stops the protection of an item and keeps its data. `forget_policy`: the item loses its policy, as azure-cli
@@ -464,7 +465,8 @@ impl Arm {
         forget_policy: bool,
         tag: &Tag,
     ) -> Result<Sent, ArmError> {
-        protection::stop(&self.gateway, item, source, forget_policy, tag.client_request_id).await
+        let wanted = if forget_policy { Wanted::StoppedWithoutPolicy } else { Wanted::Stopped };
+        protection::put(&self.gateway, item, source, wanted, tag.client_request_id).await
     }
 
     /// Polls an accepted operation once.

@@ -19,8 +19,8 @@ pub const SHIPPED: [(&str, &str); 7] = [
     ("extension-operation-failed.yaml", include_str!("../../playbooks/extension-operation-failed.yaml")),
     ("unlock-backup-groups.yaml", include_str!("../../playbooks/unlock-backup-groups.yaml")),
     ("delete-stale-collections.yaml", include_str!("../../playbooks/delete-stale-collections.yaml")),
-    ("datasource-not-present.yaml", include_str!("../../playbooks/datasource-not-present.yaml")),
     ("backup-now.yaml", include_str!("../../playbooks/backup-now.yaml")),
+    ("datasource-not-present.yaml", include_str!("../../playbooks/datasource-not-present.yaml")),
 ];
 
 /// The most files of a directory that are read.

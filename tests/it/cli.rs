@@ -435,6 +435,7 @@ fn playbooks_are_shown_and_checked() {
     --- stdout
     NAME                        SEVERITY  WHAT IT MENDS
     backup-now                  info      On-demand backup
+    datasource-not-present      high      Protection of the VM was stopped
     delete-stale-collections    low       Stale restore point collections
     extension-operation-failed  high      VMSnapshot extension operation failed
     rp-collection-limit         high      Restore point collection limit reached

@@ -173,4 +173,5 @@ events! {
     unlock: scene("unlock-backup-groups", "web-01", ask(&[], false)), 7;
     unlock_relock: scene("unlock-backup-groups", "web-01", ask(&[], true)), 11;
     backup: scene("backup-now", "ok-07", ask(&[], false)), 11;
+    resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
 }

@@ -725,7 +725,9 @@ pub fn untruths(
                     .item(item)
                     .is_some_and(|now| matches!(now.protection, Protection::Protected | Protection::Pending));
                 let back = now.undo == "succeeded" || now.undo == "already_done";
-                if holds && !on && !back && !others {
+                // Somebody stopped it afterwards: then the report says so.
+                let told = result.warnings.iter().any(|text| text.contains("the protection is stopped again"));
+                if holds && !on && !back && !others && !told {
                     wrong.push(format!("the protection is said to be {word} and is not on"));
                 }
                 if on && !holds && !open && !others {

@@ -1,11 +1,12 @@
-//! `datasource-not-present`: protection is resumed, and stopped again when that is taken back.
+//! `datasource-not-present`: protection is resumed, and stopped again when that is taken back. (The crash matrix cuts it
+//! everywhere, the undo included.)
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use azmend::arm::ResourceId;
 use azmend::engine::{Plan, Planned, RunResult, Status};
-use azmend::journal::RunLog;
+use azmend::journal::RunLog as _;
 use azmend::sim::{FaultEffect, Item, Protection, World};
 
 use crate::support::{Ask, Lab, TestLog, outcomes};
@@ -17,6 +18,8 @@ fn estate(policy: &str) -> String {
     format!(
         "
 apiVersion: azmend/estate/v1
+name: stopped
+now: 2026-11-20T09:00:00Z
 subscriptions:
   - name: Contoso Production
     id: 5b1c0de0-0000-4000-8000-000000000001
@@ -258,33 +261,6 @@ async fn undo_waits_for_a_running_job_and_can_be_tried_again() {
     assert!(undone.warnings.iter().any(|text| text.contains("the Backup job")), "{undone:#?}");
     lab.sim.edit(|world| world.advance(Duration::from_secs(4 * 3600)));
     as_before(&lab, &lab.run(&plan, &log).undo().await);
-}
-
-/// Killed after every record of the run and of its undo: undone again, the item is as it was, and never stopped twice.
-#[tokio::test]
-async fn a_crash_in_the_middle_of_the_undo() {
-    let lab = lab();
-    let (plan, log) = resumed(&lab).await;
-    let forward = log.records().len();
-    as_before(&lab, &lab.run(&plan, &log).undo().await);
-    let records = log.records();
-    assert!(records.len() > forward + 3);
-    for cut in forward..records.len() {
-        for effect in [false, true] {
-            let lab = self::lab();
-            let (plan, log) = resumed(&lab).await;
-            if effect {
-                let log = Arc::new(TestLog::with(log.records()));
-                lab.run(&plan, &log).undo().await;
-            }
-            let mut kept = log.records();
-            kept.extend(records[forward..cut].iter().cloned());
-            let log = Arc::new(TestLog::with(kept));
-            let undone = lab.run(&plan, &log).undo().await;
-            as_before(&lab, &undone);
-            assert_eq!(puts(&lab), 2, "cut after {cut}, effect {effect}: {:?}", lab.mutations());
-        }
-    }
 }
 
 #[tokio::test]

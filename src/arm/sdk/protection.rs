@@ -30,47 +30,45 @@ pub async fn policies(gateway: &Gateway, vault: &ResourceId) -> Result<Listing<P
     exchange.await?.pages(gateway).await
 }
 
-/// Protects a stopped item again.
-pub async fn resume(
-    gateway: &Gateway,
-    id: &ResourceId,
-    source: &str,
-    policy: &ResourceId,
-    tag: Uuid,
-) -> Result<Sent, ArmError> {
-    let properties =
-        json!({ "protectedItemType": VM_ITEM, "sourceResourceId": checked(id, source)?, "policyId": policy.as_str() });
-    put(gateway, id, properties, tag).await
+/// What a protected item is to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// Protected under this policy.
+    Protected(&'a ResourceId),
+    /// Stopped, with its data and its policy. (The contract's example `StopProtection` names none, and the item keeps it.)
+    Stopped,
+    /// Stopped, with its data, without a policy. (As azure-cli sends it; recorded.)
+    StoppedWithoutPolicy,
 }
 
-/// Stops the protection of an item and keeps its data. The contract's example `StopProtection` names no policy, and the
-/// item keeps its own; azure-cli (recorded) sends an empty one, and the item has none afterwards.
-pub async fn stop(
-    gateway: &Gateway,
-    id: &ResourceId,
-    source: &str,
-    forget_policy: bool,
-    tag: Uuid,
-) -> Result<Sent, ArmError> {
-    let mut properties = json!({
-        "protectedItemType": VM_ITEM, "sourceResourceId": checked(id, source)?, "protectionState": "ProtectionStopped"
-    });
-    if forget_policy {
-        properties["policyId"] = json!("");
-    }
-    put(gateway, id, properties, tag).await
-}
-
-/// The source of an item is a VM, whatever a journal or Azure says (S11).
-fn checked(id: &ResourceId, source: &str) -> Result<String, ArmError> {
-    match ResourceId::parse(source) {
-        Ok(vm) if vm.is_type(VM_ITEM) => Ok(vm.as_str().to_owned()),
-        _ => Err(ArmError::refused(id.as_str(), "the source of the item is not a virtual machine")),
+impl Wanted<'_> {
+    fn properties(self, id: &ResourceId, source: &str) -> Result<Value, ArmError> {
+        // The source of an item is a VM, whatever a journal or Azure says (S11).
+        let vm = ResourceId::parse(source).ok().filter(|vm| vm.is_type(VM_ITEM));
+        let vm = vm.ok_or_else(|| ArmError::refused(id.as_str(), "the source of the item is not a virtual machine"))?;
+        let mut properties = json!({ "protectedItemType": VM_ITEM, "sourceResourceId": vm.as_str() });
+        if let Self::Protected(policy) = self {
+            properties["policyId"] = json!(policy.as_str());
+        } else {
+            properties["protectionState"] = json!("ProtectionStopped");
+        }
+        if let Self::StoppedWithoutPolicy = self {
+            properties["policyId"] = json!("");
+        }
+        Ok(properties)
     }
 }
 
-async fn put(gateway: &Gateway, id: &ResourceId, properties: Value, tag: Uuid) -> Result<Sent, ArmError> {
+/// Writes a protected item. `source` is the item's own, as it was read.
+pub async fn put(
+    gateway: &Gateway,
+    id: &ResourceId,
+    source: &str,
+    wanted: Wanted<'_>,
+    tag: Uuid,
+) -> Result<Sent, ArmError> {
     let ([vault, fabric, container, item], group) = (names(id, ITEM)?, group(id)?);
+    let properties = wanted.properties(id, source)?;
     let body: backup::models::ProtectedItemResource = serde_json::from_value(json!({ "properties": properties }))
         .map_err(|error| ArmError::refused(id.as_str(), &format!("the protected item cannot be written: {error}")))?;
     let exchange = ask(gateway, Some(tag), |seam| {
