@@ -234,6 +234,7 @@ cuts! {
     snapshot_only: "rp-collection-limit", "nas-04", [], true;
     stale_superseded: "delete-stale-collections", "db-03", [], false;
     resume: "datasource-not-present", "stop-12", [("policy", "daily-2d")], false;
+    resume_backup: "datasource-not-present", "stop-12", [("policy", "daily-2d"), ("backup", "true")], false;
 }
 
 /// The collection of a VM that is gone, under a lock.

@@ -81,6 +81,9 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, e
     // Others touched what the run is about: what is there does not tell what azmend did.
     let others =
         matches!(event, WorldEvent::PutLockBack { .. } | WorldEvent::DeleteLock(_) | WorldEvent::RecreateCollection(_));
+    // Nor what happened after the items were read for the last time.
+    let unseen = watch.last_read("/backupprotecteditems").is_none_or(|read| read < index);
+    let others = others || (unseen && matches!(event, WorldEvent::StopProtection(_)));
     let mut wrong = untruths(&plan, &result, &scene.world, &end, &tape.all(), others);
     wrong.extend(watch.broken());
     wrong.extend(about_locks(scene, &event, &watch, &result, &end));
