@@ -81,6 +81,17 @@ pub enum ChangeKind {
         /// The VM.
         vm: ResourceId,
     },
+    /// Protects a VM again whose protection was stopped.
+    ResumeProtection {
+        /// The protected item, stopped with its data retained.
+        item: ResourceId,
+        /// Its `sourceResourceId` as read for the plan.
+        source: String,
+        /// The id of its policy as read for the plan; empty for none.
+        old_policy: String,
+        /// The policy it gets.
+        policy: ResourceId,
+    },
 }
 
 /// Why a collection or point is not needed any more.
@@ -176,6 +187,14 @@ impl Change {
             ChangeKind::RestartVm { .. } => {
                 (Undo::Irreversible { reason: "a restart has happened".to_owned() }, Risk::Medium)
             }
+            ChangeKind::ResumeProtection { .. } => (
+                Undo::Inverse {
+                    effect: "stop the protection again, keeping its data; recovery points that expired meanwhile do \
+                             not come back"
+                        .to_owned(),
+                },
+                Risk::Medium,
+            ),
         };
         Self { id: format!("{step}.{number}"), what, effect, undo, risk }
     }
@@ -188,7 +207,7 @@ impl Change {
             ChangeKind::DeleteCollection { collection, .. } => &collection.id,
             ChangeKind::DeletePoint { point, .. } => &point.id,
             ChangeKind::UninstallExtension { extension, .. } => extension,
-            ChangeKind::StartBackup { item, .. } => item,
+            ChangeKind::StartBackup { item, .. } | ChangeKind::ResumeProtection { item, .. } => item,
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => job,
             ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } => vm,
         }

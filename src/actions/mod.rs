@@ -12,6 +12,7 @@ pub mod job;
 pub mod locks;
 pub mod needs;
 pub mod points;
+pub mod protection;
 pub mod rights;
 pub mod rules;
 pub mod spec;
@@ -89,7 +90,7 @@ pub struct History {
 /// One request that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
-    /// `DELETE` or `POST`.
+    /// `DELETE`, `POST` or `PUT`.
     pub verb: &'static str,
     /// Its target.
     pub target: ResourceId,
@@ -185,17 +186,26 @@ pub enum Inverse {
 
 /// Reads a changed resource again and says whether its inverse may be sent (S3). `before` is the before-image that was
 /// journaled with the change's last intent. Asked again after the inverse was sent: [`Inverse::Holds`] is its proof (S4).
-pub async fn check_inverse(_arm: &Arm, _change: &Change, _before: &Value) -> Inverse {
-    Inverse::NotNeeded("there is nothing to take back".to_owned())
+pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value) -> Inverse {
+    match &change.what {
+        ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
+            protection::check_inverse(arm, &protection::Resumed { item, source, old_policy, policy }).await
+        }
+        _ => Inverse::NotNeeded("there is nothing to take back".to_owned()),
+    }
 }
 
 /// Sends the inverse of a change, exactly once.
 ///
 /// # Errors
 /// As Azure answered; [`ArmError::may_have_taken_effect`] says whether the answer was lost.
-pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, _tag: &Tag) -> Result<Sent, ArmError> {
-    let _ = (arm, change, next);
-    Ok(Sent::Done { status: 204 })
+pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+    match &change.what {
+        ChangeKind::ResumeProtection { source, old_policy, .. } => {
+            arm.stop_protection(&next.target, source, old_policy.is_empty(), tag).await
+        }
+        _ => Err(ArmError::refused(next.target.as_str(), "a change of this kind has no inverse request")),
+    }
 }
 
 /// Reads the resource again, evaluates every guard again, and says what may be sent (S3).
@@ -218,6 +228,9 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
         }
         ChangeKind::ReapplyVm { vm, .. } => vm::check_reapply(cx, vm, history).await,
         ChangeKind::RestartVm { vm } => vm::check_restart(cx, vm, history).await,
+        ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
+            protection::check(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
+        }
     }
 }
 
@@ -244,6 +257,9 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
         ChangeKind::CancelJob { job, .. } => cx.arm.cancel_job(job, tag).await,
         ChangeKind::ReapplyVm { vm, .. } => cx.arm.reapply_vm(vm, tag).await,
         ChangeKind::RestartVm { vm } => cx.arm.restart_vm(vm, tag).await,
+        ChangeKind::ResumeProtection { source, policy, .. } => {
+            cx.arm.resume_protection(&next.target, source, policy, tag).await
+        }
     }
 }
 
@@ -259,6 +275,9 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
         ChangeKind::CancelJob { job, .. } => job::verify_cancel(cx, job, history).await,
         ChangeKind::ReapplyVm { vm, .. } => vm::verify_reapply(cx, vm, history).await,
         ChangeKind::RestartVm { vm } => vm::verify_restart(cx, vm, history).await,
+        ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
+            protection::verify(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
+        }
     }
 }
 

@@ -135,15 +135,25 @@ const fn follow(need: Need) -> Need {
 }
 
 use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, VmReapply,
-    VmRestart,
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, ProtectionResume,
+    VmReapply, VmRestart,
 };
 
 const EVERY: &[ActionName] = &ActionName::ALL;
 const POINTS: &[ActionName] = &[DeleteStale, DeleteCollection];
-const POINTS_AND_LOCKS: &[ActionName] = &[LocksRemove, DeleteStale, DeleteCollection];
-const BY_ITEM: &[ActionName] =
-    &[DeleteStale, DeleteCollection, ExtensionUninstall, BackupStart, JobWait, JobCancel, VmReapply, VmRestart];
+const POINTS_AND_LOCKS: &[ActionName] = &[LocksRemove, DeleteStale, DeleteCollection, ProtectionResume];
+const POLICIES: &[ActionName] = &[DeleteStale, DeleteCollection, ProtectionResume];
+const BY_ITEM: &[ActionName] = &[
+    DeleteStale,
+    DeleteCollection,
+    ExtensionUninstall,
+    BackupStart,
+    JobWait,
+    JobCancel,
+    VmReapply,
+    VmRestart,
+    ProtectionResume,
+];
 
 /// Every action that the shipped playbook actions and the facts need.
 pub const NEEDS: &[Need] = &[
@@ -223,23 +233,23 @@ pub const NEEDS: &[Need] = &[
         Place::Subscription,
         POINTS_AND_LOCKS,
         "lists the restore point collections",
-        "the collections are unread: no restore point is deleted and no lock is removed",
+        "the collections are unread: no restore point is deleted, no lock removed, no protection resumed",
     ),
     fact(
         "Microsoft.Compute/restorePointCollections/restorePoints/read",
         Place::Subscription,
         POINTS_AND_LOCKS,
         "reads the restore points of a collection",
-        "the points are unread: none is deleted and no lock is removed",
+        "the points are unread: none is deleted, no lock removed, no protection resumed",
     ),
     partly(
         &[DeleteStale],
         fact(
             "Microsoft.RecoveryServices/locations/backupStatus/action",
             Place::Subscription,
-            &[DeleteStale],
+            &[DeleteStale, ProtectionResume],
             "finds the vault of a VM, in another subscription too (a POST that only reads)",
-            "a vault in a subscription that is not visible is not found, and nothing counts as an orphan",
+            "a vault in a subscription that is not visible is not found: nothing counts as an orphan, no protection is resumed",
         ),
     ),
     fact(
@@ -247,23 +257,23 @@ pub const NEEDS: &[Need] = &[
         Place::Subscription,
         BY_ITEM,
         "finds the vaults, and reads whether one is immutable",
-        "the vaults are unread: no point is deleted, no extension uninstalled, no backup started",
+        "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed",
     ),
     fact(
         "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read",
         Place::Vault,
         BY_ITEM,
         "finds the vault's items of the VM, in any state",
-        "the items are unread: no point is deleted, no extension uninstalled, no backup started",
+        "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed",
     ),
     partly(
         &[DeleteStale],
         fact(
             "Microsoft.RecoveryServices/Vaults/backupPolicies/read",
             Place::Vault,
-            POINTS,
+            POLICIES,
             "reads how long points are kept and when the next backup is due",
-            "the policy is unread: no point counts as expired and none is deleted; orphans still go",
+            "the policy is unread: no point counts as expired and none is deleted, no protection is resumed; orphans still go",
         ),
     ),
     partly(
@@ -283,7 +293,7 @@ pub const NEEDS: &[Need] = &[
             Place::Vault,
             BY_ITEM,
             "reads the last error and running jobs, and follows a backup",
-            "jobs are unread: no point is deleted but orphans, no extension uninstalled, no backup started",
+            "jobs are unread: no point is deleted but orphans, no extension uninstalled, no backup started, no protection resumed",
         ),
     ),
     partly(
@@ -310,9 +320,9 @@ pub const NEEDS: &[Need] = &[
     follow(fact(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
         Place::Vault,
-        &[BackupStart],
-        "reads the item again just before its backup is started",
-        "no backup is started",
+        &[BackupStart, ProtectionResume],
+        "reads the item again just before its backup is started or its protection resumed",
+        "no backup is started and no protection resumed",
     )),
     optional(
         follow(fact(
@@ -322,7 +332,7 @@ pub const NEEDS: &[Need] = &[
             "reads which job a backup request became",
             "the job is looked for in the list of jobs; when two fit, the outcome stays unknown",
         )),
-        &[BackupStart],
+        &[BackupStart, ProtectionResume],
         "the job list usually settles it",
     ),
     optional(
@@ -415,6 +425,13 @@ pub const NEEDS: &[Need] = &[
         &[VmRestart],
         "restarts a VM when a playbook is asked to",
         "no VM is restarted",
+    ),
+    change(
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/write",
+        Place::Vault,
+        &[ProtectionResume],
+        "protects a stopped item again, and stops it again when that is taken back",
+        "the protection is not resumed",
     ),
 ];
 

@@ -45,6 +45,9 @@ pub enum ActionSpec {
     /// `vm.restart`.
     #[serde(rename = "vm.restart")]
     VmRestart(VmRestart),
+    /// `protection.resume`.
+    #[serde(rename = "protection.resume")]
+    ProtectionResume(ProtectionResume),
 }
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
@@ -189,6 +192,14 @@ pub enum BackupUntil {
     Job,
 }
 
+/// Resumes the protection of a VM that was stopped with its data retained.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProtectionResume {
+    /// The name of a policy of the item's vault; empty for the item's own old policy.
+    pub policy: String,
+}
+
 const DAY: u64 = 86_400;
 
 impl Default for BackupStart {
@@ -235,11 +246,13 @@ pub enum ActionName {
     VmReapply,
     /// `vm.restart`.
     VmRestart,
+    /// `protection.resume`.
+    ProtectionResume,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LocksRemove,
         Self::DeleteStale,
         Self::DeleteCollection,
@@ -249,6 +262,7 @@ impl ActionName {
         Self::JobCancel,
         Self::VmReapply,
         Self::VmRestart,
+        Self::ProtectionResume,
     ];
 
     /// The name as playbooks write it.
@@ -264,6 +278,7 @@ impl ActionName {
             Self::JobCancel => "job.cancel",
             Self::VmReapply => "vm.reapply",
             Self::VmRestart => "vm.restart",
+            Self::ProtectionResume => "protection.resume",
         }
     }
 
@@ -283,6 +298,7 @@ impl ActionName {
             Self::JobCancel => &["older_than"],
             Self::ExtensionUninstall => &["handler"],
             Self::BackupStart => &["retain", "until"],
+            Self::ProtectionResume => &["policy"],
         }
     }
 
@@ -298,6 +314,7 @@ impl ActionName {
             Self::JobCancel => generator.subschema_for::<JobCancel>(),
             Self::VmReapply => generator.subschema_for::<VmReapply>(),
             Self::VmRestart => generator.subschema_for::<VmRestart>(),
+            Self::ProtectionResume => generator.subschema_for::<ProtectionResume>(),
         }
     }
 
@@ -317,6 +334,7 @@ impl ActionName {
             Self::JobCancel => serde_json::from_value(value()).map(ActionSpec::JobCancel),
             Self::VmReapply => serde_json::from_value(value()).map(ActionSpec::VmReapply),
             Self::VmRestart => serde_json::from_value(value()).map(ActionSpec::VmRestart),
+            Self::ProtectionResume => serde_json::from_value(value()).map(ActionSpec::ProtectionResume),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -342,6 +360,7 @@ impl ActionSpec {
             Self::JobCancel(_) => ActionName::JobCancel,
             Self::VmReapply(_) => ActionName::VmReapply,
             Self::VmRestart(_) => ActionName::VmRestart,
+            Self::ProtectionResume(_) => ActionName::ProtectionResume,
         }
     }
 }

@@ -21,7 +21,8 @@ use super::model::{
     ProtectedItem, RecoveryPoint, Subscription, Vault, Vm,
 };
 use super::poll::{Operation, Poll};
-use super::sdk::{backup, compute, locks, vaults};
+use super::sdk::protection::Wanted;
+use super::sdk::{backup, compute, locks, protection, vaults};
 use super::token::TokenSource;
 use crate::clock::{Clock, earlier, later};
 
@@ -363,6 +364,14 @@ impl Arm {
         backup::policy(&self.gateway, id).await
     }
 
+    /// The policies of a vault for Azure VMs.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered.
+    pub async fn policies(&self, vault: &ResourceId) -> Result<Listing<Policy>, ArmError> {
+        protection::policies(&self.gateway, vault).await
+    }
+
     /// The jobs of a vault for Azure VMs; every operation, restores included.
     ///
     /// # Errors
@@ -452,6 +461,36 @@ impl Arm {
     /// [`ArmError`] as Azure answered; it was sent at most once.
     pub async fn restart_vm(&self, id: &ResourceId, tag: &Tag) -> Result<Sent, ArmError> {
         compute::restart(&self.gateway, id, tag.client_request_id).await
+    }
+
+    /// Protects a stopped item again, with this policy. `source` is the item's own, as it was read.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; it was sent at most once.
+    pub async fn resume_protection(
+        &self,
+        item: &ResourceId,
+        source: &str,
+        policy: &ResourceId,
+        tag: &Tag,
+    ) -> Result<Sent, ArmError> {
+        protection::put(&self.gateway, item, source, Wanted::Protected(policy), tag.client_request_id).await
+    }
+
+    /// Stops the protection of an item and keeps its data. `forget_policy`: the item loses its policy, as azure-cli
+    /// does it.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; it was sent at most once.
+    pub async fn stop_protection(
+        &self,
+        item: &ResourceId,
+        source: &str,
+        forget_policy: bool,
+        tag: &Tag,
+    ) -> Result<Sent, ArmError> {
+        let wanted = if forget_policy { Wanted::StoppedWithoutPolicy } else { Wanted::Stopped };
+        protection::put(&self.gateway, item, source, wanted, tag.client_request_id).await
     }
 
     /// Polls an accepted operation once.

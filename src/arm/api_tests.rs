@@ -271,3 +271,41 @@ fn futures_can_be_spawned_and_are_small() {
     assert!(check(arm.delete_collection(&scope, &tag())) < 4096);
     assert!(check(arm.subscriptions()) < 8192, "{}", check(arm.subscriptions()));
 }
+
+/// The bodies of the contract's examples ConfigureProtection and StopProtection, and of azure-cli's recording: nothing
+/// else is in them, no null either.
+#[tokio::test]
+async fn protection_is_written_as_the_contract_shows_it() {
+    let script = Script::new(|_| Ok(Response::json(200, &json!({ "value": [] }))));
+    let arm = arm(&script);
+    let (item, vm) = (id(ITEM), id(&format!("{RG}/providers/Microsoft.Compute/virtualMachines/web 01")));
+    let vault = item.up_to("vaults").unwrap();
+    let policy = vault.child("backupPolicies", "daily").unwrap();
+    drop(arm.policies(&vault).await);
+    arm.resume_protection(&item, vm.as_str(), &policy, &tag()).await.unwrap();
+    arm.stop_protection(&item, vm.as_str(), false, &tag()).await.unwrap();
+    arm.stop_protection(&item, vm.as_str(), true, &tag()).await.unwrap();
+    let log = script.log();
+    assert!(
+        log[0].starts_with("GET ")
+            && log[0].ends_with(
+                "/backupPolicies?api-version=2024-04-01&%24filter=backupManagementType+eq+%27AzureIaasVM%27"
+            ),
+        "{log:?}"
+    );
+    assert!(log[1..].iter().all(|line| line.starts_with("PUT ") && line.contains("/protectedItems/")), "{log:?}");
+    let seen = script.seen();
+    let body = |n: usize| serde_json::from_slice::<Value>(&seen[n].body).unwrap()["properties"].clone();
+    let kind = "Microsoft.Compute/virtualMachines";
+    assert_eq!(body(1), json!({ "protectedItemType": kind, "sourceResourceId": vm, "policyId": policy }));
+    let stopped = json!({ "protectedItemType": kind, "sourceResourceId": vm, "protectionState": "ProtectionStopped" });
+    assert_eq!(body(2), stopped);
+    let mut without = stopped;
+    without["policyId"] = json!("");
+    assert_eq!(body(3), without);
+    // Neither a policy nor a disk is the source of an item.
+    for source in [policy.as_str(), "", "../x"] {
+        assert!(arm.resume_protection(&item, source, &policy, &tag()).await.is_err(), "{source}");
+    }
+    assert_eq!(script.seen().len(), 4);
+}

@@ -153,9 +153,13 @@ pub fn detected_by(entry: &Entry, library: &Library, lang: Lang) -> Vec<String> 
     let say = |en: &str, korean: &str| if ko { korean.to_owned() } else { en.to_owned() };
     let live = library.iter().any(|(playbook, _)| {
         playbook.codes().iter().any(|code| code.eq_ignore_ascii_case(&entry.code))
-            && playbook
-                .resolve(&std::collections::BTreeMap::new())
-                .is_ok_and(|resolved| resolved.applies.touched().iter().any(|path| !path.starts_with("backup.last") && !path.starts_with("playbook")))
+            && playbook.resolve(&std::collections::BTreeMap::new()).is_ok_and(|resolved| {
+                resolved
+                    .applies
+                    .touched()
+                    .iter()
+                    .any(|path| !path.starts_with("backup.last") && !path.starts_with("playbook"))
+            })
     });
     let mut out = match entry.category {
         Category::Classic => vec![say(

@@ -283,6 +283,14 @@ impl Session<'_> {
                 {
                     found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
                 }
+                ChangeKind::ResumeProtection { item, .. } if state.back == Phase::Idle => {
+                    let mut items = facts.items.known().into_iter().flatten();
+                    if items.any(|now| now.item.id == *item && now.item.stopped()) {
+                        found.push(
+                            "the protection is stopped again: somebody stopped it after it was resumed".to_owned(),
+                        );
+                    }
+                }
                 ChangeKind::DeletePoint { point, .. } => {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
                     if facts.collections().any(|c| c.points().iter().any(|now| now.id == point.id)) {

@@ -77,7 +77,8 @@ impl Session<'_> {
                     return Ending { outcome, detail, code: String::new(), hint: None, permission: false };
                 }
                 Inverse::Refuse(refusal) => return ended(&Outcome::Refused { refusal }),
-                Inverse::Wait { wait, .. } => {
+                Inverse::Wait { why, wait } => {
+                    last = Some(Failure::new("", format!("Azure was busy with it: {why}")));
                     self.run.arm.clock().sleep(wait).await;
                     continue;
                 }

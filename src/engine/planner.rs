@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
-use crate::actions::change::{ChangeKind, Override, Refusal};
+use crate::actions::change::{Change, ChangeKind, Override, Refusal};
 use crate::actions::rules::{self, Ground, stale};
-use crate::actions::spec::ActionSpec;
-use crate::actions::{backup, extension, job, locks, points, vm};
+use crate::actions::spec::{ActionSpec, ProtectionResume};
+use crate::actions::{backup, extension, job, locks, points, protection, vm};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
+use crate::arm::model::Policy;
 use crate::estate::collect::{self, CollectOptions};
 use crate::estate::facts::{Part, VmFacts};
 use crate::estate::view::View;
@@ -92,12 +93,11 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
         return Planned::Input(errors);
     }
     let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
-    plan_of(arm, request, &facts)
+    Box::pin(plan_of(arm, request, &facts)).await
 }
 
 /// Makes the plan from facts that were just read.
-#[must_use]
-pub fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> Planned {
+pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> Planned {
     let resolved = match request.playbook.resolve(&request.set) {
         Ok(resolved) => resolved,
         Err(errors) => return Planned::Input(errors),
@@ -122,7 +122,10 @@ pub fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> Planned
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
+    let policies = policies_to_choose(arm, &resolved, facts).await;
     let mut draft = Draft {
+        policies,
+        resumed: None,
         request,
         resolved: &resolved,
         facts,
@@ -205,8 +208,41 @@ pub fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> Planned
     Planned::Plan(Box::new(plan))
 }
 
+/// The policies of the stopped item's vault, when a step resumes its protection.
+async fn policies_to_choose(arm: &Arm, resolved: &Resolved, facts: &VmFacts) -> Part<Vec<Policy>> {
+    if !resolved.steps.iter().any(|step| matches!(step.action, ActionSpec::ProtectionResume(_))) {
+        return Part::not_asked();
+    }
+    let mut stopped =
+        facts.items.known().into_iter().flatten().filter(|facts| rules::protection::is_stopped(&facts.item));
+    let Some(vault) = stopped.next().and_then(|facts| facts.item.vault_id()) else { return Part::not_asked() };
+    let at = arm.clock().now();
+    match arm.policies(&vault).await {
+        Ok(listing) => Part::Known { at, value: listing.items },
+        Err(error) => Part::Unread { why: error.to_string() },
+    }
+}
+
+/// The facts after `change`: a later step of the same plan finds the item protected, not stopped.
+fn protected_again(facts: &VmFacts, change: &Change, policies: Option<&Vec<Policy>>) -> Option<Box<VmFacts>> {
+    let ChangeKind::ResumeProtection { item, policy, .. } = &change.what else { return None };
+    let mut facts = Box::new(facts.clone());
+    let Part::Known { value, .. } = &mut facts.items else { return None };
+    let found = value.iter_mut().find(|facts| facts.item.id == *item)?;
+    "Protected".clone_into(&mut found.item.protection_state);
+    policy.as_str().clone_into(&mut found.item.policy_id);
+    if let Some(known) = policies.and_then(|policies| policies.iter().find(|known| known.id == *policy)) {
+        found.policy = Part::Known { at: facts.at, value: known.clone() };
+    }
+    Some(facts)
+}
+
 /// What is being drafted.
 struct Draft<'a> {
+    /// The policies of the vault whose item is resumed; read only when a step resumes it.
+    policies: Part<Vec<Policy>>,
+    /// The facts as an earlier step of this plan leaves them: the item protected again.
+    resumed: Option<Box<VmFacts>>,
     request: &'a PlanRequest<'a>,
     resolved: &'a Resolved,
     facts: &'a VmFacts,
@@ -227,7 +263,7 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn ground(&self) -> Ground<'_> {
         Ground {
-            facts: self.facts,
+            facts: self.resumed.as_deref().unwrap_or(self.facts),
             now: self.arm.clock().now(),
             overrides: &self.request.overrides,
             orphan_age: rules::ORPHAN_AGE,
@@ -302,6 +338,7 @@ impl Draft<'_> {
                     planned.kept.push(Kept { count: 1, refusal });
                 }
             },
+            ActionSpec::ProtectionResume(spec) => self.resume(&step.id, spec, required, planned),
             // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.
             ActionSpec::BackupStart(_) if required && !self.stays.is_empty() && self.no_room() => {
                 self.fatal.extend(self.stays.iter().cloned());
@@ -366,6 +403,21 @@ impl Draft<'_> {
                 }
             }
             Err(refusal) => self.refuse(planned, refusal, required),
+        }
+    }
+
+    fn resume(&mut self, step: &str, spec: &ProtectionResume, required: bool, planned: &mut PlannedStep) {
+        match protection::plan(&self.ground(), step, spec, &self.policies) {
+            Ok(change) => {
+                self.resumed = protected_again(self.facts, &change, self.policies.known());
+                planned.changes.push(change);
+            }
+            Err(refusal) => {
+                if required {
+                    self.fatal.push(refusal.clone());
+                }
+                planned.kept.push(Kept { count: 1, refusal });
+            }
         }
     }
 

@@ -247,6 +247,7 @@ fn the_shipped_playbooks_resolve() {
         ),
         ("failed-vm", "vm.reapply -; vm.restart params.restart; backup.start backup.protected"),
         ("stale-collections-of-deleted-vm", "locks.remove params.unlock; restore_points.delete_stale -"),
+        ("datasource-not-present", "protection.resume -; backup.start params.backup"),
         ("delete-stale-collections", "locks.remove params.unlock; restore_points.delete_stale -"),
         ("extension-operation-failed", "extension.uninstall agent.ready; backup.start agent.ready"),
         (
@@ -290,6 +291,10 @@ fn the_shipped_playbooks_apply_where_they_should() {
         ("crp-reported-user-error", |v| v.backup.last_error = "UserErrorCrpReportedUserError".into()),
         ("backup-operation-failed", |v| v.backup.last_error = "BackUpOperationFailed".into()),
         ("stale-collections-of-deleted-vm", |v| v.points.orphaned = 1),
+        ("datasource-not-present", |v| {
+            v.vm.exists = true;
+            v.backup.item_count = 1;
+        }),
         ("backup-now", |v| {
             v.vm.exists = true;
             v.backup.protected = true;

@@ -107,7 +107,10 @@ fn find<'a>(world: &'a World, name: &str, scope: &ResourceId) -> Result<&'a Oper
         .iter()
         .find(|o| {
             o.name.eq_ignore_ascii_case(name)
-                && matches!(o.kind, OpKind::Backup | OpKind::CancelJob)
+                && matches!(
+                    o.kind,
+                    OpKind::Backup | OpKind::CancelJob | OpKind::ResumeProtection | OpKind::StopProtection
+                )
                 && scope.covers(&o.target)
         })
         .ok_or_else(|| {

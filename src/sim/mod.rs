@@ -29,6 +29,7 @@ mod jobs;
 mod locks;
 mod operations;
 mod persist;
+mod protection;
 mod rbac;
 mod resources;
 mod route;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::timeline::Effect;
 use super::wire::{Answer, Call, gateway_error, not_allowed, set_header, stamp_offset};
 use super::world::{OpKind, OpStatus, Operation, World, hash_text};
-use super::{backup, collections, compute, jobs};
+use super::{backup, collections, compute, jobs, protection};
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
 
@@ -176,6 +176,8 @@ pub(crate) fn end(world: &mut World, name: &str) {
         OpKind::Reapply if happens && !hangs => error = compute::end_reapply(world, &target).err(),
         OpKind::Restart if happens && !hangs => compute::end_restart(world, &target),
         OpKind::Reapply | OpKind::Restart => {}
+        OpKind::ResumeProtection | OpKind::StopProtection if hangs => {}
+        OpKind::ResumeProtection | OpKind::StopProtection => protection::end(world, name, happens),
     }
     let now = world.now;
     let Some(operation) = world.operation_mut(name) else { return };

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
-use super::{backup, collections, compute, engines, job_routes, locks, operations, rbac, resources, throttle, vaults};
+use super::{
+    backup, collections, compute, engines, job_routes, locks, operations, protection, rbac, resources, throttle, vaults,
+};
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
 
@@ -222,6 +224,7 @@ fn vault_routes(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["vaults", _, "backupjobs", _, "operationresults", name] => backup::results(world, call, &call.id(10)?, name),
         ["vaults", _, "backupoperations", name] => backup::status(world, call, &vault()?, name),
         ["vaults", _, "backupfabrics", _, "protectioncontainers", _, "protecteditems", _, tail @ ..] => match tail {
+            [] if call.method == crate::arm::http::Method::PUT => protection::put(world, call, item()?),
             [] => vaults::item(world, call, &item()?),
             ["backup"] => backup::post(world, call, item()?),
             ["recoverypoints"] => vaults::recovery_points(world, call, &item()?),

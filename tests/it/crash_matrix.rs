@@ -167,6 +167,12 @@ async fn again(
         if !matches!(result.exit_code, 0 | 6) {
             wrong.push("taking back did not end well".to_owned());
         }
+        let protection = |world: &World| -> Vec<_> {
+            world.items.iter().map(|item| (item.id.clone(), item.protection, item.policy.clone())).collect()
+        };
+        if protection(&end) != protection(&scene.world) {
+            wrong.push(format!("the items are not as at the start: {:?}", protection(&end)));
+        }
     } else if lost_backup(&kept, world) {
         // Nobody can say whether the request was sent: it must not be sent again.
         let same = now.old_points.is_superset(&expected.old_points) && now.locks == expected.locks;
@@ -239,6 +245,8 @@ cuts! {
     backup_job: "backup-now", "ok-07", [("follow", "job")], false;
     snapshot_only: "rp-collection-limit", "nas-04", [], true;
     stale_superseded: "delete-stale-collections", "db-03", [], false;
+    resume: "datasource-not-present", "stop-12", [("policy", "daily-2d")], false;
+    resume_backup: "datasource-not-present", "stop-12", [("policy", "daily-2d"), ("backup", "true")], false;
 }
 
 /// The repairs beside the point limit, each on its machine of examples/estates/repairs.yaml.
@@ -321,6 +329,12 @@ async fn orphan() {
 #[tokio::test]
 async fn whole_collection() {
     Box::pin(cut_everywhere(whole_collection_scene(), false)).await;
+}
+
+#[tokio::test]
+async fn undo_of_a_resumed_protection() {
+    Box::pin(cut_everywhere(scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), true))
+        .await;
 }
 
 #[tokio::test]

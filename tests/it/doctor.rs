@@ -48,6 +48,7 @@ fn an_owner_lacks_nothing() {
       may    backup-now
       may    backup-operation-failed
       may    crp-reported-user-error
+      may    datasource-not-present
       may    delete-stale-collections
       may    extension-operation-failed
       may    failed-vm
@@ -82,8 +83,8 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
       no     rp-collection-limit
       not readable at the subscription
         - Microsoft.RecoveryServices/locations/backupStatus/action
-          without it a vault in a subscription that is not visible is not found, and
-          nothing counts as an orphan
+          without it a vault in a subscription that is not visible is not found:
+          nothing counts as an orphan, no protection is resumed
       not changeable at the backup resource groups AzureBackupRG_westeurope_1,
       AzureBackupRG_westeurope_0
         - Microsoft.Authorization/locks/delete

@@ -81,6 +81,9 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, e
     // Others touched what the run is about: what is there does not tell what azmend did.
     let others =
         matches!(event, WorldEvent::PutLockBack { .. } | WorldEvent::DeleteLock(_) | WorldEvent::RecreateCollection(_));
+    // Nor what happened after the items were read for the last time.
+    let unseen = watch.last_read("/backupprotecteditems").is_none_or(|read| read < index);
+    let others = others || (unseen && matches!(event, WorldEvent::StopProtection(_)));
     let mut wrong = untruths(&plan, &result, &scene.world, &end, &tape.all(), others);
     wrong.extend(watch.broken());
     wrong.extend(about_locks(scene, &event, &watch, &result, &end));
@@ -178,4 +181,5 @@ events! {
     inner_error: repair("crp-reported-user-error", "locked-04", ask(&[], true)), 29;
     internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 29;
     deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 23;
+    resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
 }

@@ -22,6 +22,7 @@ mod matrix_support;
 mod matrix_truth;
 mod permissions;
 mod process;
+mod protection;
 mod safety;
 mod served;
 mod serving;

@@ -2,7 +2,6 @@
 //! truth, and the comparison of a result with the world it is about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -226,6 +225,9 @@ fn judge(
 ) {
     let mut say = |rule: &str, why: String| broken.push(format!("{rule}: {why}"));
     let changes: Vec<&ChangeKind> = plan.changes().map(|(_, change)| &change.what).collect();
+    if verb == "PUT" && target.segment("protectedItems").is_some() {
+        return protection_rules(&mut say, world, plan, target, request, blind);
+    }
     if verb == "PUT" {
         let planned = changes.iter().find_map(|what| match what {
             ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
@@ -327,6 +329,40 @@ fn judge(
             }
         }
         _ => say("S3", "no verb of azmend's".into()),
+    }
+}
+
+/// An item is resumed with the policy of the plan, or stopped again while it carries it.
+fn protection_rules(
+    say: &mut impl FnMut(&str, String),
+    world: &World,
+    plan: &Plan,
+    target: &ResourceId,
+    request: &Request,
+    blind: &Blind,
+) {
+    let planned = plan.changes().find_map(|(_, change)| match &change.what {
+        ChangeKind::ResumeProtection { item, policy, .. } if item == target => Some(policy),
+        _ => None,
+    });
+    let Some(policy) = planned else { return say("S3", "an item that is not in the plan".into()) };
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let text = |key: &str| body.pointer(&format!("/properties/{key}")).and_then(Value::as_str);
+    let Some(now) = world.item(target) else { return };
+    let stopping = text("protectionState") == Some("ProtectionStopped");
+    if !stopping && text("policyId") != Some(policy.as_str()) {
+        say("S3", format!("not the policy of the plan: {body}"));
+    }
+    let fits = if stopping {
+        now.policy.as_ref() == Some(policy) && matches!(now.protection, Protection::Protected | Protection::Pending)
+    } else {
+        now.protection == Protection::Stopped
+    };
+    if !fits && !blind.target() {
+        say("S3", format!("the item is not what it was: {:?} {:?}", now.protection, now.policy));
+    }
+    if running_job(world, plan, FRESH) && !blind.recently() {
+        say("protection", "a job runs".into());
     }
 }
 
@@ -597,53 +633,6 @@ pub fn estate(yaml: &str) -> World {
         Ok(estate) => World::from_estate(&estate),
         Err(errors) => panic!("{}\n{yaml}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     }
-}
-
-/// Collects what is wrong over a whole matrix, so that one run shows everything.
-#[derive(Default)]
-pub struct Findings {
-    found: Vec<String>,
-    pub cases: usize,
-}
-
-impl Findings {
-    pub fn add(&mut self, case: &str, wrong: Vec<String>) {
-        self.found.extend(wrong.into_iter().map(|text| format!("{case}: {text}")));
-    }
-
-    pub fn check(&mut self, case: &str, good: bool, why: impl FnOnce() -> String) {
-        if !good {
-            self.found.push(format!("{case}: {}", why()));
-        }
-    }
-
-    pub fn end(self, what: &str) {
-        let mut text = String::new();
-        for line in self.found.iter().take(60) {
-            let _ = writeln!(text, "{line}");
-        }
-        if std::env::var_os("AZMEND_MATRIX_SIZE").is_some() {
-            eprintln!("{what}: {} cases", self.cases);
-        }
-        assert!(self.found.is_empty(), "{what}: {} of {} cases are wrong:\n{text}", self.found.len(), self.cases);
-        assert!(self.cases > 0, "{what}: no cases");
-    }
-}
-
-/// A result in one line.
-pub fn brief(result: &RunResult) -> String {
-    let outcomes: Vec<String> = result
-        .changes
-        .iter()
-        .map(|c| format!("{}={}/{}({})", c.step, c.outcome, c.undo, c.detail.chars().take(90).collect::<String>()))
-        .collect();
-    format!(
-        "{:?} {} [{}] {}",
-        result.status,
-        result.exit_code,
-        outcomes.join("; "),
-        result.error.as_ref().map(|e| format!("{}: {}", e.code, e.message)).unwrap_or_default()
-    )
 }
 
 /// The world at a time.

@@ -1,12 +1,13 @@
 //! What a result says, and what the world says: they must be the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use azmend::actions::change::ChangeKind;
 use azmend::arm::ResourceId;
 use azmend::engine::{Plan, RunResult, RunState, Status};
 use azmend::journal::{Event, Record};
-use azmend::sim::{Lock, OpKind, TaskStatus, World};
+use azmend::sim::{Lock, OpKind, Protection, TaskStatus, World};
 
 /// What matters of a world, in comparison with the world it began as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,6 +216,26 @@ pub fn untruths(
                     wrong.push(format!("the model of {} is said to be applied and the VM is failed", vm.name()));
                 }
             }
+            ChangeKind::ResumeProtection { item, .. } => {
+                let on = end
+                    .item(item)
+                    .is_some_and(|now| matches!(now.protection, Protection::Protected | Protection::Pending));
+                let back = now.undo == "succeeded" || now.undo == "already_done";
+                // Somebody stopped it afterwards: then the report says so.
+                let told = result.warnings.iter().any(|text| text.contains("the protection is stopped again"));
+                if holds && !on && !back && !others && !told {
+                    wrong.push(format!("the protection is said to be {word} and is not on"));
+                }
+                if on && !holds && !open && !others {
+                    wrong.push(format!("the protection is on and is said to be {word}"));
+                }
+                if on && back && !others {
+                    wrong.push("the protection is said to be stopped again and is on".to_owned());
+                }
+                if on && result.status == Status::Undone && !others {
+                    wrong.push("undone, but the protection is on".to_owned());
+                }
+            }
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => {
                 let runs = end.job(job.name()).is_some_and(|job| job.status.is_active());
                 if holds && runs && !others {
@@ -256,4 +277,51 @@ pub fn untruths(
         }
     }
     wrong
+}
+
+/// Collects what is wrong over a whole matrix, so that one run shows everything.
+#[derive(Default)]
+pub struct Findings {
+    found: Vec<String>,
+    pub cases: usize,
+}
+
+impl Findings {
+    pub fn add(&mut self, case: &str, wrong: Vec<String>) {
+        self.found.extend(wrong.into_iter().map(|text| format!("{case}: {text}")));
+    }
+
+    pub fn check(&mut self, case: &str, good: bool, why: impl FnOnce() -> String) {
+        if !good {
+            self.found.push(format!("{case}: {}", why()));
+        }
+    }
+
+    pub fn end(self, what: &str) {
+        let mut text = String::new();
+        for line in self.found.iter().take(60) {
+            let _ = writeln!(text, "{line}");
+        }
+        if std::env::var_os("AZMEND_MATRIX_SIZE").is_some() {
+            eprintln!("{what}: {} cases", self.cases);
+        }
+        assert!(self.found.is_empty(), "{what}: {} of {} cases are wrong:\n{text}", self.found.len(), self.cases);
+        assert!(self.cases > 0, "{what}: no cases");
+    }
+}
+
+/// A result in one line.
+pub fn brief(result: &RunResult) -> String {
+    let outcomes: Vec<String> = result
+        .changes
+        .iter()
+        .map(|c| format!("{}={}/{}({})", c.step, c.outcome, c.undo, c.detail.chars().take(90).collect::<String>()))
+        .collect();
+    format!(
+        "{:?} {} [{}] {}",
+        result.status,
+        result.exit_code,
+        outcomes.join("; "),
+        result.error.as_ref().map(|e| format!("{}: {}", e.code, e.message)).unwrap_or_default()
+    )
 }

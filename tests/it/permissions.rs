@@ -64,6 +64,10 @@ const DEEDS: &[Deed] = &[
         besides: &["Microsoft.Compute/virtualMachines/reapply/action"],
         ..deed("restart", ActionName::VmRestart, "failed-vm", "state-01", false)
     },
+    Deed {
+        set: &[("policy", "daily-2d")],
+        ..deed("resume", ActionName::ProtectionResume, "datasource-not-present", "stop-12", false)
+    },
 ];
 
 const fn deed(name: &'static str, action: ActionName, playbook: &'static str, vm: &'static str, locks: bool) -> Deed {

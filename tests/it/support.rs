@@ -10,7 +10,7 @@ use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, RunRes
 use azmend::journal::{AppendError, Event, Record, RunLog};
 use azmend::playbook::Playbook;
 use azmend::playbook::library::Library;
-use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Sim, World};
+use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Protection, Sim, World};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -309,6 +309,9 @@ impl Lab {
                     let failed = world.vm(vm).is_some_and(|vm| !vm.provisioned);
                     assert!(!(done && failed), "said to be applied, and failed: {said:?}");
                     continue;
+                }
+                ChangeKind::ResumeProtection { item, .. } => {
+                    world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
                 }
             };
             if done {

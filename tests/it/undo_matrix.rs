@@ -190,6 +190,8 @@ faults! {
     unlock: "unlock-backup-groups", "db-03", [], false;
     unlock_relock: "unlock-backup-groups", "web-01", [], true;
     backup: "backup-now", "ok-07", [("follow", "job")], false;
+    resume: "datasource-not-present", "stop-12", [("policy", "daily-2d")], false;
+    resume_backup: "datasource-not-present", "stop-12", [("policy", "daily-2d"), ("backup", "true")], false;
     stale_superseded: "delete-stale-collections", "db-03", [], false;
 }
 

@@ -11,6 +11,7 @@ pub mod locks;
 pub mod orphan;
 pub mod ownership;
 pub mod points;
+pub mod protection;
 pub mod stale;
 
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod locks_tests;
 mod orphan_tests;
 #[cfg(test)]
 mod points_tests;
+#[cfg(test)]
+mod protection_tests;
 #[cfg(test)]
 mod stale_tests;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::arm::gateway::Gateway;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{BackupStatus, FromWire, Job, Malformed, Policy, ProtectedItem, RecoveryPoint};
 
-const ITEM: &str = "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems";
+pub(super) const ITEM: &str = "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems";
 const POLICY: &str = "Microsoft.RecoveryServices/vaults/backupPolicies";
 const JOB: &str = "Microsoft.RecoveryServices/vaults/backupJobs";
 

@@ -87,7 +87,7 @@ impl core::HttpClient for Seam {
             .parse()
             .map_err(|_| other(ArmError::refused(&summary, "its verb is unknown")))?;
         let mut ours = Request::new(method, request.url().clone());
-        ours.body = body;
+        ours.body = without_nulls(body);
         if let Some(before) = self.keep(Kept::Sending) {
             self.keep(before);
             return Err(other(ArmError::refused(&summary, "this call has already sent its one request")));
@@ -104,6 +104,28 @@ impl core::HttpClient for Seam {
         };
         self.keep(Kept::Ended(Box::new((ours, result))));
         seen
+    }
+}
+
+/// A generated model writes some values that it does not have as null (the dates of a protected item). The contracts
+/// allow no null there, and to a PUT it could mean "take it away": such members are left out.
+fn without_nulls(body: Bytes) -> Bytes {
+    fn prune(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(members) => {
+                members.retain(|_, member| !member.is_null());
+                members.values_mut().for_each(prune);
+            }
+            serde_json::Value::Array(elements) => elements.iter_mut().for_each(prune),
+            _ => {}
+        }
+    }
+    match serde_json::from_slice::<serde_json::Value>(&body) {
+        Ok(mut value) if !value.is_null() => {
+            prune(&mut value);
+            serde_json::to_vec(&value).map_or(body, Bytes::from)
+        }
+        _ => body,
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) mod compute;
 pub(super) mod credential;
 pub(super) mod inventory;
 pub(super) mod locks;
+pub(super) mod protection;
 #[cfg(test)]
 mod traps;
 pub(super) mod vaults;

@@ -80,7 +80,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 return Ok((world, vm, None, nothing_fits(choice, view)));
             };
             desk.printer.note(&told(&choice));
-            let planned = plan_of(&arm, &request(playbook, Some(choice.why)), &facts);
+            let planned = Box::pin(plan_of(&arm, &request(playbook, Some(choice.why)), &facts)).await;
             Ok((world, vm, Some(playbook), planned))
         })
         .await?;

@@ -6,6 +6,7 @@ mod doors;
 mod estates;
 mod faults;
 mod locks;
+mod protection;
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -173,6 +173,10 @@ pub enum OpKind {
     Reapply,
     /// Restart a VM.
     Restart,
+    /// Protect a stopped item again.
+    ResumeProtection,
+    /// Stop the protection of an item and keep its data.
+    StopProtection,
 }
 
 /// The state of an operation.
