@@ -12,7 +12,7 @@ use azmend::engine::Planned;
 use azmend::estate::resolve::{resolve_subscriptions, resolve_vm};
 use azmend::journal::RunLog;
 use azmend::playbook::library::Library;
-use azmend::sim::Sim;
+use azmend::sim::{Estate, Sim, World};
 use serde_json::{Value, json};
 
 use super::contract::{CONTRACTS, Checked, EXEMPT, Sent};
@@ -62,7 +62,10 @@ impl Transport for Strict {
 
 /// The built-in estate behind a tap.
 fn tapped() -> (Lab, Tap) {
-    let mut lab = Lab::new();
+    tapped_on(Lab::new())
+}
+
+fn tapped_on(mut lab: Lab) -> (Lab, Tap) {
     let tap = Tap { sim: lab.sim.clone(), seen: Arc::default() };
     let clock: Arc<dyn Clock> = Arc::new(lab.sim.clock());
     let settings = ArmSettings { endpoint: "https://management.azure.com".parse().unwrap(), run_id: RUN.to_owned() };
@@ -100,6 +103,25 @@ async fn everything() -> Vec<Answered> {
     let ask = Ask { set: vec![("cleanup", "collection")], overrides, ..Ask::default() };
     assert!(run_all_ways(&lab, &main, "web-01", &ask).await, "cleanup=collection did not run");
     all.append(&mut tap.seen.lock().unwrap());
+    // The repairs beside the point limit, each on its machine; and a vault with a Backup Server.
+    let estate = |text: &str| Lab::on(World::from_estate(&Estate::parse(text, "estate.yaml").unwrap()));
+    let repairs = include_str!("../../../examples/estates/repairs.yaml");
+    for (playbook, vm, set) in [
+        ("failed-vm", "state-01", ("restart", "true")),
+        ("backup-in-progress", "stuck-02", ("mode", "cancel")),
+        ("backup-in-progress", "slow-03", ("mode", "wait")),
+        ("crp-reported-user-error", "locked-04", ("retain", "7d")),
+    ] {
+        let (lab, seen) = tapped_on(estate(repairs));
+        let ask = Ask { set: vec![set], ..Ask::default() };
+        assert!(run_all_ways(&lab, playbook, vm, &ask).await, "{playbook} did not run");
+        all.append(&mut seen.seen.lock().unwrap());
+    }
+    let (lab, seen) = tapped_on(estate(include_str!("../../../examples/estates/backup-server.yaml")));
+    for vault in lab.sim.world().vaults.iter().map(|vault| vault.id.clone()).collect::<Vec<_>>() {
+        lab.arm.engines(&vault).await.unwrap();
+    }
+    all.append(&mut seen.seen.lock().unwrap());
     assert!(ran.get(main.as_str()) > Some(&2) && ran.len() > 3, "{plans} plans, runs: {ran:?}");
     all.extend(every_call().await);
     all
