@@ -145,12 +145,12 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
         .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let code = runtime.block_on(async {
         match command {
-            Command::Fix(args) => commands::fix::run(desk, *args).await,
+            Command::Fix(args) => Box::pin(commands::fix::run(desk, *args)).await,
             Command::Apply(args) => commands::apply::run(desk, args).await,
             Command::Runs(command) => commands::runs::run(desk, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
-            Command::Backup(args) => commands::backup::run(desk, *args).await,
+            Command::Backup(args) => Box::pin(commands::backup::run(desk, *args)).await,
             Command::Vms(args) => commands::vms::run(desk, &args).await,
             Command::Jobs(args) => commands::jobs::run(desk, &args).await,
             Command::Engines(args) => commands::engines::run(desk, &args).await,

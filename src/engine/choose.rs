@@ -81,7 +81,7 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
     });
     let symptoms = symptoms(facts, view);
     for symptom in &symptoms {
-        let named = |playbook: &Playbook| playbook.codes().iter().any(|code| *code == symptom.code);
+        let named = |playbook: &Playbook| playbook.codes().contains(&symptom.code);
         if let Some((playbook, _)) = candidates.iter().find(|(playbook, _)| named(playbook)) {
             let others = candidates.iter().filter(|(other, _)| other.name() != playbook.name());
             let mut others: Vec<&Playbook> = others.map(|(other, _)| *other).collect();

@@ -176,10 +176,10 @@ events! {
     unlock: scene("unlock-backup-groups", "web-01", ask(&[], false)), 7;
     unlock_relock: scene("unlock-backup-groups", "web-01", ask(&[], true)), 11;
     backup: scene("backup-now", "ok-07", ask(&[], false)), 11;
-    failed_vm: repair("failed-vm", "state-01", ask(&[("restart", "true")], false)), 17;
-    stuck_job: repair("backup-in-progress", "stuck-02", ask(&[("mode", "cancel")], false)), 17;
-    inner_error: repair("crp-reported-user-error", "locked-04", ask(&[], true)), 29;
-    internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 29;
-    deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 23;
+    failed_vm: repair("failed-vm", "state-01", ask(&[("restart", "true")], false)), 31;
+    stuck_job: repair("backup-in-progress", "stuck-02", ask(&[("mode", "cancel")], false)), 31;
+    inner_error: repair("crp-reported-user-error", "locked-04", ask(&[], true)), 43;
+    internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 43;
+    deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 37;
     resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
 }

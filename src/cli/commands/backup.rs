@@ -10,7 +10,7 @@ use crate::cli::execute::Desk;
 /// # Errors
 /// Nothing was changed then.
 pub async fn run(desk: &Desk, args: BackupArgs) -> Result<u8, CliError> {
-    fix::run(desk, as_fix(args)).await
+    Box::pin(fix::run(desk, as_fix(args))).await
 }
 
 fn as_fix(args: BackupArgs) -> FixArgs {
