@@ -56,8 +56,9 @@ pub fn search<'a>(catalog: &'a Catalog, text: &str) -> Vec<Match<'a>> {
     if let Some(entry) = catalog.by_code(&text) {
         return vec![found(entry, Why::Code, 1000)];
     }
-    let digits = text.strip_prefix("ID ").or_else(|| text.strip_prefix("id ")).unwrap_or(&text);
-    if let Some(entry) = digits.trim().parse().ok().and_then(|id| catalog.by_numeric(id)) {
+    // The number beside a code, also in a sentence: "Error code: 400196."
+    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() >= 3);
+    if let Some(entry) = numbers.filter_map(|digits| digits.parse().ok()).find_map(|id| catalog.by_numeric(id)) {
         return vec![found(entry, Why::Number, 1000)];
     }
     let wanted = Wanted::of(&text);
@@ -101,21 +102,29 @@ fn squeezed(text: &str) -> String {
 
 /// What is looked for, in the forms it is compared in.
 struct Wanted {
-    low: String,
+    /// Words that look like codes.
+    codes: Vec<String>,
     plain: String,
     words: BTreeSet<String>,
-    korean: Option<String>,
+    /// What is Korean in it, and how many letters of it.
+    korean: Option<(String, usize)>,
 }
 
 impl Wanted {
     fn of(text: &str) -> Self {
-        let plain = plain(text);
-        let korean = text.chars().any(|c| ('가'..='힣').contains(&c));
+        let hangul = |c: char| ('가'..='힣').contains(&c);
+        let korean: String = text.chars().filter(|c| hangul(*c) || c.is_whitespace() || c.is_ascii()).collect();
+        let letters = korean.chars().filter(|c| hangul(*c)).count();
+        // A portal's sentence in Korean around an English message: each is looked for by itself.
+        let english: String = text.chars().map(|c| if hangul(c) { ' ' } else { c }).collect();
+        let plain = plain(&english);
+        let codes = english.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let long = if letters > 0 || text.contains(' ') { 10 } else { 5 };
         Self {
-            low: text.to_lowercase(),
+            codes: codes.filter(|word| word.len() >= long).map(str::to_lowercase).collect(),
             words: telling(&plain),
             plain,
-            korean: korean.then(|| squeezed(text)).filter(|text| text.chars().count() >= 2),
+            korean: (letters > 0).then(|| (squeezed(&korean), letters)),
         }
     }
 
@@ -126,7 +135,7 @@ impl Wanted {
                 best = Some((why, score));
             }
         };
-        if let Some(wanted) = &self.korean {
+        if let Some((wanted, letters)) = &self.korean {
             if let Some(korean) = texts().get(&entry.code) {
                 for (telling, text) in korean
                     .messages
@@ -138,7 +147,10 @@ impl Wanted {
                     let text = squeezed(text);
                     if text == *wanted {
                         take(Why::Message, 1000);
-                    } else if telling && (text.contains(wanted.as_str()) || wanted.contains(text.as_str())) {
+                    } else if telling
+                        && *letters >= 4
+                        && (text.contains(wanted.as_str()) || wanted.contains(text.as_str()))
+                    {
                         take(Why::Part, share(wanted, &text));
                     } else {
                         let near = dice(wanted, &text);
@@ -148,7 +160,6 @@ impl Wanted {
                     }
                 }
             }
-            return best;
         }
         for text in std::iter::once(&entry.message).chain(&entry.messages) {
             let text = plain(text);
@@ -167,12 +178,12 @@ impl Wanted {
                 }
             }
         }
-        if self.low.len() >= 5 && !self.low.contains(' ') {
+        for word in &self.codes {
             for code in std::iter::once(&entry.code).chain(&entry.aliases) {
                 let code = code.to_lowercase();
-                let near = strsim::normalized_damerau_levenshtein(&self.low, &code);
-                if code.contains(&self.low) {
-                    take(Why::NearCode, share(&self.low, &code).max(700));
+                let near = strsim::normalized_damerau_levenshtein(word, &code);
+                if code.contains(word.as_str()) {
+                    take(Why::NearCode, share(word, &code).max(700));
                 } else if near >= 0.72 {
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
                     take(Why::NearCode, (near * 1000.0) as u32);
@@ -258,6 +269,10 @@ mod tests {
             ("스냅샷 상태에 대해 VM 에이전트와 통신", "GuestAgentSnapshotTaskStatusError"),
             ("VSS writers bad state", "ExtensionFailedVssWriterInBadState"),
             ("ScopeLocked", "ScopeLocked"),
+            ("오류 코드 400196", "UserErrorGuestAgentStatusUnavailable"),
+            ("Error code: 400196.", "UserErrorGuestAgentStatusUnavailable"),
+            ("백업 실패: The Restore Point collection max limit has reached.", "UserErrorRpCollectionLimitReached"),
+            ("오류 UserErrorRpCollectionLimitReachd", "UserErrorRpCollectionLimitReached"),
         ] {
             assert_eq!(first(text).as_deref(), Some(expected), "{text}");
         }
@@ -274,7 +289,7 @@ mod tests {
 
     #[test]
     fn nothing_near_is_nothing() {
-        for text in ["", " ", "qqqq", "🦀", "hello world", "김치찌개", "99999999", "!!!!"] {
+        for text in ["", " ", "qqqq", "🦀", "hello world", "김치찌개", "99999999", "!!!!", "오류", "에러"] {
             assert_eq!(first(text), None, "{text}");
         }
     }

@@ -379,8 +379,8 @@ pub struct ExplainArgs {
     /// The code, its number, or any part of the message, in English or Korean
     #[arg(value_name = "ERROR")]
     pub text: Vec<String>,
-    /// The language of the answer [default: of the locale]
-    #[arg(long, value_enum, value_name = "LANG", env = "AZMEND_LANG")]
+    /// The language of the answer [default: AZMEND_LANG, else that of the locale]
+    #[arg(long, value_enum, ignore_case = true, value_name = "LANG")]
     pub lang: Option<LangArg>,
     /// List everything that is known
     #[arg(long, conflicts_with = "text")]

@@ -82,9 +82,9 @@ pub struct Explanation {
     pub detected_by: Vec<String>,
     /// The playbooks that are for it.
     pub fixes: Vec<Fix>,
-    /// What to do in the guest, or in general where the language has only that.
+    /// What to do in the guest. In Korean everything that is left to do stands here, what a person decides included.
     pub in_the_guest: Vec<String>,
-    /// What a person must decide or do.
+    /// What a person must decide or do; empty in Korean, see `in_the_guest`.
     pub by_a_person: Vec<String>,
     /// Which troubleshooting documents name it.
     pub documents: Vec<String>,
@@ -218,7 +218,8 @@ pub fn explain(found: &[Match<'_>], library: &Library, lang: Lang, program: &str
         title: title(entry, lang),
         retired: entry.obsolete,
         causes: korean.map_or_else(|| entry.causes.clone(), |text| text.causes.clone()),
-        detected_by: detected_by(entry, library, lang),
+        // One language on a page: an entry without Korean texts is told in English throughout.
+        detected_by: detected_by(entry, library, if korean.is_some() { Lang::Ko } else { Lang::En }),
         fixes: fixes(entry, library, program),
         in_the_guest: korean.map_or_else(english, |text| text.actions.clone()),
         by_a_person: korean.map_or_else(|| entry.manual.clone(), |_| Vec::new()),
@@ -265,9 +266,9 @@ pub fn coverage(entries: &[Entry], library: &Library) -> String {
             out.push_str(&format!(
                 "| `{}` | {} | {} | {detected} | {} | {guided} |\n",
                 entry.code,
-                if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
+                if ids.is_empty() { "none recorded".to_owned() } else { ids.join(", ") },
                 entry.message.replace('|', "\\|").replace('<', "&lt;"),
-                if fixed.is_empty() { "-".to_owned() } else { fixed.join(", ") },
+                if fixed.is_empty() { "guidance only".to_owned() } else { fixed.join(", ") },
             ));
         }
     }

@@ -59,6 +59,9 @@ pub fn page(told: &Explanation, width: usize) -> String {
     if !names.is_empty() {
         page.item(&format!("{}  ", words.also), DIM, &names.join(", "));
     }
+    if let Some(why) = found_by(&told.found_by, told.lang) {
+        page.item("", DIM, why);
+    }
     if told.retired {
         page.item("", CARE, words.retired);
     }
@@ -78,6 +81,24 @@ pub fn page(told: &Explanation, width: usize) -> String {
     list(&mut page, words.source, &told.sources);
     others(&mut page, words.others, &told.others);
     page.finish()
+}
+
+/// Why it was found, when that was not by its code.
+fn found_by(why: &str, lang: Lang) -> Option<&'static str> {
+    let ko = lang == Lang::Ko;
+    Some(match why {
+        "number" if ko => "번호로 찾았습니다",
+        "number" => "found by its number",
+        "message" if ko => "메시지로 찾았습니다",
+        "message" => "found by its message",
+        "part" if ko => "메시지의 일부로 찾았습니다",
+        "part" => "found by a part of its message",
+        "near_code" if ko => "비슷한 코드로 찾았습니다",
+        "near_code" => "found by a code that is nearly this one",
+        "words" if ko => "비슷한 문구로 찾았습니다: 맞는지 확인하십시오",
+        "words" => "found by similar words: look whether it is what you mean",
+        _ => return None,
+    })
 }
 
 fn list(page: &mut Page, heading: &str, lines: &[String]) {

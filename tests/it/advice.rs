@@ -152,6 +152,7 @@ fn an_error_is_explained_in_the_language_of_the_locale() {
     UserErrorBackupOperationInProgress
     다른 백업이 진행 중이어서 시작할 수 없음
     다른 이름  SystemBackupOperationInProgress
+    메시지의 일부로 찾았습니다
 
     원인
       - 예약 백업이나 수동 백업이 아직 실행 중입니다.

@@ -46,7 +46,10 @@ pub fn run(desk: &Desk, args: &ExplainArgs) -> Result<u8, CliError> {
 /// The language of the locale, as POSIX says which variable counts.
 fn locale() -> Lang {
     let set = |name: &str| environment(name).map(|value| value.to_string_lossy().into_owned());
-    ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set).map_or(Lang::En, |locale| Lang::of_locale(&locale))
+    ["AZMEND_LANG", "LC_ALL", "LC_MESSAGES", "LANG"]
+        .into_iter()
+        .find_map(set)
+        .map_or(Lang::En, |locale| Lang::of_locale(&locale))
 }
 
 fn list(desk: &Desk, lang: Lang) {
