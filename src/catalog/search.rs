@@ -135,28 +135,26 @@ impl Wanted {
                 best = Some((why, score));
             }
         };
-        if let Some((wanted, letters)) = &self.korean {
-            if let Some(korean) = texts().get(&entry.code) {
-                for (telling, text) in korean
-                    .messages
-                    .iter()
-                    .map(|text| (true, text))
-                    .chain([(true, &korean.title)])
-                    .chain(korean.causes.iter().map(|text| (false, text)))
+        if let Some((wanted, letters)) = &self.korean
+            && let Some(korean) = texts().get(&entry.code)
+        {
+            for (telling, text) in korean
+                .messages
+                .iter()
+                .map(|text| (true, text))
+                .chain([(true, &korean.title)])
+                .chain(korean.causes.iter().map(|text| (false, text)))
+            {
+                let text = squeezed(text);
+                if text == *wanted {
+                    take(Why::Message, 1000);
+                } else if telling && *letters >= 4 && (text.contains(wanted.as_str()) || wanted.contains(text.as_str()))
                 {
-                    let text = squeezed(text);
-                    if text == *wanted {
-                        take(Why::Message, 1000);
-                    } else if telling
-                        && *letters >= 4
-                        && (text.contains(wanted.as_str()) || wanted.contains(text.as_str()))
-                    {
-                        take(Why::Part, share(wanted, &text));
-                    } else {
-                        let near = dice(wanted, &text);
-                        if near >= if telling { 500 } else { 650 } {
-                            take(Why::Words, near);
-                        }
+                    take(Why::Part, share(wanted, &text));
+                } else {
+                    let near = dice(wanted, &text);
+                    if near >= if telling { 500 } else { 650 } {
+                        take(Why::Words, near);
                     }
                 }
             }
