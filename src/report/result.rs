@@ -174,7 +174,7 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
         text.push_str(&format!(": {}", first.detail));
     }
     match first.undo.as_str() {
-        "restore" | "irreversible" | "not_needed" => {}
+        "restore" | "inverse" | "irreversible" | "not_needed" => {}
         "succeeded" => text.push_str("; taken back"),
         "already_done" => text.push_str("; it stood again already"),
         back => text.push_str(&format!("; taking it back: {}", back.replace('_', " "))),
