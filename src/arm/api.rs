@@ -529,7 +529,7 @@ fn subscription_id(guid: &str) -> Result<ResourceId, ArmError> {
     ResourceId::subscription_scope(guid).map_err(|error| ArmError::refused("a subscription", &error.to_string()))
 }
 
-fn of_type(id: &ResourceId, kind: &str) -> Result<(), ArmError> {
+pub(super) fn of_type(id: &ResourceId, kind: &str) -> Result<(), ArmError> {
     if id.is_type(kind) { Ok(()) } else { Err(ArmError::refused(id.as_str(), &format!("it is not a {kind}"))) }
 }
 

@@ -219,6 +219,9 @@ impl Gateway {
         request.headers.insert(http::header::AUTHORIZATION, bearer);
         self.shared.calls.fetch_add(1, Ordering::Relaxed);
         let result = self.shared.transport.send(&request).await;
+        // Without the query: an operation's URL is signed there (S11).
+        let status = result.as_ref().map_or(0, |response| response.status);
+        tracing::debug!(request = %request.summary(), status, "ARM call");
         let response = result.map_err(|error| ArmError::from_transport(&request, &error))?;
         if response.body.len() > MAX_BODY {
             return Err(ArmError::malformed(&request.summary(), "the body is larger than 32 MB"));

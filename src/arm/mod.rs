@@ -4,6 +4,7 @@
 //! It knows no playbook and makes no decision about what should be changed. Only `arm::sdk` names an `azure_*` crate.
 
 pub mod api;
+mod around;
 pub mod claims;
 pub mod cloud;
 pub mod error;

@@ -179,6 +179,24 @@ impl Operation {
         Some(operation)
     }
 
+    /// The operation behind an accepted POST whose *result* is wanted: its `Location` is followed where there is one, for
+    /// that is where such a POST answers with its body (`final-state-via: location` in the contracts); a status document
+    /// says only that it ended.
+    #[must_use]
+    pub fn with_result(
+        gateway: &Gateway,
+        request: &Request,
+        resource: &ResourceId,
+        response: &Response,
+    ) -> Option<Self> {
+        let mut operation = Self::started(gateway, request, resource, response)?;
+        let location = response.header("location").and_then(|link| gateway.endpoint().join(link.trim()).ok());
+        if let Some(url) = location.filter(|url| gateway.is_home(url)) {
+            operation.follow = Follow::Location { url };
+        }
+        Some(operation)
+    }
+
     /// The operation without what signs its URL: the form for the journal.
     #[must_use]
     pub fn unsigned(&self) -> Self {

@@ -132,6 +132,9 @@ const AMBIGUOUS: [&str; 3] = ["OperationNotAllowed", "InternalError", "Authoriza
 /// Two messages are the same from here on (1.0 is equal).
 const SIMILAR: f64 = 0.88;
 
+/// Errors that say nothing but that somebody else said something.
+const PASSES_ON: [&str; 2] = ["UserErrorCrpReportedUserError", "BackUpOperationFailed"];
+
 impl Catalog {
     /// The embedded catalogue.
     #[must_use]
@@ -197,7 +200,14 @@ impl Catalog {
     #[must_use]
     pub fn inner<'a>(&self, texts: impl IntoIterator<Item = &'a str>, outer: &str) -> Option<&Entry> {
         let outer = self.by_code(outer).map(|entry| entry.code.as_str());
-        let other = |index: usize| self.entries.get(index).filter(|entry| Some(entry.code.as_str()) != outer);
+        // The retired service, servers on premises and the steps of a guide are no part of a VM's job; and an error that
+        // only passes on is not what another one passes on.
+        let possible = |entry: &&Entry| {
+            Some(entry.code.as_str()) != outer
+                && !PASSES_ON.contains(&entry.code.as_str())
+                && !matches!(entry.category, Category::Classic | Category::Mabs | Category::GuideStep)
+        };
+        let other = |index: usize| self.entries.get(index).filter(possible);
         let texts: Vec<String> = texts.into_iter().map(|text| text.chars().take(4000).collect()).collect();
         for text in &texts {
             let wanted = plain(text);

@@ -113,6 +113,16 @@ pub enum OutputArg {
     Json,
     /// One JSON object per event or item, the result last
     Jsonl,
+    /// Rows for a spreadsheet (audit)
+    Csv,
+    /// For a ticket (audit, diagnose)
+    Markdown,
+    /// One page for a browser, nothing is fetched (audit)
+    Html,
+    /// Static Analysis Results Interchange Format 2.1.0 (audit)
+    Sarif,
+    /// Test results, as pipelines read them (audit)
+    Junit,
 }
 
 /// When colours are used.
@@ -357,9 +367,9 @@ pub struct DiagnoseArgs {
     /// The job whose error comes first: its id or the beginning of its name
     #[arg(long, value_name = "JOB")]
     pub job: Option<String>,
-    /// Write Markdown, for a ticket
-    #[arg(long, conflicts_with = "output")]
-    pub markdown: bool,
+    /// Ask for the effective network rules too (some seconds; the VM must run)
+    #[arg(long)]
+    pub network: bool,
     /// A directory with playbooks of your own
     #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
     pub playbooks: Option<PathBuf>,

@@ -128,7 +128,16 @@ impl Azure {
     /// # Errors
     /// When the endpoint is not acceptable.
     pub fn reader(&self) -> Result<Arm, CliError> {
-        let guard = ReadOnly::new(Shared(self.transport.clone()), &[ReadPost::BackupStatus]);
+        self.reader_with(&[])
+    }
+
+    /// The same for a command that needs more POSTs that only read (S1 names them per command).
+    ///
+    /// # Errors
+    /// As [`Self::reader`].
+    pub fn reader_with(&self, more: &[ReadPost]) -> Result<Arm, CliError> {
+        let allowed = [&[ReadPost::BackupStatus], more].concat();
+        let guard = ReadOnly::new(Shared(self.transport.clone()), &allowed);
         self.arm(Arc::new(guard), "read-only")
     }
 

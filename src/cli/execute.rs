@@ -86,7 +86,7 @@ impl Desk {
         }
         match self.printer.output() {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
-            Output::Json | Output::Jsonl => self.printer.json(&result),
+            _ => self.printer.json(&result),
         }
     }
 

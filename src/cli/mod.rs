@@ -124,13 +124,28 @@ fn not_parsed(error: &clap::Error, words: &[OsString]) -> u8 {
 /// Tells of an error, in the result object too. Returns the exit code.
 fn failed(printer: &Printer, error: &CliError, sandbox: bool) -> u8 {
     printer.error(error);
-    if !printer.for_people() {
+    if printer.is_json() {
         printer.json(&error.result(sandbox));
     }
     error.exit_code()
 }
 
+/// The formats that a command writes beside tables and JSON.
+const fn formats(command: &Command) -> &'static [Output] {
+    match command {
+        Command::Diagnose(_) => &[Output::Markdown],
+        _ => &[],
+    }
+}
+
 fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
+    let output = desk.settings.output;
+    if !matches!(output, Output::Table | Output::Json | Output::Jsonl) && !formats(&command).contains(&output) {
+        let name = format!("{output:?}").to_lowercase();
+        return Err(CliError::input(format!("this command does not write {name}"))
+            .code("format_not_supported")
+            .hint("it writes -o table, -o json and -o jsonl"));
+    }
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),

@@ -71,6 +71,12 @@ impl Printer {
         self.inner.output == Output::Table
     }
 
+    /// Whether stdout is JSON: then an error is an object there too.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        matches!(self.inner.output, Output::Json | Output::Jsonl)
+    }
+
     /// Whether progress is wanted.
     #[must_use]
     pub fn quiet(&self) -> bool {
@@ -119,7 +125,7 @@ impl Printer {
     pub fn json(&self, value: &impl Serialize) {
         let text = match self.inner.output {
             Output::Jsonl => serde_json::to_string(value),
-            Output::Json | Output::Table => serde_json::to_string_pretty(value),
+            _ => serde_json::to_string_pretty(value),
         };
         match text {
             Ok(text) => self.data(&text),

@@ -22,6 +22,16 @@ pub enum Output {
     Json,
     /// One object per line.
     Jsonl,
+    /// Comma-separated values.
+    Csv,
+    /// Markdown.
+    Markdown,
+    /// A page.
+    Html,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// JUnit's test results.
+    Junit,
 }
 
 /// Which estate the sandbox is loaded with.
@@ -159,6 +169,11 @@ pub const fn output(arg: OutputArg) -> Output {
         OutputArg::Table => Output::Table,
         OutputArg::Json => Output::Json,
         OutputArg::Jsonl => Output::Jsonl,
+        OutputArg::Csv => Output::Csv,
+        OutputArg::Markdown => Output::Markdown,
+        OutputArg::Html => Output::Html,
+        OutputArg::Sarif => Output::Sarif,
+        OutputArg::Junit => Output::Junit,
     }
 }
 

@@ -4,6 +4,8 @@
 //! cause and what to run. Invariants: an unread fact is never `ok` and never a problem (S12); one that is missing stops no
 //! other; what decides is the same chooser as `fix auto`. It must never read Azure.
 
+mod around;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +14,7 @@ use super::choose::{Choice, symptoms};
 use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
+use crate::estate::around::Around;
 use crate::estate::facts::{Part, VmFacts};
 use crate::estate::view::View;
 use crate::text::plural;
@@ -34,7 +37,7 @@ pub enum State {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
-    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`.
+    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `disks`, `load`, `network`.
     pub area: String,
     /// What was looked at.
     pub check: String,
@@ -130,7 +133,14 @@ pub struct Ask<'a> {
 
 /// Judges the facts.
 #[must_use]
-pub fn diagnose(facts: &VmFacts, view: &View, choice: &Choice, now: Timestamp, ask: &Ask<'_>) -> Diagnosis {
+pub fn diagnose(
+    facts: &VmFacts,
+    around: &Around,
+    view: &View,
+    choice: &Choice,
+    now: Timestamp,
+    ask: &Ask<'_>,
+) -> Diagnosis {
     let mut sheet = Sheet { lines: Vec::new() };
     vm(&mut sheet, facts, now);
     extensions(&mut sheet, facts, view);
@@ -138,7 +148,9 @@ pub fn diagnose(facts: &VmFacts, view: &View, choice: &Choice, now: Timestamp, a
     points(&mut sheet, facts, view);
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
+    around::together(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
+    around::lines(&mut sheet, around);
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
     let next = match (&choice.playbook, ask.code.or(choice.code.as_deref())) {
@@ -378,7 +390,13 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     };
     let days = newest.time.map_or(0, |time| elapsed(time, now).as_secs() / 86_400);
     let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
-    sheet.put("recovery points", "newest in the vault", State::Ok, format!("{kind}, {days} days ago"), None);
+    sheet.put(
+        "recovery points",
+        "newest in the vault",
+        State::Ok,
+        format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day")),
+        None,
+    );
     let crash = points.iter().filter(|point| point.consistency.to_ascii_lowercase().contains("crash")).count();
     if crash > 0 {
         let said = format!("{crash} of {} are only crash-consistent", points.len());
@@ -439,7 +457,9 @@ mod tests {
         let view = View::of(&facts, &crate::estate::derive::StaleCounts::default(), now());
         let choice = super::super::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
         let ask = Ask { sandbox: true, program: "azmend", code: None, vm: "web-01" };
-        diagnose(&facts, &view, &choice, now(), &ask)
+        let around =
+            Around { disks: Vec::new(), load: crate::estate::facts::Part::Absent { at: now() }, network: None };
+        diagnose(&facts, &around, &view, &choice, now(), &ask)
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub fn holds_only_backup(group: &GroupFacts) -> Option<bool> {
         let source = collection.source_id();
         has_backup_points(collection) && source.is_some_and(|vm| names_vm(collection.id.name(), vm.name()))
     };
+    if group.others.is_not_asked() {
+        return None;
+    }
     let nothing_else = group.others.known().map(Vec::is_empty);
     let all_ours = group.collections.known().map(|all| all.iter().all(ours));
     match (nothing_else, all_ours) {
@@ -81,6 +84,14 @@ pub fn holds_only_backup(group: &GroupFacts) -> Option<bool> {
         (Some(true), Some(true)) => Some(true),
         _ => None,
     }
+}
+
+/// Whether a group that was only glanced at looks like a backup group: collections, and every one of them named as
+/// Backup names them. What else is in it was not asked.
+#[must_use]
+pub fn looks_like_backup(group: &GroupFacts) -> bool {
+    let named = |one: &Collection| one.source_id().is_some_and(|vm| names_vm(one.id.name(), vm.name()));
+    group.others.is_not_asked() && group.collections.known().is_some_and(|all| !all.is_empty() && all.iter().all(named))
 }
 
 /// Whether `Publisher.Type` is the backup extension. The publisher differs between Windows, Linux and old versions
@@ -316,7 +327,9 @@ impl View {
         let policies = facts.items.known().into_iter().flatten().filter_map(|item| item.policy.known());
         let named = is_backup_group_name(scope.name(), None)
             || policies.into_iter().any(|policy| is_backup_group_name(scope.name(), Some(policy)));
-        match holds_only_backup(group) {
+        // A glance (docs/diagnose.md) counts by names alone; nothing is changed on its word, for a fix reads the proof.
+        let seems = || looks_like_backup(group).then_some(true);
+        match holds_only_backup(group).or_else(seems) {
             Some(true) if named => Some(true),
             Some(_) => holds.then_some(false),
             None => {

@@ -87,6 +87,7 @@ fn item() -> ItemFacts {
     let vault = policy().id.up_to("vaults").unwrap();
     let id = vault.child("backupFabrics", "Azure").unwrap().child("protectionContainers", "c;g;web-01").unwrap();
     ItemFacts {
+        began_together: 0,
         item: ProtectedItem {
             id: id.child("protectedItems", "VM;c;g;web-01").unwrap(),
             source: vm_id().to_string(),
@@ -153,6 +154,9 @@ fn facts() -> VmFacts {
             provisioning_state: "Succeeded".into(),
             os_type: "Linux".into(),
             managed_disks: true,
+            size: String::new(),
+            disks: Vec::new(),
+            interfaces: Vec::new(),
         }),
         instance: known(InstanceView {
             power: "running".into(),

@@ -35,6 +35,9 @@ pub enum Part<T> {
     },
 }
 
+/// The reason of a part that was left out on purpose.
+const NOT_ASKED: &str = "not asked for";
+
 impl<T> Part<T> {
     /// The value, if it is known.
     #[must_use]
@@ -72,7 +75,13 @@ impl<T> Part<T> {
     /// A part that was never asked for in this reading.
     #[must_use]
     pub fn not_asked() -> Self {
-        Self::Unread { why: "not asked for".to_owned() }
+        Self::Unread { why: NOT_ASKED.to_owned() }
+    }
+
+    /// Whether it was left out of this reading on purpose.
+    #[must_use]
+    pub fn is_not_asked(&self) -> bool {
+        self.unread() == Some(NOT_ASKED)
     }
 }
 
@@ -91,6 +100,9 @@ pub struct ItemFacts {
     pub recovery_points: Part<Vec<RecoveryPoint>>,
     /// Jobs of this VM in this vault, newest first: all running ones and those of the last days.
     pub jobs: Part<Vec<Job>>,
+    /// How many backups of other machines of this vault began in the same minute as the newest finished one of this VM.
+    #[serde(default)]
+    pub began_together: usize,
 }
 
 /// A resource group that may be a backup resource group.

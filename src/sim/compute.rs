@@ -1,4 +1,4 @@
-//! Microsoft.Compute: virtual machines, their instance view, extensions, and disks.
+//! Microsoft.Compute: virtual machines, their instance view, extensions.
 //!
 //! Shapes from recordings/azure-cli/vm and errors/exchanges/vm-instanceview. What no recording shows and is invented
 //! here: the failed `VMSnapshot` handler (its form is that of another failed handler), and that GET of a hidden
@@ -28,16 +28,19 @@ fn disk_name(vm: &Vm) -> String {
 
 fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
     let disk = if vm.managed_disks {
-        json!({ "managedDisk": { "storageAccountType": "Premium_LRS", "id": os_disk(vm) } })
+        json!({ "managedDisk": { "storageAccountType": vm.os_disk.sku, "id": os_disk(vm) } })
     } else {
         json!({ "vhd": { "uri": format!("https://contosovhds.blob.core.windows.net/vhds/{}.vhd", vm.id.name()) } })
     };
     let mut os_disk = json!({
         "osType": if vm.windows { "Windows" } else { "Linux" }, "name": disk_name(vm), "createOption": "FromImage",
-        "caching": "ReadWrite", "deleteOption": "Detach", "diskSizeGB": 128
+        "caching": "ReadWrite", "deleteOption": "Detach", "diskSizeGB": vm.os_disk.size_gb
     });
     if let (Some(to), Value::Object(from)) = (os_disk.as_object_mut(), disk) {
         to.extend(from);
+        if vm.os_disk.ephemeral {
+            to.insert("diffDiskSettings".into(), json!({ "option": "Local", "placement": "CacheDisk" }));
+        }
     }
     let mut properties = json!({
         "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
@@ -47,11 +50,10 @@ fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
             _ => "Failed",
         },
         "vmId": vm.vm_id,
-        "storageProfile": { "osDisk": os_disk, "dataDisks": [] },
+        "storageProfile": { "osDisk": os_disk, "dataDisks": super::around::data_disks(vm) },
         "osProfile": { "computerName": vm.id.name(), "adminUsername": "contosoadmin", "secrets": [], "allowExtensionOperations": true,
             "requireGuestProvisionSignal": true },
-        "networkProfile": { "networkInterfaces": [{ "id": vm.id.group_id().and_then(|g| g.resource("Microsoft.Network", "networkInterfaces",
-            &format!("{}-nic", vm.id.name())).ok()) }] },
+        "networkProfile": { "networkInterfaces": [{ "id": super::around::interface_id(vm) }] },
         "timeCreated": "2024-02-01T08:00:00.0000000+00:00"
     });
     if with_view && let Some(properties) = properties.as_object_mut() {
@@ -346,24 +348,4 @@ pub(crate) fn end_restart(world: &mut World, id: &ResourceId) {
     if let Some(vm) = world.vm_mut(id) {
         vm.power = Power::Running;
     }
-}
-
-/// `disks/{name}`: the OS disks of the VMs.
-pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
-    if call.method != Method::GET {
-        return Err(not_allowed(call));
-    }
-    rbac::guard(world, call, "Microsoft.Compute/disks/read", id)?;
-    let vm = world
-        .vms
-        .iter()
-        .find(|vm| vm.managed_disks && os_disk(vm).as_ref() == Some(id))
-        .ok_or_else(|| resource_not_found(id))?;
-    let body = json!({
-        "name": id.name(), "id": id, "type": "Microsoft.Compute/disks", "location": vm.location, "managedBy": vm.id,
-        "sku": { "name": "Premium_LRS", "tier": "Premium" },
-        "properties": { "osType": if vm.windows { "Windows" } else { "Linux" }, "diskSizeGB": 128, "diskState": "Attached",
-            "provisioningState": "Succeeded", "networkAccessPolicy": "AllowAll" }
-    });
-    Ok(Response::json(200, &body))
 }

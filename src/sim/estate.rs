@@ -307,6 +307,14 @@ pub(crate) struct VmSpec {
     #[serde(default)]
     pub extensions: Vec<ExtensionSpec>,
     #[serde(default)]
+    pub os_disk: super::world::DiskSpec,
+    #[serde(default)]
+    pub disks: Vec<super::world::DiskSpec>,
+    #[serde(default)]
+    pub load: super::world::Load,
+    #[serde(default)]
+    pub outbound: Vec<super::world::OutboundRule>,
+    #[serde(default)]
     pub locks: Vec<LockSpec>,
     #[serde(default)]
     pub protection: Option<ProtectionSpec>,

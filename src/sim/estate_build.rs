@@ -304,6 +304,10 @@ impl Builder {
             broken: snap.broken,
             extensions,
             tags: spec.tags.clone(),
+            os_disk: spec.os_disk.clone(),
+            data_disks: data_disks(&id, &spec.disks),
+            load: spec.load,
+            outbound: spec.outbound.clone(),
         });
         self.locks(&id, &spec.locks);
     }
@@ -518,4 +522,16 @@ impl Builder {
             }
         }
     }
+}
+
+/// The data disks; one without a name gets the one that the portal gives.
+fn data_disks(vm: &ResourceId, specs: &[super::world::DiskSpec]) -> Vec<super::world::DiskSpec> {
+    let named = |(lun, spec): (usize, &super::world::DiskSpec)| {
+        let mut disk = spec.clone();
+        if disk.name.is_empty() {
+            disk.name = format!("{}_DataDisk_{lun}", vm.name());
+        }
+        disk
+    };
+    specs.iter().enumerate().map(named).collect()
 }

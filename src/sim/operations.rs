@@ -176,6 +176,7 @@ pub(crate) fn end(world: &mut World, name: &str) {
         OpKind::Reapply if happens && !hangs => error = compute::end_reapply(world, &target).err(),
         OpKind::Restart if happens && !hangs => compute::end_restart(world, &target),
         OpKind::Reapply | OpKind::Restart => {}
+        OpKind::EffectiveRules => {}
         OpKind::ResumeProtection | OpKind::StopProtection if hangs => {}
         OpKind::ResumeProtection | OpKind::StopProtection => protection::end(world, name, happens),
     }

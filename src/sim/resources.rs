@@ -123,6 +123,9 @@ pub(crate) fn all_resources(world: &World) -> Vec<(ResourceId, &'static str, Str
         {
             out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
         }
+        for disk in vm.data_disks.iter().filter_map(|disk| super::around::disk_id(vm, &disk.name)) {
+            out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
+        }
     }
     out.extend(
         world

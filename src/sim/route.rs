@@ -8,7 +8,8 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    backup, collections, compute, engines, job_routes, locks, operations, protection, rbac, resources, throttle, vaults,
+    around, backup, collections, compute, engines, job_routes, locks, operations, protection, rbac, resources,
+    throttle, vaults,
 };
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
@@ -134,6 +135,9 @@ fn route(world: &mut World, call: &Call) -> Answer {
             _ => Err(unknown_path(call)),
         };
     }
+    if let [scope @ .., "providers", "microsoft.insights", "metrics"] = low.as_slice() {
+        return around::metrics(world, call, &call.id(scope.len())?);
+    }
     match low.as_slice() {
         ["tenants"] => get(call).and_then(|()| resources::tenants(world, call)),
         ["subscriptions"] => get(call).and_then(|()| resources::subscriptions(world, call)),
@@ -159,6 +163,20 @@ fn route(world: &mut World, call: &Call) -> Answer {
                 ["locations", _, "backupstatus"] => vaults::backup_status(world, call, &scope),
                 _ => Err(unknown_path(call)),
             }
+        }
+        [
+            "subscriptions",
+            _,
+            "resourcegroups",
+            _,
+            "providers",
+            "microsoft.network",
+            "networkinterfaces",
+            _,
+            "effectivenetworksecuritygroups",
+        ] => around::effective_rules(world, call, call.id(8)?),
+        ["subscriptions", _, "providers", "microsoft.network", "locations", _, "operationresults", name] => {
+            around::result(world, call, name)
         }
         ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
             vault_routes(world, call, rest)
@@ -195,7 +213,7 @@ fn compute_in_group(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["virtualmachines", _, "restart"] => compute::vm_action(world, call, resource()?, OpKind::Restart),
         ["virtualmachines", _, "extensions"] => compute::extensions(world, call, &resource()?),
         ["virtualmachines", _, "extensions", _] => compute::extension(world, call, &resource()?),
-        ["disks", _] => compute::disk(world, call, &resource()?),
+        ["disks", _] => around::disk(world, call, &resource()?),
         ["restorepointcollections"] => collections::list(world, call, &group()?),
         ["restorepointcollections", _] => collections::collection(world, call, resource()?),
         ["restorepointcollections", _, "restorepoints", _] => collections::point(world, call),

@@ -6,6 +6,7 @@ use azmend::catalog::{Catalog, Category};
 use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask as DiagnoseAsk, Diagnosis, State, diagnose};
 use azmend::engine::planner::view_of;
+use azmend::estate::around::around;
 use azmend::estate::collect::{CollectOptions, collect};
 use azmend::playbook::library::Library;
 use insta::assert_snapshot;
@@ -39,11 +40,12 @@ subscriptions:
 }
 
 async fn told(lab: &Lab, vm: &str) -> Diagnosis {
-    let facts = collect(&lab.arm, &lab.vm(vm), &CollectOptions::default()).await;
+    let facts = collect(&lab.arm, &lab.vm(vm), &CollectOptions { glance: true, ..CollectOptions::default() }).await;
+    let around = around(&lab.arm, &facts, true).await;
     let view = view_of(&facts, &lab.arm, &std::collections::BTreeSet::new());
     let choice = choose(&Library::shipped(), &facts, &view);
     let ask = DiagnoseAsk { sandbox: true, program: "azmend", code: None, vm };
-    diagnose(&facts, &view, &choice, lab.arm.clock().now(), &ask)
+    diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask)
 }
 
 /// Every error of VM backup: present in the last job it is named first, with something to run; a healthy twin names none.
@@ -286,7 +288,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
     assert!(out.contains("1. UserErrorGuestAgentStatusUnavailable") && out.contains("you asked about it"), "{out}");
     let (code, _, error) = azmend(&[&sandbox, "diagnose", "--vm", "fine-07", "--code", "Nonsense"], "C");
     assert!(code == 2 && error.contains("azmend explain Nonsense"), "{error}");
-    let (_, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "locked-04", "--markdown"], "C");
+    let (_, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "locked-04", "-o", "markdown"], "C");
     assert!(
         out.starts_with("# ") && out.contains("| locks | on the backup resource groups | problem | 1 lock |"),
         "{out}"

@@ -13,6 +13,7 @@ mod adversity;
 mod advice;
 mod automation;
 mod behaviour;
+mod checklist;
 mod cli;
 mod crash_matrix;
 mod doctor;

@@ -96,7 +96,12 @@ impl Lab {
     }
 
     pub async fn plan(&self, playbook: &str, vm: &str, ask: &Ask) -> Planned {
-        let request = PlanRequest {
+        make_plan(&self.arm, &self.request(playbook, vm, ask)).await
+    }
+
+    /// What a plan is asked for.
+    pub fn request<'a>(&'a self, playbook: &str, vm: &str, ask: &Ask) -> PlanRequest<'a> {
+        PlanRequest {
             playbook: self.playbook(playbook),
             set: ask.set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
             vm: self.vm(vm),
@@ -106,8 +111,7 @@ impl Lab {
             max_changes: ask.max_changes.unwrap_or(40),
             world: self.world(),
             why: None,
-        };
-        make_plan(&self.arm, &request).await
+        }
     }
 
     /// The plan, or a panic that shows why there is none.

@@ -24,6 +24,9 @@ fn vm(vm_id: &str) -> Vm {
         provisioning_state: "Succeeded".into(),
         os_type: String::new(),
         managed_disks: true,
+        size: String::new(),
+        disks: Vec::new(),
+        interfaces: Vec::new(),
     }
 }
 

@@ -161,11 +161,15 @@ pub fn facts() -> VmFacts {
             provisioning_state: "Succeeded".into(),
             os_type: "Linux".into(),
             managed_disks: true,
+            size: String::new(),
+            disks: Vec::new(),
+            interfaces: Vec::new(),
         }),
         instance: known(InstanceView::default()),
         extensions: known(Vec::new()),
         status: known(BackupStatus { vault_id: vault_id().to_string(), ..BackupStatus::default() }),
         items: known(vec![ItemFacts {
+            began_together: 0,
             item: ProtectedItem {
                 id: item_id(),
                 source: vm_id().to_string(),

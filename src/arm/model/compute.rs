@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::AttachedDisk;
 use crate::arm::id::ResourceId;
 
 /// A virtual machine (`Microsoft.Compute/virtualMachines`).
@@ -20,6 +21,15 @@ pub struct Vm {
     pub os_type: String,
     /// Whether the OS disk is a managed disk (then VMSnapshot is hidden from the extension list).
     pub managed_disks: bool,
+    /// `hardwareProfile.vmSize`, e.g. `Standard_D2s_v5`; empty when not sent.
+    #[serde(default)]
+    pub size: String,
+    /// The OS disk and the data disks.
+    #[serde(default)]
+    pub disks: Vec<AttachedDisk>,
+    /// The network interfaces.
+    #[serde(default)]
+    pub interfaces: Vec<ResourceId>,
 }
 
 /// One status line of an instance view.

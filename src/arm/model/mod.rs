@@ -5,6 +5,7 @@
 //! compares or shows stays text, exactly as Azure sent it. The types are also the shape of facts, estates and journals,
 //! so their own serialisation is stable and independent of Azure's.
 
+mod around;
 mod backup;
 mod compute;
 mod inventory;
@@ -13,6 +14,7 @@ pub mod wire;
 mod wire_backup;
 mod wire_compute;
 
+pub use around::*;
 pub use backup::*;
 pub use compute::*;
 pub use inventory::*;

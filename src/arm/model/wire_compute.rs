@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::around::interfaces;
 use super::wire::{FromWire, Malformed, first_text, id, integer, object, objects, text, time};
-use super::{Agent, Collection, Extension, ExtensionView, Handler, InstanceView, Point, Status, Vm};
+use super::{Agent, AttachedDisk, Collection, Extension, ExtensionView, Handler, InstanceView, Point, Status, Vm};
 
 impl FromWire for Vm {
     fn from_wire(value: &Value) -> Result<Self, Malformed> {
@@ -17,6 +18,9 @@ impl FromWire for Vm {
             os_type: text(value, "/properties/storageProfile/osDisk/osType"),
             // A page blob (`vhd`) and no managed disk is the only sure sign of an unmanaged VM.
             managed_disks: has("managedDisk") || !has("vhd"),
+            size: text(value, "/properties/hardwareProfile/vmSize"),
+            disks: AttachedDisk::all(value),
+            interfaces: interfaces(value),
         })
     }
 }

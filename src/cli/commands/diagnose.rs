@@ -1,6 +1,6 @@
 //! `azmend diagnose`: the checklist of one VM. It only reads (S1).
 
-use crate::arm::ResourceId;
+use crate::arm::{ReadPost, ResourceId};
 use crate::catalog::Catalog;
 use crate::cli::args::DiagnoseArgs;
 use crate::cli::azure::Azure;
@@ -10,6 +10,7 @@ use crate::cli::execute::Desk;
 use crate::engine::choose::choose;
 use crate::engine::diagnose::{Ask, diagnose};
 use crate::engine::planner::view_of;
+use crate::estate::around::around;
 use crate::estate::collect::{CollectOptions, collect};
 use crate::report;
 
@@ -22,16 +23,18 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
     let held = args.code.as_deref().map(known).transpose()?;
     Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
     let azure = desk.azure()?;
-    let arm = azure.reader()?;
-    let (facts, at) = desk
+    let asks: &[ReadPost] = if args.network { &[ReadPost::EffectiveNetworkRules] } else { &[] };
+    let arm = azure.reader_with(asks)?;
+    let (facts, around, at) = desk
         .reading(Box::pin(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
             let vm = azure.find_vm(&arm, &args.vm, &desk.settings.subscriptions).await?;
             let before = arm.calls();
-            let facts = collect(&arm, &vm, &CollectOptions::default()).await;
+            let facts = collect(&arm, &vm, &CollectOptions { glance: true, ..CollectOptions::default() }).await;
+            let around = around(&arm, &facts, args.network).await;
             tracing::info!(calls = arm.calls() - before, "ARM calls of the checklist");
-            Ok((facts, arm.clock().now()))
+            Ok((facts, around, arm.clock().now()))
         }))
         .await?;
     let view = view_of(&facts, &arm, &std::collections::BTreeSet::new());
@@ -44,8 +47,8 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
     let vm = crate::text::shell_quote(&vm);
     let program = desk.program();
     let ask = Ask { sandbox: desk.settings.sandbox(), program: &program, code: held.as_deref(), vm: &vm };
-    let told = diagnose(&facts, &view, &choice, at, &ask);
-    if args.markdown {
+    let told = diagnose(&facts, &around, &view, &choice, at, &ask);
+    if desk.printer.output() == crate::cli::settings::Output::Markdown {
         desk.printer.data(&report::diagnosis::markdown(&told));
     } else if desk.printer.for_people() {
         desk.printer.data(&report::diagnosis::page(&told, desk.printer.width()));

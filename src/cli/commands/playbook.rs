@@ -45,7 +45,7 @@ pub fn run(desk: &Desk, command: &PlaybookCommand) -> Result<u8, CliError> {
                     let list: Vec<Value> = all.iter().map(|(playbook, origin)| object(playbook, origin)).collect();
                     desk.printer.json(&json!({ "schema": "azmend.playbooks/v1", "playbooks": list }));
                 }
-                Output::Jsonl => {
+                _ => {
                     for (playbook, origin) in all {
                         desk.printer.json(&object(playbook, origin));
                     }
@@ -108,7 +108,7 @@ fn validated(desk: &Desk, files: usize, problems: &[Diagnostic]) -> u8 {
                 &json!({ "schema": "azmend.validation/v1", "files": files, "valid": list.is_empty(), "problems": list }),
             );
         }
-        Output::Jsonl => {
+        _ => {
             for problem in problems {
                 desk.printer.json(&object(problem));
             }

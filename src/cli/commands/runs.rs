@@ -103,7 +103,7 @@ fn list(desk: &Desk) -> Result<u8, CliError> {
             let list: Vec<Value> = lines.iter().map(object).collect();
             desk.printer.json(&json!({ "schema": "azmend.runs/v1", "runs": list }));
         }
-        Output::Jsonl => lines.iter().for_each(|line| desk.printer.json(&object(line))),
+        _ => lines.iter().for_each(|line| desk.printer.json(&object(line))),
     }
     Ok(exit::OK)
 }

@@ -136,7 +136,7 @@ fn list(desk: &Desk, world: &World) {
             desk.printer
                 .json(&json!({ "schema": "azmend.sandbox/v1", "name": world.name, "now": world.now, "vms": list }));
         }
-        Output::Jsonl => vms.iter().for_each(|(vm, problems)| desk.printer.json(&object(vm, problems))),
+        _ => vms.iter().for_each(|(vm, problems)| desk.printer.json(&object(vm, problems))),
     }
 }
 

@@ -107,13 +107,14 @@ async fn details(reader: &Reader<'_>, vm: &ResourceId, item: ProtectedItem) -> I
             policy: Part::Unread { why: unread() },
             recovery_points: Part::Unread { why: unread() },
             jobs: Part::Unread { why: unread() },
+            began_together: 0,
             item,
         };
     };
     let at = reader.now();
     let points =
         reader.list(&vault_id, &[action::RECOVERY_POINTS], "recovery points", reader.arm.recovery_points(&item.id));
-    let (vault, resource_guard, policy, recovery_points, jobs) = futures::join!(
+    let (vault, resource_guard, policy, recovery_points, (jobs, began_together)) = futures::join!(
         reader.arm.vault(&vault_id),
         read_guard(reader, &vault_id),
         read_policy(reader, &item),
@@ -126,6 +127,7 @@ async fn details(reader: &Reader<'_>, vm: &ResourceId, item: ProtectedItem) -> I
         policy,
         recovery_points: part(recovery_points),
         jobs,
+        began_together,
         item,
     }
 }

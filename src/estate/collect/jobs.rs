@@ -29,7 +29,7 @@ pub(super) async fn read(
     vm: &ResourceId,
     item: &ProtectedItem,
     vault: &ResourceId,
-) -> Part<Vec<Job>> {
+) -> (Part<Vec<Job>>, usize) {
     // Whether Azure lists running jobs of any age without a time is not verified: those of the last days are in both.
     // `Cancelling` is not asked for by itself: only a job that takes its snapshot can be cancelled, and that is recent.
     let running = JobFilter { status: Some("InProgress".into()), ..JobFilter::default() };
@@ -38,10 +38,21 @@ pub(super) async fn read(
         let (recent, running) = futures::join!(list(reader, vault, &recent), list(reader, vault, &running));
         let ((at, mut jobs), (_, more)) = (recent?, running?);
         add_missing(&mut jobs, more);
-        jobs.retain(|job| may_be_of(job, vm, item));
-        with_details(reader, jobs, &[]).await.map(|jobs| (at, jobs))
+        let (jobs, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| may_be_of(job, vm, item));
+        let together = began_together(&jobs, &others);
+        with_details(reader, jobs, &[]).await.map(|jobs| (at, jobs, together))
     };
-    part(lists.await)
+    match lists.await {
+        Ok((at, value, together)) => (Part::Known { at, value }, together),
+        Err(why) => (Part::Unread { why }, 0),
+    }
+}
+
+/// How many backups among `others` began in the minute in which the newest finished one of `jobs` did.
+fn began_together(jobs: &[Job], others: &[Job]) -> usize {
+    let minute = |job: &Job| job.start.map(|start| start.as_second().div_euclid(60));
+    let Some(wanted) = newest_finished_backup(jobs).and_then(minute) else { return 0 };
+    others.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && minute(job) == Some(wanted)).count()
 }
 
 /// Reads the jobs of known items again: one list each; details only where they can have changed.
@@ -50,7 +61,7 @@ pub(super) async fn refresh(reader: &Reader<'_>, vm: &ResourceId, items: Part<Ve
     for facts in &mut value {
         let Some(vault) = facts.item.vault_id() else { continue };
         facts.jobs = match facts.jobs.known() {
-            None => read(reader, vm, &facts.item, &vault).await,
+            None => read(reader, vm, &facts.item, &vault).await.0,
             Some(before) => part(read_again(reader, vm, &facts.item, &vault, before).await),
         };
     }

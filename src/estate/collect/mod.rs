@@ -26,14 +26,17 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::facts::{ItemFacts, Part, Rights, VmFacts};
-use super::read::{Reader, action, one_line, part, single, why};
-use crate::arm::Arm;
+use super::read::{Read, Reader, action, one_line, part, single, why};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, DenyAssignment, Extension, InstanceView, Lock, Policy, Vm};
+use crate::arm::{Arm, ArmError};
 
 /// How much to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectOptions {
+    /// For looking, not for changing: what only the proofs of the rules need is left unread (the points of other VMs'
+    /// collections, what else a backup group holds, the rights there), and a plan made from it would be refused.
+    pub glance: bool,
     /// Look into every vault of every visible subscription, and read the points of every collection of every candidate
     /// group.
     pub thorough: bool,
@@ -43,7 +46,7 @@ pub struct CollectOptions {
 
 impl Default for CollectOptions {
     fn default() -> Self {
-        Self { thorough: false, concurrency: 8 }
+        Self { glance: false, thorough: false, concurrency: 8 }
     }
 }
 
@@ -141,7 +144,7 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
     let at = reader.now();
     let subscription = id.subscription_id();
     let (core, mine, groups, locks, deny) = futures::join!(
-        read_core(reader, id),
+        read_core(reader, id, options.glance),
         places::collections_of(reader, id),
         places::list_groups(reader, &subscription),
         read_locks(reader, BTreeSet::from([subscription.clone()])),
@@ -152,7 +155,12 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
     let search = backup::Search { vm: id, locations: &locations, thorough: options.thorough || vm.is_absent() };
     let (status, items) = backup::read(reader, &search).await;
     let policies = policies(&items);
-    let wanted = places::Wanted { locations: &locations, policies: &policies, thorough: options.thorough };
+    let wanted = places::Wanted {
+        locations: &locations,
+        policies: &policies,
+        thorough: options.thorough,
+        glance: options.glance,
+    };
     let groups = places::read_groups(reader, &wanted, groups, &mine, &locks).await;
     let orphan = if vm.is_absent() { Some(orphan::read(reader, id, &items).await) } else { None };
     let (locks, deny) = read_vault_subscriptions(reader, &subscription, &items, locks, deny).await;
@@ -172,14 +180,14 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
         rights: Vec::new(),
         orphan,
     };
-    facts.rights = read_rights(reader, &facts).await;
+    facts.rights = read_rights(reader, &facts, options.glance).await;
     facts
 }
 
 async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options: &CollectOptions) -> VmFacts {
     let mut facts = old.clone();
     if what.vm {
-        let Core { vm, instance, extensions } = read_core(reader, &old.id).await;
+        let Core { vm, instance, extensions } = read_core(reader, &old.id, false).await;
         (facts.vm, facts.instance, facts.extensions) = (vm, instance, extensions);
     }
     let mut mine = None;
@@ -209,26 +217,47 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
     if let (true, Some(mine)) = (what.groups, &mine) {
         let policies = policies(&facts.items);
         let groups = places::list_groups(reader, &old.id.subscription_id()).await;
-        let wanted = places::Wanted { locations: &locations, policies: &policies, thorough: options.thorough };
+        let wanted = places::Wanted {
+            locations: &locations,
+            policies: &policies,
+            thorough: options.thorough,
+            glance: options.glance,
+        };
         facts.groups = places::read_groups(reader, &wanted, groups, mine, &facts.locks).await;
     }
     if what.rights {
-        facts.rights = read_rights(reader, &facts).await;
+        facts.rights = read_rights(reader, &facts, false).await;
     }
     facts
 }
 
-async fn read_core(reader: &Reader<'_>, id: &ResourceId) -> Core {
+async fn read_core(reader: &Reader<'_>, id: &ResourceId, glance: bool) -> Core {
     let at = reader.now();
-    let (vm, instance, extensions) = futures::join!(
-        read_vm(reader, id),
-        reader.arm.instance_view(id),
-        reader.list(id, &[action::EXTENSIONS], "extensions", reader.arm.extensions(id)),
-    );
+    let extensions = reader.list(id, &[action::EXTENSIONS], "extensions", reader.arm.extensions(id));
+    if glance {
+        let (both, extensions) = futures::join!(reader.arm.vm_with_view(id), extensions);
+        // Anything but both in one answer is asked again in the long way, which tells what is missing and why.
+        if let Ok((vm, Some(view))) = both {
+            let (vm, instance) = (Part::Known { at, value: vm }, Part::Known { at, value: view });
+            return Core { vm, instance, extensions: part(extensions) };
+        }
+        let (vm, instance) = futures::join!(read_vm(reader, id), reader.arm.instance_view(id));
+        return core_of(at, vm, instance, extensions);
+    }
+    let (vm, instance, extensions) = futures::join!(read_vm(reader, id), reader.arm.instance_view(id), extensions,);
+    core_of(at, vm, instance, extensions)
+}
+
+fn core_of(
+    asked: Timestamp,
+    vm: Part<Vm>,
+    instance: Result<InstanceView, ArmError>,
+    extensions: Read<(Timestamp, Vec<Extension>)>,
+) -> Core {
     if let Part::Absent { at } = vm {
         return Core { vm, instance: Part::Absent { at }, extensions: Part::Absent { at } };
     }
-    Core { vm, instance: single(at, instance), extensions: part(extensions) }
+    Core { vm, instance: single(asked, instance), extensions: part(extensions) }
 }
 
 /// A VM is absent when its own 404 says so *and* its subscription answers: the same 404 can mean that the subscription is
@@ -328,12 +357,14 @@ async fn read_deny(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) -> 
 }
 
 /// Rights wherever something may be changed: the subscription, the VM, the candidate groups, the vaults.
-async fn read_rights(reader: &Reader<'_>, facts: &VmFacts) -> Vec<Rights> {
+async fn read_rights(reader: &Reader<'_>, facts: &VmFacts, glance: bool) -> Vec<Rights> {
     let mut scopes = vec![facts.id.subscription_id()];
     if !facts.vm.is_absent() {
         scopes.push(facts.id.clone());
     }
-    scopes.extend(facts.groups.known().into_iter().flatten().map(|group| group.group.id.clone()));
+    if !glance {
+        scopes.extend(facts.groups.known().into_iter().flatten().map(|group| group.group.id.clone()));
+    }
     scopes.extend(facts.items.known().into_iter().flatten().filter_map(|item| item.item.vault_id()));
     let mut seen = BTreeSet::new();
     scopes.retain(|scope| seen.insert(scope.clone()));

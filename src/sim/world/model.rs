@@ -167,6 +167,78 @@ pub struct Vm {
     /// Tags.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,
+    /// The OS disk; its name is made from the VM's.
+    #[serde(default)]
+    pub os_disk: DiskSpec,
+    /// Data disks.
+    #[serde(default)]
+    pub data_disks: Vec<DiskSpec>,
+    /// How busy it is, at any time.
+    #[serde(default)]
+    pub load: Load,
+    /// Outbound rules of its network, in the order they are asked.
+    #[serde(default)]
+    pub outbound: Vec<OutboundRule>,
+}
+
+/// A managed disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskSpec {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size_gb: u32,
+    /// Its kind.
+    pub sku: String,
+    /// How many machines it can be attached to.
+    pub shared: u8,
+    /// An ephemeral OS disk.
+    pub ephemeral: bool,
+}
+
+impl Default for DiskSpec {
+    fn default() -> Self {
+        Self { name: String::new(), size_gb: 128, sku: "Premium_LRS".to_owned(), shared: 1, ephemeral: false }
+    }
+}
+
+/// How busy a VM is, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    /// Processors in use.
+    pub cpu: f64,
+    /// Memory in use; without it the VM has no such metric.
+    pub memory: Option<f64>,
+}
+
+impl Eq for Load {}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { cpu: 12.0, memory: Some(40.0) }
+    }
+}
+
+/// An outbound rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundRule {
+    /// Its name.
+    pub name: String,
+    /// Whether it lets traffic through.
+    #[serde(default)]
+    pub allow: bool,
+    /// A service tag, a CIDR range or `*`.
+    pub to: String,
+    /// Ports: `443`, `0-65535`, `*`.
+    #[serde(default = "any_port")]
+    pub ports: String,
+}
+
+fn any_port() -> String {
+    "0-65535".to_owned()
 }
 
 impl Vm {

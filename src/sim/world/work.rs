@@ -177,6 +177,8 @@ pub enum OpKind {
     ResumeProtection,
     /// Stop the protection of an item and keep its data.
     StopProtection,
+    /// Work out the effective rules of a network interface.
+    EffectiveRules,
 }
 
 /// The state of an operation.

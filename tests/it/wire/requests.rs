@@ -164,6 +164,12 @@ async fn every_call() -> Vec<Answered> {
     let location = arm.vm(&vm).await.unwrap().location;
     arm.instance_view(&vm).await.unwrap();
     arm.extensions(&vm).await.unwrap();
+    let (whole, view) = arm.vm_with_view(&vm).await.unwrap();
+    assert!(view.is_some() && !whole.disks.is_empty());
+    arm.disk(whole.disks[0].id.as_ref().unwrap()).await.unwrap();
+    let now = lab.sim.world().now;
+    arm.metrics(&vm, &["Percentage CPU"], now - jiff::SignedDuration::from_hours(1), now).await.unwrap();
+    arm.effective_rules(&whole.interfaces[0]).await.unwrap();
     arm.backup_status(&vm, &location).await.unwrap();
     for vault in arm.vaults(SUB).await.unwrap().items {
         arm.vault(&vault.id).await.unwrap();
