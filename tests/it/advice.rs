@@ -240,7 +240,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
 
     points
       ok           count against the limit: 2 of 18
-      ok           newest: ApplicationConsistent, 34 hours ago
+      ok           newest: ApplicationConsistent, 33 hours ago
 
     vault
       ok           protection: Protected in bkp-vault
@@ -253,9 +253,23 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
                    ExtensionOperationFailedForManagedDisks 2026-11-19 23:03Z
                    [ExtensionOperationFailedForManagedDisks]
       ok           earlier backup: Completed 2026-11-19 01:30Z
+      ok           at the same time: 8 backups of other VMs began in the same minute
+                   as the last one
 
     recovery points
-      ok           newest in the vault: AppConsistent, 1 days ago
+      ok           newest in the vault: AppConsistent, 1 day ago
+
+    disks
+      ok           OS disk app-02_OsDisk_1_992dacbef74524976d13fb2f6015bc9d: 128 GB
+                   Premium_LRS
+
+    load
+      ok           processor: at most 12 % in use, 2026-11-19 22:45 to 23:18Z
+      ok           memory: at most 40 % in use, 2026-11-19 22:45 to 23:18Z
+
+    network
+      not checked  rules to Storage: effective rules take Azure some seconds; ask
+                   for them with --network
 
     most likely first
       1. ExtensionOperationFailedForManagedDisks: VMSnapshot extension operation

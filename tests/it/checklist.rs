@@ -92,9 +92,13 @@ async fn no_lock_is_removed_on_a_glance() {
     use azmend::engine::Planned;
     let lab = lab("tags: {}");
     let ask = crate::support::Ask::default();
-    assert!(matches!(lab.plan("unlock-backup-groups", "one", &ask).await, Planned::Plan(_)), "with the proof there is a plan");
+    assert!(
+        matches!(lab.plan("unlock-backup-groups", "one", &ask).await, Planned::Plan(_)),
+        "with the proof there is a plan"
+    );
     let facts = collect(&lab.arm, &lab.vm("one"), &CollectOptions { glance: true, ..CollectOptions::default() }).await;
-    let planned = azmend::engine::planner::plan_of(&lab.arm, &lab.request("unlock-backup-groups", "one", &ask), &facts).await;
+    let planned =
+        azmend::engine::planner::plan_of(&lab.arm, &lab.request("unlock-backup-groups", "one", &ask), &facts).await;
     assert!(!matches!(planned, Planned::Plan(_)), "{planned:?}");
 }
 

@@ -71,7 +71,7 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
     let (code, out, _) = azmend(dir.path(), &[], &words);
     assert_eq!(code, 6);
     narrow(&out);
-    insta::assert_snapshot!(out, @r"
+    insta::assert_snapshot!(out, @r#"
     signed in by   sandbox
     identity       the token does not say
     cloud          sandbox, https://management.sandbox.invalid/
@@ -103,12 +103,15 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
       not changeable at the vault bkp-vault
         - Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action
           without it no backup is started
+      works without, but better with at the subscription
+        - Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action
+          without it network rules are not checked
 
     what is missing, as a role to assign beside the others (missing_role):
       azmend --sandbox=estate.yaml doctor -o json
     the smallest role that does everything, and why:
       azmend role
-    ");
+    "#);
     let (code, _, _) = azmend(dir.path(), &[], &[&sandbox, "doctor", "--read-only"]);
     assert_eq!(code, 6, "Reader has no backupStatus");
 }
@@ -213,6 +216,9 @@ fn the_role_is_ready_for_the_azure_cli() {
         "Microsoft.RecoveryServices/Vaults/backupJobs/read",
         "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
         "Microsoft.RecoveryServices/Vaults/backupEngines/read",
+        "Microsoft.Compute/disks/read",
+        "Microsoft.Insights/metrics/read",
+        "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action",
         "Microsoft.Authorization/locks/delete",
         "Microsoft.Authorization/locks/write"
       ],
