@@ -92,6 +92,15 @@ pub enum ChangeKind {
         /// The policy it gets.
         policy: ResourceId,
     },
+    /// Protects a VM that no vault knows.
+    EnableProtection {
+        /// The protected item that is made, with the names that the vault gave.
+        item: ResourceId,
+        /// The VM's id as the vault spells it.
+        source: String,
+        /// The policy it gets.
+        policy: ResourceId,
+    },
 }
 
 /// Why a collection or point is not needed any more.
@@ -195,6 +204,14 @@ impl Change {
                 },
                 Risk::Medium,
             ),
+            ChangeKind::EnableProtection { .. } => (
+                Undo::Inverse {
+                    effect:
+                        "stop the protection, keeping what was backed up meanwhile; the vault goes on naming the VM"
+                            .to_owned(),
+                },
+                Risk::Medium,
+            ),
         };
         Self { id: format!("{step}.{number}"), what, effect, undo, risk }
     }
@@ -207,7 +224,9 @@ impl Change {
             ChangeKind::DeleteCollection { collection, .. } => &collection.id,
             ChangeKind::DeletePoint { point, .. } => &point.id,
             ChangeKind::UninstallExtension { extension, .. } => extension,
-            ChangeKind::StartBackup { item, .. } | ChangeKind::ResumeProtection { item, .. } => item,
+            ChangeKind::StartBackup { item, .. }
+            | ChangeKind::ResumeProtection { item, .. }
+            | ChangeKind::EnableProtection { item, .. } => item,
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => job,
             ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } => vm,
         }

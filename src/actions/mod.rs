@@ -7,6 +7,7 @@
 
 pub mod backup;
 pub mod change;
+pub mod enable;
 pub mod extension;
 pub mod job;
 pub mod locks;
@@ -191,6 +192,9 @@ pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value) -> Inver
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::check_inverse(arm, &protection::Resumed { item, source, old_policy, policy }).await
         }
+        ChangeKind::EnableProtection { item, source, policy } => {
+            protection::check_inverse(arm, &protection::Resumed { item, source, old_policy: "", policy }).await
+        }
         _ => Inverse::NotNeeded("there is nothing to take back".to_owned()),
     }
 }
@@ -204,6 +208,8 @@ pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) ->
         ChangeKind::ResumeProtection { source, old_policy, .. } => {
             arm.stop_protection(&next.target, source, old_policy.is_empty(), tag).await
         }
+        // The item keeps the policy's name, so that it can be resumed with it.
+        ChangeKind::EnableProtection { source, .. } => arm.stop_protection(&next.target, source, false, tag).await,
         _ => Err(ArmError::refused(next.target.as_str(), "a change of this kind has no inverse request")),
     }
 }
@@ -231,6 +237,7 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::check(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
         }
+        ChangeKind::EnableProtection { item, policy, .. } => enable::check(cx, item, policy, history).await,
     }
 }
 
@@ -257,7 +264,7 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
         ChangeKind::CancelJob { job, .. } => cx.arm.cancel_job(job, tag).await,
         ChangeKind::ReapplyVm { vm, .. } => cx.arm.reapply_vm(vm, tag).await,
         ChangeKind::RestartVm { vm } => cx.arm.restart_vm(vm, tag).await,
-        ChangeKind::ResumeProtection { source, policy, .. } => {
+        ChangeKind::ResumeProtection { source, policy, .. } | ChangeKind::EnableProtection { source, policy, .. } => {
             cx.arm.resume_protection(&next.target, source, policy, tag).await
         }
     }
@@ -278,6 +285,7 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::verify(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
         }
+        ChangeKind::EnableProtection { item, policy, .. } => enable::verify(cx, item, policy, history).await,
     }
 }
 

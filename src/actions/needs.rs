@@ -135,15 +135,27 @@ const fn follow(need: Need) -> Need {
 }
 
 use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, ProtectionResume,
-    VmReapply, VmRestart,
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, ProtectionEnable,
+    ProtectionResume, VmReapply, VmRestart,
 };
 
 const EVERY: &[ActionName] = &ActionName::ALL;
 const POINTS: &[ActionName] = &[DeleteStale, DeleteCollection];
 const POINTS_AND_LOCKS: &[ActionName] = &[LocksRemove, DeleteStale, DeleteCollection, ProtectionResume];
-const POLICIES: &[ActionName] = &[DeleteStale, DeleteCollection, ProtectionResume];
+const POLICIES: &[ActionName] = &[DeleteStale, DeleteCollection, ProtectionResume, ProtectionEnable];
 const BY_ITEM: &[ActionName] = &[
+    DeleteStale,
+    DeleteCollection,
+    ExtensionUninstall,
+    BackupStart,
+    JobWait,
+    JobCancel,
+    VmReapply,
+    VmRestart,
+    ProtectionResume,
+    ProtectionEnable,
+];
+const BY_JOBS: &[ActionName] = &[
     DeleteStale,
     DeleteCollection,
     ExtensionUninstall,
@@ -247,7 +259,7 @@ pub const NEEDS: &[Need] = &[
         fact(
             "Microsoft.RecoveryServices/locations/backupStatus/action",
             Place::Subscription,
-            &[DeleteStale, ProtectionResume],
+            &[DeleteStale, ProtectionResume, ProtectionEnable],
             "finds the vault of a VM, in another subscription too (a POST that only reads)",
             "a vault in a subscription that is not visible is not found: nothing counts as an orphan, no protection is resumed",
         ),
@@ -257,14 +269,14 @@ pub const NEEDS: &[Need] = &[
         Place::Subscription,
         BY_ITEM,
         "finds the vaults, and reads whether one is immutable",
-        "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed",
+        "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
     ),
     fact(
         "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read",
         Place::Vault,
         BY_ITEM,
         "finds the vault's items of the VM, in any state",
-        "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed",
+        "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
     ),
     partly(
         &[DeleteStale],
@@ -291,7 +303,7 @@ pub const NEEDS: &[Need] = &[
         fact(
             "Microsoft.RecoveryServices/Vaults/backupJobs/read",
             Place::Vault,
-            BY_ITEM,
+            BY_JOBS,
             "reads the last error and running jobs, and follows a backup",
             "jobs are unread: no point is deleted but orphans, no extension uninstalled, no backup started, no protection resumed",
         ),
@@ -350,12 +362,30 @@ pub const NEEDS: &[Need] = &[
         &[],
         "no playbook reads them",
     ),
+    fact(
+        "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read",
+        Place::Vault,
+        &[ProtectionEnable],
+        "reads how a vault names a VM that it could protect",
+        "no VM is protected for the first time",
+    ),
+    optional(
+        fact(
+            "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action",
+            Place::Vault,
+            &[],
+            "lets a vault look for VMs that it has not discovered yet (a POST that changes nothing of yours)",
+            "a VM that its vault has not discovered yet is not protected; it is within some minutes of its making",
+        ),
+        &[],
+        "a vault discovers new VMs by itself",
+    ),
     follow(fact(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
         Place::Vault,
-        &[BackupStart, ProtectionResume],
+        &[BackupStart, ProtectionResume, ProtectionEnable],
         "reads the item again just before its backup is started or its protection resumed",
-        "no backup is started and no protection resumed",
+        "no backup is started and no protection resumed or begun",
     )),
     optional(
         follow(fact(
@@ -365,7 +395,7 @@ pub const NEEDS: &[Need] = &[
             "reads which job a backup request became",
             "the job is looked for in the list of jobs; when two fit, the outcome stays unknown",
         )),
-        &[BackupStart, ProtectionResume],
+        &[BackupStart, ProtectionResume, ProtectionEnable],
         "the job list usually settles it",
     ),
     optional(
@@ -462,9 +492,9 @@ pub const NEEDS: &[Need] = &[
     change(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/write",
         Place::Vault,
-        &[ProtectionResume],
-        "protects a stopped item again, and stops it again when that is taken back",
-        "the protection is not resumed",
+        &[ProtectionResume, ProtectionEnable],
+        "protects a stopped item again or a VM for the first time, and stops it when that is taken back",
+        "no protection is resumed and no VM protected",
     ),
 ];
 
@@ -583,7 +613,10 @@ mod tests {
             match need.kind {
                 NeedKind::Change => assert!(ends("/delete") || ends("/write") || ends("/action"), "{}", need.action),
                 _ => assert!(
-                    ends("/read") || ends("/backupStatus/action") || ends("/effectiveNetworkSecurityGroups/action"),
+                    ends("/read")
+                        || ends("/backupStatus/action")
+                        || ends("/effectiveNetworkSecurityGroups/action")
+                        || ends("/refreshContainers/action"),
                     "{} reads",
                     need.action
                 ),

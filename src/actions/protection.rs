@@ -81,7 +81,7 @@ pub fn plan(
 }
 
 /// Whether the item carries this policy.
-fn carries(item: &ProtectedItem, policy: &ResourceId) -> bool {
+pub(super) fn carries(item: &ProtectedItem, policy: &ResourceId) -> bool {
     ResourceId::parse(&item.policy_id).is_ok_and(|now| now == *policy)
 }
 
@@ -149,7 +149,7 @@ pub async fn check(cx: &Context<'_>, change: &Resumed<'_>, history: &History) ->
     Check::Go(Next { verb: "PUT", target: change.item.clone(), before })
 }
 
-fn stands(item: &ProtectedItem) -> String {
+pub(super) fn stands(item: &ProtectedItem) -> String {
     let policy = item.policy_id.rsplit('/').next().unwrap_or_default();
     format!("protected with policy {policy} ({}), read back", item.protection_state)
 }

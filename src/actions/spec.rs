@@ -48,6 +48,9 @@ pub enum ActionSpec {
     /// `protection.resume`.
     #[serde(rename = "protection.resume")]
     ProtectionResume(ProtectionResume),
+    /// Protects a VM that no vault knows.
+    #[serde(rename = "protection.enable")]
+    ProtectionEnable(ProtectionEnable),
 }
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
@@ -200,6 +203,16 @@ pub struct ProtectionResume {
     pub policy: String,
 }
 
+/// Protects a VM that no vault knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProtectionEnable {
+    /// A vault of the VM's subscription by name, or any by its resource id.
+    pub vault: String,
+    /// The name of a policy of that vault.
+    pub policy: String,
+}
+
 const DAY: u64 = 86_400;
 
 impl Default for BackupStart {
@@ -248,11 +261,13 @@ pub enum ActionName {
     VmRestart,
     /// `protection.resume`.
     ProtectionResume,
+    /// `protection.enable`.
+    ProtectionEnable,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LocksRemove,
         Self::DeleteStale,
         Self::DeleteCollection,
@@ -263,6 +278,7 @@ impl ActionName {
         Self::VmReapply,
         Self::VmRestart,
         Self::ProtectionResume,
+        Self::ProtectionEnable,
     ];
 
     /// The name as playbooks write it.
@@ -279,6 +295,7 @@ impl ActionName {
             Self::VmReapply => "vm.reapply",
             Self::VmRestart => "vm.restart",
             Self::ProtectionResume => "protection.resume",
+            Self::ProtectionEnable => "protection.enable",
         }
     }
 
@@ -299,6 +316,7 @@ impl ActionName {
             Self::ExtensionUninstall => &["handler"],
             Self::BackupStart => &["retain", "until"],
             Self::ProtectionResume => &["policy"],
+            Self::ProtectionEnable => &["policy", "vault"],
         }
     }
 
@@ -315,6 +333,7 @@ impl ActionName {
             Self::VmReapply => generator.subschema_for::<VmReapply>(),
             Self::VmRestart => generator.subschema_for::<VmRestart>(),
             Self::ProtectionResume => generator.subschema_for::<ProtectionResume>(),
+            Self::ProtectionEnable => generator.subschema_for::<ProtectionEnable>(),
         }
     }
 
@@ -335,6 +354,7 @@ impl ActionName {
             Self::VmReapply => serde_json::from_value(value()).map(ActionSpec::VmReapply),
             Self::VmRestart => serde_json::from_value(value()).map(ActionSpec::VmRestart),
             Self::ProtectionResume => serde_json::from_value(value()).map(ActionSpec::ProtectionResume),
+            Self::ProtectionEnable => serde_json::from_value(value()).map(ActionSpec::ProtectionEnable),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -361,6 +381,7 @@ impl ActionSpec {
             Self::VmReapply(_) => ActionName::VmReapply,
             Self::VmRestart(_) => ActionName::VmRestart,
             Self::ProtectionResume(_) => ActionName::ProtectionResume,
+            Self::ProtectionEnable(_) => ActionName::ProtectionEnable,
         }
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::api::{Arm, of_type};
+use super::api::{Arm, Listing, of_type};
 use super::error::ArmError;
 use super::gateway::{json, one};
 use super::http::{Method, Request};
 use super::id::ResourceId;
-use super::model::{Disk, InstanceView, Metric, RuleSet, Vm};
+use super::model::{Disk, InstanceView, Metric, Protectable, RuleSet, Vm};
 use super::poll::{Operation, PollState};
+use super::sdk::protection;
 use crate::clock::elapsed;
 
 /// Api-versions, from the published OpenAPI.
@@ -21,6 +22,10 @@ const COMPUTE: &str = "2024-07-01";
 const DISKS: &str = "2023-10-02";
 const METRICS: &str = "2018-01-01";
 const NETWORK: &str = "2024-01-01";
+const BACKUP: &str = "2024-04-01";
+
+/// How long a vault may look for VMs. Recorded: some seconds.
+const DISCOVERED_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long the effective rules of one interface are waited for: longer than a person waits for a checklist helps nobody.
 const RULES_WITHIN: Duration = Duration::from_secs(120);
@@ -77,6 +82,31 @@ impl Arm {
         let summary = Request::new(Method::GET, url.clone()).summary();
         let body = self.gateway.get(url).await?;
         Metric::all(&body, "average").map_err(|why| ArmError::malformed(&summary, &why.to_string()))
+    }
+
+    /// What a vault could protect.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered.
+    pub async fn protectable(&self, vault: &ResourceId) -> Result<Listing<Protectable>, ArmError> {
+        protection::protectable(&self.gateway, vault).await
+    }
+
+    /// Lets a vault look for VMs that it has not discovered yet, and waits until it has (contract
+    /// `ProtectionContainers_Refresh`; recorded in azure-cli's test_backup_softdelete). Nothing of the user's changes.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered, or that it took too long.
+    pub async fn refresh_containers(&self, vault: &ResourceId) -> Result<(), ArmError> {
+        of_type(vault, "Microsoft.RecoveryServices/vaults")?;
+        let url =
+            self.gateway.url(&format!("{vault}/backupFabrics/Azure/refreshContainers"), &[("api-version", BACKUP)]);
+        let request = Request::new(Method::POST, url);
+        let response = self.gateway.send(request.clone(), None).await?;
+        match Operation::with_result(&self.gateway, &request, vault, &response) {
+            None => Ok(()),
+            Some(operation) => self.result(operation, DISCOVERED_WITHIN).await.map(drop),
+        }
     }
 
     /// The effective rules of a network interface: a POST that only reads, answered by a long-running operation whose

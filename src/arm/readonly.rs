@@ -19,11 +19,14 @@ pub enum ReadPost {
     ResourceGraph,
     /// `.../networkInterfaces/{nic}/effectiveNetworkSecurityGroups`.
     EffectiveNetworkRules,
+    /// `.../vaults/{vault}/backupFabrics/{fabric}/refreshContainers`: a vault looks for VMs; nothing of the user's changes.
+    RefreshContainers,
 }
 
 impl ReadPost {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::BackupStatus, Self::ResourceGraph, Self::EffectiveNetworkRules];
+    pub const ALL: [Self; 4] =
+        [Self::BackupStatus, Self::ResourceGraph, Self::EffectiveNetworkRules, Self::RefreshContainers];
 
     /// Whether a path is this call, by all of its segments (any case, as ARM compares).
     #[must_use]
@@ -46,6 +49,19 @@ impl ReadPost {
                 "networkinterfaces",
                 "*",
                 "effectivenetworksecuritygroups",
+            ],
+            Self::RefreshContainers => &[
+                "subscriptions",
+                "*",
+                "resourcegroups",
+                "*",
+                "providers",
+                "microsoft.recoveryservices",
+                "vaults",
+                "*",
+                "backupfabrics",
+                "*",
+                "refreshcontainers",
             ],
         };
         segments.len() == wanted.len() && wanted.iter().zip(segments).all(|(want, got)| *want == "*" || *want == got)

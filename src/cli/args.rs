@@ -16,7 +16,7 @@ use crate::actions::change::Override;
 use crate::arm::id::ResourceId;
 use crate::duration::Span;
 
-pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, VmsArgs};
+pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
@@ -192,6 +192,12 @@ pub enum Command {
     /// The same plan, question, guards and result: none while a backup runs, at most three a day.
     #[command(after_help = inventory::BACKUP_EXAMPLES)]
     Backup(Box<BackupArgs>),
+    /// Protect a VM that no vault knows: `fix unprotected-vm` by its everyday name
+    ///
+    /// Vault and policy must be named; the vault must be in the VM's region. Undo stops the protection and keeps what was
+    /// backed up meanwhile.
+    #[command(after_help = inventory::PROTECT_EXAMPLES)]
+    Protect(Box<ProtectArgs>),
     /// List VMs: protected or not, vault, policy, last backup, health
     ///
     /// Reads only, with a few lists per subscription and vault. A VM of which it is not known whether it is protected is

@@ -166,6 +166,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
             Command::Sandbox(command) => commands::sandbox::run(desk, command),
             Command::Backup(args) => Box::pin(commands::backup::run(desk, *args)).await,
+            Command::Protect(args) => Box::pin(commands::protect::run(desk, *args)).await,
             Command::Vms(args) => commands::vms::run(desk, &args).await,
             Command::Jobs(args) => commands::jobs::run(desk, &args).await,
             Command::Engines(args) => commands::engines::run(desk, &args).await,

@@ -175,7 +175,7 @@ mod tests {
             .as_deref(),
             Some("rp-collection-limit")
         );
-        let well = chosen(|_| {});
+        let well = chosen(|v| v.backup.item_count = 1);
         assert_eq!((well.playbook, well.code), (None, None));
     }
 

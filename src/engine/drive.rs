@@ -552,6 +552,7 @@ impl Session<'_> {
             | ChangeKind::RestartVm { .. } => what.backup = backup,
             // The job itself is read; a vault answers few job lists in an hour.
             ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
+            ChangeKind::EnableProtection { .. } => what.backup = backup,
             ChangeKind::ResumeProtection { .. } => {
                 what.collections = old(facts.collections.read_at());
                 what.backup = backup;

@@ -283,7 +283,9 @@ impl Session<'_> {
                 {
                     found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
                 }
-                ChangeKind::ResumeProtection { item, .. } if state.back == Phase::Idle => {
+                ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. }
+                    if state.back == Phase::Idle =>
+                {
                     let mut items = facts.items.known().into_iter().flatten();
                     if items.any(|now| now.item.id == *item && now.item.stopped()) {
                         found.push(

@@ -5,6 +5,7 @@
 //! [`result::RunResult`].
 
 pub mod back;
+mod candidate;
 pub mod choose;
 pub mod diagnose;
 pub mod doctor;

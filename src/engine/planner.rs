@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
 use crate::actions::change::{Change, ChangeKind, Override, Refusal};
+use crate::actions::rules::enabling::Candidate;
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::{ActionSpec, ProtectionResume};
-use crate::actions::{backup, extension, job, locks, points, protection, vm};
+use crate::actions::{backup, enable, extension, job, locks, points, protection, vm};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
@@ -123,8 +124,10 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
     let policies = policies_to_choose(arm, &resolved, facts).await;
+    let candidate = super::candidate::candidate_of(arm, &resolved, facts).await;
     let mut draft = Draft {
         policies,
+        candidate,
         resumed: None,
         request,
         resolved: &resolved,
@@ -239,6 +242,8 @@ fn protected_again(facts: &VmFacts, change: &Change, policies: Option<&Vec<Polic
 
 /// What is being drafted.
 struct Draft<'a> {
+    /// The vault that is to protect the VM; read only when a step protects it.
+    candidate: Candidate,
     /// The policies of the vault whose item is resumed; read only when a step resumes it.
     policies: Part<Vec<Policy>>,
     /// The facts as an earlier step of this plan leaves them: the item protected again.
@@ -339,6 +344,10 @@ impl Draft<'_> {
                 }
             },
             ActionSpec::ProtectionResume(spec) => self.resume(&step.id, spec, required, planned),
+            ActionSpec::ProtectionEnable(spec) => match enable::plan(&self.ground(), &step.id, spec, &self.candidate) {
+                Ok(change) => planned.changes.push(change),
+                Err(refusal) => self.refuse(planned, refusal, required),
+            },
             // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.
             ActionSpec::BackupStart(_) if required && !self.stays.is_empty() && self.no_room() => {
                 self.fatal.extend(self.stays.iter().cloned());

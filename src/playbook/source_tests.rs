@@ -257,6 +257,7 @@ fn the_shipped_playbooks_resolve() {
              extension.uninstall vmsnapshot.state == \"Failed\"; backup.start -",
         ),
         ("unlock-backup-groups", "locks.remove -"),
+        ("unprotected-vm", "protection.enable -"),
         (
             "vm-provisioning-failed",
             "extension.uninstall vmsnapshot.state == \"Failed\"; backup.start extensions.other_failed == 0",

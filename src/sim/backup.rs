@@ -109,7 +109,12 @@ fn find<'a>(world: &'a World, name: &str, scope: &ResourceId) -> Result<&'a Oper
             o.name.eq_ignore_ascii_case(name)
                 && matches!(
                     o.kind,
-                    OpKind::Backup | OpKind::CancelJob | OpKind::ResumeProtection | OpKind::StopProtection
+                    OpKind::Backup
+                        | OpKind::CancelJob
+                        | OpKind::ResumeProtection
+                        | OpKind::StopProtection
+                        | OpKind::EnableProtection
+                        | OpKind::RefreshContainers
                 )
                 && scope.covers(&o.target)
         })

@@ -306,6 +306,9 @@ pub(crate) struct VmSpec {
     pub vmsnapshot: SnapSpec,
     #[serde(default)]
     pub extensions: Vec<ExtensionSpec>,
+    /// Vaults have not discovered it yet.
+    #[serde(default)]
+    pub hidden_from_vaults: bool,
     #[serde(default)]
     pub os_disk: super::world::DiskSpec,
     #[serde(default)]

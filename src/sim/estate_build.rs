@@ -304,6 +304,7 @@ impl Builder {
             broken: snap.broken,
             extensions,
             tags: spec.tags.clone(),
+            hidden_from_vaults: spec.hidden_from_vaults,
             os_disk: spec.os_disk.clone(),
             data_disks: data_disks(&id, &spec.disks),
             load: spec.load,

@@ -177,8 +177,11 @@ pub(crate) fn end(world: &mut World, name: &str) {
         OpKind::Restart if happens && !hangs => compute::end_restart(world, &target),
         OpKind::Reapply | OpKind::Restart => {}
         OpKind::EffectiveRules => {}
-        OpKind::ResumeProtection | OpKind::StopProtection if hangs => {}
-        OpKind::ResumeProtection | OpKind::StopProtection => protection::end(world, name, happens),
+        OpKind::RefreshContainers => protection::discover(world),
+        OpKind::ResumeProtection | OpKind::StopProtection | OpKind::EnableProtection if hangs => {}
+        OpKind::ResumeProtection | OpKind::StopProtection | OpKind::EnableProtection => {
+            protection::end(world, name, happens);
+        }
     }
     let now = world.now;
     let Some(operation) = world.operation_mut(name) else { return };

@@ -128,7 +128,11 @@ impl Call {
             && self.low.last().is_some_and(|last| {
                 matches!(
                     last.as_str(),
-                    "backupstatus" | "resources" | "backupprevalidateprotection" | "effectivenetworksecuritygroups"
+                    "backupstatus"
+                        | "resources"
+                        | "backupprevalidateprotection"
+                        | "effectivenetworksecuritygroups"
+                        | "refreshcontainers"
                 )
             })
     }

@@ -7,7 +7,7 @@ use azmend::actions::change::Override;
 use azmend::engine::{Plan, RunState, resume_check};
 use azmend::journal::{Event, Purpose, Record};
 use azmend::playbook::library::Library;
-use azmend::sim::World;
+use azmend::sim::{Item, Protection, World};
 
 use crate::matrix_support::*;
 use crate::support::{Ask, Lab, SUB};
@@ -167,8 +167,11 @@ async fn again(
         if !matches!(result.exit_code, 0 | 6) {
             wrong.push("taking back did not end well".to_owned());
         }
+        // What was protected for the first time stays in the vault, stopped: it is never deleted.
+        let made = |item: &Item| item.protection == Protection::Stopped && scene.world.item(&item.id).is_none();
         let protection = |world: &World| -> Vec<_> {
-            world.items.iter().map(|item| (item.id.clone(), item.protection, item.policy.clone())).collect()
+            let items = world.items.iter().filter(|item| !made(item));
+            items.map(|item| (item.id.clone(), item.protection, item.policy.clone())).collect()
         };
         if protection(&end) != protection(&scene.world) {
             wrong.push(format!("the items are not as at the start: {:?}", protection(&end)));
@@ -289,7 +292,11 @@ repairs! {
     inner_error: "crp-reported-user-error", "locked-04", [], true;
     internal_error: "backup-operation-failed", "again-06", [], false;
     deleted_vm: "stale-collections-of-deleted-vm", "gone-08", [("unlock", "true")], true;
+    unprotected: "unprotected-vm", "free-09", FREE, false;
 }
+
+/// The vault and the policy of examples/estates/repairs.yaml.
+pub const FREE: [(&str, &str); 2] = [("vault", "bkp-repairs"), ("policy", "daily")];
 
 /// The collection of a VM that is gone, under a lock.
 pub fn orphan_scene() -> Scene {
@@ -335,6 +342,11 @@ async fn whole_collection() {
 async fn undo_of_a_resumed_protection() {
     Box::pin(cut_everywhere(scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), true))
         .await;
+}
+
+#[tokio::test]
+async fn undo_of_a_new_protection() {
+    Box::pin(cut_everywhere(repair("unprotected-vm", "free-09", ask(&FREE, false)), true)).await;
 }
 
 #[tokio::test]

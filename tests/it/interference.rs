@@ -181,5 +181,6 @@ events! {
     inner_error: repair("crp-reported-user-error", "locked-04", ask(&[], true)), 43;
     internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 43;
     deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 37;
+    unprotected: repair("unprotected-vm", "free-09", ask(&crate::crash_matrix::FREE, false)), 7;
     resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
 }

@@ -153,7 +153,8 @@ impl Watched {
             self.reads.insert(path, number);
             return;
         }
-        if path.ends_with("/backupstatus") {
+        // The POSTs that only read (S1).
+        if path.ends_with("/backupstatus") || path.ends_with("/refreshcontainers") {
             return;
         }
         let text = percent(request.url.path());
@@ -342,7 +343,11 @@ fn protection_rules(
     blind: &Blind,
 ) {
     let planned = plan.changes().find_map(|(_, change)| match &change.what {
-        ChangeKind::ResumeProtection { item, policy, .. } if item == target => Some(policy),
+        ChangeKind::ResumeProtection { item, policy, .. } | ChangeKind::EnableProtection { item, policy, .. }
+            if item == target =>
+        {
+            Some(policy)
+        }
         _ => None,
     });
     let Some(policy) = planned else { return say("S3", "an item that is not in the plan".into()) };

@@ -216,7 +216,7 @@ pub fn untruths(
                     wrong.push(format!("the model of {} is said to be applied and the VM is failed", vm.name()));
                 }
             }
-            ChangeKind::ResumeProtection { item, .. } => {
+            ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
                 let on = end
                     .item(item)
                     .is_some_and(|now| matches!(now.protection, Protection::Protected | Protection::Pending));

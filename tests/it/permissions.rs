@@ -68,6 +68,11 @@ const DEEDS: &[Deed] = &[
         set: &[("policy", "daily-2d")],
         ..deed("resume", ActionName::ProtectionResume, "datasource-not-present", "stop-12", false)
     },
+    Deed {
+        set: &[("vault", "bkp-repairs"), ("policy", "daily")],
+        repair: true,
+        ..deed("protect", ActionName::ProtectionEnable, "unprotected-vm", "free-09", false)
+    },
 ];
 
 const fn deed(name: &'static str, action: ActionName, playbook: &'static str, vm: &'static str, locks: bool) -> Deed {

@@ -287,3 +287,78 @@ async fn without_the_permission_nothing_is_changed() {
     assert_eq!(item(&lab).protection, Protection::Stopped);
     lab.agrees(&plan, &result);
 }
+
+/// `protection.enable`: a VM that no vault knows.
+mod enable {
+    use super::*;
+
+    const REPAIRS: &str = include_str!("../../examples/estates/repairs.yaml");
+    const SET: [(&str, &str); 2] = [("vault", "bkp-repairs"), ("policy", "daily")];
+
+    fn ask(set: &[(&'static str, &'static str)]) -> Ask {
+        Ask { set: set.to_vec(), ..Ask::default() }
+    }
+
+    async fn refused(lab: &Lab, set: &[(&'static str, &'static str)]) -> String {
+        match lab.plan("unprotected-vm", "free-09", &ask(set)).await {
+            Planned::Refused { refusals, .. } => refusals[0].rule.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_protected_and_stopped_again_by_undo() {
+        let lab = Lab::of(REPAIRS);
+        // The vault has not discovered it: it looks again while the plan is made, and that changes nothing.
+        lab.sim.edit(|world| world.vms.iter_mut().for_each(|vm| vm.hidden_from_vaults = true));
+        let plan = lab.planned("unprotected-vm", "free-09", &ask(&SET)).await;
+        assert_eq!(puts(&lab), 0);
+        let log = Arc::new(TestLog::default());
+        let result = lab.run(&plan, &log).start().await;
+        assert_eq!((result.status, result.exit_code), (Status::Succeeded, 0), "{result:#?}");
+        let vm = lab.vm("free-09");
+        let made = lab.sim.world().item_of(&vm).unwrap().clone();
+        assert_eq!((made.protection, policy_name(&made)), (Protection::Pending, "daily"));
+        assert_eq!(puts(&lab), 1);
+        let again = lab.plan("unprotected-vm", "free-09", &ask(&SET)).await;
+        assert!(matches!(again, Planned::NothingToDo { .. }), "{again:?}");
+        let back = lab.run(&plan, &log).undo().await;
+        assert_eq!(back.status, Status::Undone, "{back:#?}");
+        let stopped = lab.sim.world().item_of(&vm).unwrap().clone();
+        assert_eq!((stopped.protection, policy_name(&stopped)), (Protection::Stopped, "daily"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_named_or_does_not_fit_is_refused() {
+        let lab = Lab::of(REPAIRS);
+        for (set, rule) in [
+            (&[][..], "protection.which-vault"),
+            (&[("vault", "nosuch"), ("policy", "daily")], "protection.unknown-vault"),
+            (&[("vault", "bkp-repairs")], "protection.no-policy"),
+            (&[("vault", "bkp-repairs"), ("policy", "weekly")], "protection.unknown-policy"),
+        ] {
+            assert_eq!(refused(&lab, set).await, rule);
+        }
+        lab.sim.edit(|world| world.vaults[0].location = "koreacentral".into());
+        assert_eq!(refused(&lab, &SET).await, "protection.other-region");
+        assert_eq!(puts(&lab), 0);
+    }
+
+    /// Somebody protects it between the plan and the run: that is theirs.
+    #[tokio::test]
+    async fn an_item_that_appeared_meanwhile_stops_the_run() {
+        let lab = Lab::of(REPAIRS);
+        let plan = lab.planned("unprotected-vm", "free-09", &ask(&SET)).await;
+        let vm = lab.vm("free-09");
+        lab.sim.edit(|world| {
+            let mut other = world.items[0].clone();
+            other.id = plan.changes().next().unwrap().1.resource().clone();
+            other.vm = vm;
+            other.protection = Protection::Stopped;
+            world.items.push(other);
+        });
+        let result = lab.run(&plan, &Arc::new(TestLog::default())).start().await;
+        assert_eq!(result.exit_code, 5, "{result:#?}");
+        assert_eq!(puts(&lab), 0);
+    }
+}

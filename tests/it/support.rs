@@ -314,7 +314,7 @@ impl Lab {
                     assert!(!(done && failed), "said to be applied, and failed: {said:?}");
                     continue;
                 }
-                ChangeKind::ResumeProtection { item, .. } => {
+                ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
                     world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
                 }
             };

@@ -223,4 +223,5 @@ repairs! {
     failed_vm: "failed-vm", "state-01", [("restart", "true")], false;
     stuck_job: "backup-in-progress", "stuck-02", [("mode", "cancel")], false;
     inner_error: "crp-reported-user-error", "locked-04", [], true;
+    unprotected: "unprotected-vm", "free-09", crate::crash_matrix::FREE, false;
 }

@@ -5,6 +5,7 @@
 //! reason to refuse. Each refusal carries the rule's stable name.
 
 pub mod backups;
+pub mod enabling;
 pub mod groups;
 pub mod jobs;
 pub mod locks;

@@ -83,6 +83,30 @@ impl FromWire for Disk {
     }
 }
 
+/// A VM that a vault could protect (`backupProtectableItems`; recorded in azure-cli's test_backup_softdelete).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protectable {
+    /// `.../protectionContainers/{container}/protectableItems/{item}`.
+    pub id: ResourceId,
+    /// `properties.virtualMachineId` as sent.
+    pub vm: String,
+}
+
+impl Protectable {
+    /// The protected item that it becomes: the same names (azure-cli takes both from this id; recorded).
+    #[must_use]
+    pub fn item(&self) -> Option<ResourceId> {
+        let container = self.id.up_to("protectionContainers")?;
+        container.child("protectedItems", self.id.segment("protectableItems")?).ok()
+    }
+}
+
+impl FromWire for Protectable {
+    fn from_wire(value: &Value) -> Result<Self, Malformed> {
+        Ok(Self { id: id(value)?, vm: text(value, "/properties/virtualMachineId") })
+    }
+}
+
 /// One metric of a resource (`Microsoft.Insights/metrics`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {

@@ -12,7 +12,7 @@ use crate::arm::api::{Listing, Sent};
 use crate::arm::error::ArmError;
 use crate::arm::gateway::Gateway;
 use crate::arm::id::ResourceId;
-use crate::arm::model::Policy;
+use crate::arm::model::{Policy, Protectable};
 
 /// The kind of an item that is a VM of Azure Resource Manager.
 const VM_ITEM: &str = "Microsoft.Compute/virtualMachines";
@@ -26,6 +26,16 @@ pub async fn policies(gateway: &Gateway, vault: &ResourceId) -> Result<Listing<P
     let exchange = ask(gateway, None, |seam| {
         let policies = client!(seam, backup)?.backup_policies_client();
         Ok(first(policies.list(name, group, vault.subscription()).filter(POLICIES_FILTER).into_stream()))
+    });
+    exchange.await?.pages(gateway).await
+}
+
+/// What a vault could protect: VMs of Azure Resource Manager that it has discovered.
+pub async fn protectable(gateway: &Gateway, vault: &ResourceId) -> Result<Listing<Protectable>, ArmError> {
+    let ([name], group) = (names(vault, VAULT)?, group(vault)?);
+    let exchange = ask(gateway, None, |seam| {
+        let items = client!(seam, backup)?.backup_protectable_items_client();
+        Ok(first(items.list(name, group, vault.subscription()).filter(POLICIES_FILTER).into_stream()))
     });
     exchange.await?.pages(gateway).await
 }

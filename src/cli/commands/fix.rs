@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::actions::change::Refusal;
-use crate::arm::ResourceId;
+use crate::actions::spec::ActionName;
+use crate::arm::{ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
@@ -47,7 +48,10 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
-    let arm = azure.reader()?;
+    // A vault may be asked to look for VMs before it protects one: nothing of the user's changes by that (S1).
+    let protects =
+        named.is_some_and(|one| one.steps().iter().any(|step| step.action() == ActionName::ProtectionEnable));
+    let arm = azure.reader_with(if protects { &[ReadPost::RefreshContainers] } else { &[] })?;
     let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod fix;
 pub mod jobs;
 pub mod playbook;
+pub mod protect;
 pub mod role;
 pub mod runs;
 pub mod sandbox;

@@ -60,6 +60,6 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(put(&sim, body(policy("daily-2d"))).status, 400);
     let unknown = item("rg-shop", "stop-12").replace("stop-12", "nosuch");
     let refused = call(&sim, "PUT", &unknown, Some(json!({ "properties": body(policy("daily-2d")) })));
-    assert_eq!(refused.status, 404, "no new item is made");
+    assert_eq!(refused.status, 400, "no new item is made under a name of one's own");
     assert!(!sim.world().jobs.iter().any(|job| job.operation == "ConfigureBackup"));
 }

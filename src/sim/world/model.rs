@@ -167,6 +167,9 @@ pub struct Vm {
     /// Tags.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,
+    /// Vaults have not discovered it yet.
+    #[serde(default)]
+    pub hidden_from_vaults: bool,
     /// The OS disk; its name is made from the VM's.
     #[serde(default)]
     pub os_disk: DiskSpec,

@@ -177,6 +177,10 @@ pub enum OpKind {
     ResumeProtection,
     /// Stop the protection of an item and keep its data.
     StopProtection,
+    /// Protect a VM for the first time.
+    EnableProtection,
+    /// Look for VMs that a vault has not discovered yet.
+    RefreshContainers,
     /// Work out the effective rules of a network interface.
     EffectiveRules,
 }

@@ -111,9 +111,11 @@ async fn everything() -> Vec<Answered> {
         ("backup-in-progress", "stuck-02", ("mode", "cancel")),
         ("backup-in-progress", "slow-03", ("mode", "wait")),
         ("crp-reported-user-error", "locked-04", ("retain", "7d")),
+        ("unprotected-vm", "free-09", ("vault", "bkp-repairs")),
     ] {
         let (lab, seen) = tapped_on(estate(repairs));
-        let ask = Ask { set: vec![set], ..Ask::default() };
+        let policy = (playbook == "unprotected-vm").then_some(("policy", "daily"));
+        let ask = Ask { set: std::iter::once(set).chain(policy).collect(), ..Ask::default() };
         assert!(run_all_ways(&lab, playbook, vm, &ask).await, "{playbook} did not run");
         all.append(&mut seen.seen.lock().unwrap());
     }

@@ -1,0 +1,29 @@
+//! `azmend protect --vm VM --vault V --policy P`: the playbook `unprotected-vm` by its everyday name. All of it is `fix`'s.
+
+use super::fix;
+use crate::cli::args::{FixArgs, ProtectArgs};
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+
+/// Plans, and unless told otherwise asks and protects.
+///
+/// # Errors
+/// Nothing was changed then.
+pub async fn run(desk: &Desk, args: ProtectArgs) -> Result<u8, CliError> {
+    let fix = FixArgs {
+        playbook: "unprotected-vm".to_owned(),
+        vm: args.vm,
+        dry_run: args.dry_run,
+        yes: args.yes,
+        plan_out: args.plan_out,
+        relock: false,
+        set: vec![("vault".to_owned(), args.vault), ("policy".to_owned(), args.policy)],
+        max_changes: 20,
+        deadline: args.deadline,
+        // The shipped playbook: a file of the user's cannot stand in for it here.
+        playbooks: None,
+        overrides: Vec::new(),
+        locks: Vec::new(),
+    };
+    Box::pin(fix::run(desk, fix)).await
+}
