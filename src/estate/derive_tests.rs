@@ -153,6 +153,7 @@ fn facts() -> VmFacts {
             provisioning_state: "Succeeded".into(),
             os_type: "Linux".into(),
             managed_disks: true,
+            encryption: Vec::new(),
         }),
         instance: known(InstanceView {
             power: "running".into(),
@@ -342,6 +343,7 @@ fn vmsnapshot_is_found_wherever_it_shows() {
         ..InstanceView::default()
     };
     let resource = |kind: &str, state: &str| Extension {
+        encryption: Vec::new(),
         id: vm_id().child("extensions", kind).unwrap(),
         publisher: "Microsoft.Azure.RecoveryServices".into(),
         kind: kind.into(),

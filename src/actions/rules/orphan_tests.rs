@@ -24,6 +24,7 @@ fn vm(vm_id: &str) -> Vm {
         provisioning_state: "Succeeded".into(),
         os_type: String::new(),
         managed_disks: true,
+        encryption: Vec::new(),
     }
 }
 

@@ -161,6 +161,7 @@ pub fn facts() -> VmFacts {
             provisioning_state: "Succeeded".into(),
             os_type: "Linux".into(),
             managed_disks: true,
+            encryption: Vec::new(),
         }),
         instance: known(InstanceView::default()),
         extensions: known(Vec::new()),

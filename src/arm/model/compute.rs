@@ -20,6 +20,9 @@ pub struct Vm {
     pub os_type: String,
     /// Whether the OS disk is a managed disk (then VMSnapshot is hidden from the extension list).
     pub managed_disks: bool,
+    /// Key vaults that the model's OS disk names (Azure Disk Encryption).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption: Vec<super::KeyUse>,
 }
 
 /// One status line of an instance view.
@@ -88,6 +91,9 @@ pub struct InstanceView {
     pub handlers: Vec<Handler>,
     /// `extensions[]` of the view.
     pub extensions: Vec<ExtensionView>,
+    /// Key vaults that its disks name (Azure Disk Encryption).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption: Vec<super::KeyUse>,
 }
 
 /// An extension's run-time view (`instanceView.extensions[]`).
@@ -118,6 +124,9 @@ pub struct Extension {
     pub provisioning_state: String,
     /// The first status message, if any.
     pub message: String,
+    /// Key vaults that it names, when it is Azure Disk Encryption.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption: Vec<super::KeyUse>,
 }
 
 /// A restore point collection (`Microsoft.Compute/restorePointCollections`).

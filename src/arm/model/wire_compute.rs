@@ -17,6 +17,7 @@ impl FromWire for Vm {
             os_type: text(value, "/properties/storageProfile/osDisk/osType"),
             // A page blob (`vhd`) and no managed disk is the only sure sign of an unmanaged VM.
             managed_disks: has("managedDisk") || !has("vhd"),
+            encryption: super::keyvault::of_model(value),
         })
     }
 }
@@ -65,6 +66,7 @@ impl FromWire for InstanceView {
             agent,
             handlers: handlers.collect(),
             extensions: extensions.collect(),
+            encryption: super::keyvault::of_view(view),
         })
     }
 }
@@ -78,6 +80,7 @@ impl FromWire for Extension {
             version: text(value, "/properties/typeHandlerVersion"),
             provisioning_state: text(value, "/properties/provisioningState"),
             message: first_text(value, &["/properties/instanceView/statuses/0/message"]),
+            encryption: super::keyvault::of_extension(value),
         })
     }
 }
