@@ -48,6 +48,9 @@ pub enum ActionSpec {
     /// `protection.resume`.
     #[serde(rename = "protection.resume")]
     ProtectionResume(ProtectionResume),
+    /// `keyvault.grant`.
+    #[serde(rename = "keyvault.grant")]
+    KeyvaultGrant(KeyvaultGrant),
 }
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
@@ -200,6 +203,28 @@ pub struct ProtectionResume {
     pub policy: String,
 }
 
+/// Gives Azure Backup the permissions that it lacks on the key vaults of an encrypted VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyvaultGrant {
+    /// Whether it was asked for: only behind a parameter that asks for it by name.
+    pub grant: bool,
+    /// Object id of Azure Backup's service principal in the tenant: a GUID.
+    pub principal: String,
+    /// The role for key vaults that go by roles: the GUID of a role definition. Key Vault Administrator unless told
+    /// otherwise.
+    pub role: String,
+    /// Whether access policies get the backup of secrets, too.
+    pub secret_backup: bool,
+}
+
+impl Default for KeyvaultGrant {
+    fn default() -> Self {
+        let role = super::rules::keyvault::ADMINISTRATOR.to_owned();
+        Self { grant: false, principal: String::new(), role, secret_backup: false }
+    }
+}
+
 const DAY: u64 = 86_400;
 
 impl Default for BackupStart {
@@ -248,11 +273,13 @@ pub enum ActionName {
     VmRestart,
     /// `protection.resume`.
     ProtectionResume,
+    /// `keyvault.grant`.
+    KeyvaultGrant,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LocksRemove,
         Self::DeleteStale,
         Self::DeleteCollection,
@@ -263,6 +290,7 @@ impl ActionName {
         Self::VmReapply,
         Self::VmRestart,
         Self::ProtectionResume,
+        Self::KeyvaultGrant,
     ];
 
     /// The name as playbooks write it.
@@ -279,6 +307,7 @@ impl ActionName {
             Self::VmReapply => "vm.reapply",
             Self::VmRestart => "vm.restart",
             Self::ProtectionResume => "protection.resume",
+            Self::KeyvaultGrant => "keyvault.grant",
         }
     }
 
@@ -299,6 +328,7 @@ impl ActionName {
             Self::ExtensionUninstall => &["handler"],
             Self::BackupStart => &["retain", "until"],
             Self::ProtectionResume => &["policy"],
+            Self::KeyvaultGrant => &["grant", "principal", "role", "secret_backup"],
         }
     }
 
@@ -315,6 +345,7 @@ impl ActionName {
             Self::VmReapply => generator.subschema_for::<VmReapply>(),
             Self::VmRestart => generator.subschema_for::<VmRestart>(),
             Self::ProtectionResume => generator.subschema_for::<ProtectionResume>(),
+            Self::KeyvaultGrant => generator.subschema_for::<KeyvaultGrant>(),
         }
     }
 
@@ -335,6 +366,7 @@ impl ActionName {
             Self::VmReapply => serde_json::from_value(value()).map(ActionSpec::VmReapply),
             Self::VmRestart => serde_json::from_value(value()).map(ActionSpec::VmRestart),
             Self::ProtectionResume => serde_json::from_value(value()).map(ActionSpec::ProtectionResume),
+            Self::KeyvaultGrant => serde_json::from_value(value()).map(ActionSpec::KeyvaultGrant),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -361,6 +393,7 @@ impl ActionSpec {
             Self::VmReapply(_) => ActionName::VmReapply,
             Self::VmRestart(_) => ActionName::VmRestart,
             Self::ProtectionResume(_) => ActionName::ProtectionResume,
+            Self::KeyvaultGrant(_) => ActionName::KeyvaultGrant,
         }
     }
 }

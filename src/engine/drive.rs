@@ -552,6 +552,8 @@ impl Session<'_> {
             | ChangeKind::RestartVm { .. } => what.backup = backup,
             // The job itself is read; a vault answers few job lists in an hour.
             ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
+            // The key vault itself is read; that the VM uses it, with the VM.
+            ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {}
             ChangeKind::ResumeProtection { .. } => {
                 what.collections = old(facts.collections.read_at());
                 what.backup = backup;

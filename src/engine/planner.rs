@@ -6,7 +6,7 @@ use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, Wor
 use crate::actions::change::{Change, ChangeKind, Override, Refusal};
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::{ActionSpec, ProtectionResume};
-use crate::actions::{backup, extension, job, locks, points, protection, vm};
+use crate::actions::{backup, extension, job, keyvault, locks, points, protection, vm};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
@@ -337,6 +337,13 @@ impl Draft<'_> {
                     }
                     planned.kept.push(Kept { count: 1, refusal });
                 }
+            },
+            ActionSpec::KeyvaultGrant(spec) => match keyvault::plan(&self.ground(), &step.id, spec) {
+                Ok(changes) if changes.is_empty() => {
+                    planned.notes.push("the identity has every permission that is needed".to_owned());
+                }
+                Ok(changes) => planned.changes = changes,
+                Err(refusal) => self.refuse(planned, refusal, required),
             },
             ActionSpec::ProtectionResume(spec) => self.resume(&step.id, spec, required, planned),
             // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.

@@ -182,6 +182,7 @@ fn facts() -> VmFacts {
         locks: known(Vec::new()),
         deny: known(Vec::new()),
         rights: Vec::<Rights>::new(),
+        key_vaults: known(Vec::new()),
         orphan: None,
     }
 }

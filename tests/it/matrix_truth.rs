@@ -216,6 +216,19 @@ pub fn untruths(
                     wrong.push(format!("the model of {} is said to be applied and the VM is failed", vm.name()));
                 }
             }
+            ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {
+                let on = granted(end, &change.what);
+                let back = now.undo == "succeeded" || now.undo == "already_done";
+                if holds && !on && !back && !others {
+                    wrong.push(format!("the grant is said to be {word} and is not there"));
+                }
+                if on && !holds && !open && !others {
+                    wrong.push(format!("the grant is there and is said to be {word}"));
+                }
+                if on && (back || result.status == Status::Undone) && !others {
+                    wrong.push("the grant is said to be taken back and is there".to_owned());
+                }
+            }
             ChangeKind::ResumeProtection { item, .. } => {
                 let on = end
                     .item(item)
@@ -277,6 +290,21 @@ pub fn untruths(
         }
     }
     wrong
+}
+
+/// Whether something of a grant on a key vault stands in this world.
+pub fn granted(world: &World, what: &ChangeKind) -> bool {
+    match what {
+        ChangeKind::GrantKeyAccess { vault, principal, missing, .. } => {
+            let vault = world.key_vaults.iter().find(|now| now.id == *vault);
+            let own = vault.and_then(|vault| vault.policies.iter().find(|policy| policy.principal == *principal));
+            own.is_some_and(|own| missing.secrets.iter().any(|word| own.permissions.secrets.contains(word)))
+        }
+        ChangeKind::AssignKeyRole { assignment, .. } => {
+            world.role_assignments.iter().any(|role| role.id == *assignment)
+        }
+        _ => false,
+    }
 }
 
 /// Collects what is wrong over a whole matrix, so that one run shows everything.

@@ -194,6 +194,7 @@ pub fn facts() -> VmFacts {
         locks: known(Vec::new()),
         deny: known(Vec::new()),
         rights: vec![rights(vm_id().subscription_id()), rights(group_id(BACKUP_GROUP))],
+        key_vaults: known(Vec::new()),
         orphan: None,
     }
 }
