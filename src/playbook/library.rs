@@ -13,7 +13,7 @@ use super::source;
 use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
 
 /// The shipped playbooks: file name and text.
-pub const SHIPPED: [(&str, &str); 12] = [
+pub const SHIPPED: [(&str, &str); 13] = [
     ("rp-collection-limit.yaml", include_str!("../../playbooks/rp-collection-limit.yaml")),
     ("vm-provisioning-failed.yaml", include_str!("../../playbooks/vm-provisioning-failed.yaml")),
     ("extension-operation-failed.yaml", include_str!("../../playbooks/extension-operation-failed.yaml")),
@@ -26,6 +26,7 @@ pub const SHIPPED: [(&str, &str); 12] = [
     ("stale-collections-of-deleted-vm.yaml", include_str!("../../playbooks/stale-collections-of-deleted-vm.yaml")),
     ("backup-now.yaml", include_str!("../../playbooks/backup-now.yaml")),
     ("datasource-not-present.yaml", include_str!("../../playbooks/datasource-not-present.yaml")),
+    ("keyvault-permissions.yaml", include_str!("../../playbooks/keyvault-permissions.yaml")),
 ];
 
 /// The most files of a directory that are read.

@@ -18,6 +18,7 @@ mod crash_matrix;
 mod doctor;
 mod interference;
 mod inventory;
+mod keyvault;
 mod matrix_support;
 mod matrix_truth;
 mod permissions;
