@@ -24,6 +24,8 @@ pub struct Shape {
     pub vms: BTreeSet<String>,
     /// Backup requests that Azure accepted.
     pub backups: usize,
+    /// Who may do what on the key vaults.
+    pub grants: BTreeSet<String>,
 }
 
 impl Shape {
@@ -40,6 +42,7 @@ impl Shape {
             ("points", &self.old_points, &other.old_points),
             ("collections", &self.collections, &other.collections),
             ("vms", &self.vms, &other.vms),
+            ("grants", &self.grants, &other.grants),
         ] {
             if a != b {
                 text.push_str(&sets(name, a, b));
@@ -73,7 +76,24 @@ pub fn shape(world: &World, start: &World) -> Shape {
             .map(|vm| format!("{} {} {:?}", vm.id.key(), vm.vm_id, vm.vmsnapshot.as_ref().map(|h| h.state)))
             .collect(),
         backups: backups(world),
+        grants: grants(world),
     }
+}
+
+fn grants(world: &World) -> BTreeSet<String> {
+    let mut out: BTreeSet<String> = world
+        .role_assignments
+        .iter()
+        .map(|role| format!("{} {} {}", role.id.key(), role.principal, role.role))
+        .collect();
+    for vault in &world.key_vaults {
+        for policy in &vault.policies {
+            let mut policy = policy.clone();
+            policy.permissions.lists_mut().into_iter().for_each(|list| list.sort_unstable());
+            out.insert(format!("{} {policy:?}", vault.id.key()));
+        }
+    }
+    out
 }
 
 /// A point as [`Shape`] writes it.
@@ -270,6 +290,12 @@ pub fn untruths(
                 }
             }
         }
+    }
+    if result.status == Status::Undone && !others && before.grants != after.grants {
+        wrong.push("undone, but the grants are not as they were".to_owned());
+    }
+    if matches!(code, 4 | 5) && !others && before.grants != after.grants {
+        wrong.push(format!("exit code {code}, but something was granted"));
     }
     if result.status == Status::Undone && !others && (before.locks != after.locks || planned_gone) {
         wrong.push("undone, but the world is not as it was".to_owned());
