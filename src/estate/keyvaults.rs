@@ -39,7 +39,8 @@ pub type Used = (ResourceId, bool, bool);
 /// Why that cannot be said.
 pub fn uses(facts: &VmFacts) -> Result<Vec<Used>, String> {
     let mut named: Vec<&KeyUse> = Vec::new();
-    for why in [facts.vm.unread(), facts.instance.unread(), facts.extensions.unread()].into_iter().flatten() {
+    let unread = [facts.vm.unread(), facts.instance.unread(), facts.extensions.unread()];
+    if let Some(why) = unread.into_iter().flatten().next() {
         return Err(why.to_owned());
     }
     named.extend(facts.vm.known().into_iter().flat_map(|vm| &vm.encryption));

@@ -213,6 +213,8 @@ fn the_role_is_ready_for_the_azure_cli() {
         "Microsoft.RecoveryServices/Vaults/backupJobs/read",
         "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
         "Microsoft.RecoveryServices/Vaults/backupEngines/read",
+        "Microsoft.KeyVault/vaults/read",
+        "Microsoft.Authorization/roleAssignments/read",
         "Microsoft.Authorization/locks/delete",
         "Microsoft.Authorization/locks/write"
       ],
