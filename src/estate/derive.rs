@@ -119,8 +119,6 @@ impl View {
         for one in facts.key_vaults.known().into_iter().flatten() {
             self.keyvault.encrypted = true;
             self.keyvault.vaults.push(one.id.name().to_owned());
-            self.mark(&one.vault, &["keyvault.rbac"]);
-            self.keyvault.rbac |= one.vault.known().is_some_and(|vault| vault.rbac);
         }
     }
 

@@ -195,8 +195,6 @@ pub struct KeyVaultView {
     pub encrypted: bool,
     /// Names of the key vaults that hold its secrets and keys.
     pub vaults: Vec<String>,
-    /// Whether one of them goes by role assignments and not by access policies.
-    pub rbac: bool,
 }
 
 impl View {

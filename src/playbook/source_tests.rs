@@ -294,7 +294,7 @@ fn the_shipped_playbooks_apply_where_they_should() {
         ("stale-collections-of-deleted-vm", |v| v.points.orphaned = 1),
         ("keyvault-permissions", |v| {
             v.vm.exists = true;
-            v.backup.last_error = "UserErrorKeyVaultPermissionsNotConfigured".into();
+            v.backup.last_error = "UserErrorKeyvaultPermissionsNotConfigured".into();
         }),
         ("datasource-not-present", |v| {
             v.vm.exists = true;
