@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Lock, Point};
+use crate::arm::model::{Collection, KeyPermissions, Lock, Point};
 use crate::duration::Span;
 
 use super::spec::BackupUntil;
@@ -100,6 +100,32 @@ pub enum ChangeKind {
         source: String,
         /// The policy it gets.
         policy: ResourceId,
+    },
+    /// Adds permissions of one identity to a key vault's access policies.
+    GrantKeyAccess {
+        /// The key vault.
+        vault: ResourceId,
+        /// Its `createdAt` as read for the plan.
+        created: String,
+        /// Its tenant.
+        tenant: String,
+        /// Object id of the identity.
+        principal: String,
+        /// What the identity has, as read for the plan.
+        before: KeyPermissions,
+        /// What is added.
+        missing: KeyPermissions,
+    },
+    /// Assigns a role on a key vault.
+    AssignKeyRole {
+        /// The assignment, under a name that the plan fixes.
+        assignment: ResourceId,
+        /// `createdAt` of the vault as read for the plan.
+        created: String,
+        /// Object id of the identity.
+        principal: String,
+        /// The id of the role definition.
+        role: String,
     },
 }
 
@@ -212,6 +238,12 @@ impl Change {
                 },
                 Risk::Medium,
             ),
+            ChangeKind::GrantKeyAccess { .. } => {
+                (Undo::Inverse { effect: "take away exactly these permissions again".to_owned() }, Risk::Medium)
+            }
+            ChangeKind::AssignKeyRole { .. } => {
+                (Undo::Inverse { effect: "remove this role assignment again".to_owned() }, Risk::Medium)
+            }
         };
         Self { id: format!("{step}.{number}"), what, effect, undo, risk }
     }
@@ -229,6 +261,8 @@ impl Change {
             | ChangeKind::EnableProtection { item, .. } => item,
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => job,
             ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } => vm,
+            ChangeKind::GrantKeyAccess { vault, .. } => vault,
+            ChangeKind::AssignKeyRole { assignment, .. } => assignment,
         }
     }
 

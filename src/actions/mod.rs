@@ -10,6 +10,7 @@ pub mod change;
 pub mod enable;
 pub mod extension;
 pub mod job;
+pub mod keyvault;
 pub mod locks;
 pub mod needs;
 pub mod points;
@@ -186,9 +187,17 @@ pub enum Inverse {
 }
 
 /// Reads a changed resource again and says whether its inverse may be sent (S3). `before` is the before-image that was
-/// journaled with the change's last intent. Asked again after the inverse was sent: [`Inverse::Holds`] is its proof (S4).
-pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value) -> Inverse {
+/// journaled with the change's last intent; `sent`, whether a request of the inverse has left. Asked again after the inverse was sent: [`Inverse::Holds`] is its proof (S4).
+pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value, sent: bool) -> Inverse {
     match &change.what {
+        ChangeKind::GrantKeyAccess { vault, created, tenant, principal, before, missing } => {
+            let grant = keyvault::Granted { vault, created, tenant, principal, before, missing };
+            keyvault::check_grant_back(arm, &grant, sent).await
+        }
+        ChangeKind::AssignKeyRole { assignment, created, principal, role } => {
+            let assigned = keyvault::Assigned { assignment, created, principal, role };
+            keyvault::check_assign_back(arm, &assigned).await
+        }
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::check_inverse(arm, &protection::Resumed { item, source, old_policy, policy }).await
         }
@@ -210,6 +219,11 @@ pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) ->
         }
         // The item keeps the policy's name, so that it can be resumed with it.
         ChangeKind::EnableProtection { source, .. } => arm.stop_protection(&next.target, source, false, tag).await,
+        ChangeKind::GrantKeyAccess { vault, created, tenant, principal, before, missing } => {
+            let grant = keyvault::Granted { vault, created, tenant, principal, before, missing };
+            keyvault::send_grant_back(arm, &grant, next, tag).await
+        }
+        ChangeKind::AssignKeyRole { .. } => arm.unassign_role(&next.target, tag).await,
         _ => Err(ArmError::refused(next.target.as_str(), "a change of this kind has no inverse request")),
     }
 }
@@ -238,6 +252,14 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
             protection::check(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
         }
         ChangeKind::EnableProtection { item, policy, .. } => enable::check(cx, item, policy, history).await,
+        ChangeKind::GrantKeyAccess { vault, created, tenant, principal, before, missing } => {
+            let grant = keyvault::Granted { vault, created, tenant, principal, before, missing };
+            keyvault::check_grant(cx, &grant, history).await
+        }
+        ChangeKind::AssignKeyRole { assignment, created, principal, role } => {
+            let assigned = keyvault::Assigned { assignment, created, principal, role };
+            keyvault::check_assign(cx, &assigned, history).await
+        }
     }
 }
 
@@ -267,6 +289,13 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
         ChangeKind::ResumeProtection { source, policy, .. } | ChangeKind::EnableProtection { source, policy, .. } => {
             cx.arm.resume_protection(&next.target, source, policy, tag).await
         }
+        ChangeKind::GrantKeyAccess { vault, created, tenant, principal, before, missing } => {
+            let grant = keyvault::Granted { vault, created, tenant, principal, before, missing };
+            keyvault::send_grant(cx, &grant, next, tag).await
+        }
+        ChangeKind::AssignKeyRole { principal, role, .. } => {
+            cx.arm.assign_role(&next.target, role, principal, tag).await
+        }
     }
 }
 
@@ -286,6 +315,14 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
             protection::verify(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
         }
         ChangeKind::EnableProtection { item, policy, .. } => enable::verify(cx, item, policy, history).await,
+        ChangeKind::GrantKeyAccess { vault, created, tenant, principal, before, missing } => {
+            let grant = keyvault::Granted { vault, created, tenant, principal, before, missing };
+            keyvault::verify_grant(cx, &grant, history).await
+        }
+        ChangeKind::AssignKeyRole { assignment, created, principal, role } => {
+            let assigned = keyvault::Assigned { assignment, created, principal, role };
+            keyvault::verify_assign(cx, &assigned, history).await
+        }
     }
 }
 

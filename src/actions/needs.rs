@@ -28,11 +28,13 @@ pub enum Place {
     BackupGroups,
     /// The Recovery Services vault.
     Vault,
+    /// The key vault of an encrypted VM.
+    KeyVault,
 }
 
 impl Place {
     /// All places.
-    pub const ALL: [Self; 4] = [Self::Subscription, Self::Vm, Self::BackupGroups, Self::Vault];
+    pub const ALL: [Self; 5] = [Self::Subscription, Self::Vm, Self::BackupGroups, Self::Vault, Self::KeyVault];
 
     /// The place in words, after "at".
     #[must_use]
@@ -42,6 +44,7 @@ impl Place {
             Self::Vm => "the VM",
             Self::BackupGroups => "the backup resource groups",
             Self::Vault => "the vault",
+            Self::KeyVault => "the key vault",
         }
     }
 }
@@ -135,7 +138,7 @@ const fn follow(need: Need) -> Need {
 }
 
 use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, ProtectionEnable,
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, KeyvaultGrant, LocksRemove, ProtectionEnable,
     ProtectionResume, VmReapply, VmRestart,
 };
 
@@ -165,6 +168,7 @@ const BY_JOBS: &[ActionName] = &[
     VmReapply,
     VmRestart,
     ProtectionResume,
+    KeyvaultGrant,
 ];
 
 /// Every action that the shipped playbook actions and the facts need.
@@ -201,9 +205,9 @@ pub const NEEDS: &[Need] = &[
     fact(
         "Microsoft.Authorization/locks/read",
         Place::Subscription,
-        &[LocksRemove],
+        &[LocksRemove, KeyvaultGrant],
         "lists the locks over the restore points",
-        "locks are unread: none is removed, and deletions run into them",
+        "locks are unread: none is removed, deletions run into them, and nothing is granted on a key vault",
     ),
     fact(
         "Microsoft.Resources/subscriptions/resourceGroups/read",
@@ -229,16 +233,16 @@ pub const NEEDS: &[Need] = &[
     fact(
         "Microsoft.Compute/virtualMachines/instanceView/read",
         Place::Vm,
-        &[ExtensionUninstall, VmReapply, VmRestart],
+        &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant],
         "reads power state, guest agent and extension handlers",
-        "the agent's state is unread: VMSnapshot is not uninstalled, and a failed VM is left as it is",
+        "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
     ),
     fact(
         "Microsoft.Compute/virtualMachines/extensions/read",
         Place::Vm,
-        &[ExtensionUninstall, VmReapply, VmRestart],
+        &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant],
         "lists the extensions, and proves that one is gone",
-        "the extensions are unread: VMSnapshot is not uninstalled, and a failed VM is left as it is",
+        "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
     ),
     fact(
         "Microsoft.Compute/restorePointCollections/read",
@@ -380,6 +384,23 @@ pub const NEEDS: &[Need] = &[
         &[],
         "a vault discovers new VMs by itself",
     ),
+    fact(
+        "Microsoft.KeyVault/vaults/read",
+        Place::KeyVault,
+        &[KeyvaultGrant],
+        "reads who may do what on the key vault of an encrypted VM",
+        "the key vault is unread: nothing is granted",
+    ),
+    partly(
+        &[KeyvaultGrant],
+        fact(
+            "Microsoft.Authorization/roleAssignments/read",
+            Place::KeyVault,
+            &[KeyvaultGrant],
+            "reads who holds a role on a key vault that goes by roles",
+            "the role assignments are unread: nothing is granted on a key vault that goes by roles",
+        ),
+    ),
     follow(fact(
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
         Place::Vault,
@@ -496,6 +517,37 @@ pub const NEEDS: &[Need] = &[
         "protects a stopped item again or a VM for the first time, and stops it when that is taken back",
         "no protection is resumed and no VM protected",
     ),
+    partly(
+        &[KeyvaultGrant],
+        change(
+            "Microsoft.KeyVault/vaults/accessPolicies/write",
+            Place::KeyVault,
+            &[KeyvaultGrant],
+            "adds to the access policies of a key vault what Azure Backup lacks, and takes it away again",
+            "nothing is granted on a key vault that goes by access policies",
+        ),
+    ),
+    partly(
+        &[KeyvaultGrant],
+        change(
+            "Microsoft.Authorization/roleAssignments/write",
+            Place::KeyVault,
+            &[KeyvaultGrant],
+            "assigns a role on a key vault to Azure Backup",
+            "nothing is granted on a key vault that goes by roles",
+        ),
+    ),
+    optional(
+        change(
+            "Microsoft.Authorization/roleAssignments/delete",
+            Place::KeyVault,
+            &[],
+            "takes that role away again",
+            "the role assignment cannot be taken back by azmend",
+        ),
+        &[KeyvaultGrant],
+        "only an undo sends it",
+    ),
 ];
 
 /// What an identity is to be able to do.
@@ -522,6 +574,14 @@ impl Purpose {
     #[must_use]
     pub fn without_locks(mut self) -> Self {
         self.actions.retain(|action| *action != LocksRemove);
+        self
+    }
+
+    /// Without granting anything: that must be asked for by name, also in a role. Whoever may write access policies or role
+    /// assignments may give himself everything in the vault.
+    #[must_use]
+    pub fn without_grants(mut self) -> Self {
+        self.actions.retain(|action| *action != KeyvaultGrant);
         self
     }
 
@@ -682,6 +742,6 @@ mod tests {
         }
         let stale: Vec<&str> = lines.iter().map(|line| line[1]).filter(|action| !used.contains(action)).collect();
         assert_eq!(stale, Vec::<&str>::new(), "not needed any more");
-        assert!(lines.iter().filter(|line| line[0] == "exempt").count() <= 4);
+        assert!(lines.iter().filter(|line| line[0] == "exempt").count() <= 7);
     }
 }

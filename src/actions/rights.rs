@@ -107,6 +107,10 @@ fn held(need: &Need, places: &Places) -> Held {
             Ok(scopes) => scopes,
             Err(held) => return held,
         },
+        Place::KeyVault => match narrower(&places.key_vaults, need, places) {
+            Ok(scopes) => scopes,
+            Err(held) => return held,
+        },
         Place::Vault => match narrower(&places.vaults, need, places) {
             Ok(scopes) => scopes,
             Err(held) => return held,
@@ -182,7 +186,14 @@ mod tests {
     }
 
     fn places(subscription: Rights) -> Places {
-        Places { subscription, vm: None, groups: known(Vec::new()), vaults: known(Vec::new()), deny: known(Vec::new()) }
+        Places {
+            subscription,
+            vm: None,
+            groups: known(Vec::new()),
+            vaults: known(Vec::new()),
+            key_vaults: known(Vec::new()),
+            deny: known(Vec::new()),
+        }
     }
 
     fn all() -> Purpose {

@@ -51,6 +51,9 @@ pub enum ActionSpec {
     /// Protects a VM that no vault knows.
     #[serde(rename = "protection.enable")]
     ProtectionEnable(ProtectionEnable),
+    /// `keyvault.grant`.
+    #[serde(rename = "keyvault.grant")]
+    KeyvaultGrant(KeyvaultGrant),
 }
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
@@ -212,6 +215,27 @@ pub struct ProtectionEnable {
     /// The name of a policy of that vault.
     pub policy: String,
 }
+/// Gives Azure Backup the permissions that it lacks on the key vaults of an encrypted VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyvaultGrant {
+    /// Whether it was asked for: only behind a parameter that asks for it by name.
+    pub grant: bool,
+    /// Object id of Azure Backup's service principal in the tenant: a GUID.
+    pub principal: String,
+    /// The role for key vaults that go by roles: the GUID of a role definition. Key Vault Administrator unless told
+    /// otherwise.
+    pub role: String,
+    /// Whether access policies get the backup of secrets, too.
+    pub secret_backup: bool,
+}
+
+impl Default for KeyvaultGrant {
+    fn default() -> Self {
+        let role = super::rules::keyvault::ADMINISTRATOR.to_owned();
+        Self { grant: false, principal: String::new(), role, secret_backup: false }
+    }
+}
 
 const DAY: u64 = 86_400;
 
@@ -263,11 +287,13 @@ pub enum ActionName {
     ProtectionResume,
     /// `protection.enable`.
     ProtectionEnable,
+    /// `keyvault.grant`.
+    KeyvaultGrant,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LocksRemove,
         Self::DeleteStale,
         Self::DeleteCollection,
@@ -279,6 +305,7 @@ impl ActionName {
         Self::VmRestart,
         Self::ProtectionResume,
         Self::ProtectionEnable,
+        Self::KeyvaultGrant,
     ];
 
     /// The name as playbooks write it.
@@ -296,6 +323,7 @@ impl ActionName {
             Self::VmRestart => "vm.restart",
             Self::ProtectionResume => "protection.resume",
             Self::ProtectionEnable => "protection.enable",
+            Self::KeyvaultGrant => "keyvault.grant",
         }
     }
 
@@ -317,6 +345,7 @@ impl ActionName {
             Self::BackupStart => &["retain", "until"],
             Self::ProtectionResume => &["policy"],
             Self::ProtectionEnable => &["policy", "vault"],
+            Self::KeyvaultGrant => &["grant", "principal", "role", "secret_backup"],
         }
     }
 
@@ -334,6 +363,7 @@ impl ActionName {
             Self::VmRestart => generator.subschema_for::<VmRestart>(),
             Self::ProtectionResume => generator.subschema_for::<ProtectionResume>(),
             Self::ProtectionEnable => generator.subschema_for::<ProtectionEnable>(),
+            Self::KeyvaultGrant => generator.subschema_for::<KeyvaultGrant>(),
         }
     }
 
@@ -355,6 +385,7 @@ impl ActionName {
             Self::VmRestart => serde_json::from_value(value()).map(ActionSpec::VmRestart),
             Self::ProtectionResume => serde_json::from_value(value()).map(ActionSpec::ProtectionResume),
             Self::ProtectionEnable => serde_json::from_value(value()).map(ActionSpec::ProtectionEnable),
+            Self::KeyvaultGrant => serde_json::from_value(value()).map(ActionSpec::KeyvaultGrant),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -382,6 +413,7 @@ impl ActionSpec {
             Self::VmRestart(_) => ActionName::VmRestart,
             Self::ProtectionResume(_) => ActionName::ProtectionResume,
             Self::ProtectionEnable(_) => ActionName::ProtectionEnable,
+            Self::KeyvaultGrant(_) => ActionName::KeyvaultGrant,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod http;
 pub mod id;
 mod inventory;
+pub mod keyvault;
 pub mod model;
 pub mod permissions;
 pub mod poll;

@@ -37,7 +37,8 @@ pub enum State {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
-    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `disks`, `load`, `network`.
+    /// `vm`, `agent`, `extensions`, `key vault`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `disks`,
+    /// `load`, `network`.
     pub area: String,
     /// What was looked at.
     pub check: String,
@@ -144,6 +145,7 @@ pub fn diagnose(
     let mut sheet = Sheet { lines: Vec::new() };
     vm(&mut sheet, facts, now);
     extensions(&mut sheet, facts, view);
+    sheet.lines.extend(super::keyvault_checks::lines(facts));
     locks(&mut sheet, view);
     points(&mut sheet, facts, view);
     vault(&mut sheet, facts);

@@ -329,6 +329,12 @@ fn missing(finding: &Finding) -> MissingReport {
 /// Nothing for a purpose that makes no step of it.
 fn playbook_report(playbook: &Playbook, judged: &Judged, purpose: &Purpose) -> Option<PlaybookReport> {
     let asked = |action: ActionName| purpose.actions().contains(&action);
+    // What grants is asked for by name; unnamed it is not judged.
+    if !asked(ActionName::KeyvaultGrant)
+        && playbook.steps().iter().any(|step| step.action() == ActionName::KeyvaultGrant)
+    {
+        return None;
+    }
     let steps: Vec<StepReport> = playbook
         .steps()
         .iter()

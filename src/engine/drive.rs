@@ -553,6 +553,8 @@ impl Session<'_> {
             // The job itself is read; a vault answers few job lists in an hour.
             ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
             ChangeKind::EnableProtection { .. } => what.backup = backup,
+            // The key vault itself is read; that the VM uses it, with the VM.
+            ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {}
             ChangeKind::ResumeProtection { .. } => {
                 what.collections = old(facts.collections.read_at());
                 what.backup = backup;

@@ -68,7 +68,7 @@ impl Session<'_> {
         let mut sent = earlier > 0;
         let mut tries = 0;
         for _ in 0..LOOKS {
-            let next = match Box::pin(actions::check_inverse(&self.run.arm, change, before)).await {
+            let next = match Box::pin(actions::check_inverse(&self.run.arm, change, before, sent)).await {
                 Inverse::Go(next) => next,
                 Inverse::Holds(detail) if sent => return ended(&Outcome::Succeeded { detail }),
                 Inverse::Holds(detail) => return ended(&Outcome::AlreadyDone { detail }),

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod explain;
 pub mod finish;
 pub mod inverse;
+pub mod keyvault_checks;
 pub mod plan;
 pub mod planner;
 pub mod progress;

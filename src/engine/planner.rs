@@ -7,7 +7,7 @@ use crate::actions::change::{Change, ChangeKind, Override, Refusal};
 use crate::actions::rules::enabling::Candidate;
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::{ActionSpec, ProtectionResume};
-use crate::actions::{backup, enable, extension, job, locks, points, protection, vm};
+use crate::actions::{backup, enable, extension, job, keyvault, locks, points, protection, vm};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
@@ -342,6 +342,13 @@ impl Draft<'_> {
                     }
                     planned.kept.push(Kept { count: 1, refusal });
                 }
+            },
+            ActionSpec::KeyvaultGrant(spec) => match keyvault::plan(&self.ground(), &step.id, spec) {
+                Ok(changes) if changes.is_empty() => {
+                    planned.notes.push("the identity has every permission that is needed".to_owned());
+                }
+                Ok(changes) => planned.changes = changes,
+                Err(refusal) => self.refuse(planned, refusal, required),
             },
             ActionSpec::ProtectionResume(spec) => self.resume(&step.id, spec, required, planned),
             ActionSpec::ProtectionEnable(spec) => match enable::plan(&self.ground(), &step.id, spec, &self.candidate) {

@@ -113,6 +113,7 @@ impl View {
         view.jobs(facts, now);
         view.restore_points(facts, stale, now);
         view.lock_counts(facts);
+        view.key_vaults(facts);
         view
     }
 
@@ -121,6 +122,14 @@ impl View {
             for path in paths {
                 self.mark_unread(path, why);
             }
+        }
+    }
+
+    fn key_vaults(&mut self, facts: &VmFacts) {
+        self.mark(&facts.key_vaults, &["keyvault"]);
+        for one in facts.key_vaults.known().into_iter().flatten() {
+            self.keyvault.encrypted = true;
+            self.keyvault.vaults.push(one.id.name().to_owned());
         }
     }
 

@@ -157,6 +157,7 @@ fn facts() -> VmFacts {
             size: String::new(),
             disks: Vec::new(),
             interfaces: Vec::new(),
+            encryption: Vec::new(),
         }),
         instance: known(InstanceView {
             power: "running".into(),
@@ -185,6 +186,7 @@ fn facts() -> VmFacts {
         locks: known(Vec::new()),
         deny: known(Vec::new()),
         rights: Vec::<Rights>::new(),
+        key_vaults: known(Vec::new()),
         orphan: None,
     }
 }
@@ -346,6 +348,7 @@ fn vmsnapshot_is_found_wherever_it_shows() {
         ..InstanceView::default()
     };
     let resource = |kind: &str, state: &str| Extension {
+        encryption: Vec::new(),
         id: vm_id().child("extensions", kind).unwrap(),
         publisher: "Microsoft.Azure.RecoveryServices".into(),
         kind: kind.into(),

@@ -163,6 +163,9 @@ pub struct VmFacts {
     pub deny: Part<Vec<DenyAssignment>>,
     /// What the caller may do at the scopes where something may be changed.
     pub rights: Vec<Rights>,
+    /// The key vaults that it uses, when it is encrypted with Azure Disk Encryption; empty when it is not.
+    #[serde(default = "Part::not_asked")]
+    pub key_vaults: Part<Vec<super::keyvaults::KeyVaultFacts>>,
     /// Only when the VM is absent.
     pub orphan: Option<OrphanFacts>,
 }

@@ -9,6 +9,7 @@ pub mod derive;
 pub mod facts;
 pub mod groups;
 pub mod inventory;
+pub mod keyvaults;
 mod read;
 pub mod resolve;
 pub mod rights;

@@ -27,6 +27,8 @@ pub struct Places {
     pub groups: Part<Vec<Rights>>,
     /// At the vaults.
     pub vaults: Part<Vec<Rights>>,
+    /// At the key vaults of an encrypted VM. A subscription's own are not listed: it speaks for them.
+    pub key_vaults: Part<Vec<Rights>>,
     /// Deny assignments.
     pub deny: Part<Vec<DenyAssignment>>,
 }
@@ -42,11 +44,13 @@ impl Places {
         let groups = facts.groups.known().into_iter().flatten().map(|group| at(&group.group.id)).collect();
         let vaults = facts.items.known().into_iter().flatten().filter_map(|item| item.item.vault_id());
         let vaults: Vec<Rights> = vaults.map(|vault| at(&vault)).collect();
+        let key_vaults = facts.key_vaults.known().into_iter().flatten().map(|vault| at(&vault.id)).collect();
         Self {
             subscription: at(&facts.id.subscription_id()),
             vm: (!facts.vm.is_absent()).then(|| at(&facts.id)),
             groups: like(&facts.groups, groups),
             vaults: like(&facts.items, vaults),
+            key_vaults: like(&facts.key_vaults, key_vaults),
             deny: facts.deny.clone(),
         }
     }
@@ -80,7 +84,9 @@ pub async fn read_places(arm: &Arm, subscription: &ResourceId) -> Places {
         }
         _ => part(reader.deny_assignments(subscription).await),
     };
-    Places { subscription: Rights { scope: subscription.clone(), permissions: here }, vm: None, groups, vaults, deny }
+    let key_vaults = Part::Known { at: reader.now(), value: Vec::new() };
+    let subscription = Rights { scope: subscription.clone(), permissions: here };
+    Places { subscription, vm: None, groups, vaults, key_vaults, deny }
 }
 
 /// The groups that Azure Backup names by default. Those of a policy's own prefix are found only VM by VM.

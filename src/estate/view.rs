@@ -35,6 +35,8 @@ pub struct View {
     pub locks: LocksView,
     /// The vault.
     pub vault: VaultView,
+    /// The key vaults of an encrypted VM.
+    pub keyvault: KeyVaultView,
     /// Paths that were not read (`points`, `backup.last_error`, ...) and why. Not visible to conditions.
     #[serde(skip)]
     pub unread: BTreeMap<String, String>,
@@ -184,6 +186,15 @@ pub struct VaultView {
     pub immutable: bool,
     /// Whether a resource guard protects it.
     pub guarded: bool,
+}
+
+/// The key vaults of an encrypted VM.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyVaultView {
+    /// Whether the VM is encrypted with Azure Disk Encryption. Encryption by the platform does not count.
+    pub encrypted: bool,
+    /// Names of the key vaults that hold its secrets and keys.
+    pub vaults: Vec<String>,
 }
 
 impl View {

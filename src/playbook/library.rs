@@ -13,7 +13,7 @@ use super::source;
 use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
 
 /// The shipped playbooks: file name and text.
-pub const SHIPPED: [(&str, &str); 13] = [
+pub const SHIPPED: [(&str, &str); 14] = [
     ("rp-collection-limit.yaml", include_str!("../../playbooks/rp-collection-limit.yaml")),
     ("vm-provisioning-failed.yaml", include_str!("../../playbooks/vm-provisioning-failed.yaml")),
     ("extension-operation-failed.yaml", include_str!("../../playbooks/extension-operation-failed.yaml")),
@@ -27,6 +27,7 @@ pub const SHIPPED: [(&str, &str); 13] = [
     ("backup-now.yaml", include_str!("../../playbooks/backup-now.yaml")),
     ("datasource-not-present.yaml", include_str!("../../playbooks/datasource-not-present.yaml")),
     ("unprotected-vm.yaml", include_str!("../../playbooks/unprotected-vm.yaml")),
+    ("keyvault-permissions.yaml", include_str!("../../playbooks/keyvault-permissions.yaml")),
 ];
 
 /// The most files of a directory that are read.

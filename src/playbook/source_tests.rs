@@ -256,6 +256,7 @@ fn the_shipped_playbooks_resolve() {
              restore_points.delete_collection params.cleanup == \"collection\"; \
              extension.uninstall vmsnapshot.state == \"Failed\"; backup.start -",
         ),
+        ("keyvault-permissions", "keyvault.grant -; backup.start params.backup"),
         ("unlock-backup-groups", "locks.remove -"),
         ("unprotected-vm", "protection.enable -"),
         (
@@ -292,6 +293,10 @@ fn the_shipped_playbooks_apply_where_they_should() {
         ("crp-reported-user-error", |v| v.backup.last_error = "UserErrorCrpReportedUserError".into()),
         ("backup-operation-failed", |v| v.backup.last_error = "BackUpOperationFailed".into()),
         ("stale-collections-of-deleted-vm", |v| v.points.orphaned = 1),
+        ("keyvault-permissions", |v| {
+            v.vm.exists = true;
+            v.backup.last_error = "UserErrorKeyvaultPermissionsNotConfigured".into();
+        }),
         ("datasource-not-present", |v| {
             v.vm.exists = true;
             v.backup.item_count = 1;

@@ -96,7 +96,11 @@ fn instance_view(world: &World, vm: &Vm) -> Value {
     if vm.agent != Agent::Missing && vm.power == Power::Running {
         view.insert("vmAgent".into(), agent_json(vm, &time));
     }
-    view.insert("disks".into(), json!([{ "name": disk_name(vm), "statuses": [provisioned_now(&time)] }]));
+    let mut disk = json!({ "name": disk_name(vm), "statuses": [provisioned_now(&time)] });
+    if let Some(settings) = super::keyvault::settings_of(vm) {
+        disk["encryptionSettings"] = json!([settings]);
+    }
+    view.insert("disks".into(), json!([disk]));
     let extensions: Vec<Value> = vm.extensions.iter().map(|e| extension_view(e, &time)).collect();
     if !extensions.is_empty() {
         view.insert("extensions".into(), Value::Array(extensions));
@@ -248,7 +252,8 @@ pub(crate) fn extensions(world: &World, call: &Call, vm_id: &ResourceId) -> Answ
     rbac::guard(world, call, READ_EXTENSION, vm_id)?;
     let vm = world.vm(vm_id).ok_or_else(|| resource_not_found(vm_id))?;
     let with_view = call.expands("instanceView");
-    let rows: Vec<Value> = shown_extensions(vm).iter().map(|e| extension_json(vm, e, with_view)).collect();
+    let mut rows: Vec<Value> = shown_extensions(vm).iter().map(|e| extension_json(vm, e, with_view)).collect();
+    rows.extend(super::keyvault::extension_of(vm));
     Ok(remaining(Response::json(200, &json!({ "value": rows })), "Microsoft.Compute/LowCostGetResource;34"))
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::engines::EngineSpec;
 use super::faults::Fault;
+use super::keyvault::{EncryptionSpec, KeyVaultSpec};
 use super::source::{self, EstateError, Spanned};
 use super::world::{Agent, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 use super::{estate_build, faults};
@@ -150,6 +151,8 @@ pub(crate) struct EstateSpec {
     #[serde(default)]
     pub tenant: Option<Spanned<String>>,
     #[serde(default)]
+    pub backup_principal: Option<Spanned<String>>,
+    #[serde(default)]
     pub settings: SettingsSpec,
     pub subscriptions: Vec<SubscriptionSpec>,
     #[serde(default)]
@@ -219,6 +222,8 @@ pub(crate) struct GroupSpec {
     pub vms: Vec<VmSpec>,
     #[serde(default)]
     pub vaults: Vec<VaultSpec>,
+    #[serde(default)]
+    pub key_vaults: Vec<KeyVaultSpec>,
     #[serde(default)]
     pub collections: Vec<CollectionSpec>,
     #[serde(default)]
@@ -317,6 +322,8 @@ pub(crate) struct VmSpec {
     pub load: super::world::Load,
     #[serde(default)]
     pub outbound: Vec<super::world::OutboundRule>,
+    #[serde(default)]
+    pub encryption: Option<EncryptionSpec>,
     #[serde(default)]
     pub locks: Vec<LockSpec>,
     #[serde(default)]

@@ -42,9 +42,11 @@ pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) 
         for vm in &group.vms {
             builder.vm(&id, group, vm);
         }
+        builder.key_vaults(&id, group);
     }
     for (scope, group) in groups() {
         let Some(id) = builder.group_id(scope, &group.name) else { continue };
+        builder.encryption(&id, group);
         builder.items(&id, group);
     }
     for (scope, group) in groups() {
@@ -70,7 +72,7 @@ impl Builder {
         self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint });
     }
 
-    fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, crate::arm::id::IdError>) -> Option<T> {
+    pub(crate) fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, crate::arm::id::IdError>) -> Option<T> {
         match id {
             Ok(id) => Some(id),
             Err(error) => {
@@ -87,6 +89,13 @@ impl Builder {
                 format!("apiVersion {:?} is not known", spec.api_version.value),
                 Some("this version of azmend reads azmend/estate/v1".into()),
             );
+        }
+        if let Some(principal) = &spec.backup_principal {
+            if is_guid(&principal.value) {
+                self.world.backup_principal.clone_from(&principal.value);
+            } else {
+                self.error(principal, format!("the backup principal {:?} is not a GUID", principal.value), None);
+            }
         }
         let world = &mut self.world;
         world.name.clone_from(&spec.name);
@@ -189,7 +198,7 @@ impl Builder {
         }
     }
 
-    fn locks(&mut self, scope: &ResourceId, locks: &[LockSpec]) {
+    pub(crate) fn locks(&mut self, scope: &ResourceId, locks: &[LockSpec]) {
         for lock in locks {
             let id = scope.resource("Microsoft.Authorization", "locks", &lock.name.value);
             let Some(id) = self.checked(&lock.name, id) else { continue };
@@ -303,6 +312,7 @@ impl Builder {
             vmsnapshot: handler,
             broken: snap.broken,
             extensions,
+            encryption: None,
             tags: spec.tags.clone(),
             hidden_from_vaults: spec.hidden_from_vaults,
             os_disk: spec.os_disk.clone(),

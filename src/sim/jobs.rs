@@ -60,6 +60,11 @@ pub(crate) fn error_of(title: &str) -> JobError {
             "The operation failed because the restore point collection is marked for deletion.",
             "Retry after the deletion has completed.",
         ),
+        "UserErrorKeyVaultPermissionsNotConfigured" => (
+            400_198,
+            "Azure Backup Service does not have sufficient permissions to Key Vault for Backup of Encrypted Virtual Machines.",
+            "Please grant the required permissions to the Azure Backup Service. Refer https://azure.microsoft.com/en-in/documentation/articles/backup-azure-vms-encryption/ ",
+        ),
         "UserErrorVmNotFoundV2" => (
             400_136,
             "Virtual machine doesn't exist.",
@@ -158,6 +163,9 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
             vm.provisioned = false;
             return fail(world, name, "ExtensionOperationFailed");
         }
+    }
+    if world.vm(&vm_id).is_some_and(|vm| !super::keyvault::backup_may(world, vm)) {
+        return fail(world, name, "UserErrorKeyVaultPermissionsNotConfigured");
     }
     let policy = policy_id.and_then(|p| world.policy(&p)).cloned();
     let limit = policy.as_ref().map_or(18, Policy::point_limit);

@@ -27,6 +27,7 @@ mod http;
 mod identity;
 mod job_routes;
 mod jobs;
+mod keyvault;
 mod locks;
 mod operations;
 mod persist;
@@ -55,7 +56,8 @@ pub use source::EstateError;
 pub use timeline::{Effect, Event};
 pub use wire::Reply;
 pub use world::{
-    Agent, Collection, Counters, DenyAssignment, Engine, EngineJob, Extension, Group, Handler, HandlerState, Item, Job,
-    JobError, JobStatus, Lock, LockLevel, OpKind, OpStatus, Operation, OtherResource, Permission, Point, PointState,
-    Policy, Power, Protection, RecoveryPoint, Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
+    Agent, Collection, Counters, DenyAssignment, Encryption, Engine, EngineJob, Extension, Group, Handler,
+    HandlerState, Item, Job, JobError, JobStatus, KeyPolicy, KeyVault, KeyWords, Lock, LockLevel, OpKind, OpStatus,
+    Operation, OtherResource, Permission, Point, PointState, Policy, Power, Protection, RecoveryPoint, RoleAssignment,
+    Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
 };

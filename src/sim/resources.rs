@@ -134,6 +134,7 @@ pub(crate) fn all_resources(world: &World) -> Vec<(ResourceId, &'static str, Str
             .map(|c| (c.id.clone(), "Microsoft.Compute/restorePointCollections", c.location.clone())),
     );
     out.extend(world.vaults.iter().map(|v| (v.id.clone(), "Microsoft.RecoveryServices/vaults", v.location.clone())));
+    out.extend(world.key_vaults.iter().map(|v| (v.id.clone(), "Microsoft.KeyVault/vaults", v.location.clone())));
     out.extend(world.others.iter().map(|o| (o.id.clone(), "", o.location.clone())));
     out
 }

@@ -8,7 +8,7 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    around, backup, collections, compute, engines, job_routes, locks, operations, protection, rbac, resources,
+    around, backup, collections, compute, engines, job_routes, keyvault, locks, operations, protection, rbac, resources,
     throttle, vaults,
 };
 use crate::arm::http::{HeaderValue, Request, Response};
@@ -130,6 +130,8 @@ fn route(world: &mut World, call: &Call) -> Answer {
         return match rest {
             ["locks"] => locks::list(world, call, &scope),
             ["locks", _] => locks::one(world, call, &scope),
+            ["roleassignments"] => keyvault::list_roles(world, call, &scope),
+            ["roleassignments", _] => keyvault::one_role(world, call, &scope),
             ["permissions"] => get(call).and_then(|()| rbac::list_permissions(world, call, &scope)),
             ["denyassignments"] => get(call).and_then(|()| rbac::list_denies(world, call, &scope)),
             _ => Err(unknown_path(call)),
@@ -180,6 +182,14 @@ fn route(world: &mut World, call: &Call) -> Answer {
         }
         ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
             vault_routes(world, call, rest)
+        }
+        ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.keyvault", "vaults", _, rest @ ..] => {
+            let vault = call.id(8)?;
+            match rest {
+                [] => keyvault::one(world, call, &vault),
+                ["accesspolicies", kind] => keyvault::write_policies(world, call, &vault, kind),
+                _ => Err(unknown_path(call)),
+            }
         }
         _ => Err(unknown_path(call)),
     }

@@ -219,6 +219,8 @@ fn the_role_is_ready_for_the_azure_cli() {
         "Microsoft.Compute/disks/read",
         "Microsoft.Insights/metrics/read",
         "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action",
+        "Microsoft.KeyVault/vaults/read",
+        "Microsoft.Authorization/roleAssignments/read",
         "Microsoft.Authorization/locks/delete",
         "Microsoft.Authorization/locks/write"
       ],

@@ -7,7 +7,7 @@ use azmend::arm::ResourceId;
 use azmend::engine::{Planned, Status};
 use azmend::sim::{World, WorldEvent};
 
-use crate::crash_matrix::{ask, orphan_scene, repair, scene, whole_collection_scene};
+use crate::crash_matrix::{ask, key_vault, orphan_scene, repair, scene, whole_collection_scene};
 use crate::matrix_support::*;
 
 /// Everything that others can do to this scene.
@@ -23,6 +23,10 @@ fn events(scene: &Scene) -> Vec<WorldEvent> {
         WorldEvent::RevokePermission("Microsoft.Compute/restorePointCollections/*".into()),
         WorldEvent::RevokePermission("Microsoft.RecoveryServices/*".into()),
     ];
+    if !world.key_vaults.is_empty() {
+        out.push(WorldEvent::RevokePermission("Microsoft.KeyVault/*".into()));
+        out.push(WorldEvent::RevokePermission("Microsoft.Authorization/roleAssignments/*".into()));
+    }
     for collection in &world.collections {
         out.push(WorldEvent::RecreateCollection(collection.id.to_string()));
         out.push(WorldEvent::AddPoint(collection.id.to_string()));
@@ -183,4 +187,6 @@ events! {
     deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 37;
     unprotected: repair("unprotected-vm", "free-09", ask(&crate::crash_matrix::FREE, false)), 7;
     resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
+    access_policy: key_vault("keyvault-permissions", "enc-01", &[]), 7;
+    key_vault_role: key_vault("keyvault-permissions", "enc-03", &[]), 7;
 }

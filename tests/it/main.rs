@@ -19,6 +19,7 @@ mod crash_matrix;
 mod doctor;
 mod interference;
 mod inventory;
+mod keyvault;
 mod matrix_support;
 mod matrix_truth;
 mod permissions;

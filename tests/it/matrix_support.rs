@@ -229,6 +229,10 @@ fn judge(
     if verb == "PUT" && target.segment("protectedItems").is_some() {
         return protection_rules(&mut say, world, plan, target, request, blind);
     }
+    let kind = target.resource_type();
+    if matches!(kind.as_str(), "microsoft.keyvault/vaults/accesspolicies" | "microsoft.authorization/roleassignments") {
+        return grant_rules(&mut say, world, plan, verb, target, request, blind);
+    }
     if verb == "PUT" {
         let planned = changes.iter().find_map(|what| match what {
             ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
@@ -369,6 +373,56 @@ fn protection_rules(
     if running_job(world, plan, FRESH) && !blind.recently() {
         say("protection", "a job runs".into());
     }
+}
+
+/// Only the identity of the plan gets or loses something, never more than the plan says and what it had.
+fn grant_rules(
+    say: &mut impl FnMut(&str, String),
+    world: &World,
+    plan: &Plan,
+    verb: &str,
+    target: &ResourceId,
+    request: &Request,
+    blind: &Blind,
+) {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    for (_, change) in plan.changes() {
+        match &change.what {
+            ChangeKind::AssignKeyRole { assignment, principal, role, .. } if assignment == target => {
+                let text = |key: &str| body.pointer(&format!("/properties/{key}")).and_then(Value::as_str);
+                let right = text("principalId") == Some(principal) && text("roleDefinitionId") == Some(role);
+                if verb == "PUT" && !right {
+                    say("S3", format!("not the assignment of the plan: {body}"));
+                }
+                let stands = world.role_assignments.iter().find(|now| now.id == *target);
+                let ours = stands.is_none_or(|now| now.principal == *principal && role.ends_with(&now.role));
+                if !ours && !blind.target() {
+                    say("S3", "an assignment of somebody else's".into());
+                }
+                return;
+            }
+            ChangeKind::GrantKeyAccess { vault, principal, before, missing, .. } if vault.covers(target) => {
+                let list = body.pointer("/properties/accessPolicies").and_then(Value::as_array);
+                let Some([entry]) = list.map(Vec::as_slice) else { return say("S3", "not one entry".into()) };
+                if entry["objectId"].as_str() != Some(principal) {
+                    say("S3", format!("another identity: {entry}"));
+                }
+                let allowed = match target.name() {
+                    "add" => before.with(missing),
+                    "remove" => missing.clone(),
+                    other => return say("S3", format!("{other} is not azmend's")),
+                };
+                let sent: azmend::arm::model::KeyPermissions =
+                    serde_json::from_value(entry["permissions"].clone()).unwrap_or_default();
+                if !sent.without(&allowed).is_empty() {
+                    say("S3", format!("more than the plan says: {entry}"));
+                }
+                return;
+            }
+            _ => {}
+        }
+    }
+    say("S3", "a grant that is not in the plan".into());
 }
 
 /// A job of the VM that azmend can have seen.

@@ -24,6 +24,8 @@ pub struct Shape {
     pub vms: BTreeSet<String>,
     /// Backup requests that Azure accepted.
     pub backups: usize,
+    /// Who may do what on the key vaults.
+    pub grants: BTreeSet<String>,
 }
 
 impl Shape {
@@ -40,6 +42,7 @@ impl Shape {
             ("points", &self.old_points, &other.old_points),
             ("collections", &self.collections, &other.collections),
             ("vms", &self.vms, &other.vms),
+            ("grants", &self.grants, &other.grants),
         ] {
             if a != b {
                 text.push_str(&sets(name, a, b));
@@ -73,7 +76,24 @@ pub fn shape(world: &World, start: &World) -> Shape {
             .map(|vm| format!("{} {} {:?}", vm.id.key(), vm.vm_id, vm.vmsnapshot.as_ref().map(|h| h.state)))
             .collect(),
         backups: backups(world),
+        grants: grants(world),
     }
+}
+
+fn grants(world: &World) -> BTreeSet<String> {
+    let mut out: BTreeSet<String> = world
+        .role_assignments
+        .iter()
+        .map(|role| format!("{} {} {}", role.id.key(), role.principal, role.role))
+        .collect();
+    for vault in &world.key_vaults {
+        for policy in &vault.policies {
+            let mut policy = policy.clone();
+            policy.permissions.lists_mut().into_iter().for_each(|list| list.sort_unstable());
+            out.insert(format!("{} {policy:?}", vault.id.key()));
+        }
+    }
+    out
 }
 
 /// A point as [`Shape`] writes it.
@@ -236,6 +256,19 @@ pub fn untruths(
                     wrong.push("undone, but the protection is on".to_owned());
                 }
             }
+            ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {
+                let on = granted(end, &change.what);
+                let back = now.undo == "succeeded" || now.undo == "already_done";
+                if holds && !on && !back && !others {
+                    wrong.push(format!("the grant is said to be {word} and is not there"));
+                }
+                if on && !holds && !open && !others {
+                    wrong.push(format!("the grant is there and is said to be {word}"));
+                }
+                if on && (back || result.status == Status::Undone) && !others {
+                    wrong.push("the grant is said to be taken back and is there".to_owned());
+                }
+            }
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => {
                 let runs = end.job(job.name()).is_some_and(|job| job.status.is_active());
                 if holds && runs && !others {
@@ -258,6 +291,12 @@ pub fn untruths(
             }
         }
     }
+    if result.status == Status::Undone && !others && before.grants != after.grants {
+        wrong.push("undone, but the grants are not as they were".to_owned());
+    }
+    if matches!(code, 4 | 5) && !others && before.grants != after.grants {
+        wrong.push(format!("exit code {code}, but something was granted"));
+    }
     if result.status == Status::Undone && !others && (before.locks != after.locks || planned_gone) {
         wrong.push("undone, but the world is not as it was".to_owned());
     }
@@ -277,6 +316,21 @@ pub fn untruths(
         }
     }
     wrong
+}
+
+/// Whether something of a grant on a key vault stands in this world.
+pub fn granted(world: &World, what: &ChangeKind) -> bool {
+    match what {
+        ChangeKind::GrantKeyAccess { vault, principal, missing, .. } => {
+            let vault = world.key_vaults.iter().find(|now| now.id == *vault);
+            let own = vault.and_then(|vault| vault.policies.iter().find(|policy| policy.principal == *principal));
+            own.is_some_and(|own| missing.secrets.iter().any(|word| own.permissions.secrets.contains(word)))
+        }
+        ChangeKind::AssignKeyRole { assignment, .. } => {
+            world.role_assignments.iter().any(|role| role.id == *assignment)
+        }
+        _ => false,
+    }
 }
 
 /// Collects what is wrong over a whole matrix, so that one run shows everything.

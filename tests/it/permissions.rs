@@ -18,6 +18,11 @@ static BUILT_IN: LazyLock<World> = LazyLock::new(|| World::from_estate(&Estate::
 static REPAIRS: LazyLock<World> = LazyLock::new(|| {
     World::from_estate(&Estate::parse(include_str!("../../examples/estates/repairs.yaml"), "repairs.yaml").unwrap())
 });
+static ENCRYPTED: LazyLock<World> = LazyLock::new(|| {
+    World::from_estate(&Estate::parse(include_str!("../../examples/estates/encrypted.yaml"), "encrypted.yaml").unwrap())
+});
+/// The subscription of the encrypted VMs.
+const THIRD: &str = "5b1c0de0-0000-4000-8000-000000000004";
 /// The subscription of the repairs.
 const OTHER: &str = "5b1c0de0-0000-4000-8000-000000000003";
 
@@ -73,6 +78,14 @@ const DEEDS: &[Deed] = &[
         repair: true,
         ..deed("protect", ActionName::ProtectionEnable, "unprotected-vm", "free-09", false)
     },
+    Deed {
+        set: &[("grant", "true"), ("principal", "7a4d2c10-0000-4000-8000-00000000beef")],
+        ..deed("access policy", ActionName::KeyvaultGrant, "keyvault-permissions", "enc-01", false)
+    },
+    Deed {
+        set: &[("grant", "true"), ("principal", "7a4d2c10-0000-4000-8000-00000000beef")],
+        ..deed("role assignment", ActionName::KeyvaultGrant, "keyvault-permissions", "enc-03", false)
+    },
 ];
 
 const fn deed(name: &'static str, action: ActionName, playbook: &'static str, vm: &'static str, locks: bool) -> Deed {
@@ -101,7 +114,13 @@ fn granted(needs: &[&Need], sub: &str) -> Vec<Permission> {
 
 /// What came of the deed's own action: each change with its outcome, or why there was none.
 async fn done(deed: &Deed, needs: Option<&[&Need]>) -> String {
-    let (mut world, sub) = if deed.repair { (REPAIRS.clone(), OTHER) } else { (BUILT_IN.clone(), SUB) };
+    let (mut world, sub) = if deed.action == ActionName::KeyvaultGrant {
+        (ENCRYPTED.clone(), THIRD)
+    } else if deed.repair {
+        (REPAIRS.clone(), OTHER)
+    } else {
+        (BUILT_IN.clone(), SUB)
+    };
     let permissions = needs.map(|needs| {
         let mut granted = granted(needs, sub);
         if let Some(role) = granted.first_mut() {

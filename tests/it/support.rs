@@ -317,6 +317,15 @@ impl Lab {
                 ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
                     world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
                 }
+                ChangeKind::GrantKeyAccess { vault, principal, missing, .. } => {
+                    let vault = world.key_vaults.iter().find(|now| now.id == *vault);
+                    let own =
+                        vault.and_then(|vault| vault.policies.iter().find(|policy| policy.principal == *principal));
+                    own.is_none_or(|own| missing.secrets.iter().any(|word| !own.permissions.secrets.contains(word)))
+                }
+                ChangeKind::AssignKeyRole { assignment, .. } => {
+                    !world.role_assignments.iter().any(|role| role.id == *assignment)
+                }
             };
             if done {
                 assert!(!stands, "said to be done, and stands: {said:?}");

@@ -8,6 +8,7 @@ pub mod backups;
 pub mod enabling;
 pub mod groups;
 pub mod jobs;
+pub mod keyvault;
 pub mod locks;
 pub mod orphan;
 pub mod ownership;

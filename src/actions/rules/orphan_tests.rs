@@ -27,6 +27,7 @@ fn vm(vm_id: &str) -> Vm {
         size: String::new(),
         disks: Vec::new(),
         interfaces: Vec::new(),
+        encryption: Vec::new(),
     }
 }
 

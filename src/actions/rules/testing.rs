@@ -164,6 +164,7 @@ pub fn facts() -> VmFacts {
             size: String::new(),
             disks: Vec::new(),
             interfaces: Vec::new(),
+            encryption: Vec::new(),
         }),
         instance: known(InstanceView::default()),
         extensions: known(Vec::new()),
@@ -197,6 +198,7 @@ pub fn facts() -> VmFacts {
         locks: known(Vec::new()),
         deny: known(Vec::new()),
         rights: vec![rights(vm_id().subscription_id()), rights(group_id(BACKUP_GROUP))],
+        key_vaults: known(Vec::new()),
         orphan: None,
     }
 }

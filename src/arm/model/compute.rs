@@ -30,6 +30,9 @@ pub struct Vm {
     /// The network interfaces.
     #[serde(default)]
     pub interfaces: Vec<ResourceId>,
+    /// Key vaults that the model's OS disk names (Azure Disk Encryption).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption: Vec<super::KeyUse>,
 }
 
 /// One status line of an instance view.
@@ -98,6 +101,9 @@ pub struct InstanceView {
     pub handlers: Vec<Handler>,
     /// `extensions[]` of the view.
     pub extensions: Vec<ExtensionView>,
+    /// Key vaults that its disks name (Azure Disk Encryption).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption: Vec<super::KeyUse>,
 }
 
 /// An extension's run-time view (`instanceView.extensions[]`).
@@ -128,6 +134,9 @@ pub struct Extension {
     pub provisioning_state: String,
     /// The first status message, if any.
     pub message: String,
+    /// Key vaults that it names, when it is Azure Disk Encryption.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption: Vec<super::KeyUse>,
 }
 
 /// A restore point collection (`Microsoft.Compute/restorePointCollections`).

@@ -21,6 +21,7 @@ impl FromWire for Vm {
             size: text(value, "/properties/hardwareProfile/vmSize"),
             disks: AttachedDisk::all(value),
             interfaces: interfaces(value),
+            encryption: super::keyvault::of_model(value),
         })
     }
 }
@@ -69,6 +70,7 @@ impl FromWire for InstanceView {
             agent,
             handlers: handlers.collect(),
             extensions: extensions.collect(),
+            encryption: super::keyvault::of_view(view),
         })
     }
 }
@@ -82,6 +84,7 @@ impl FromWire for Extension {
             version: text(value, "/properties/typeHandlerVersion"),
             provisioning_state: text(value, "/properties/provisioningState"),
             message: first_text(value, &["/properties/instanceView/statuses/0/message"]),
+            encryption: super::keyvault::of_extension(value),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! `azmend role`: the smallest custom role, from the table of needs. Nothing is asked of Azure.
 
 use crate::actions::needs::{EVERY_READ, Purpose, RoleDefinition};
+use crate::actions::spec::ActionName;
 use crate::cli::args::{PurposeArgs, RoleArgs};
 use crate::cli::commands::fix::{find, library};
 use crate::cli::error::CliError;
@@ -24,7 +25,7 @@ pub fn run(desk: &Desk, args: &RoleArgs) -> Result<u8, CliError> {
     let purpose = purpose(&chosen, &args.purpose);
     let named = !args.scope.is_empty();
     let scopes = if named { args.scope.iter().map(ToString::to_string).collect() } else { vec![NO_SCOPE.to_owned()] };
-    let (name, description) = words(&args.purpose);
+    let (name, description) = words(&args.purpose, &purpose);
     let name = args.name.clone().unwrap_or(name);
     let needs = purpose.needs();
     let role = RoleDefinition::of(&name, &description, needs.iter().copied(), scopes);
@@ -72,11 +73,13 @@ pub fn purpose(playbooks: &[&Playbook], args: &PurposeArgs) -> Purpose {
     }
     let actions = playbooks.iter().flat_map(|playbook| playbook.steps()).map(|step| step.action());
     let purpose = Purpose::to(actions);
+    // What grants must be asked for by name.
+    let purpose = if args.playbook.is_empty() { purpose.without_grants() } else { purpose };
     if args.without_locks { purpose.without_locks() } else { purpose }
 }
 
 /// Name and description of the role.
-fn words(args: &PurposeArgs) -> (String, String) {
+fn words(args: &PurposeArgs, purpose: &Purpose) -> (String, String) {
     if args.read_only {
         return (
             "azmend reader".to_owned(),
@@ -92,6 +95,11 @@ fn words(args: &PurposeArgs) -> (String, String) {
     if args.without_locks {
         name.push_str(" without locks");
         description.push_str("; removes no locks");
+    }
+    if purpose.actions().contains(&ActionName::KeyvaultGrant) {
+        // It may give itself everything in that vault.
+        description.push_str(". Grants access to a key vault: assign it on that key vault only.");
+        return (name, description);
     }
     description.push_str(". Grants no role assignment, no vault deletion and no recovery point deletion.");
     (name, description)
@@ -110,7 +118,20 @@ mod tests {
     fn the_shipped_playbooks_need_every_change_and_one_needs_its_own() {
         let library = Library::shipped();
         let of = |args: &PurposeArgs| purpose(&playbooks(&library, args).unwrap(), args);
-        assert_eq!(of(&args(&[], false, false)).needs().len(), crate::actions::needs::NEEDS.len());
+        let everything = of(&args(&[], false, false));
+        let left: Vec<&str> = crate::actions::needs::NEEDS
+            .iter()
+            .filter(|need| !everything.needs().iter().any(|known| known.action == need.action))
+            .map(|need| need.action)
+            .collect();
+        let grants = [
+            "Microsoft.KeyVault/vaults/accessPolicies/write",
+            "Microsoft.Authorization/roleAssignments/write",
+            "Microsoft.Authorization/roleAssignments/delete",
+        ];
+        assert_eq!(left, grants, "granting is asked for by name");
+        let named = of(&args(&["keyvault-permissions"], false, false)).needs();
+        assert!(grants.iter().all(|action| named.iter().any(|need| need.action == *action)));
         assert_eq!(of(&args(&["backup-now"], false, false)).actions().len(), 1);
         assert!(of(&args(&[], true, false)).actions().is_empty());
         assert_eq!(of(&args(&["unlock-backup-groups"], false, true)).actions().len(), 0);

@@ -12,7 +12,7 @@
 //! 2. points of the VM's collections; `backupStatus`; vaults (the one that `backupStatus` names, those of the VM's
 //!    subscription in its region; every visible one when asked, when the VM is absent, or when `backupStatus` is unread);
 //! 3. per protected item: vault, resource guard, policy, recovery points, jobs; then the candidate backup groups;
-//! 4. rights; for an absent VM what an orphan needs.
+//! 4. key vaults, only of an encrypted VM; rights; for an absent VM what an orphan needs.
 
 mod backup;
 mod jobs;
@@ -27,9 +27,11 @@ use jiff::Timestamp;
 
 use super::facts::{ItemFacts, Part, Rights, VmFacts};
 use super::read::{Read, Reader, action, one_line, part, single, why};
+use super::keyvaults;
+use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, DenyAssignment, Extension, InstanceView, Lock, Policy, Vm};
-use crate::arm::{Arm, ArmError};
+use crate::arm::ArmError;
 
 /// How much to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,8 +180,10 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
         locks,
         deny,
         rights: Vec::new(),
+        key_vaults: Part::not_asked(),
         orphan,
     };
+    facts.key_vaults = keyvaults::read(reader, &facts).await;
     facts.rights = read_rights(reader, &facts, options.glance).await;
     facts
 }
@@ -366,6 +370,7 @@ async fn read_rights(reader: &Reader<'_>, facts: &VmFacts, glance: bool) -> Vec<
         scopes.extend(facts.groups.known().into_iter().flatten().map(|group| group.group.id.clone()));
     }
     scopes.extend(facts.items.known().into_iter().flatten().filter_map(|item| item.item.vault_id()));
+    scopes.extend(facts.key_vaults.known().into_iter().flatten().map(|vault| vault.id.clone()));
     let mut seen = BTreeSet::new();
     scopes.retain(|scope| seen.insert(scope.clone()));
     let calls = scopes.into_iter().map(|scope| async {

@@ -6,6 +6,7 @@
 //! Invariants: serialisable as a whole (a sandbox survives its process); ids are unique; `timeline` is kept in order.
 
 mod engines;
+mod keyvault;
 mod model;
 mod mutate;
 mod work;
@@ -22,6 +23,7 @@ use crate::arm::id::ResourceId;
 use crate::clock::later;
 
 pub use engines::{Engine, EngineJob};
+pub use keyvault::*;
 pub use model::*;
 pub use mutate::WorldEvent;
 pub(crate) use mutate::{new_point, point_name};
@@ -64,6 +66,15 @@ pub struct World {
     /// Their jobs.
     #[serde(default)]
     pub engine_jobs: Vec<EngineJob>,
+    /// Key vaults.
+    #[serde(default)]
+    pub key_vaults: Vec<KeyVault>,
+    /// Role assignments of others than the caller.
+    #[serde(default)]
+    pub role_assignments: Vec<RoleAssignment>,
+    /// Object id of Azure Backup's service principal in this tenant.
+    #[serde(default)]
+    pub backup_principal: String,
     /// Other resources that only have to exist.
     pub others: Vec<OtherResource>,
     /// Management locks.
@@ -110,6 +121,9 @@ impl World {
             jobs: Vec::new(),
             engines: Vec::new(),
             engine_jobs: Vec::new(),
+            key_vaults: Vec::new(),
+            role_assignments: Vec::new(),
+            backup_principal: guid_from("backup management service"),
             others: Vec::new(),
             locks: Vec::new(),
             lingering: Vec::new(),

@@ -164,6 +164,9 @@ pub struct Vm {
     pub broken: bool,
     /// Other extensions.
     pub extensions: Vec<Extension>,
+    /// Azure Disk Encryption, when it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<super::Encryption>,
     /// Tags.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,

@@ -43,6 +43,24 @@ pub const EXEMPT: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "GET",
+        "/{scope}/providers/Microsoft.Authorization/roleAssignments",
+        "2022-04-01",
+        "the contract of role assignments is not among the fixtures",
+    ),
+    (
+        "PUT",
+        "/{scope}/providers/Microsoft.Authorization/roleAssignments/{}",
+        "2022-04-01",
+        "the contract is not among the fixtures; as recorded in azure-cli's test_backup_encryption",
+    ),
+    (
+        "DELETE",
+        "/{scope}/providers/Microsoft.Authorization/roleAssignments/{}",
+        "2022-04-01",
+        "the contract of role assignments is not among the fixtures",
+    ),
+    (
+        "GET",
         "/subscriptions/{}/providers/Microsoft.Compute/locations/{}/operations/{}",
         "",
         "no contract describes it: Azure gives the whole signed address",

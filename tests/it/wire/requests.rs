@@ -119,6 +119,14 @@ async fn everything() -> Vec<Answered> {
         assert!(run_all_ways(&lab, playbook, vm, &ask).await, "{playbook} did not run");
         all.append(&mut seen.seen.lock().unwrap());
     }
+    let encrypted = include_str!("../../../examples/estates/encrypted.yaml");
+    for vm in ["enc-01", "enc-02", "enc-03"] {
+        let (lab, seen) = tapped_on(estate(encrypted));
+        let set = vec![("grant", "true"), ("principal", "7a4d2c10-0000-4000-8000-00000000beef")];
+        let ask = Ask { set, ..Ask::default() };
+        assert!(run_all_ways(&lab, "keyvault-permissions", vm, &ask).await, "keyvault-permissions did not run");
+        all.append(&mut seen.seen.lock().unwrap());
+    }
     let (lab, seen) = tapped_on(estate(include_str!("../../../examples/estates/backup-server.yaml")));
     for vault in lab.sim.world().vaults.iter().map(|vault| vault.id.clone()).collect::<Vec<_>>() {
         lab.arm.engines(&vault).await.unwrap();
