@@ -442,6 +442,7 @@ fn playbooks_are_shown_and_checked() {
     delete-stale-collections         low       Stale restore point collections
     extension-operation-failed       high      VMSnapshot extension operation failed
     failed-vm                        high      VM in a failed state without a failed extension
+    keyvault-permissions             high      Azure Backup lacks permissions on the key vault
     rp-collection-limit              high      Restore point collection limit reached
     stale-collections-of-deleted-vm  low       Restore point collections of a deleted VM
     unlock-backup-groups             medium    Locks on backup resource groups
