@@ -138,8 +138,8 @@ const fn follow(need: Need) -> Need {
 }
 
 use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, KeyvaultGrant, LocksRemove, ProtectionEnable,
-    ProtectionResume, VmReapply, VmRestart,
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, KeyvaultGrant, LocksRemove,
+    ProtectionEnable, ProtectionResume, VmReapply, VmRestart,
 };
 
 const EVERY: &[ActionName] = &ActionName::ALL;

@@ -8,8 +8,8 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    around, backup, collections, compute, engines, job_routes, keyvault, locks, operations, protection, rbac, resources,
-    throttle, vaults,
+    around, backup, collections, compute, engines, job_routes, keyvault, locks, operations, protection, rbac,
+    resources, throttle, vaults,
 };
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;

@@ -26,12 +26,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::facts::{ItemFacts, Part, Rights, VmFacts};
-use super::read::{Read, Reader, action, one_line, part, single, why};
 use super::keyvaults;
+use super::read::{Read, Reader, action, one_line, part, single, why};
 use crate::arm::Arm;
+use crate::arm::ArmError;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, DenyAssignment, Extension, InstanceView, Lock, Policy, Vm};
-use crate::arm::ArmError;
 
 /// How much to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
