@@ -359,11 +359,44 @@ pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
         .iter()
         .find(|vm| vm.managed_disks && os_disk(vm).as_ref() == Some(id))
         .ok_or_else(|| resource_not_found(id))?;
-    let body = json!({
+    Ok(Response::json(200, &disk_json(vm, id)))
+}
+
+fn disk_json(vm: &Vm, id: &ResourceId) -> Value {
+    json!({
         "name": id.name(), "id": id, "type": "Microsoft.Compute/disks", "location": vm.location, "managedBy": vm.id,
         "sku": { "name": "Premium_LRS", "tier": "Premium" },
         "properties": { "osType": if vm.windows { "Windows" } else { "Linux" }, "diskSizeGB": 128, "diskState": "Attached",
             "provisioningState": "Succeeded", "networkAccessPolicy": "AllowAll" }
-    });
-    Ok(Response::json(200, &body))
+    })
+}
+
+/// The VM as Resource Graph shows it: with its power state (documented samples), without agent and handlers.
+pub(super) fn graph_vm(world: &World, vm: &Vm) -> Value {
+    let mut row = vm_json(world, vm, false);
+    let view = instance_view(world, vm);
+    let statuses = view.get("statuses").and_then(Value::as_array).into_iter().flatten();
+    let mut states = statuses.filter(|s| s["code"].as_str().is_some_and(|code| code.starts_with("PowerState/")));
+    let power = states.next().cloned().unwrap_or_default();
+    let extended = json!({ "instanceView": { "computerName": view["computerName"], "osName": view["osName"],
+        "osVersion": view["osVersion"], "hyperVGeneration": view["hyperVGeneration"], "powerState": power } });
+    if let Some(properties) = row.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("extended".into(), extended);
+    }
+    row
+}
+
+/// The extensions that lists show, as rows of Resource Graph.
+pub(super) fn graph_extensions(vm: &Vm) -> Vec<(ResourceId, Value)> {
+    let shown = shown_extensions(vm);
+    let rows =
+        shown.iter().filter_map(|e| Some((vm.id.child("extensions", &e.name).ok()?, extension_json(vm, e, false))));
+    rows.collect()
+}
+
+/// The OS disk, when it is a managed one.
+pub(super) fn graph_disk(vm: &Vm) -> Option<(ResourceId, Value)> {
+    let id = os_disk(vm).filter(|_| vm.managed_disks)?;
+    let json = disk_json(vm, &id);
+    Some((id, json))
 }

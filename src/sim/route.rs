@@ -8,7 +8,8 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    backup, collections, compute, engines, job_routes, locks, operations, protection, rbac, resources, throttle, vaults,
+    backup, collections, compute, engines, graph, job_routes, locks, operations, protection, rbac, resources, throttle,
+    vaults,
 };
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
@@ -135,6 +136,7 @@ fn route(world: &mut World, call: &Call) -> Answer {
         };
     }
     match low.as_slice() {
+        ["providers", "microsoft.resourcegraph", "resources"] => graph::query(world, call),
         ["tenants"] => get(call).and_then(|()| resources::tenants(world, call)),
         ["subscriptions"] => get(call).and_then(|()| resources::subscriptions(world, call)),
         ["subscriptions", _] => get(call).and_then(|()| resources::subscription(world, call)),
