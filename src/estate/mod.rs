@@ -6,6 +6,7 @@
 pub mod collect;
 pub mod derive;
 pub mod facts;
+pub mod graph;
 pub mod groups;
 pub mod inventory;
 mod read;
