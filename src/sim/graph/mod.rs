@@ -27,7 +27,7 @@ mod tests;
 use serde_json::{Map, Value, json};
 
 use super::resources;
-use super::wire::{Answer, Call, error_response, not_allowed, set_header, stamp_z};
+use super::wire::{Answer, Call, not_allowed, set_header, stamp_z};
 use super::world::{Bucket, World, guid_from, hash_text};
 use crate::arm::http::{Method, Response};
 use crate::clock::elapsed;
@@ -113,15 +113,14 @@ pub(crate) fn query(world: &mut World, call: &Call) -> Answer {
         set_header(&mut response, "x-ms-ratelimit-remaining-tenant-resource-requests", &left.to_string());
         response
     } else {
-        let mut response = error_response(429, "RateLimiting", "Please provide below info when asking for support.");
-        *response = Response::json(
+        let mut response = Response::json(
             429,
             &json!({ "error": { "code": "RateLimiting", "message": "Please provide below info when asking for support.",
             "details": [{ "code": "RateLimiting", "message": "Client application has been throttled and should not attempt to \
             repeat the request until an amount of time has elapsed. Please see https://aka.ms/resourcegraph-throttling for help." }] } }),
         );
         set_header(&mut response, "x-ms-user-quota-remaining", "0");
-        *response
+        response
     };
     set_header(&mut response, "x-ms-user-quota-resets-after", &format!("00:00:{resets:02}"));
     Ok(response)
