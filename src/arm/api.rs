@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::error::ArmError;
 use super::gateway::Gateway;
-use super::http::{Method, Request, Transport};
+use super::http::Transport;
 use super::id::ResourceId;
 use super::model::{
     BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, Lock, Permission, Point, Policy,
@@ -94,7 +94,6 @@ pub struct JobFilter {
 const RESOURCES: &str = "2021-04-01";
 const SUBSCRIPTIONS: &str = "2022-12-01";
 const AUTHORIZATION: &str = "2022-04-01";
-const RESOURCE_GRAPH: &str = "2021-03-01";
 
 /// The typed calls. Cheap to clone; clones share the connection, the buckets and the count.
 #[derive(Debug, Clone)]
@@ -499,19 +498,6 @@ impl Arm {
     /// When polling itself fails for good; the operation's fate is then unknown.
     pub async fn poll(&self, operation: &Operation) -> Result<Poll, ArmError> {
         Box::pin(operation.poll(&self.gateway)).await
-    }
-
-    /// A Resource Graph query (a POST that only reads): the whole answer, one page.
-    ///
-    /// # Errors
-    /// [`ArmError`] as Azure answered.
-    pub async fn query(&self, body: &serde_json::Value) -> Result<serde_json::Value, ArmError> {
-        let url = self.gateway.url("/providers/Microsoft.ResourceGraph/resources", &[("api-version", RESOURCE_GRAPH)]);
-        let mut request = Request::new(Method::POST, url);
-        request.body = body.to_string().into();
-        let summary = request.summary();
-        let response = Box::pin(self.gateway.send(request, None)).await?;
-        super::gateway::json(&summary, &response)
     }
 
     /// A GET of any path and query at the endpoint, e.g. `/subscriptions/...?api-version=...`.

@@ -81,7 +81,13 @@ async fn every_call_sends_the_right_request() {
     drop(arm.policy(&policy).await);
     drop(arm.jobs(&vault, &jobs).await);
     drop(arm.job(&job).await);
-    drop(arm.query(&json!({ "query": "resources" })).await);
+    let query = crate::arm::GraphQuery {
+        text: "resources".into(),
+        scope: crate::arm::GraphScope::Tenant,
+        page_size: 1000,
+        skip_token: None,
+    };
+    drop(arm.graph_page(&query).await);
     drop(arm.delete_lock(&lock, &tag()).await);
     drop(arm.put_lock(&full, &tag()).await);
     drop(arm.delete_collection(&rpc, &tag()).await);

@@ -161,7 +161,11 @@ impl ArmError {
         if self.has_code("DiskRestorePointUsedByCustomer") || self.message.contains("DiskRestorePointUsedByCustomer") {
             return ErrorClass::InUse;
         }
-        if status == 429 || self.has_code("TooManyRequests") || self.code.ends_with("RequestsThrottled") {
+        if status == 429
+            || self.has_code("TooManyRequests")
+            || self.has_code("RateLimiting")
+            || self.code.ends_with("RequestsThrottled")
+        {
             return ErrorClass::Throttled;
         }
         if status == 401 || self.has_code("ExpiredAuthenticationToken") || self.has_code("InvalidAuthenticationToken") {

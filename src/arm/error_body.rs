@@ -317,12 +317,29 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Span> {
         }
     }
     let value = header(headers, "retry-after");
+    if value.is_empty() {
+        return quota_reset(headers);
+    }
     if let Ok(seconds) = value.parse::<f64>() {
         return (seconds.is_finite() && seconds >= 0.0)
             .then(|| Span::from(Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX)));
     }
     let date = Timestamp::try_from(httpdate::parse_http_date(&value).ok()?).ok()?;
     Some(Span::from(elapsed(now, date)))
+}
+
+/// When Resource Graph's quota is new: `x-ms-user-quota-resets-after: 00:00:05` (recorded; hours, minutes, seconds). It is
+/// on every answer, so it is a wait only where there was an error or nothing is left.
+#[must_use]
+pub fn quota_reset(headers: &HeaderMap) -> Option<Span> {
+    let value = header(headers, "x-ms-user-quota-resets-after");
+    let mut parts = value.split(':');
+    let (hours, minutes, seconds) = (parts.next()?, parts.next()?, parts.next()?);
+    let whole = |text: &str| text.parse::<u64>().ok();
+    let seconds = seconds.parse::<f64>().ok().filter(|s| (0.0..=60.0).contains(s))?;
+    let seconds = Duration::try_from_secs_f64(seconds.ceil()).ok()?.as_secs();
+    let total = whole(hours)?.checked_mul(3600)?.checked_add(whole(minutes)?.checked_mul(60)?)?.checked_add(seconds)?;
+    parts.next().is_none().then(|| Span::from_secs(total))
 }
 
 /// The wait a message asks for: "try again after '324' seconds", "after 5 minutes".

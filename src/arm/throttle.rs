@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::error::{ArmError, ErrorClass};
+use super::error_body::quota_reset;
 use super::http::{Method, Request, Response};
 use crate::clock::{elapsed, later};
 use crate::duration::Span;
@@ -65,6 +66,20 @@ impl Bucket {
         let (size, rate) = kind.rate();
         self.tokens = (self.tokens + elapsed(self.at, now).as_secs_f64() * rate).min(size);
         self.at = self.at.max(now);
+    }
+}
+
+/// What Resource Graph says about the user's quota, on every answer (recorded).
+fn graph_quota(bucket: &mut Bucket, response: &Response, now: Timestamp) {
+    let Some(left) = response.header("x-ms-user-quota-remaining").and_then(|text| text.trim().parse::<u32>().ok())
+    else {
+        return;
+    };
+    bucket.tokens = bucket.tokens.min(f64::from(left));
+    if left == 0
+        && let Some(wait) = quota_reset(&response.headers)
+    {
+        bucket.paused_until = bucket.paused_until.max(later(now, wait.to_std().min(Duration::from_secs(600))));
     }
 }
 
@@ -129,7 +144,10 @@ impl Throttle {
         for key in keys(request) {
             let name = key.1.header();
             let special = name.is_none();
-            self.with(key, now, |_, bucket| {
+            self.with(key, now, |kind, bucket| {
+                if *kind == Kind::Graph {
+                    graph_quota(bucket, response, now);
+                }
                 for scope in ["subscription", "tenant"] {
                     let remaining = name
                         .and_then(|name| response.header(&format!("x-ms-ratelimit-remaining-{scope}-{name}")))

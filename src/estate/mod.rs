@@ -7,6 +7,7 @@ pub mod around;
 pub mod collect;
 pub mod derive;
 pub mod facts;
+pub mod graph;
 pub mod groups;
 pub mod inventory;
 pub mod keyvaults;

@@ -56,6 +56,18 @@ pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
     Ok(Response::json(200, &disk_json(vm, id, disk, false)))
 }
 
+/// The managed disks of a VM, as rows of Resource Graph.
+pub(super) fn graph_disks(vm: &Vm) -> Vec<(ResourceId, Value)> {
+    let os = super::compute::os_disk(vm).filter(|_| vm.managed_disks && !vm.os_disk.ephemeral);
+    let os = os.map(|id| (id.clone(), disk_json(vm, &id, &vm.os_disk, true)));
+    let data = vm.data_disks.iter().filter_map(|disk| {
+        let id = disk_id(vm, &disk.name)?;
+        let json = disk_json(vm, &id, disk, false);
+        Some((id, json))
+    });
+    os.into_iter().chain(data).collect()
+}
+
 fn disk_json(vm: &Vm, id: &ResourceId, disk: &DiskSpec, os: bool) -> Value {
     let mut properties = json!({
         "diskSizeGB": disk.size_gb, "diskState": "Attached", "provisioningState": "Succeeded",

@@ -15,7 +15,7 @@ use super::world::{Collection, OpKind, Point, PointState, World};
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
 
-fn collection_json(collection: &Collection, with_points: bool) -> Value {
+pub(super) fn collection_json(collection: &Collection, with_points: bool) -> Value {
     // Azure returns the source in the case the creator wrote it: Azure Backup lower-cases the group.
     let mut properties = json!({
         "source": { "location": collection.location, "id": source_text(&collection.source) },

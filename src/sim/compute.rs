@@ -358,3 +358,26 @@ pub(crate) fn end_restart(world: &mut World, id: &ResourceId) {
         vm.power = Power::Running;
     }
 }
+
+/// The VM as Resource Graph shows it: with its power state (documented samples), without agent and handlers.
+pub(super) fn graph_vm(world: &World, vm: &Vm) -> Value {
+    let mut row = vm_json(world, vm, false);
+    let view = instance_view(world, vm);
+    let statuses = view.get("statuses").and_then(Value::as_array).into_iter().flatten();
+    let mut states = statuses.filter(|s| s["code"].as_str().is_some_and(|code| code.starts_with("PowerState/")));
+    let power = states.next().cloned().unwrap_or_default();
+    let extended = json!({ "instanceView": { "computerName": view["computerName"], "osName": view["osName"],
+        "osVersion": view["osVersion"], "hyperVGeneration": view["hyperVGeneration"], "powerState": power } });
+    if let Some(properties) = row.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("extended".into(), extended);
+    }
+    row
+}
+
+/// The extensions that lists show, as rows of Resource Graph.
+pub(super) fn graph_extensions(vm: &Vm) -> Vec<(ResourceId, Value)> {
+    let shown = shown_extensions(vm);
+    let rows =
+        shown.iter().filter_map(|e| Some((vm.id.child("extensions", &e.name).ok()?, extension_json(vm, e, false))));
+    rows.collect()
+}

@@ -39,7 +39,7 @@ pub(super) fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestam
     iso_duration(from.map_or(0.0, |from| elapsed(from, to.unwrap_or(now)).as_secs_f64()))
 }
 
-fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
+pub(super) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     let container = job.item.segment("protectionContainers").unwrap_or_default();
     let friendly = world
         .item(&job.item)

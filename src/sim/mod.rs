@@ -23,6 +23,7 @@ mod estate;
 mod estate_build;
 mod estate_items;
 mod faults;
+mod graph;
 mod http;
 mod identity;
 mod job_routes;

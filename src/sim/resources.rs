@@ -37,7 +37,7 @@ pub(crate) fn subscriptions(world: &World, call: &Call) -> Answer {
 }
 
 /// A subscription is seen by whoever has any permission at it, above it or below it.
-fn can_see(world: &World, subscription: &Subscription) -> bool {
+pub(super) fn can_see(world: &World, subscription: &Subscription) -> bool {
     let scope = format!("/subscriptions/{}", subscription.id).to_lowercase();
     world.permissions.iter().any(|p| {
         let at = p.scope.trim_end_matches('/').to_lowercase();
@@ -64,7 +64,7 @@ pub(crate) fn subscription(world: &World, call: &Call) -> Answer {
     Ok(Response::json(200, &subscription_json(world, found)))
 }
 
-fn group_json(group: &Group) -> Value {
+pub(super) fn group_json(group: &Group) -> Value {
     let mut row = json!({
         "id": group.id,
         "name": group.id.name(),

@@ -8,7 +8,7 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    around, backup, collections, compute, engines, job_routes, keyvault, locks, operations, protection, rbac,
+    around, backup, collections, compute, engines, graph, job_routes, keyvault, locks, operations, protection, rbac,
     resources, throttle, vaults,
 };
 use crate::arm::http::{HeaderValue, Request, Response};
@@ -141,6 +141,7 @@ fn route(world: &mut World, call: &Call) -> Answer {
         return around::metrics(world, call, &call.id(scope.len())?);
     }
     match low.as_slice() {
+        ["providers", "microsoft.resourcegraph", "resources"] => graph::query(world, call),
         ["tenants"] => get(call).and_then(|()| resources::tenants(world, call)),
         ["subscriptions"] => get(call).and_then(|()| resources::subscriptions(world, call)),
         ["subscriptions", _] => get(call).and_then(|()| resources::subscription(world, call)),

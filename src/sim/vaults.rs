@@ -12,7 +12,7 @@ use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
 
 /// In lists there are no security settings at all (1683 recorded rows); in a GET, immutability that was never set is null.
-fn vault_row(vault: &Vault) -> Value {
+pub(super) fn vault_row(vault: &Vault) -> Value {
     let mut row = vault_json(vault);
     if let Some(properties) = row.pointer_mut("/properties").and_then(Value::as_object_mut) {
         properties.remove("securitySettings");
@@ -110,7 +110,7 @@ pub(crate) fn filter_terms(call: &Call) -> Result<Vec<(String, String)>, Box<Res
 }
 
 /// `extended` only when `$expand` asked for it: no recorded item has `extendedInfo` otherwise.
-fn item_json(world: &World, item: &Item, base: &str, extended: bool) -> Value {
+pub(super) fn item_json(world: &World, item: &Item, base: &str, extended: bool) -> Value {
     let vault = item.vault();
     let friendly = item.vm.name();
     let container = item.id.segment("protectionContainers").unwrap_or_default();
@@ -277,7 +277,7 @@ pub(crate) fn recovery_point(world: &World, call: &Call, item_id: &ResourceId, n
     Ok(Response::json(200, &recovery_point_json(item, point)))
 }
 
-fn policy_json(world: &World, policy: &Policy) -> Value {
+pub(super) fn policy_json(world: &World, policy: &Policy) -> Value {
     let (hours, minutes) = (policy.time_of_day / 3600 % 24, policy.time_of_day / 60 % 60);
     let time = format!("2024-05-13T{hours:02}:{minutes:02}:00Z");
     let mut names = Map::new();

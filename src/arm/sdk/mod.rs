@@ -9,6 +9,7 @@ pub(super) mod backup;
 mod bridge;
 pub(super) mod compute;
 pub(super) mod credential;
+pub(super) mod graph;
 pub(super) mod inventory;
 pub(super) mod locks;
 pub(super) mod protection;

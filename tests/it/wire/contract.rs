@@ -89,6 +89,11 @@ pub const BESIDE: &[(&str, &str, &str)] = &[
     ("backupStatus", ".objectType is not in the contract", "recorded (azure-cli, 2024-04-01)"),
     ("", ".properties.softDeleteRetentionPeriod is not in the contract", "recorded (azure-cli, 2024-04-01)"),
     ("", ".properties.sourceSideScanning is not in the contract", "recorded (azure-cli, 2024-04-01)"),
+    (
+        "resources",
+        ".data is [",
+        "recorded, and in the contract's own examples: a list of objects, where the contract says object",
+    ),
     ("{jobName}", ".taskType is not in the contract", "recorded (azure-cli, 2024-04-01)"),
 ];
 

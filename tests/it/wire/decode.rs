@@ -6,7 +6,7 @@ use azmend::arm::model::{
     BackupStatus, Collection, Extension, FromWire, Group, InstanceView, Job, Lock, Point, Policy, ProtectedItem,
     RecoveryPoint, Subscription, Vault, Vm,
 };
-use azmend::arm::{Arm, ArmError, JobFilter, Listing, PollState, ResourceId, Sent, Tag};
+use azmend::arm::{Arm, ArmError, GraphQuery, GraphScope, JobFilter, Listing, PollState, ResourceId, Sent, Tag};
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
@@ -214,8 +214,18 @@ async fn typed(exchange: &Exchange, kind: Kind, body: &Value, pages: &Pages) -> 
             if guarded != all(body).is_empty() { Ok(()) } else { Err(format!("guarded: {guarded}")) }
         }
         Kind::Graph => {
-            let read = arm.query(&serde_json::json!({})).await.map_err(|error| error.to_string())?;
-            if read == *body { Ok(()) } else { Err("the answer to a query changed on its way".into()) }
+            let asked =
+                GraphQuery { text: "resources".into(), scope: GraphScope::Tenant, page_size: 1000, skip_token: None };
+            let read = arm.graph_page(&asked).await.map_err(|error| error.to_string())?;
+            let rows = Value::Array(read.rows.into_iter().map(Value::Object).collect());
+            let said = (read.total, read.truncated, read.next.is_some());
+            let next = body.get("$skipToken").is_some();
+            if rows == body["data"] && said == (body["totalRecords"].as_u64(), body["resultTruncated"] == "true", next)
+            {
+                Ok(())
+            } else {
+                Err("the answer to a query changed on its way".into())
+            }
         }
         _ => Ok(()),
     }

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use azmend::actions::change::Override;
 use azmend::arm::http::{Request, Response, Transport, TransportError};
-use azmend::arm::{Arm, ArmSettings, JobFilter, ResourceId, StaticToken, Tag};
+use azmend::arm::model::{Collection, Extension, Group, Job, Policy, Vault};
+use azmend::arm::{Arm, ArmSettings, GraphScope, JobFilter, ResourceId, StaticToken, Tag};
 use azmend::clock::Clock;
 use azmend::engine::Planned;
+use azmend::estate::graph;
 use azmend::estate::resolve::{resolve_subscriptions, resolve_vm};
 use azmend::journal::RunLog;
 use azmend::playbook::library::Library;
@@ -149,6 +151,29 @@ async fn run_all_ways(lab: &Lab, playbook: &str, vm: &str, ask: &Ask) -> bool {
     true
 }
 
+/// Every query of Resource Graph, in every kind of scope; and one of several pages.
+async fn resource_graph(arm: &Arm) {
+    let one = || GraphScope::subscriptions(&[SUB]);
+    graph::read_all::<graph::VmRow>(arm, one()).await.unwrap();
+    graph::read_all::<graph::DiskRow>(arm, one()).await.unwrap();
+    graph::read_all::<graph::ItemRow>(arm, GraphScope::Tenant).await.unwrap();
+    graph::read_all::<Extension>(arm, one()).await.unwrap();
+    graph::read_all::<Collection>(arm, one()).await.unwrap();
+    graph::read_all::<Vault>(arm, one()).await.unwrap();
+    graph::read_all::<Group>(arm, one()).await.unwrap();
+    graph::read_all::<Policy>(arm, one()).await.unwrap();
+    graph::read_all::<Job>(arm, one()).await.unwrap();
+    assert!(graph::coverage(arm, one()).await.unwrap().left_out.is_empty());
+    let mut rows = arm.graph_rows("resources | project id | order by id asc", GraphScope::Tenant, 20);
+    let mut pages = 0;
+    while rows.next_page().await.unwrap().is_some() {
+        pages += 1;
+    }
+    assert!(pages > 1 && rows.incomplete().is_empty());
+    let groups = GraphScope::ManagementGroups(vec!["mg-1".into()]);
+    arm.graph_rows("resources", groups, 1).next_page().await.unwrap_err();
+}
+
 /// Every typed call of the gateway once, whoever uses it.
 async fn every_call() -> Vec<Answered> {
     let (lab, tap) = tapped();
@@ -171,6 +196,7 @@ async fn every_call() -> Vec<Answered> {
         arm.vms(scope).await.unwrap();
         arm.collections(scope).await.unwrap();
     }
+    resource_graph(arm).await;
     let location = arm.vm(&vm).await.unwrap().location;
     arm.instance_view(&vm).await.unwrap();
     arm.extensions(&vm).await.unwrap();

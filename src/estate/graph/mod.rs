@@ -1,0 +1,176 @@
+//! Facts in bulk from Azure Resource Graph: a handful of queries for a whole scope, whatever the number of VMs.
+//!
+//! Duty: one query per kind of resource (`*.kql`, one file each, with its source in the first line) and the rows as
+//! azmend's own types: the models of [`crate::arm::model`] where a resource has one, so that both collectors speak of the same
+//! things. A row has the columns of its query under Azure's names, and is read as the `properties` of that resource.
+//!
+//! Invariants: a query is plain (`where`, `project`, `order by id`; joining is azmend's), so that the sandbox evaluates it
+//! for real; an absent, null or extra column never loses a row; a row without a usable id is counted and named (S12).
+//! Resource Graph is for finding: its rows are seconds to minutes old, have no locks, no points, no agent and no handlers,
+//! and nothing is changed before ARM was read. It leaves out subscriptions that the caller cannot read without a word:
+//! ask [`coverage`] which it looked into, and take every other for unread.
+
+mod backup;
+mod compute;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+
+use serde_json::{Value, json};
+
+pub use backup::ItemRow;
+pub use compute::{DiskRow, VmRow};
+
+use crate::arm::error_body::clean;
+use crate::arm::model::{FromWire, Group, Malformed, Subscription};
+use crate::arm::{Arm, ArmError, GraphRows, GraphScope, Listing};
+
+/// Rows per page: as many as Azure gives, for each page costs a query of the quota.
+const PAGE: u32 = 1000;
+
+/// A kind of row with its query.
+pub trait GraphRow: Sized {
+    /// What the rows are, for people: "virtual machines".
+    const WHAT: &'static str;
+    /// The file of the query: a comment in the first line, then the query.
+    const FILE: &'static str;
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it has no usable id.
+    fn from_row(row: &Value) -> Result<Self, Malformed>;
+
+    /// The query as it is sent: without its comment.
+    #[must_use]
+    fn query() -> String {
+        let lines = Self::FILE.lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// All rows of one kind, one page at a time.
+#[derive(Debug)]
+pub struct GraphReader<T> {
+    rows: GraphRows,
+    malformed: Vec<String>,
+    kind: PhantomData<T>,
+}
+
+impl<T: GraphRow> GraphReader<T> {
+    /// A reader; it sends nothing before the first page is asked for.
+    #[must_use]
+    pub fn new(arm: &Arm, scope: GraphScope) -> Self {
+        Self { rows: arm.graph_rows(&T::query(), scope, PAGE), malformed: Vec::new(), kind: PhantomData }
+    }
+
+    /// The rows of the next page; `None` after the last.
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; what was read before is not all ([`crate::arm::GraphRefusal`] tells a refusal).
+    pub async fn next_page(&mut self) -> Result<Option<Vec<T>>, ArmError> {
+        let Some(page) = self.rows.next_page().await? else { return Ok(None) };
+        let mut out = Vec::with_capacity(page.rows.len());
+        for row in page.rows {
+            let row = Value::Object(row);
+            match T::from_row(&row) {
+                Ok(read) => out.push(read),
+                Err(why) => {
+                    let name = row.get("name").and_then(Value::as_str).unwrap_or("without a name");
+                    self.malformed.push(clean(&format!("{}: row {name}: {why}", T::WHAT)));
+                }
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// What of the pages so far is missing or could not be read: one line each. With these the rows are not all.
+    #[must_use]
+    pub fn incomplete(&self) -> Vec<String> {
+        let said = self.rows.incomplete().iter().map(|line| format!("{}: {line}", T::WHAT));
+        said.chain(self.malformed.iter().cloned()).collect()
+    }
+}
+
+/// All rows of one kind at once; for large scopes there is [`GraphReader`].
+///
+/// # Errors
+/// [`ArmError`] as Azure answered.
+pub async fn read_all<T: GraphRow>(arm: &Arm, scope: GraphScope) -> Result<Listing<T>, ArmError> {
+    let mut reader = GraphReader::<T>::new(arm, scope);
+    let mut items = Vec::new();
+    while let Some(page) = Box::pin(reader.next_page()).await? {
+        items.extend(page);
+    }
+    Ok(Listing { items, malformed: reader.incomplete() })
+}
+
+/// Which subscriptions Resource Graph looks into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Those it has for the caller.
+    pub subscriptions: Vec<Subscription>,
+    /// Those that were asked for and are not among them (GUIDs in lower case): their rows are unread, not absent.
+    pub left_out: Vec<String>,
+    /// Why even this may not be all.
+    pub incomplete: Vec<String>,
+}
+
+/// Asks which subscriptions of a scope Resource Graph looks into. For management groups and tenants nothing says what is
+/// missing: `left_out` is empty then.
+///
+/// # Errors
+/// [`ArmError`] as Azure answered.
+pub async fn coverage(arm: &Arm, scope: GraphScope) -> Result<Coverage, ArmError> {
+    let asked: BTreeSet<String> = match &scope {
+        GraphScope::Subscriptions(guids) => guids.iter().map(|guid| guid.to_lowercase()).collect(),
+        GraphScope::ManagementGroups(_) | GraphScope::Tenant => BTreeSet::new(),
+    };
+    let found = read_all::<Subscription>(arm, scope).await?;
+    let known: BTreeSet<String> = found.items.iter().map(|subscription| subscription.id.to_lowercase()).collect();
+    let left_out = asked.difference(&known).cloned().collect();
+    Ok(Coverage { subscriptions: found.items, left_out, incomplete: found.malformed })
+}
+
+/// The resource that a row's columns are the properties of.
+fn resource(row: &Value) -> Value {
+    json!({ "id": row.get("id"), "location": row.get("location"), "managedBy": row.get("managedBy"), "properties": row })
+}
+
+/// A text of a row; anything else is empty.
+fn text(row: &Value, name: &str) -> String {
+    row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// A whole number of a row, also when it is sent as text or with a fraction of zero.
+fn whole(row: &Value, name: &str) -> Option<i64> {
+    match row.get(name)? {
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number of this size")]
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15).map(|n| n as i64))
+        }
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+impl GraphRow for Group {
+    const WHAT: &'static str = "resource groups";
+    const FILE: &'static str = include_str!("groups.kql");
+
+    fn from_row(row: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(row)
+    }
+}
+
+impl GraphRow for Subscription {
+    const WHAT: &'static str = "subscriptions";
+    const FILE: &'static str = include_str!("subscriptions.kql");
+
+    fn from_row(row: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(row)
+    }
+}
