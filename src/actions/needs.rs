@@ -157,6 +157,7 @@ const BY_ITEM: &[ActionName] = &[
     VmRestart,
     ProtectionResume,
     ProtectionEnable,
+    KeyvaultGrant,
 ];
 const BY_JOBS: &[ActionName] = &[
     DeleteStale,

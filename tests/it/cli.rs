@@ -446,6 +446,7 @@ fn playbooks_are_shown_and_checked() {
     rp-collection-limit              high      Restore point collection limit reached
     stale-collections-of-deleted-vm  low       Restore point collections of a deleted VM
     unlock-backup-groups             medium    Locks on backup resource groups
+    unprotected-vm                   medium    The VM is not protected
     vm-provisioning-failed           high      VM is in a failed provisioning state
     --- stderr
     "#);

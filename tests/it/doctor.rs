@@ -55,6 +55,7 @@ fn an_owner_lacks_nothing() {
       may    rp-collection-limit
       may    stale-collections-of-deleted-vm
       may    unlock-backup-groups
+      may    unprotected-vm
       may    vm-provisioning-failed
       nothing is missing
 
@@ -106,6 +107,10 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
       works without, but better with at the subscription
         - Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action
           without it network rules are not checked
+      works without, but better with at the vault bkp-vault
+        - Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action
+          without it a VM that its vault has not discovered yet is not protected; it
+          is within some minutes of its making
 
     what is missing, as a role to assign beside the others (missing_role):
       azmend --sandbox=estate.yaml doctor -o json
@@ -219,6 +224,8 @@ fn the_role_is_ready_for_the_azure_cli() {
         "Microsoft.Compute/disks/read",
         "Microsoft.Insights/metrics/read",
         "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action",
+        "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read",
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action",
         "Microsoft.KeyVault/vaults/read",
         "Microsoft.Authorization/roleAssignments/read",
         "Microsoft.Authorization/locks/delete",

@@ -208,8 +208,8 @@ fn what_is_not_understood_is_refused_as_azure_does_it() {
 #[test]
 fn hostile_sizes_are_refused() {
     let sim = sim();
-    let deep = format!("resources | where {}true{}", "(".repeat(5000), ")".repeat(5000));
-    let nots = format!("resources | where {}true{}", "not(".repeat(5000), ")".repeat(5000));
+    let deep = format!("resources | where {}true{}", "(".repeat(5_000), ")".repeat(5000));
+    let nots = format!("resources | where {}true{}", str::repeat("not(", 5_000), ")".repeat(5000));
     let calls = format!("resources | project a = {}id{}", "tolower(".repeat(2000), ")".repeat(2000));
     let many = format!("resources {}", "| limit 1".repeat(200));
     let wide = format!("resources | extend {}", (0..300).map(|n| format!("a{n}=id")).collect::<Vec<_>>().join(","));

@@ -1,0 +1,156 @@
+//! `azmend audit`: which VMs will fail, why, and what would repair each. Read-only (S1).
+//!
+//! Duty: the findings as data; collectors are in `estate`, formats in `report`. Invariants: a scope that could not be read is
+//! in `not_read`, never silently missing (S12); findings come in a stable order and have a stable key, so that two audits
+//! can be compared. Must never: change anything, or be taken for a proof (a fix reads again by ARM).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Name and version of the object.
+pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";
+
+/// How much a finding matters, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// May become a problem.
+    Low,
+    /// A backup is at risk.
+    Medium,
+    /// Backups fail or will fail.
+    High,
+}
+
+impl Level {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// How a finding compares with the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Not in the baseline.
+    New,
+    /// In the baseline too.
+    Unchanged,
+    /// In the baseline only.
+    Gone,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// Stable between audits: the rule and the resource, without case.
+    pub key: String,
+    /// What was found: the name of a playbook (`rp-collection-limit`), or of a check (`group-locked`).
+    pub rule: String,
+    /// In a sentence.
+    pub title: String,
+    /// How much it matters.
+    pub level: Level,
+    /// The resource it is about: its id.
+    pub resource: String,
+    /// The VM's name, or that of the resource.
+    pub name: String,
+    /// The subscription's GUID.
+    pub subscription: String,
+    /// Which value of which fact: `points.count 21 > 18`.
+    pub evidence: Vec<String>,
+    /// The error of the catalogue, if there is one.
+    pub code: Option<String>,
+    /// The command that fixes it, or explains it.
+    pub command: Option<String>,
+    /// With `--plans`: what the plan would change, one line each.
+    pub plan: Vec<String>,
+    /// Compared with the baseline; absent without one.
+    pub change: Option<Change>,
+}
+
+/// What could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotSeen {
+    /// What: a subscription, a vault, a kind of resource.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// One playbook in the summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Count {
+    /// The rule.
+    pub rule: String,
+    /// Its title.
+    pub title: String,
+    /// The level of its findings.
+    pub level: Level,
+    /// How many.
+    pub count: usize,
+}
+
+/// Counts, and what to do first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// VMs that were looked at.
+    pub vms: usize,
+    /// Of these, VMs with a finding of at least medium.
+    pub at_risk: usize,
+    /// VMs that a vault protects.
+    pub protected: usize,
+    /// Subscriptions that were looked into.
+    pub subscriptions: usize,
+    /// Findings by level.
+    pub levels: BTreeMap<String, usize>,
+    /// Findings by rule, the most severe first.
+    pub rules: Vec<Count>,
+    /// The five worst resources: name and why.
+    pub worst: Vec<String>,
+    /// New, unchanged and gone since the baseline; empty without one.
+    pub since: BTreeMap<String, usize>,
+}
+
+/// The whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Audit {
+    /// `azmend.audit/v1`.
+    pub schema: String,
+    /// Whether this is the sandbox.
+    pub sandbox: bool,
+    /// The version of azmend.
+    pub version: String,
+    /// When it began.
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// When it ended.
+    #[schemars(with = "String")]
+    pub ended: Timestamp,
+    /// What was asked for: "subscription Contoso Production", "tenant".
+    pub scope: String,
+    /// `graph` or `arm`.
+    pub collector: String,
+    /// ARM calls made, Resource Graph's included.
+    pub calls: u64,
+    /// Counts.
+    pub summary: Summary,
+    /// The findings: by level (worst first), then rule, then resource.
+    pub findings: Vec<Finding>,
+    /// What could not be looked at.
+    pub not_read: Vec<NotSeen>,
+    /// 0 nothing of at least `--fail-on`, 3 something, 6 something could not be read.
+    pub exit_code: u8,
+}
