@@ -4,6 +4,7 @@
 //! what can be taken back. It never prints and never asks: it tells a [`progress::Listener`] and returns a
 //! [`result::RunResult`].
 
+pub mod audit;
 pub mod back;
 mod candidate;
 pub mod choose;
