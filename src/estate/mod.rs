@@ -7,6 +7,7 @@ pub mod collect;
 pub mod derive;
 pub mod facts;
 pub mod groups;
+pub mod guest;
 pub mod inventory;
 mod read;
 pub mod resolve;

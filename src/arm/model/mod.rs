@@ -8,6 +8,7 @@
 mod backup;
 mod compute;
 mod inventory;
+mod run_command;
 mod scope;
 pub mod wire;
 mod wire_backup;
@@ -16,5 +17,6 @@ mod wire_compute;
 pub use backup::*;
 pub use compute::*;
 pub use inventory::*;
+pub use run_command::*;
 pub use scope::*;
 pub use wire::{FromWire, Malformed};
