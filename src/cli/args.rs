@@ -343,7 +343,8 @@ Examples:
   azmend diagnose --vm rg-shop/web-01
   azmend diagnose --vm web-01 --code 400196           somebody holds this error
   azmend diagnose --vm web-01 --job 1f2e3d4c          this job's error
-  azmend diagnose --vm web-01 --markdown > ticket.md";
+  azmend diagnose --vm web-01 --markdown > ticket.md
+  azmend diagnose --vm web-01 --allow-guest           also look inside, through Run Command";
 
 /// `azmend diagnose`.
 #[derive(Debug, ClapArgs)]
@@ -357,6 +358,9 @@ pub struct DiagnoseArgs {
     /// The job whose error comes first: its id or the beginning of its name
     #[arg(long, value_name = "JOB")]
     pub job: Option<String>,
+    /// Also look inside the VM: run a script that only reads, through Run Command
+    #[arg(long)]
+    pub allow_guest: bool,
     /// Write Markdown, for a ticket
     #[arg(long, conflicts_with = "output")]
     pub markdown: bool,

@@ -22,6 +22,7 @@ use crate::arm::{
 use crate::clock::{Clock, SystemClock};
 use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
+use crate::estate::guest;
 use crate::estate::resolve::resolve_vm;
 use crate::sim::{self, Estate, Sim};
 
@@ -128,7 +129,16 @@ impl Azure {
     /// # Errors
     /// When the endpoint is not acceptable.
     pub fn reader(&self) -> Result<Arm, CliError> {
+        self.reader_of_guests(false)
+    }
+
+    /// Calls that can only read, inside a VM too when that is allowed: then the scripts that only read may run.
+    ///
+    /// # Errors
+    /// When the endpoint is not acceptable.
+    pub fn reader_of_guests(&self, allow_guest: bool) -> Result<Arm, CliError> {
         let guard = ReadOnly::new(Shared(self.transport.clone()), &[ReadPost::BackupStatus]);
+        let guard = if allow_guest { guard.with_scripts(guest::PROBES) } else { guard };
         self.arm(Arc::new(guard), "read-only")
     }
 

@@ -34,7 +34,7 @@ pub enum State {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
-    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`.
+    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `guest`.
     pub area: String,
     /// What was looked at.
     pub check: String,
@@ -126,6 +126,8 @@ pub struct Ask<'a> {
     pub code: Option<&'a str>,
     /// The VM as the user named it, for the commands.
     pub vm: &'a str,
+    /// What is known of the inside of the VM.
+    pub guest: &'a crate::estate::guest::Guest,
 }
 
 /// Judges the facts.
@@ -139,6 +141,7 @@ pub fn diagnose(facts: &VmFacts, view: &View, choice: &Choice, now: Timestamp, a
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
     recovery(&mut sheet, facts, now);
+    sheet.lines.extend(super::guest_checks::lines(ask.guest));
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
     let next = match (&choice.playbook, ask.code.or(choice.code.as_deref())) {
@@ -438,7 +441,13 @@ mod tests {
         change(&mut facts);
         let view = View::of(&facts, &crate::estate::derive::StaleCounts::default(), now());
         let choice = super::super::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
-        let ask = Ask { sandbox: true, program: "azmend", code: None, vm: "web-01" };
+        let ask = Ask {
+            sandbox: true,
+            program: "azmend",
+            code: None,
+            vm: "web-01",
+            guest: &crate::estate::guest::Guest::NotAllowed,
+        };
         diagnose(&facts, &view, &choice, now(), &ask)
     }
 

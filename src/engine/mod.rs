@@ -12,6 +12,7 @@ pub mod drive;
 pub mod exit;
 pub mod explain;
 pub mod finish;
+pub mod guest_checks;
 pub mod inverse;
 pub mod plan;
 pub mod planner;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use super::engines::EngineSpec;
 use super::faults::Fault;
 use super::source::{self, EstateError, Spanned};
-use super::world::{Agent, LockLevel, Power, Protection, World, WorldEvent, hash_text};
+use super::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 use super::{estate_build, faults};
 use crate::duration::Span;
 
@@ -308,6 +308,8 @@ pub(crate) struct VmSpec {
     pub extensions: Vec<ExtensionSpec>,
     #[serde(default)]
     pub locks: Vec<LockSpec>,
+    #[serde(default)]
+    pub guest: Guest,
     #[serde(default)]
     pub protection: Option<ProtectionSpec>,
 }

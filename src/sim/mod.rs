@@ -22,6 +22,7 @@ mod estate;
 mod estate_build;
 mod estate_items;
 mod faults;
+mod guest;
 mod http;
 mod identity;
 mod job_routes;

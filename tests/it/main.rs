@@ -16,6 +16,7 @@ mod behaviour;
 mod cli;
 mod crash_matrix;
 mod doctor;
+mod guest;
 mod interference;
 mod inventory;
 mod matrix_support;

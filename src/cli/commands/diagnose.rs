@@ -1,4 +1,4 @@
-//! `azmend diagnose`: the checklist of one VM. It only reads (S1).
+//! `azmend diagnose`: the checklist of one VM. It only reads (S1), inside the VM too.
 
 use crate::arm::ResourceId;
 use crate::catalog::Catalog;
@@ -11,6 +11,7 @@ use crate::engine::choose::choose;
 use crate::engine::diagnose::{Ask, diagnose};
 use crate::engine::planner::view_of;
 use crate::estate::collect::{CollectOptions, collect};
+use crate::estate::guest::{self, Guest};
 use crate::report;
 
 /// Looks and says.
@@ -22,8 +23,8 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
     let held = args.code.as_deref().map(known).transpose()?;
     Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
     let azure = desk.azure()?;
-    let arm = azure.reader()?;
-    let (facts, at) = desk
+    let arm = azure.reader_of_guests(args.allow_guest)?;
+    let (facts, guest, at) = desk
         .reading(Box::pin(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
@@ -31,7 +32,13 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
             let before = arm.calls();
             let facts = collect(&arm, &vm, &CollectOptions::default()).await;
             tracing::info!(calls = arm.calls() - before, "ARM calls of the checklist");
-            Ok((facts, arm.clock().now()))
+            let guest = if args.allow_guest {
+                desk.printer.dim("looking inside the VM through Run Command, which takes about half a minute");
+                Guest::Looked(guest::look(&arm, &facts).await)
+            } else {
+                Guest::NotAllowed
+            };
+            Ok((facts, guest, arm.clock().now()))
         }))
         .await?;
     let view = view_of(&facts, &arm, &std::collections::BTreeSet::new());
@@ -43,7 +50,8 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
     let vm = if desk.settings.sandbox() { args.vm.clone() } else { facts.id.to_string() };
     let vm = crate::text::shell_quote(&vm);
     let program = desk.program();
-    let ask = Ask { sandbox: desk.settings.sandbox(), program: &program, code: held.as_deref(), vm: &vm };
+    let ask =
+        Ask { sandbox: desk.settings.sandbox(), program: &program, code: held.as_deref(), vm: &vm, guest: &guest };
     let told = diagnose(&facts, &view, &choice, at, &ask);
     if args.markdown {
         desk.printer.data(&report::diagnosis::markdown(&told));

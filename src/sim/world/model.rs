@@ -167,6 +167,9 @@ pub struct Vm {
     /// Tags.
     #[serde(default)]
     pub tags: std::collections::BTreeMap<String, String>,
+    /// What scripts find inside.
+    #[serde(default)]
+    pub guest: super::guest::Guest,
 }
 
 impl Vm {

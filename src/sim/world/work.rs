@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::guest::GuestRun;
 use crate::arm::id::ResourceId;
 
 /// The state of a job.
@@ -177,6 +178,8 @@ pub enum OpKind {
     ResumeProtection,
     /// Stop the protection of an item and keep its data.
     StopProtection,
+    /// Run a script in a VM.
+    RunCommand(Box<GuestRun>),
 }
 
 /// The state of an operation.

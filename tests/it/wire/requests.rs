@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use azmend::actions::change::Override;
 use azmend::arm::http::{Request, Response, Transport, TransportError};
+use azmend::arm::model::{RunCommand, Shell};
 use azmend::arm::{Arm, ArmSettings, JobFilter, ResourceId, StaticToken, Tag};
 use azmend::clock::Clock;
 use azmend::engine::Planned;
@@ -200,6 +201,8 @@ async fn every_call() -> Vec<Answered> {
     }
     let extension = vm.child("extensions", "VMSnapshot").unwrap();
     arm.delete_extension(&extension, &Tag::fresh()).await.ok();
+    let script = RunCommand { shell: Shell::PowerShell, script: "echo one\necho two", parameters: &[("arg1", "x")] };
+    arm.run_command(&vm, &script, &Tag::fresh()).await.unwrap();
     let missing = ResourceId::parse(&format!("{vm}-is-not-there")).unwrap();
     crate::support::check_requests(&lab);
     arm.vm(&missing).await.unwrap_err();
