@@ -12,6 +12,7 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Lock, Point};
 use crate::duration::Span;
 
+use super::guest::Setting;
 use super::spec::BackupUntil;
 
 /// What is changed, with the before-image.
@@ -91,6 +92,15 @@ pub enum ChangeKind {
         old_policy: String,
         /// The policy it gets.
         policy: ResourceId,
+    },
+    /// Sets something inside a VM, by a script.
+    SetGuest {
+        /// The VM.
+        vm: ResourceId,
+        /// Its `vmId`.
+        vm_id: String,
+        /// What, with the before-image.
+        setting: Setting,
     },
 }
 
@@ -195,6 +205,7 @@ impl Change {
                 },
                 Risk::Medium,
             ),
+            ChangeKind::SetGuest { setting, .. } => (Undo::Inverse { effect: setting.inverse() }, Risk::Medium),
         };
         Self { id: format!("{step}.{number}"), what, effect, undo, risk }
     }
@@ -209,7 +220,7 @@ impl Change {
             ChangeKind::UninstallExtension { extension, .. } => extension,
             ChangeKind::StartBackup { item, .. } | ChangeKind::ResumeProtection { item, .. } => item,
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => job,
-            ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } => vm,
+            ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } | ChangeKind::SetGuest { vm, .. } => vm,
         }
     }
 

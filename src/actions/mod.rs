@@ -8,6 +8,7 @@
 pub mod backup;
 pub mod change;
 pub mod extension;
+pub mod guest;
 pub mod job;
 pub mod locks;
 pub mod needs;
@@ -191,6 +192,7 @@ pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value) -> Inver
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::check_inverse(arm, &protection::Resumed { item, source, old_policy, policy }).await
         }
+        ChangeKind::SetGuest { vm, vm_id, setting } => guest::check_inverse(arm, vm, vm_id, setting).await,
         _ => Inverse::NotNeeded("there is nothing to take back".to_owned()),
     }
 }
@@ -204,6 +206,7 @@ pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) ->
         ChangeKind::ResumeProtection { source, old_policy, .. } => {
             arm.stop_protection(&next.target, source, old_policy.is_empty(), tag).await
         }
+        ChangeKind::SetGuest { setting, .. } => guest::send_inverse(arm, next, setting, tag).await,
         _ => Err(ArmError::refused(next.target.as_str(), "a change of this kind has no inverse request")),
     }
 }
@@ -231,6 +234,7 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::check(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
         }
+        ChangeKind::SetGuest { vm, setting, .. } => guest::check(cx, vm, setting, history).await,
     }
 }
 
@@ -260,6 +264,7 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
         ChangeKind::ResumeProtection { source, policy, .. } => {
             cx.arm.resume_protection(&next.target, source, policy, tag).await
         }
+        ChangeKind::SetGuest { setting, .. } => guest::send(cx.arm, next, setting, tag).await,
     }
 }
 
@@ -278,6 +283,7 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
         ChangeKind::ResumeProtection { item, source, old_policy, policy } => {
             protection::verify(cx, &protection::Resumed { item, source, old_policy, policy }, history).await
         }
+        ChangeKind::SetGuest { vm, vm_id, setting } => guest::verify(cx, vm, vm_id, setting).await,
     }
 }
 

@@ -135,8 +135,8 @@ const fn follow(need: Need) -> Need {
 }
 
 use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, LocksRemove, ProtectionResume,
-    VmReapply, VmRestart,
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, GuestAgentConf, GuestService, JobCancel, JobWait,
+    LocksRemove, ProtectionResume, VmReapply, VmRestart,
 };
 
 const EVERY: &[ActionName] = &ActionName::ALL;
@@ -153,6 +153,8 @@ const BY_ITEM: &[ActionName] = &[
     VmReapply,
     VmRestart,
     ProtectionResume,
+    GuestService,
+    GuestAgentConf,
 ];
 
 /// Every action that the shipped playbook actions and the facts need.
@@ -217,7 +219,7 @@ pub const NEEDS: &[Need] = &[
     fact(
         "Microsoft.Compute/virtualMachines/instanceView/read",
         Place::Vm,
-        &[ExtensionUninstall, VmReapply, VmRestart],
+        &[ExtensionUninstall, VmReapply, VmRestart, GuestService, GuestAgentConf],
         "reads power state, guest agent and extension handlers",
         "the agent's state is unread: VMSnapshot is not uninstalled, and a failed VM is left as it is",
     ),
@@ -350,9 +352,9 @@ pub const NEEDS: &[Need] = &[
         follow(fact(
             "Microsoft.Compute/locations/operations/read",
             Place::Subscription,
-            &[],
-            "follows deletions to their end and reads why one failed",
-            "deletions are proven by reading the resource alone; why one failed stays unsaid",
+            &[GuestService, GuestAgentConf],
+            "follows deletions to their end and reads why one failed, and what a script inside a VM printed",
+            "deletions are proven by reading the resource alone; why one failed stays unsaid; nothing inside a VM is read",
         )),
         &[DeleteStale, DeleteCollection, ExtensionUninstall, VmReapply, VmRestart],
         "success is read from the resource itself",
@@ -433,7 +435,17 @@ pub const NEEDS: &[Need] = &[
         "protects a stopped item again, and stops it again when that is taken back",
         "the protection is not resumed",
     ),
+    change(
+        RUN_COMMAND,
+        Place::Vm,
+        &[GuestService, GuestAgentConf],
+        "runs a script inside the VM, only with --allow-guest",
+        "nothing inside a VM is read or set",
+    ),
 ];
+
+/// Runs any script as System or root: nobody gets it without asking for a playbook that needs it.
+pub const RUN_COMMAND: &str = "Microsoft.Compute/virtualMachines/runCommand/action";
 
 /// What an identity is to be able to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

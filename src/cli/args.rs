@@ -272,6 +272,9 @@ pub struct FixArgs {
     /// Put the removed locks back at the end of the run, whatever happens
     #[arg(long)]
     pub relock: bool,
+    /// Let the playbook run scripts inside the VM, through Run Command
+    #[arg(long)]
+    pub allow_guest: bool,
     /// Set a parameter of the playbook; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,

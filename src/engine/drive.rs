@@ -552,6 +552,8 @@ impl Session<'_> {
             | ChangeKind::RestartVm { .. } => what.backup = backup,
             // The job itself is read; a vault answers few job lists in an hour.
             ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
+            // The guest is read again by its own check.
+            ChangeKind::SetGuest { .. } => {}
             ChangeKind::ResumeProtection { .. } => {
                 what.collections = old(facts.collections.read_at());
                 what.backup = backup;

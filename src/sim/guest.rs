@@ -63,6 +63,11 @@ pub(crate) fn run_command(world: &mut World, call: &Call, vm_id: ResourceId) -> 
     Ok(response)
 }
 
+/// Whether a request runs a script that only reads, for the log.
+pub(crate) fn only_reads(call: &Call) -> bool {
+    call.low.last().is_some_and(|last| last == "runcommand") && header(&call.body) == "probe/1"
+}
+
 /// The name and version in a script's header, which stands in one of its first lines.
 fn header(body: &Value) -> String {
     let lines = body.get("script").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);

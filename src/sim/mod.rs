@@ -57,5 +57,6 @@ pub use wire::Reply;
 pub use world::{
     Agent, Collection, Counters, DenyAssignment, Engine, EngineJob, Extension, Group, Handler, HandlerState, Item, Job,
     JobError, JobStatus, Lock, LockLevel, OpKind, OpStatus, Operation, OtherResource, Permission, Point, PointState,
-    Policy, Power, Protection, RecoveryPoint, Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
+    Policy, Power, Protection, RecoveryPoint, ServiceStart, ServiceState, Settings, Subscription, Task, TaskStatus,
+    Vault, Vm, World, WorldEvent,
 };

@@ -3,20 +3,40 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use azmend::actions::guest::Setting;
+use azmend::arm::ResourceId;
+use azmend::engine::Planned;
 use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask, Diagnosis, State, diagnose};
 use azmend::engine::planner::view_of;
 use azmend::estate::collect::{CollectOptions, collect};
 use azmend::estate::guest::{Guest, look};
 use azmend::playbook::library::Library;
-use azmend::sim::{Estate, FaultEffect, World};
+use azmend::sim::{Estate, FaultEffect, ServiceStart, ServiceState, World};
 
-use crate::support::Lab;
+use crate::support::{Ask as LabAsk, Lab};
 
 const ESTATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/estates/guest.yaml");
 
 pub fn world() -> World {
     World::from_estate(&Estate::parse(include_str!("../../examples/estates/guest.yaml"), "guest.yaml").unwrap())
+}
+
+/// Whether a setting is as a change sets it. The words are those of the probe.
+pub fn is_set(world: &World, vm: &ResourceId, setting: &Setting) -> bool {
+    let Some(vm) = world.vm(vm) else { return false };
+    match setting {
+        Setting::Service { name, start, run, .. } => {
+            let now = vm.guest.services[name];
+            let word = match now.start {
+                ServiceStart::Automatic => "Auto",
+                ServiceStart::Manual => "Manual",
+                ServiceStart::Disabled => "Disabled",
+            };
+            start.as_ref().is_none_or(|start| start == word) && (!run || now.state == ServiceState::Running)
+        }
+        Setting::AgentConf { key, after, .. } => vm.guest.agent_conf.get(key) == Some(after),
+    }
 }
 
 async fn told(lab: &Lab, vm: &str) -> Diagnosis {
@@ -85,6 +105,34 @@ async fn whatever_goes_wrong_leaves_the_guest_not_checked() {
         let sent = lab.sim.log().iter().filter(|exchange| exchange.path.ends_with("/runCommand")).count();
         assert_eq!(sent, 1, "{shown}: one script, sent once");
     }
+}
+
+#[tokio::test]
+async fn a_repair_needs_the_flag_a_ready_agent_and_something_to_repair() {
+    let refused = |planned: Planned| match planned {
+        Planned::Refused { refusals, .. } => refusals[0].rule.clone(),
+        other => panic!("{other:?}"),
+    };
+    let allowed = || LabAsk { allow_guest: true, ..LabAsk::default() };
+    let lab = Lab::on(world());
+    assert_eq!(refused(lab.plan("vss-services", "vss-01", &LabAsk::default()).await), "guest.not-allowed");
+    assert!(!lab.sim.log().iter().any(|exchange| exchange.path.ends_with("/runCommand")));
+    lab.sim.edit(|world| world.vms.iter_mut().for_each(|vm| vm.agent = azmend::sim::Agent::NotReady));
+    assert_eq!(refused(lab.plan("vss-services", "vss-01", &allowed()).await), "guest.not-ready");
+    let lab = Lab::on(world());
+    lab.fault("POST", "/runCommand", 1, FaultEffect::LostAfter);
+    assert_eq!(refused(lab.plan("vss-services", "vss-01", &allowed()).await), "guest.unread");
+    let plan = lab_after_an_hour(&lab).planned("vss-services", "vss-01", &allowed()).await;
+    assert!(plan.allow_guest && plan.changes().count() == 4, "{plan:#?}");
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(azmend::engine::Plan::parse(&text).unwrap(), plan);
+    assert!(azmend::engine::Plan::parse(&text.replace("\"allow_guest\":true,", "")).is_err(), "it is in the hash");
+}
+
+/// The script of a lost request has ended by then.
+fn lab_after_an_hour(lab: &Lab) -> &Lab {
+    lab.sim.clock().advance(std::time::Duration::from_secs(3600));
+    lab
 }
 
 fn azmend(line: &[&str]) -> (i32, String) {

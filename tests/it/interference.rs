@@ -7,7 +7,7 @@ use azmend::arm::ResourceId;
 use azmend::engine::{Planned, Status};
 use azmend::sim::{World, WorldEvent};
 
-use crate::crash_matrix::{ask, orphan_scene, repair, scene, whole_collection_scene};
+use crate::crash_matrix::{ask, inside, orphan_scene, repair, scene, whole_collection_scene};
 use crate::matrix_support::*;
 
 /// Everything that others can do to this scene.
@@ -181,5 +181,7 @@ events! {
     inner_error: repair("crp-reported-user-error", "locked-04", ask(&[], true)), 43;
     internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 43;
     deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 37;
+    guest_services: inside("vss-services", "vss-01", ask(&[("backup", "false")], false)), 11;
+    guest_agent_conf: inside("agent-configuration", "conf-03", ask(&[], false)), 7;
     resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
 }

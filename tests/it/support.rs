@@ -39,6 +39,7 @@ pub struct Ask {
     pub overrides: Vec<Override>,
     pub locks: Vec<String>,
     pub relock: bool,
+    pub allow_guest: bool,
     pub max_changes: Option<usize>,
 }
 
@@ -103,6 +104,7 @@ impl Lab {
             overrides: ask.overrides.iter().copied().collect::<BTreeSet<_>>(),
             named_locks: ask.locks.iter().map(|id| ResourceId::parse(id).unwrap()).collect(),
             relock: ask.relock,
+            allow_guest: ask.allow_guest,
             max_changes: ask.max_changes.unwrap_or(40),
             world: self.world(),
             why: None,
@@ -310,6 +312,7 @@ impl Lab {
                     assert!(!(done && failed), "said to be applied, and failed: {said:?}");
                     continue;
                 }
+                ChangeKind::SetGuest { vm, setting, .. } => !crate::guest::is_set(&world, vm, setting),
                 ChangeKind::ResumeProtection { item, .. } => {
                     world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
                 }

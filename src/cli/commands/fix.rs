@@ -47,7 +47,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
-    let arm = azure.reader()?;
+    let arm = azure.reader_of_guests(args.allow_guest)?;
     let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;
@@ -61,6 +61,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 overrides: args.overrides.iter().copied().collect(),
                 named_locks: args.locks.clone(),
                 relock: args.relock,
+                allow_guest: args.allow_guest,
                 max_changes: args.max_changes,
                 world: world.clone(),
                 why,
@@ -190,6 +191,9 @@ fn command_without_dry_run(desk: &Desk, args: &FixArgs, vm: &ResourceId, world: 
     }
     if args.relock {
         words.push("--relock".to_owned());
+    }
+    if args.allow_guest {
+        words.push("--allow-guest".to_owned());
     }
     if args.max_changes != 20 {
         words.extend(["--max-changes".to_owned(), args.max_changes.to_string()]);

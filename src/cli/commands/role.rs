@@ -1,6 +1,7 @@
 //! `azmend role`: the smallest custom role, from the table of needs. Nothing is asked of Azure.
 
 use crate::actions::needs::{EVERY_READ, Purpose, RoleDefinition};
+use crate::actions::spec::ActionName;
 use crate::cli::args::{PurposeArgs, RoleArgs};
 use crate::cli::commands::fix::{find, library};
 use crate::cli::error::CliError;
@@ -53,13 +54,20 @@ pub fn reader_command(identity: &str, scope: &str) -> String {
     )
 }
 
-/// The playbooks that were named, else all.
+/// The playbooks that were named, else all but those that run scripts inside the VM: whoever may do that may do anything
+/// there, so it is granted by name only.
 ///
 /// # Errors
 /// When one is not found.
 pub fn playbooks<'a>(library: &'a Library, args: &PurposeArgs) -> Result<Vec<&'a Playbook>, CliError> {
     if args.playbook.is_empty() {
-        return Ok(library.iter().map(|(playbook, _)| playbook).collect());
+        let outside = |playbook: &&Playbook| {
+            !playbook
+                .steps()
+                .iter()
+                .any(|step| matches!(step.action(), ActionName::GuestService | ActionName::GuestAgentConf))
+        };
+        return Ok(library.iter().map(|(playbook, _)| playbook).filter(outside).collect());
     }
     args.playbook.iter().map(|name| find(library, name)).collect()
 }
@@ -110,7 +118,9 @@ mod tests {
     fn the_shipped_playbooks_need_every_change_and_one_needs_its_own() {
         let library = Library::shipped();
         let of = |args: &PurposeArgs| purpose(&playbooks(&library, args).unwrap(), args);
-        assert_eq!(of(&args(&[], false, false)).needs().len(), crate::actions::needs::NEEDS.len());
+        assert_eq!(of(&args(&[], false, false)).needs().len(), crate::actions::needs::NEEDS.len() - 1);
+        let guest = of(&args(&["vss-services"], false, false)).needs();
+        assert!(guest.iter().any(|need| need.action == crate::actions::needs::RUN_COMMAND));
         assert_eq!(of(&args(&["backup-now"], false, false)).actions().len(), 1);
         assert!(of(&args(&[], true, false)).actions().is_empty());
         assert_eq!(of(&args(&["unlock-backup-groups"], false, true)).actions().len(), 0);

@@ -13,6 +13,7 @@ mod parse;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,8 +24,8 @@ pub use parse::{WINDOWS_SERVICES, parse};
 use super::facts::{Part, VmFacts};
 use super::read::why;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{RunCommand, RunOutput, Shell};
-use crate::arm::{Arm, ErrorClass, PollState, Sent, Tag};
+use crate::arm::model::{InstanceView, RunCommand, RunOutput, Shell};
+use crate::arm::{Arm, ArmError, ErrorClass, PollState, Sent, Tag};
 use crate::clock::elapsed;
 
 /// The probe for Windows PowerShell 5.1.
@@ -213,6 +214,7 @@ impl GuestFacts {
 }
 
 /// What is known of the inside of a VM.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Guest {
     /// Nobody allowed to look.
@@ -221,32 +223,70 @@ pub enum Guest {
     Looked(Part<GuestFacts>),
 }
 
+/// Why the inside of a VM is unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// Azure runs another script in it, or cannot run one now: come back.
+    Busy(String),
+    /// Azure's error.
+    Arm(ArmError),
+    /// What came of the script cannot be used.
+    Other(String),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy(why) => write!(f, "the VM cannot run a script now; come back in some minutes: {why}"),
+            Self::Arm(error) if error.may_have_taken_effect() => {
+                write!(f, "the answer was lost; whether the script, which only reads, ran is not known: {}", why(error))
+            }
+            Self::Arm(error) => f.write_str(&why(error)),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The system that Azure names.
+#[must_use]
+pub fn os_of(facts: &VmFacts) -> Option<GuestOs> {
+    match facts.vm.known()?.os_type.to_ascii_lowercase().as_str() {
+        "windows" => Some(GuestOs::Windows),
+        "linux" => Some(GuestOs::Linux),
+        _ => None,
+    }
+}
+
 /// Whether a script can be run: the system, or why not.
 ///
 /// # Errors
 /// A fragment for people.
 pub fn ready(facts: &VmFacts) -> Result<GuestOs, String> {
-    let vm = match &facts.vm {
-        Part::Known { value, .. } => value,
+    match &facts.vm {
+        Part::Known { .. } => {}
         Part::Absent { .. } => return Err("the VM is not there".to_owned()),
         Part::Unread { why } => return Err(format!("the VM is unread: {why}")),
-    };
-    let os = match vm.os_type.to_ascii_lowercase().as_str() {
-        "windows" => GuestOs::Windows,
-        "linux" => GuestOs::Linux,
-        _ => return Err("Azure does not say which system the VM runs".to_owned()),
-    };
+    }
+    let os = os_of(facts).ok_or("Azure does not say which system the VM runs")?;
     let instance = match &facts.instance {
         Part::Known { value, .. } => value,
         Part::Absent { .. } => return Err("the VM has no instance view".to_owned()),
         Part::Unread { why } => return Err(format!("the instance view is unread: {why}")),
     };
+    usable(instance).map(|()| os)
+}
+
+/// Whether the VM of this instance view runs scripts.
+///
+/// # Errors
+/// A fragment for people.
+pub fn usable(instance: &InstanceView) -> Result<(), String> {
     if !instance.power.eq_ignore_ascii_case("running") {
         let power = if instance.power.is_empty() { "in an unknown state" } else { instance.power.as_str() };
         return Err(format!("the VM is {power}; Run Command needs a running VM"));
     }
     match &instance.agent {
-        Some(agent) if agent.is_ready() => Ok(os),
+        Some(agent) if agent.is_ready() => Ok(()),
         Some(agent) => Err(format!("the agent is {:?}; Run Command needs one that is Ready", agent.status.display)),
         None => Err("no agent has reported; Run Command needs one that is Ready".to_owned()),
     }
@@ -254,51 +294,52 @@ pub fn ready(facts: &VmFacts) -> Result<GuestOs, String> {
 
 /// Looks inside the VM of these facts. It takes about half a minute.
 pub async fn look(arm: &Arm, facts: &VmFacts) -> Part<GuestFacts> {
-    match ready(facts) {
-        Ok(os) => Box::pin(probe(arm, &facts.id, os)).await,
-        Err(why) => Part::Unread { why },
+    let os = match ready(facts) {
+        Ok(os) => os,
+        Err(why) => return Part::Unread { why },
+    };
+    let at = arm.clock().now();
+    match Box::pin(read(arm, &facts.id, os)).await {
+        Ok(value) => Part::Known { at, value },
+        Err(why) => Part::Unread { why: why.to_string() },
     }
 }
 
 /// Runs the probe. Whether the agent is Ready is the caller's to know.
-pub async fn probe(arm: &Arm, vm: &ResourceId, os: GuestOs) -> Part<GuestFacts> {
+///
+/// # Errors
+/// Why the guest is unread.
+pub async fn read(arm: &Arm, vm: &ResourceId, os: GuestOs) -> Result<GuestFacts, Unread> {
     let at = arm.clock().now();
     let command = RunCommand { shell: os.shell(), script: os.probe(), parameters: &[] };
-    let read = Box::pin(printed(arm, vm, &command)).await.and_then(|output| parse(&output.stdout, os, at));
-    match read {
-        Ok(value) => Part::Known { at, value },
-        Err(why) => Part::Unread { why },
-    }
+    let output = Box::pin(printed(arm, vm, &command)).await?;
+    parse(&output.stdout, os, at).map_err(Unread::Other)
 }
 
 /// Runs a script that only reads, to its end.
-async fn printed(arm: &Arm, vm: &ResourceId, command: &RunCommand<'_>) -> Result<RunOutput, String> {
+async fn printed(arm: &Arm, vm: &ResourceId, command: &RunCommand<'_>) -> Result<RunOutput, Unread> {
     let begin = arm.clock().now();
     let mut operation = match arm.run_command(vm, command, &Tag::fresh()).await {
         Ok(Sent::Accepted(operation)) => operation,
-        Ok(Sent::Done { .. }) => return Err("Azure did not say where the script's output is".to_owned()),
-        Err(error) if error.class() == ErrorClass::Conflict => {
-            return Err(format!("the VM cannot run a script now; come back in some minutes: {}", why(&error)));
+        Ok(Sent::Done { .. }) => {
+            return Err(Unread::Other("Azure did not say where the script's output is".to_owned()));
         }
-        Err(error) if error.may_have_taken_effect() => {
-            return Err(format!(
-                "the answer was lost; whether the script, which only reads, ran is not known: {error}"
-            ));
-        }
-        Err(error) => return Err(why(&error)),
+        Err(error) if error.class() == ErrorClass::Conflict => return Err(Unread::Busy(why(&error))),
+        Err(error) => return Err(Unread::Arm(error)),
     };
     loop {
         if elapsed(begin, arm.clock().now()) > PATIENCE {
-            return Err("the script has not ended after 10 minutes; it only reads, and nobody can cancel it".to_owned());
+            let why = "the script has not ended after 10 minutes; it only reads, and nobody can cancel it";
+            return Err(Unread::Other(why.to_owned()));
         }
         arm.clock().sleep(operation.wait()).await;
-        let poll = arm.poll(&operation).await.map_err(|error| why(&error))?;
+        let poll = arm.poll(&operation).await.map_err(Unread::Arm)?;
         operation = poll.operation;
         match poll.state {
             PollState::InProgress => {}
-            PollState::Succeeded { body } => return RunOutput::of(&body),
-            PollState::Failed(error) | PollState::Canceled(error) => return Err(why(&error)),
-            PollState::Gone => return Err("the VM is gone".to_owned()),
+            PollState::Succeeded { body } => return RunOutput::of(&body).map_err(Unread::Other),
+            PollState::Failed(error) | PollState::Canceled(error) => return Err(Unread::Other(why(&error))),
+            PollState::Gone => return Err(Unread::Other("the VM is gone".to_owned())),
         }
     }
 }

@@ -118,6 +118,12 @@ async fn everything() -> Vec<Answered> {
         assert!(run_all_ways(&lab, playbook, vm, &ask).await, "{playbook} did not run");
         all.append(&mut seen.seen.lock().unwrap());
     }
+    for (playbook, vm) in [("vss-services", "vss-01"), ("agent-configuration", "conf-03")] {
+        let (lab, seen) = tapped_on(Lab::on(crate::guest::world()));
+        let ask = Ask { allow_guest: true, ..Ask::default() };
+        assert!(run_all_ways(&lab, playbook, vm, &ask).await, "{playbook} did not run");
+        all.append(&mut seen.seen.lock().unwrap());
+    }
     let (lab, seen) = tapped_on(estate(include_str!("../../../examples/estates/backup-server.yaml")));
     for vault in lab.sim.world().vaults.iter().map(|vault| vault.id.clone()).collect::<Vec<_>>() {
         lab.arm.engines(&vault).await.unwrap();
