@@ -12,6 +12,7 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, KeyPermissions, Lock, Point};
 use crate::duration::Span;
 
+use super::guest::Setting;
 use super::spec::BackupUntil;
 
 /// What is changed, with the before-image.
@@ -126,6 +127,15 @@ pub enum ChangeKind {
         principal: String,
         /// The id of the role definition.
         role: String,
+    },
+    /// Sets something inside a VM, by a script.
+    SetGuest {
+        /// The VM.
+        vm: ResourceId,
+        /// Its `vmId`.
+        vm_id: String,
+        /// What, with the before-image.
+        setting: Setting,
     },
 }
 
@@ -244,6 +254,7 @@ impl Change {
             ChangeKind::AssignKeyRole { .. } => {
                 (Undo::Inverse { effect: "remove this role assignment again".to_owned() }, Risk::Medium)
             }
+            ChangeKind::SetGuest { setting, .. } => (Undo::Inverse { effect: setting.inverse() }, Risk::Medium),
         };
         Self { id: format!("{step}.{number}"), what, effect, undo, risk }
     }
@@ -260,9 +271,9 @@ impl Change {
             | ChangeKind::ResumeProtection { item, .. }
             | ChangeKind::EnableProtection { item, .. } => item,
             ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => job,
-            ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } => vm,
             ChangeKind::GrantKeyAccess { vault, .. } => vault,
             ChangeKind::AssignKeyRole { assignment, .. } => assignment,
+            ChangeKind::ReapplyVm { vm, .. } | ChangeKind::RestartVm { vm } | ChangeKind::SetGuest { vm, .. } => vm,
         }
     }
 

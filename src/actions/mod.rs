@@ -9,6 +9,7 @@ pub mod backup;
 pub mod change;
 pub mod enable;
 pub mod extension;
+pub mod guest;
 pub mod job;
 pub mod keyvault;
 pub mod locks;
@@ -204,6 +205,7 @@ pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value, sent: bo
         ChangeKind::EnableProtection { item, source, policy } => {
             protection::check_inverse(arm, &protection::Resumed { item, source, old_policy: "", policy }).await
         }
+        ChangeKind::SetGuest { vm, vm_id, setting } => guest::check_inverse(arm, vm, vm_id, setting).await,
         _ => Inverse::NotNeeded("there is nothing to take back".to_owned()),
     }
 }
@@ -224,6 +226,7 @@ pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) ->
             keyvault::send_grant_back(arm, &grant, next, tag).await
         }
         ChangeKind::AssignKeyRole { .. } => arm.unassign_role(&next.target, tag).await,
+        ChangeKind::SetGuest { setting, .. } => guest::send_inverse(arm, next, setting, tag).await,
         _ => Err(ArmError::refused(next.target.as_str(), "a change of this kind has no inverse request")),
     }
 }
@@ -260,6 +263,7 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
             let assigned = keyvault::Assigned { assignment, created, principal, role };
             keyvault::check_assign(cx, &assigned, history).await
         }
+        ChangeKind::SetGuest { vm, setting, .. } => guest::check(cx, vm, setting, history).await,
     }
 }
 
@@ -296,6 +300,7 @@ pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> 
         ChangeKind::AssignKeyRole { principal, role, .. } => {
             cx.arm.assign_role(&next.target, role, principal, tag).await
         }
+        ChangeKind::SetGuest { setting, .. } => guest::send(cx.arm, next, setting, tag).await,
     }
 }
 
@@ -323,6 +328,7 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
             let assigned = keyvault::Assigned { assignment, created, principal, role };
             keyvault::verify_assign(cx, &assigned, history).await
         }
+        ChangeKind::SetGuest { vm, vm_id, setting } => guest::verify(cx, vm, vm_id, setting).await,
     }
 }
 

@@ -138,8 +138,8 @@ const fn follow(need: Need) -> Need {
 }
 
 use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, JobCancel, JobWait, KeyvaultGrant, LocksRemove,
-    ProtectionEnable, ProtectionResume, VmReapply, VmRestart,
+    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, GuestAgentConf, GuestService, JobCancel, JobWait,
+    KeyvaultGrant, LocksRemove, ProtectionEnable, ProtectionResume, VmReapply, VmRestart,
 };
 
 const EVERY: &[ActionName] = &ActionName::ALL;
@@ -158,6 +158,8 @@ const BY_ITEM: &[ActionName] = &[
     ProtectionResume,
     ProtectionEnable,
     KeyvaultGrant,
+    GuestService,
+    GuestAgentConf,
 ];
 const BY_JOBS: &[ActionName] = &[
     DeleteStale,
@@ -170,6 +172,8 @@ const BY_JOBS: &[ActionName] = &[
     VmRestart,
     ProtectionResume,
     KeyvaultGrant,
+    GuestService,
+    GuestAgentConf,
 ];
 
 /// Every action that the shipped playbook actions and the facts need.
@@ -234,7 +238,7 @@ pub const NEEDS: &[Need] = &[
     fact(
         "Microsoft.Compute/virtualMachines/instanceView/read",
         Place::Vm,
-        &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant],
+        &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant, GuestService, GuestAgentConf],
         "reads power state, guest agent and extension handlers",
         "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
     ),
@@ -435,9 +439,9 @@ pub const NEEDS: &[Need] = &[
         follow(fact(
             "Microsoft.Compute/locations/operations/read",
             Place::Subscription,
-            &[],
-            "follows deletions to their end and reads why one failed",
-            "deletions are proven by reading the resource alone; why one failed stays unsaid",
+            &[GuestService, GuestAgentConf],
+            "follows deletions to their end and reads why one failed, and what a script inside a VM printed",
+            "deletions are proven by reading the resource alone; why one failed stays unsaid; nothing inside a VM is read",
         )),
         &[DeleteStale, DeleteCollection, ExtensionUninstall, VmReapply, VmRestart],
         "success is read from the resource itself",
@@ -549,7 +553,17 @@ pub const NEEDS: &[Need] = &[
         &[KeyvaultGrant],
         "only an undo sends it",
     ),
+    change(
+        RUN_COMMAND,
+        Place::Vm,
+        &[GuestService, GuestAgentConf],
+        "runs a script inside the VM, only with --allow-guest",
+        "nothing inside a VM is read or set",
+    ),
 ];
+
+/// Runs any script as System or root: nobody gets it without asking for a playbook that needs it.
+pub const RUN_COMMAND: &str = "Microsoft.Compute/virtualMachines/runCommand/action";
 
 /// What an identity is to be able to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

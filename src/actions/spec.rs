@@ -54,6 +54,12 @@ pub enum ActionSpec {
     /// `keyvault.grant`.
     #[serde(rename = "keyvault.grant")]
     KeyvaultGrant(KeyvaultGrant),
+    /// `guest.service`.
+    #[serde(rename = "guest.service")]
+    GuestService(GuestService),
+    /// `guest.agent_conf`.
+    #[serde(rename = "guest.agent_conf")]
+    GuestAgentConf(GuestAgentConf),
 }
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
@@ -236,6 +242,100 @@ impl Default for KeyvaultGrant {
         Self { grant: false, principal: String::new(), role, secret_backup: false }
     }
 }
+/// Lets one Windows service that a backup needs start again, by a script in the VM. Only with `--allow-guest`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuestService {
+    /// Which service.
+    pub name: ServiceName,
+    /// What its start type must be at least: a service that starts more readily is left as it is.
+    pub start: StartType,
+    /// Whether it must run, too. A service that is started on demand need not.
+    pub running: bool,
+}
+
+/// The services that azmend may set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceName {
+    /// Volume Shadow Copy.
+    #[default]
+    #[serde(rename = "VSS")]
+    Vss,
+    /// Microsoft Software Shadow Copy Provider.
+    SwPrv,
+    /// COM+ System Application.
+    #[serde(rename = "COMSysApp")]
+    ComSysApp,
+    /// COM+ Event System.
+    EventSystem,
+    /// Distributed Transaction Coordinator.
+    #[serde(rename = "MSDTC")]
+    Msdtc,
+    /// Cryptographic Services.
+    CryptSvc,
+}
+
+impl ServiceName {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Vss, Self::SwPrv, Self::ComSysApp, Self::EventSystem, Self::Msdtc, Self::CryptSvc];
+
+    /// Its name in Windows.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vss => "VSS",
+            Self::SwPrv => "SwPrv",
+            Self::ComSysApp => "COMSysApp",
+            Self::EventSystem => "EventSystem",
+            Self::Msdtc => "MSDTC",
+            Self::CryptSvc => "CryptSvc",
+        }
+    }
+}
+
+/// How a service starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StartType {
+    /// On demand.
+    #[default]
+    Manual,
+    /// With the system.
+    Automatic,
+}
+
+/// Sets one key of `/etc/waagent.conf` that stops the Linux agent's work back to its default, by a script in the VM. Only
+/// with `--allow-guest`. The agent is not restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuestAgentConf {
+    /// Which key.
+    pub key: ConfKey,
+}
+
+/// The keys that azmend may set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConfKey {
+    /// `Extensions.Enabled`: from `n` to `y`.
+    #[default]
+    #[serde(rename = "Extensions.Enabled")]
+    ExtensionsEnabled,
+    /// `Provisioning.Agent`: from `disabled` to `auto`.
+    #[serde(rename = "Provisioning.Agent")]
+    ProvisioningAgent,
+}
+
+impl ConfKey {
+    /// Its name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ExtensionsEnabled => "Extensions.Enabled",
+            Self::ProvisioningAgent => "Provisioning.Agent",
+        }
+    }
+}
 
 const DAY: u64 = 86_400;
 
@@ -289,11 +389,15 @@ pub enum ActionName {
     ProtectionEnable,
     /// `keyvault.grant`.
     KeyvaultGrant,
+    /// `guest.service`.
+    GuestService,
+    /// `guest.agent_conf`.
+    GuestAgentConf,
 }
 
 impl ActionName {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::LocksRemove,
         Self::DeleteStale,
         Self::DeleteCollection,
@@ -306,6 +410,8 @@ impl ActionName {
         Self::ProtectionResume,
         Self::ProtectionEnable,
         Self::KeyvaultGrant,
+        Self::GuestService,
+        Self::GuestAgentConf,
     ];
 
     /// The name as playbooks write it.
@@ -324,6 +430,8 @@ impl ActionName {
             Self::ProtectionResume => "protection.resume",
             Self::ProtectionEnable => "protection.enable",
             Self::KeyvaultGrant => "keyvault.grant",
+            Self::GuestService => "guest.service",
+            Self::GuestAgentConf => "guest.agent_conf",
         }
     }
 
@@ -346,6 +454,8 @@ impl ActionName {
             Self::ProtectionResume => &["policy"],
             Self::ProtectionEnable => &["policy", "vault"],
             Self::KeyvaultGrant => &["grant", "principal", "role", "secret_backup"],
+            Self::GuestService => &["name", "running", "start"],
+            Self::GuestAgentConf => &["key"],
         }
     }
 
@@ -364,6 +474,8 @@ impl ActionName {
             Self::ProtectionResume => generator.subschema_for::<ProtectionResume>(),
             Self::ProtectionEnable => generator.subschema_for::<ProtectionEnable>(),
             Self::KeyvaultGrant => generator.subschema_for::<KeyvaultGrant>(),
+            Self::GuestService => generator.subschema_for::<GuestService>(),
+            Self::GuestAgentConf => generator.subschema_for::<GuestAgentConf>(),
         }
     }
 
@@ -386,6 +498,8 @@ impl ActionName {
             Self::ProtectionResume => serde_json::from_value(value()).map(ActionSpec::ProtectionResume),
             Self::ProtectionEnable => serde_json::from_value(value()).map(ActionSpec::ProtectionEnable),
             Self::KeyvaultGrant => serde_json::from_value(value()).map(ActionSpec::KeyvaultGrant),
+            Self::GuestService => serde_json::from_value(value()).map(ActionSpec::GuestService),
+            Self::GuestAgentConf => serde_json::from_value(value()).map(ActionSpec::GuestAgentConf),
         };
         spec.map_err(|error| error.to_string())
     }
@@ -414,6 +528,8 @@ impl ActionSpec {
             Self::ProtectionResume(_) => ActionName::ProtectionResume,
             Self::ProtectionEnable(_) => ActionName::ProtectionEnable,
             Self::KeyvaultGrant(_) => ActionName::KeyvaultGrant,
+            Self::GuestService(_) => ActionName::GuestService,
+            Self::GuestAgentConf(_) => ActionName::GuestAgentConf,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::http::Transport;
 use super::id::ResourceId;
 use super::model::{
     BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, Lock, Permission, Point, Policy,
-    ProtectedItem, RecoveryPoint, Subscription, Vault, Vm,
+    ProtectedItem, RecoveryPoint, RunCommand, Subscription, Vault, Vm,
 };
 use super::poll::{Operation, Poll};
 use super::sdk::protection::Wanted;
@@ -460,6 +460,15 @@ impl Arm {
     /// [`ArmError`] as Azure answered; it was sent at most once.
     pub async fn restart_vm(&self, id: &ResourceId, tag: &Tag) -> Result<Sent, ArmError> {
         compute::restart(&self.gateway, id, tag.client_request_id).await
+    }
+
+    /// Runs a script in a VM. Azure runs one at a time, answers 409 while another runs, and cannot cancel one; what it
+    /// printed is in the last answer of the operation ([`super::model::RunOutput`]).
+    ///
+    /// # Errors
+    /// [`ArmError`] as Azure answered; it was sent at most once.
+    pub async fn run_command(&self, vm: &ResourceId, command: &RunCommand<'_>, tag: &Tag) -> Result<Sent, ArmError> {
+        compute::run_command(&self.gateway, vm, command, tag.client_request_id).await
     }
 
     /// Protects a stopped item again, with this policy. `source` is the item's own, as it was read.

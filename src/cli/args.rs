@@ -288,6 +288,9 @@ pub struct FixArgs {
     /// Put the removed locks back at the end of the run, whatever happens
     #[arg(long)]
     pub relock: bool,
+    /// Let the playbook run scripts inside the VM, through Run Command
+    #[arg(long)]
+    pub allow_guest: bool,
     /// Set a parameter of the playbook; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
@@ -359,7 +362,8 @@ Examples:
   azmend diagnose --vm rg-shop/web-01
   azmend diagnose --vm web-01 --code 400196           somebody holds this error
   azmend diagnose --vm web-01 --job 1f2e3d4c          this job's error
-  azmend diagnose --vm web-01 --markdown > ticket.md";
+  azmend diagnose --vm web-01 --markdown > ticket.md
+  azmend diagnose --vm web-01 --allow-guest           also look inside, through Run Command";
 
 /// `azmend diagnose`.
 #[derive(Debug, ClapArgs)]
@@ -376,6 +380,12 @@ pub struct DiagnoseArgs {
     /// Ask for the effective network rules too (some seconds; the VM must run)
     #[arg(long)]
     pub network: bool,
+    /// Also look inside the VM: run a script that only reads, through Run Command
+    #[arg(long)]
+    pub allow_guest: bool,
+    /// Write Markdown, for a ticket
+    #[arg(long, conflicts_with = "output")]
+    pub markdown: bool,
     /// A directory with playbooks of your own
     #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
     pub playbooks: Option<PathBuf>,

@@ -22,6 +22,7 @@ use crate::arm::{
 use crate::clock::{Clock, SystemClock};
 use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
+use crate::estate::guest;
 use crate::estate::resolve::resolve_vm;
 use crate::sim::{self, Estate, Sim};
 
@@ -136,8 +137,17 @@ impl Azure {
     /// # Errors
     /// As [`Self::reader`].
     pub fn reader_with(&self, more: &[ReadPost]) -> Result<Arm, CliError> {
+        self.reader_within(more, false)
+    }
+
+    /// The same, and inside a VM too when that is allowed: then the scripts that only read may run.
+    ///
+    /// # Errors
+    /// As [`Self::reader`].
+    pub fn reader_within(&self, more: &[ReadPost], allow_guest: bool) -> Result<Arm, CliError> {
         let allowed = [&[ReadPost::BackupStatus], more].concat();
         let guard = ReadOnly::new(Shared(self.transport.clone()), &allowed);
+        let guard = if allow_guest { guard.with_scripts(guest::PROBES) } else { guard };
         self.arm(Arc::new(guard), "read-only")
     }
 

@@ -39,6 +39,7 @@ pub enum State {
 pub struct Line {
     /// `vm`, `agent`, `extensions`, `key vault`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `disks`,
     /// `load`, `network`.
+    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `guest`.
     pub area: String,
     /// What was looked at.
     pub check: String,
@@ -130,6 +131,8 @@ pub struct Ask<'a> {
     pub code: Option<&'a str>,
     /// The VM as the user named it, for the commands.
     pub vm: &'a str,
+    /// What is known of the inside of the VM.
+    pub guest: &'a crate::estate::guest::Guest,
 }
 
 /// Judges the facts.
@@ -153,6 +156,7 @@ pub fn diagnose(
     around::together(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
     around::lines(&mut sheet, around);
+    sheet.lines.extend(super::guest_checks::lines(ask.guest));
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
     let next = match (&choice.playbook, ask.code.or(choice.code.as_deref())) {
@@ -458,9 +462,15 @@ mod tests {
         change(&mut facts);
         let view = View::of(&facts, &crate::estate::derive::StaleCounts::default(), now());
         let choice = super::super::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
-        let ask = Ask { sandbox: true, program: "azmend", code: None, vm: "web-01" };
         let around =
             Around { disks: Vec::new(), load: crate::estate::facts::Part::Absent { at: now() }, network: None };
+        let ask = Ask {
+            sandbox: true,
+            program: "azmend",
+            code: None,
+            vm: "web-01",
+            guest: &crate::estate::guest::Guest::NotAllowed,
+        };
         diagnose(&facts, &around, &view, &choice, now(), &ask)
     }
 

@@ -555,6 +555,8 @@ impl Session<'_> {
             ChangeKind::EnableProtection { .. } => what.backup = backup,
             // The key vault itself is read; that the VM uses it, with the VM.
             ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {}
+            // The guest is read again by its own check.
+            ChangeKind::SetGuest { .. } => {}
             ChangeKind::ResumeProtection { .. } => {
                 what.collections = old(facts.collections.read_at());
                 what.backup = backup;

@@ -151,6 +151,9 @@ pub struct Plan {
     pub named_locks: Vec<ResourceId>,
     /// Put removed locks back at the end.
     pub relock: bool,
+    /// Scripts may run inside the VM.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_guest: bool,
     /// The limit the plan was made under (S9).
     pub max_changes: usize,
     /// Why the playbook applies: fact and value.

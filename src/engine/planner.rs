@@ -7,12 +7,13 @@ use crate::actions::change::{Change, ChangeKind, Override, Refusal};
 use crate::actions::rules::enabling::Candidate;
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::{ActionSpec, ProtectionResume};
-use crate::actions::{backup, enable, extension, job, keyvault, locks, points, protection, vm};
+use crate::actions::{backup, enable, extension, guest, job, keyvault, locks, points, protection, vm};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
 use crate::estate::collect::{self, CollectOptions};
 use crate::estate::facts::{Part, VmFacts};
+use crate::estate::guest::{Guest, look};
 use crate::estate::view::View;
 use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::plural;
@@ -37,6 +38,8 @@ pub struct PlanRequest<'a> {
     pub named_locks: Vec<ResourceId>,
     /// Put removed locks back at the end.
     pub relock: bool,
+    /// Scripts may run inside the VM.
+    pub allow_guest: bool,
     /// S9.
     pub max_changes: usize,
     /// Where the plan is valid.
@@ -125,9 +128,11 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     };
     let policies = policies_to_choose(arm, &resolved, facts).await;
     let candidate = super::candidate::candidate_of(arm, &resolved, facts).await;
+    let guest = guest_to_change(arm, &resolved, facts, request.allow_guest).await;
     let mut draft = Draft {
         policies,
         candidate,
+        guest,
         resumed: None,
         request,
         resolved: &resolved,
@@ -170,6 +175,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         overrides: request.overrides.clone(),
         named_locks: request.named_locks.clone(),
         relock: request.relock,
+        allow_guest: request.allow_guest,
         max_changes: request.max_changes,
         evidence,
         steps,
@@ -226,6 +232,16 @@ async fn policies_to_choose(arm: &Arm, resolved: &Resolved, facts: &VmFacts) -> 
     }
 }
 
+/// The inside of the VM, when a step changes it and that is allowed.
+async fn guest_to_change(arm: &Arm, resolved: &Resolved, facts: &VmFacts, allowed: bool) -> Guest {
+    let needed =
+        |step: &ResolvedStep| matches!(step.action, ActionSpec::GuestService(_) | ActionSpec::GuestAgentConf(_));
+    if allowed && resolved.steps.iter().any(needed) {
+        return Guest::Looked(Box::pin(look(arm, facts)).await);
+    }
+    Guest::NotAllowed
+}
+
 /// The facts after `change`: a later step of the same plan finds the item protected, not stopped.
 fn protected_again(facts: &VmFacts, change: &Change, policies: Option<&Vec<Policy>>) -> Option<Box<VmFacts>> {
     let ChangeKind::ResumeProtection { item, policy, .. } = &change.what else { return None };
@@ -246,6 +262,8 @@ struct Draft<'a> {
     candidate: Candidate,
     /// The policies of the vault whose item is resumed; read only when a step resumes it.
     policies: Part<Vec<Policy>>,
+    /// The inside of the VM; read only when a step changes it.
+    guest: Guest,
     /// The facts as an earlier step of this plan leaves them: the item protected again.
     resumed: Option<Box<VmFacts>>,
     request: &'a PlanRequest<'a>,
@@ -350,6 +368,14 @@ impl Draft<'_> {
                 Ok(changes) => planned.changes = changes,
                 Err(refusal) => self.refuse(planned, refusal, required),
             },
+            ActionSpec::GuestService(spec) => {
+                let plan = guest::plan_service(&self.ground(), &step.id, spec, &self.guest);
+                self.take_guest(planned, plan, required);
+            }
+            ActionSpec::GuestAgentConf(spec) => {
+                let plan = guest::plan_agent_conf(&self.ground(), &step.id, spec, &self.guest);
+                self.take_guest(planned, plan, required);
+            }
             ActionSpec::ProtectionResume(spec) => self.resume(&step.id, spec, required, planned),
             ActionSpec::ProtectionEnable(spec) => match enable::plan(&self.ground(), &step.id, spec, &self.candidate) {
                 Ok(change) => planned.changes.push(change),
@@ -396,6 +422,15 @@ impl Draft<'_> {
                     planned.kept.push(Kept { count: 1, refusal });
                 }
             },
+        }
+    }
+
+    fn take_guest(&mut self, planned: &mut PlannedStep, plan: Result<Option<Change>, Refusal>, required: bool) {
+        match plan {
+            Ok(Some(change)) => planned.changes.push(change),
+            Ok(None) => planned.notes.push("inside the VM it is as it should be".to_owned()),
+            Err(refusal) if self.fatal.contains(&refusal) => planned.kept.push(Kept { count: 1, refusal }),
+            Err(refusal) => self.refuse(planned, refusal, required),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod derive;
 pub mod facts;
 pub mod graph;
 pub mod groups;
+pub mod guest;
 pub mod inventory;
 pub mod keyvaults;
 mod read;

@@ -13,7 +13,7 @@ use super::source;
 use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
 
 /// The shipped playbooks: file name and text.
-pub const SHIPPED: [(&str, &str); 14] = [
+pub const SHIPPED: [(&str, &str); 16] = [
     ("rp-collection-limit.yaml", include_str!("../../playbooks/rp-collection-limit.yaml")),
     ("vm-provisioning-failed.yaml", include_str!("../../playbooks/vm-provisioning-failed.yaml")),
     ("extension-operation-failed.yaml", include_str!("../../playbooks/extension-operation-failed.yaml")),
@@ -24,6 +24,8 @@ pub const SHIPPED: [(&str, &str); 14] = [
     ("crp-reported-user-error.yaml", include_str!("../../playbooks/crp-reported-user-error.yaml")),
     ("backup-operation-failed.yaml", include_str!("../../playbooks/backup-operation-failed.yaml")),
     ("stale-collections-of-deleted-vm.yaml", include_str!("../../playbooks/stale-collections-of-deleted-vm.yaml")),
+    ("vss-services.yaml", include_str!("../../playbooks/vss-services.yaml")),
+    ("agent-configuration.yaml", include_str!("../../playbooks/agent-configuration.yaml")),
     ("backup-now.yaml", include_str!("../../playbooks/backup-now.yaml")),
     ("datasource-not-present.yaml", include_str!("../../playbooks/datasource-not-present.yaml")),
     ("unprotected-vm.yaml", include_str!("../../playbooks/unprotected-vm.yaml")),

@@ -247,6 +247,12 @@ fn the_shipped_playbooks_resolve() {
         ),
         ("failed-vm", "vm.reapply -; vm.restart params.restart; backup.start backup.protected"),
         ("stale-collections-of-deleted-vm", "locks.remove params.unlock; restore_points.delete_stale -"),
+        (
+            "vss-services",
+            "guest.service -; guest.service -; guest.service -; guest.service -; guest.service -; \
+             backup.start params.backup && backup.protected",
+        ),
+        ("agent-configuration", "guest.agent_conf -; guest.agent_conf -"),
         ("datasource-not-present", "protection.resume -; backup.start params.backup"),
         ("delete-stale-collections", "locks.remove params.unlock; restore_points.delete_stale -"),
         ("extension-operation-failed", "extension.uninstall agent.ready; backup.start agent.ready"),
@@ -292,6 +298,14 @@ fn the_shipped_playbooks_apply_where_they_should() {
         ("backup-in-progress", |v| v.backup.last_error = "UserErrorBackupOperationInProgress".into()),
         ("crp-reported-user-error", |v| v.backup.last_error = "UserErrorCrpReportedUserError".into()),
         ("backup-operation-failed", |v| v.backup.last_error = "BackUpOperationFailed".into()),
+        ("vss-services", |v| {
+            v.vm.exists = true;
+            v.backup.last_error = "ExtensionFailedVssServiceInBadState".into();
+        }),
+        ("agent-configuration", |v| {
+            v.vm.exists = true;
+            v.backup.last_error = "VMRestorePointInternalError".into();
+        }),
         ("stale-collections-of-deleted-vm", |v| v.points.orphaned = 1),
         ("keyvault-permissions", |v| {
             v.vm.exists = true;

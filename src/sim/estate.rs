@@ -17,7 +17,7 @@ use super::engines::EngineSpec;
 use super::faults::Fault;
 use super::keyvault::{EncryptionSpec, KeyVaultSpec};
 use super::source::{self, EstateError, Spanned};
-use super::world::{Agent, LockLevel, Power, Protection, World, WorldEvent, hash_text};
+use super::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 use super::{estate_build, faults};
 use crate::duration::Span;
 
@@ -326,6 +326,8 @@ pub(crate) struct VmSpec {
     pub encryption: Option<EncryptionSpec>,
     #[serde(default)]
     pub locks: Vec<LockSpec>,
+    #[serde(default)]
+    pub guest: Guest,
     #[serde(default)]
     pub protection: Option<ProtectionSpec>,
 }

@@ -13,8 +13,8 @@ use super::jobs::BROKEN;
 use super::source::{EstateError, Spanned, nearest};
 use super::timeline::Effect;
 use super::world::{
-    Agent, Collection, DenyAssignment, Extension, Group, Handler, HandlerState, Lock, OtherResource, Permission, Point,
-    PointState, Policy, Power, Subscription, Vault, Vm, World, digits_from, guid_from, point_name,
+    Agent, Collection, DenyAssignment, Extension, Group, Guest, Handler, HandlerState, Lock, OtherResource, Permission,
+    Point, PointState, Policy, Power, Subscription, Vault, Vm, World, digits_from, guid_from, point_name,
 };
 use crate::arm::id::{ResourceId, is_guid};
 use crate::clock::later;
@@ -300,6 +300,7 @@ impl Builder {
                 ok: e.state == super::estate::Good::Succeeded,
             })
             .collect();
+        let guest = self.guest(spec);
         self.world.vms.push(Vm {
             vm_id: spec.vm_id.clone().unwrap_or_else(|| guid_from(&format!("vm/{}", id.key()))),
             id: id.clone(),
@@ -319,8 +320,21 @@ impl Builder {
             data_disks: data_disks(&id, &spec.disks),
             load: spec.load,
             outbound: spec.outbound.clone(),
+            guest,
         });
         self.locks(&id, &spec.locks);
+    }
+
+    fn guest(&mut self, spec: &VmSpec) -> Guest {
+        let shipped = Guest::default();
+        for name in spec.guest.services.keys() {
+            if !shipped.services.contains_key(name) {
+                let known: Vec<&str> = shipped.services.keys().map(String::as_str).collect();
+                let hint = format!("the services of a guest are {}", known.join(", "));
+                self.error(&spec.name, format!("no script looks at the service {name:?}"), Some(hint));
+            }
+        }
+        spec.guest.clone().completed()
     }
 
     /// A VM that is not in the estate any more: `group/name`, in the subscription of `near`.

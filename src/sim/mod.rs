@@ -24,6 +24,7 @@ mod estate_build;
 mod estate_items;
 mod faults;
 mod graph;
+mod guest;
 mod http;
 mod identity;
 mod job_routes;
@@ -60,5 +61,5 @@ pub use world::{
     Agent, Collection, Counters, DenyAssignment, Encryption, Engine, EngineJob, Extension, Group, Handler,
     HandlerState, Item, Job, JobError, JobStatus, KeyPolicy, KeyVault, KeyWords, Lock, LockLevel, OpKind, OpStatus,
     Operation, OtherResource, Permission, Point, PointState, Policy, Power, Protection, RecoveryPoint, RoleAssignment,
-    Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
+    ServiceStart, ServiceState, Settings, Subscription, Task, TaskStatus, Vault, Vm, World, WorldEvent,
 };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::timeline::Effect;
 use super::wire::{Answer, Call, gateway_error, not_allowed, set_header, stamp_offset};
 use super::world::{OpKind, OpStatus, Operation, World, hash_text};
-use super::{backup, collections, compute, jobs, protection};
+use super::{backup, collections, compute, guest, jobs, protection};
 use crate::arm::http::{Method, Response};
 use crate::arm::id::ResourceId;
 
@@ -108,7 +108,10 @@ pub(crate) fn poll_compute(world: &World, call: &Call, name: &str) -> Answer {
             (Some((code, message)), _) => {
                 Response::json(409, &json!({ "error": { "code": code, "message": message } }))
             }
-            (None, _) => Response::empty(200),
+            (None, _) => match &operation.kind {
+                OpKind::RunCommand(run) => Response::json(200, &run.output),
+                _ => Response::empty(200),
+            },
         }
     } else {
         let mut body = Map::new();
@@ -119,6 +122,9 @@ pub(crate) fn poll_compute(world: &World, call: &Call, name: &str) -> Answer {
         body.insert("status".into(), operation.status.as_str().into());
         if let Some((code, message)) = &operation.error {
             body.insert("error".into(), json!({ "code": code, "message": message }));
+        }
+        if let (OpKind::RunCommand(run), OpStatus::Succeeded) = (&operation.kind, operation.status) {
+            body.insert("properties".into(), json!({ "output": run.output }));
         }
         body.insert("name".into(), operation.name.as_str().into());
         Response::json(200, &Value::Object(body))
@@ -155,6 +161,7 @@ pub(crate) fn end(world: &mut World, name: &str) {
         (operation.kind.clone(), operation.target.clone(), operation.doomed.clone(), operation.hangs);
     let happens = doomed.as_ref().is_none_or(|(_, _, effect)| *effect);
     let mut error = None;
+    let mut output = None;
     let mut never = hangs;
     match kind {
         OpKind::DeleteCollection if happens && !hangs => match collections::end_collection_delete(world, &target) {
@@ -182,12 +189,20 @@ pub(crate) fn end(world: &mut World, name: &str) {
         OpKind::ResumeProtection | OpKind::StopProtection | OpKind::EnableProtection => {
             protection::end(world, name, happens);
         }
+        OpKind::RunCommand(ref run) if happens && !hangs => match guest::end(world, &target, run) {
+            Ok(answer) => output = Some(answer),
+            Err(failed) => error = Some(failed),
+        },
+        OpKind::RunCommand(_) => {}
     }
     let now = world.now;
     let Some(operation) = world.operation_mut(name) else { return };
     if never {
         operation.hangs = true;
         return;
+    }
+    if let (OpKind::RunCommand(run), Some(output)) = (&mut operation.kind, output) {
+        run.output = output;
     }
     operation.ended = Some(now);
     if let Some((code, message, _)) = doomed {

@@ -8,8 +8,8 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    around, backup, collections, compute, engines, graph, job_routes, keyvault, locks, operations, protection, rbac,
-    resources, throttle, vaults,
+    around, backup, collections, compute, engines, graph, guest, job_routes, keyvault, locks, operations, protection,
+    rbac, resources, throttle, vaults,
 };
 use crate::arm::http::{HeaderValue, Request, Response};
 use crate::arm::id::ResourceId;
@@ -222,6 +222,7 @@ fn compute_in_group(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["virtualmachines", _, "instanceview"] => compute::vm(world, call, &resource()?, true),
         ["virtualmachines", _, "reapply"] => compute::vm_action(world, call, resource()?, OpKind::Reapply),
         ["virtualmachines", _, "restart"] => compute::vm_action(world, call, resource()?, OpKind::Restart),
+        ["virtualmachines", _, "runcommand"] => guest::run_command(world, call, resource()?),
         ["virtualmachines", _, "extensions"] => compute::extensions(world, call, &resource()?),
         ["virtualmachines", _, "extensions", _] => compute::extension(world, call, &resource()?),
         ["disks", _] => around::disk(world, call, &resource()?),

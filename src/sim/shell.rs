@@ -146,7 +146,7 @@ impl Sim {
             path: request.url.path().to_owned(),
             query: request.url.query().unwrap_or_default().to_owned(),
             status: if let Reply::Response(response) = &reply { Some(response.status) } else { None },
-            mutating: call.is_mutating(),
+            mutating: call.is_mutating() && !super::guest::only_reads(&call),
             body: call.body,
             user_agent: text("user-agent"),
             client_request_id: text("x-ms-client-request-id"),

@@ -50,7 +50,13 @@ async fn told(lab: &Lab, network: bool) -> (Diagnosis, u64) {
     let calls = lab.arm.calls() - before;
     let view = view_of(&facts, &lab.arm, &std::collections::BTreeSet::new());
     let choice = choose(&Library::shipped(), &facts, &view);
-    let ask = Ask { sandbox: true, program: "azmend", code: None, vm: "one" };
+    let ask = Ask {
+        sandbox: true,
+        program: "azmend",
+        code: None,
+        vm: "one",
+        guest: &azmend::estate::guest::Guest::NotAllowed,
+    };
     (diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask), calls)
 }
 

@@ -434,6 +434,7 @@ fn playbooks_are_shown_and_checked() {
     exit 0
     --- stdout
     NAME                             SEVERITY  WHAT IT MENDS
+    agent-configuration              medium    The Linux agent's configuration stops extensions
     backup-in-progress               low       Another backup is in progress
     backup-now                       info      On-demand backup
     backup-operation-failed          medium    Backup failed with an internal error
@@ -448,6 +449,7 @@ fn playbooks_are_shown_and_checked() {
     unlock-backup-groups             medium    Locks on backup resource groups
     unprotected-vm                   medium    The VM is not protected
     vm-provisioning-failed           high      VM is in a failed provisioning state
+    vss-services                     high      Services that a snapshot needs are disabled inside the VM
     --- stderr
     "#);
     assert_snapshot!(user.run("playbook show backup-now").show(), @r#"

@@ -7,7 +7,7 @@ use azmend::arm::ResourceId;
 use azmend::engine::{Planned, Status};
 use azmend::sim::{World, WorldEvent};
 
-use crate::crash_matrix::{ask, key_vault, orphan_scene, repair, scene, whole_collection_scene};
+use crate::crash_matrix::{ask, inside, key_vault, orphan_scene, repair, scene, whole_collection_scene};
 use crate::matrix_support::*;
 
 /// Everything that others can do to this scene.
@@ -186,6 +186,8 @@ events! {
     internal_error: repair("backup-operation-failed", "again-06", ask(&[], false)), 43;
     deleted_vm: repair("stale-collections-of-deleted-vm", "gone-08", ask(&[("unlock", "true")], true)), 37;
     unprotected: repair("unprotected-vm", "free-09", ask(&crate::crash_matrix::FREE, false)), 7;
+    guest_services: inside("vss-services", "vss-01", ask(&[("backup", "false")], false)), 11;
+    guest_agent_conf: inside("agent-configuration", "conf-03", ask(&[], false)), 7;
     resume: scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")], false)), 7;
     access_policy: key_vault("keyvault-permissions", "enc-01", &[]), 7;
     key_vault_role: key_vault("keyvault-permissions", "enc-03", &[]), 7;

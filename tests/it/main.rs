@@ -17,6 +17,7 @@ mod checklist;
 mod cli;
 mod crash_matrix;
 mod doctor;
+mod guest;
 mod interference;
 mod inventory;
 mod keyvault;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use azmend::actions::change::{ChangeKind, Override};
+use azmend::actions::guest::Setting;
 use azmend::arm::ResourceId;
 use azmend::arm::http::{Method, Request};
 use azmend::clock::{elapsed, later};
@@ -157,6 +158,10 @@ impl Watched {
         if path.ends_with("/backupstatus") || path.ends_with("/refreshcontainers") {
             return;
         }
+        if path.ends_with("/runcommand") && is_probe(request) {
+            self.reads.insert(path, number);
+            return;
+        }
         let text = percent(request.url.path());
         // `POST {resource}/{action}`.
         let text = match text.rsplit_once('/') {
@@ -191,6 +196,41 @@ impl Watched {
             _ => broken.push("S1: a plan was being made".to_owned()),
         }
         self.broken.extend(broken.into_iter().map(|why| format!("#{number} {verb} {target}: {why}")));
+    }
+}
+
+/// Whether a request runs a script that only reads.
+pub fn is_probe(request: &Request) -> bool {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let script: Vec<&str> = body["script"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    body.get("parameters").is_none()
+        && azmend::estate::guest::PROBES.iter().any(|probe| probe.lines().eq(script.iter().copied()))
+}
+
+/// A script inside the VM sets what the plan says, or sets it back.
+fn guest_rules(say: &mut impl FnMut(&str, String), plan: &Plan, target: &ResourceId, request: &Request) {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let values: Vec<&str> =
+        body["parameters"].as_array().into_iter().flatten().filter_map(|one| one["value"].as_str()).collect();
+    if !plan.allow_guest {
+        say("guest", "nobody allowed a script".into());
+    }
+    let ours = plan.changes().any(|(_, change)| match &change.what {
+        ChangeKind::SetGuest { vm, setting: Setting::Service { name, before, start, run }, .. } if vm == target => {
+            let to = start.as_deref().unwrap_or("keep");
+            let back = if start.is_some() { before.start.as_str() } else { "keep" };
+            let stop = if *run && before.state == "Stopped" { "Stopped" } else { "keep" };
+            values == [name.as_str(), to, if *run { "Running" } else { "keep" }]
+                || values == [name.as_str(), back, stop]
+        }
+        ChangeKind::SetGuest { vm, setting: Setting::AgentConf { key, before, after }, .. } if vm == target => {
+            values == [key.as_str(), before.as_str(), after.as_str()]
+                || values == [key.as_str(), after.as_str(), before.as_str()]
+        }
+        _ => false,
+    });
+    if !ours {
+        say("S3", format!("a script that is not in the plan: {values:?}"));
     }
 }
 
@@ -301,6 +341,11 @@ fn judge(
                     say("job.young", "a young job is cancelled".into());
                 }
             }
+        }
+        ("POST", "microsoft.compute/virtualmachines")
+            if request.url.path().to_ascii_lowercase().ends_with("/runcommand") =>
+        {
+            guest_rules(&mut say, plan, target, request);
         }
         ("POST", "microsoft.compute/virtualmachines") => {
             let restart = request.url.path().to_ascii_lowercase().ends_with("/restart");

@@ -73,7 +73,10 @@ pub fn shape(world: &World, start: &World) -> Shape {
         vms: world
             .vms
             .iter()
-            .map(|vm| format!("{} {} {:?}", vm.id.key(), vm.vm_id, vm.vmsnapshot.as_ref().map(|h| h.state)))
+            .map(|vm| {
+                let handler = vm.vmsnapshot.as_ref().map(|h| h.state);
+                format!("{} {} {handler:?} {:?}", vm.id.key(), vm.vm_id, vm.guest)
+            })
             .collect(),
         backups: backups(world),
         grants: grants(world),
@@ -254,6 +257,25 @@ pub fn untruths(
                 }
                 if on && result.status == Status::Undone && !others {
                     wrong.push("undone, but the protection is on".to_owned());
+                }
+            }
+            // Another VM under the name, or none: what was set is gone with the old one.
+            ChangeKind::SetGuest { vm, vm_id, .. } if end.vm(vm).is_none_or(|now| now.vm_id != *vm_id) => {}
+            ChangeKind::SetGuest { vm, setting, .. } => {
+                let on = crate::guest::is_set(end, vm, setting);
+                let back = now.undo == "succeeded" || now.undo == "already_done";
+                if holds && !on && !back && !others {
+                    wrong.push(format!("the guest is said to be set ({word}) and is not"));
+                }
+                if on && !holds && !open && !others {
+                    wrong.push(format!("the guest is set and is said to be {word}"));
+                }
+                if on
+                    && (back || result.status == Status::Undone)
+                    && !others
+                    && !crate::guest::is_set(start, vm, setting)
+                {
+                    wrong.push("the guest is said to be set back and is not".to_owned());
                 }
             }
             ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {

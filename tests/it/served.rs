@@ -202,6 +202,7 @@ async fn child_fixes_web_01() {
         overrides: std::collections::BTreeSet::new(),
         named_locks: Vec::new(),
         relock: true,
+        allow_guest: false,
         why: None,
         max_changes: 40,
         world: PlanWorld {

@@ -39,6 +39,7 @@ pub struct Ask {
     pub overrides: Vec<Override>,
     pub locks: Vec<String>,
     pub relock: bool,
+    pub allow_guest: bool,
     pub max_changes: Option<usize>,
 }
 
@@ -108,6 +109,7 @@ impl Lab {
             overrides: ask.overrides.iter().copied().collect::<BTreeSet<_>>(),
             named_locks: ask.locks.iter().map(|id| ResourceId::parse(id).unwrap()).collect(),
             relock: ask.relock,
+            allow_guest: ask.allow_guest,
             max_changes: ask.max_changes.unwrap_or(40),
             world: self.world(),
             why: None,
@@ -317,6 +319,7 @@ impl Lab {
                 ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
                     world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
                 }
+                ChangeKind::SetGuest { vm, setting, .. } => !crate::guest::is_set(&world, vm, setting),
                 ChangeKind::GrantKeyAccess { vault, principal, missing, .. } => {
                     let vault = world.key_vaults.iter().find(|now| now.id == *vault);
                     let own =

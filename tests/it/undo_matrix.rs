@@ -6,7 +6,7 @@ use std::time::Duration;
 use azmend::engine::Status;
 use azmend::sim::{Fault, FaultEffect, FaultMatch, World};
 
-use crate::crash_matrix::{ask, is_role, key_vault, orphan_scene, repair, scene, whole_collection_scene};
+use crate::crash_matrix::{ask, inside, is_role, key_vault, orphan_scene, repair, scene, whole_collection_scene};
 use crate::matrix_support::*;
 
 /// What can happen to a request.
@@ -92,7 +92,8 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, f
     let mut seen = 0;
     let meddle: Meddle = Box::new(move |world: &mut World, request, _| {
         let path = request.url.path().to_lowercase();
-        if request.method != azmend::arm::http::Method::GET && !path.ends_with("/backupstatus") {
+        let reads = path.ends_with("/backupstatus") || is_probe(request);
+        if request.method != azmend::arm::http::Method::GET && !reads {
             if seen == index {
                 world.faults.push(now(fault));
                 // Throttling is for the mutating requests alone, so that it lasts.
@@ -150,6 +151,11 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, f
         wrong.push("the grants are not as at the start".to_owned());
     }
     if watch.mutations()[before..].iter().any(|(verb, id)| verb != "PUT" && !is_role(id)) {
+        wrong.push(format!("undo does more than put locks back: {:?}", &watch.mutations()[before..]));
+    }
+    // A script sets the inside of a VM back.
+    let script = plan.allow_guest;
+    if watch.mutations()[before..].iter().any(|(verb, _)| verb != "PUT" && !(script && verb == "POST")) {
         wrong.push(format!("undo does more than put locks back: {:?}", &watch.mutations()[before..]));
     }
     let lost: Vec<_> = started.old_points.difference(&now.old_points).collect();
@@ -212,6 +218,16 @@ async fn orphan() {
 #[tokio::test]
 async fn whole_collection() {
     Box::pin(every_fault(whole_collection_scene())).await;
+}
+
+#[tokio::test]
+async fn guest_services() {
+    Box::pin(every_fault(inside("vss-services", "vss-01", ask(&[("backup", "false")], false)))).await;
+}
+
+#[tokio::test]
+async fn guest_agent_conf() {
+    Box::pin(every_fault(inside("agent-configuration", "conf-03", ask(&[], false)))).await;
 }
 
 macro_rules! repairs {

@@ -9,7 +9,7 @@ use crate::arm::api::{Listing, Sent};
 use crate::arm::error::ArmError;
 use crate::arm::gateway::Gateway;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Extension, InstanceView, Point, Vm};
+use crate::arm::model::{Collection, Extension, InstanceView, Point, RunCommand, Vm};
 
 const VM: &str = "Microsoft.Compute/virtualMachines";
 const EXTENSION: &str = "Microsoft.Compute/virtualMachines/extensions";
@@ -80,6 +80,27 @@ pub async fn restart(gateway: &Gateway, id: &ResourceId, tag: Uuid) -> Result<Se
     let ([vm], group) = (names(id, VM)?, group(id)?);
     let exchange = ask(gateway, Some(tag), |seam| {
         Ok(client!(seam, compute)?.virtual_machines_client().restart(group, vm, id.subscription()).send())
+    });
+    Ok(exchange.await?.sent(gateway, id))
+}
+
+/// Runs a script in a VM (`VirtualMachines_RunCommand`). Its lines go as a list, as azure-cli sends them (recorded).
+pub async fn run_command(
+    gateway: &Gateway,
+    id: &ResourceId,
+    command: &RunCommand<'_>,
+    tag: Uuid,
+) -> Result<Sent, ArmError> {
+    let ([vm], group) = (names(id, VM)?, group(id)?);
+    let mut input = compute::models::RunCommandInput::new(command.shell.command_id().to_owned());
+    input.script = command.script.lines().map(str::to_owned).collect();
+    let parameter = |(name, value): &(&str, &str)| {
+        compute::models::RunCommandInputParameter::new((*name).to_owned(), (*value).to_owned())
+    };
+    input.parameters = command.parameters.iter().map(parameter).collect();
+    let exchange = ask(gateway, Some(tag), |seam| {
+        let vms = client!(seam, compute)?.virtual_machines_client();
+        Ok(vms.run_command(group, vm, input, id.subscription()).send())
     });
     Ok(exchange.await?.sent(gateway, id))
 }

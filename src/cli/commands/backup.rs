@@ -32,6 +32,7 @@ fn as_fix(args: BackupArgs) -> FixArgs {
         yes: args.yes,
         plan_out: args.plan_out,
         relock: false,
+        allow_guest: false,
         set,
         max_changes: 20,
         deadline: args.deadline,

@@ -51,7 +51,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     // A vault may be asked to look for VMs before it protects one: nothing of the user's changes by that (S1).
     let protects =
         named.is_some_and(|one| one.steps().iter().any(|step| step.action() == ActionName::ProtectionEnable));
-    let arm = azure.reader_with(if protects { &[ReadPost::RefreshContainers] } else { &[] })?;
+    let arm = azure.reader_within(if protects { &[ReadPost::RefreshContainers] } else { &[] }, args.allow_guest)?;
     let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;
@@ -65,6 +65,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 overrides: args.overrides.iter().copied().collect(),
                 named_locks: args.locks.clone(),
                 relock: args.relock,
+                allow_guest: args.allow_guest,
                 max_changes: args.max_changes,
                 world: world.clone(),
                 why,
@@ -194,6 +195,9 @@ fn command_without_dry_run(desk: &Desk, args: &FixArgs, vm: &ResourceId, world: 
     }
     if args.relock {
         words.push("--relock".to_owned());
+    }
+    if args.allow_guest {
+        words.push("--allow-guest".to_owned());
     }
     if args.max_changes != 20 {
         words.extend(["--max-changes".to_owned(), args.max_changes.to_string()]);

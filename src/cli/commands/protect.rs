@@ -22,6 +22,7 @@ pub async fn run(desk: &Desk, args: ProtectArgs) -> Result<u8, CliError> {
         deadline: args.deadline,
         // The shipped playbook: a file of the user's cannot stand in for it here.
         playbooks: None,
+        allow_guest: false,
         overrides: Vec::new(),
         locks: Vec::new(),
     };

@@ -54,13 +54,20 @@ pub fn reader_command(identity: &str, scope: &str) -> String {
     )
 }
 
-/// The playbooks that were named, else all.
+/// The playbooks that were named, else all but those that run scripts inside the VM: whoever may do that may do anything
+/// there, so it is granted by name only.
 ///
 /// # Errors
 /// When one is not found.
 pub fn playbooks<'a>(library: &'a Library, args: &PurposeArgs) -> Result<Vec<&'a Playbook>, CliError> {
     if args.playbook.is_empty() {
-        return Ok(library.iter().map(|(playbook, _)| playbook).collect());
+        let outside = |playbook: &&Playbook| {
+            !playbook
+                .steps()
+                .iter()
+                .any(|step| matches!(step.action(), ActionName::GuestService | ActionName::GuestAgentConf))
+        };
+        return Ok(library.iter().map(|(playbook, _)| playbook).filter(outside).collect());
     }
     args.playbook.iter().map(|name| find(library, name)).collect()
 }
@@ -132,6 +139,9 @@ mod tests {
         assert_eq!(left, grants, "granting is asked for by name");
         let named = of(&args(&["keyvault-permissions"], false, false)).needs();
         assert!(grants.iter().all(|action| named.iter().any(|need| need.action == *action)));
+        assert_eq!(of(&args(&[], false, false)).needs().len(), crate::actions::needs::NEEDS.len() - 1);
+        let guest = of(&args(&["vss-services"], false, false)).needs();
+        assert!(guest.iter().any(|need| need.action == crate::actions::needs::RUN_COMMAND));
         assert_eq!(of(&args(&["backup-now"], false, false)).actions().len(), 1);
         assert!(of(&args(&[], true, false)).actions().is_empty());
         assert_eq!(of(&args(&["unlock-backup-groups"], false, true)).actions().len(), 0);

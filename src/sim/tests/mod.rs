@@ -5,6 +5,7 @@ mod compute;
 mod doors;
 mod estates;
 mod faults;
+mod guest;
 mod locks;
 mod protection;
 

@@ -6,6 +6,7 @@
 //! Invariants: serialisable as a whole (a sandbox survives its process); ids are unique; `timeline` is kept in order.
 
 mod engines;
+mod guest;
 mod keyvault;
 mod model;
 mod mutate;
@@ -23,6 +24,7 @@ use crate::arm::id::ResourceId;
 use crate::clock::later;
 
 pub use engines::{Engine, EngineJob};
+pub use guest::{Guest, GuestRun, GuestService, ServiceStart, ServiceState};
 pub use keyvault::*;
 pub use model::*;
 pub use mutate::WorldEvent;

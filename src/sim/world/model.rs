@@ -185,6 +185,9 @@ pub struct Vm {
     /// Outbound rules of its network, in the order they are asked.
     #[serde(default)]
     pub outbound: Vec<OutboundRule>,
+    /// What scripts find inside.
+    #[serde(default)]
+    pub guest: super::guest::Guest,
 }
 
 /// A managed disk.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::guest::GuestRun;
 use crate::arm::id::ResourceId;
 
 /// The state of a job.
@@ -183,6 +184,8 @@ pub enum OpKind {
     RefreshContainers,
     /// Work out the effective rules of a network interface.
     EffectiveRules,
+    /// Run a script in a VM.
+    RunCommand(Box<GuestRun>),
 }
 
 /// The state of an operation.

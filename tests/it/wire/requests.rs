@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use azmend::actions::change::Override;
 use azmend::arm::http::{Request, Response, Transport, TransportError};
 use azmend::arm::model::{Collection, Extension, Group, Job, Policy, Vault};
+use azmend::arm::model::{RunCommand, Shell};
 use azmend::arm::{Arm, ArmSettings, GraphScope, JobFilter, ResourceId, StaticToken, Tag};
 use azmend::clock::Clock;
 use azmend::engine::Planned;
@@ -129,6 +130,12 @@ async fn everything() -> Vec<Answered> {
         assert!(run_all_ways(&lab, "keyvault-permissions", vm, &ask).await, "keyvault-permissions did not run");
         all.append(&mut seen.seen.lock().unwrap());
     }
+    for (playbook, vm) in [("vss-services", "vss-01"), ("agent-configuration", "conf-03")] {
+        let (lab, seen) = tapped_on(Lab::on(crate::guest::world()));
+        let ask = Ask { allow_guest: true, ..Ask::default() };
+        assert!(run_all_ways(&lab, playbook, vm, &ask).await, "{playbook} did not run");
+        all.append(&mut seen.seen.lock().unwrap());
+    }
     let (lab, seen) = tapped_on(estate(include_str!("../../../examples/estates/backup-server.yaml")));
     for vault in lab.sim.world().vaults.iter().map(|vault| vault.id.clone()).collect::<Vec<_>>() {
         lab.arm.engines(&vault).await.unwrap();
@@ -242,6 +249,8 @@ async fn every_call() -> Vec<Answered> {
     }
     let extension = vm.child("extensions", "VMSnapshot").unwrap();
     arm.delete_extension(&extension, &Tag::fresh()).await.ok();
+    let script = RunCommand { shell: Shell::PowerShell, script: "echo one\necho two", parameters: &[("arg1", "x")] };
+    arm.run_command(&vm, &script, &Tag::fresh()).await.unwrap();
     let missing = ResourceId::parse(&format!("{vm}-is-not-there")).unwrap();
     crate::support::check_requests(&lab);
     arm.vm(&missing).await.unwrap_err();
