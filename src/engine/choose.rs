@@ -11,6 +11,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
 use crate::estate::facts::VmFacts;
 use crate::estate::view::View;
@@ -38,6 +39,14 @@ pub struct Choice {
     pub code: Option<String>,
     /// Other playbooks that apply too, the nearest first.
     pub others: Vec<String>,
+    /// Whether the playbook runs scripts inside the VM: then its command needs `--allow-guest`.
+    pub inside: bool,
+}
+
+/// Whether a playbook runs scripts inside the VM.
+fn inside(playbook: &Playbook) -> bool {
+    let mut actions = playbook.steps().iter().map(crate::playbook::model::Step::action);
+    actions.any(|action| matches!(action, ActionName::GuestService | ActionName::GuestAgentConf))
 }
 
 /// The errors that the VM's backup shows, the most telling first.
@@ -91,6 +100,7 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
                 why: format!("{}: {} is for it", symptom.why, playbook.name()),
                 code: Some(symptom.code.clone()),
                 others: others.into_iter().map(|other| other.name().to_owned()).collect(),
+                inside: inside(playbook),
             };
         }
     }
@@ -100,6 +110,7 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
             why: format!("{}, and no playbook is for that", symptom.why),
             code: Some(symptom.code.clone()),
             others: candidates.iter().map(|(playbook, _)| playbook.name().to_owned()).collect(),
+            inside: false,
         };
     }
     candidates.sort_by_key(|(playbook, touched)| (Reverse(playbook.severity()), Reverse(*touched), playbook.name()));
@@ -109,6 +120,7 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
             why: format!("no backup has failed, and the VM shows it already: {}", playbook.title()),
             code: None,
             others: others.iter().map(|(other, _)| other.name().to_owned()).collect(),
+            inside: inside(playbook),
         },
         None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },
     }

@@ -160,7 +160,7 @@ pub fn diagnose(
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
     let next = match (&choice.playbook, ask.code.or(choice.code.as_deref())) {
-        (Some(_), _) => Some(format!("{} fix auto --vm {} --dry-run", ask.program, ask.vm)),
+        (Some(_), _) => Some(format!("{} fix auto --vm {}{} --dry-run", ask.program, ask.vm, flag(choice))),
         (None, Some(code)) => Some(format!("{} explain {code}", ask.program)),
         (None, None) => None,
     };
@@ -410,6 +410,11 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     }
 }
 
+/// What the command of the chosen playbook needs besides.
+const fn flag(choice: &Choice) -> &'static str {
+    if choice.inside { " --allow-guest" } else { "" }
+}
+
 /// The errors, the most likely first: the one somebody holds, what the last job and the health say, what the checks show.
 fn causes(facts: &VmFacts, view: &View, lines: &[Line], choice: &Choice, ask: &Ask<'_>) -> Vec<Cause> {
     let catalog = Catalog::get();
@@ -443,7 +448,7 @@ fn causes(facts: &VmFacts, view: &View, lines: &[Line], choice: &Choice, ask: &A
             });
             let chosen = choice.playbook.as_deref().filter(|_| choice.code.as_deref() == Some(code.as_str()));
             let next = match chosen {
-                Some(playbook) => format!("{} fix {playbook} --vm {}", ask.program, ask.vm),
+                Some(playbook) => format!("{} fix {playbook} --vm {}{}", ask.program, ask.vm, flag(choice)),
                 None => format!("{} explain {code}", ask.program),
             };
             let title = catalog.by_code(&code).map_or_else(String::new, |entry| entry.message.clone());

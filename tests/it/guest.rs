@@ -176,3 +176,12 @@ fn without_the_flag_nothing_runs_and_one_line_says_so() {
       ok           service CryptSvc: Running, start type Auto
     ");
 }
+
+/// A command that is shown can be run: what looks inside a VM says the flag.
+#[tokio::test]
+async fn the_command_of_a_playbook_that_runs_scripts_names_the_flag() {
+    let lab = Lab::on(world());
+    let told = told(&lab, "vss-01").await;
+    assert!(told.causes[0].next.ends_with("--allow-guest"), "{:#?}", told.causes);
+    assert!(told.next.as_deref().is_some_and(|next| next.contains("--allow-guest")), "{:?}", told.next);
+}

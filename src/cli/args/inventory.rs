@@ -16,7 +16,7 @@ pub(super) const PROTECT_EXAMPLES: &str = "\
 Examples:
   azmend protect --vm web-01 --vault bkp-vault --policy daily --dry-run     what would be done (exit 3)
   azmend protect --vm rg-shop/web-01 --vault bkp-vault --policy daily --yes
-  azmend runs undo                                  stop it again, keeping what was backed up meanwhile";
+  azmend runs undo RUN                              stop it again, keeping what was backed up meanwhile";
 
 pub(super) const VMS_EXAMPLES: &str = "\
 Examples:
