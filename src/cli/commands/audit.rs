@@ -68,6 +68,11 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             let hint = format!("did you mean {}?", names.join(" or "));
             return Err(if names.is_empty() { error } else { error.hint(hint) });
         }
+        if bulk::group_is_known(&bulk) == Some(false) {
+            let text = selection.group.as_deref().unwrap_or_default();
+            let why = format!("no subscription that was looked into has a resource group {text:?}");
+            return Err(CliError::input(why).code("group_not_found"));
+        }
         Ok((bulk, deep))
     }));
     let (bulk, deep) = found.await?;

@@ -14,7 +14,7 @@ use crate::clock::earlier;
 use crate::estate::collect::JOB_DAYS;
 use crate::estate::graph::VmRow;
 use crate::estate::inventory::Visible;
-use crate::estate::read::{Reader, why};
+use crate::estate::read::Reader;
 
 pub(super) async fn read(reader: &Reader<'_>, visible: &Visible, selection: &Selection) -> Bulk {
     let mut bulk = Bulk::new(reader.now(), Collector::Arm, visible, selection);
@@ -41,17 +41,14 @@ async fn compute(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
     });
     for (one, scope, (vms, power, groups, collections)) in reader.side_by_side(calls.collect()).await {
         let name = format!("the subscription {}", one.name);
-        // Without power states nothing else is lost: they are empty then, and an agent is not called silent.
-        let power: HashMap<String, String> = match power {
-            Ok(listing) => listing.items.into_iter().map(|row| (row.id.key().to_owned(), row.power)).collect(),
-            Err(error) => {
-                tracing::warn!(subscription = %one.id, why = %why(&error), "no power states");
-                HashMap::new()
-            }
-        };
+        // Without power states nothing else is lost: they are empty then.
+        let mut states: HashMap<String, String> = HashMap::new();
+        take(bulk, Kind::Power, scope.clone(), &name, power, |_, rows| {
+            states.extend(rows.into_iter().map(|row| (row.id.key().to_owned(), row.power)));
+        });
         take(bulk, Kind::Vms, scope.clone(), &name, vms, |bulk, rows| {
             bulk.vms.extend(rows.into_iter().map(|row| {
-                let power = power.get(row.vm.id.key()).cloned().unwrap_or_default();
+                let power = states.get(row.vm.id.key()).cloned().unwrap_or_default();
                 VmRow { vm: row.vm, power, tags: row.tags }
             }));
         });

@@ -59,6 +59,8 @@ impl Collector {
 pub enum Kind {
     /// Virtual machines.
     Vms,
+    /// Their power states.
+    Power,
     /// Their extensions.
     Extensions,
     /// Resource groups.
@@ -81,6 +83,7 @@ impl Kind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Vms => "VMs",
+            Self::Power => "power states",
             Self::Extensions => "extensions",
             Self::Groups => "resource groups",
             Self::Collections => "restore point collections",
@@ -296,6 +299,14 @@ pub fn vault_is_known(bulk: &Bulk) -> Option<bool> {
     bulk.selection.vault.as_ref()?;
     let found = bulk.vaults.iter().any(|vault| bulk.selection.is_vault(&vault.id));
     (found || !bulk.gaps.iter().any(|gap| gap.kind == Kind::Vaults)).then_some(found)
+}
+
+/// Whether the resource group that was named is there; `None` when none was named or it may be in what was not read.
+#[must_use]
+pub fn group_is_known(bulk: &Bulk) -> Option<bool> {
+    let wanted = bulk.selection.group.as_ref()?;
+    let found = bulk.groups.iter().any(|group| group.id.name().eq_ignore_ascii_case(wanted));
+    (found || !bulk.gaps.iter().any(|gap| gap.kind == Kind::Groups)).then_some(found)
 }
 
 /// Why Resource Graph gave nothing.
