@@ -5,6 +5,7 @@
 
 pub mod api;
 mod around;
+mod bulk;
 pub mod claims;
 pub mod cloud;
 pub mod error;

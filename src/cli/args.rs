@@ -4,6 +4,7 @@
 //! between options) is the business of [`super::settings`]. `--yes` and `--override` have no variable on purpose: what
 //! lets azmend change something is typed, not inherited.
 
+mod audit;
 mod inventory;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::actions::change::Override;
 use crate::arm::id::ResourceId;
 use crate::duration::Span;
 
+pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
 pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
 
 const STYLES: Styles =
@@ -216,6 +218,13 @@ pub enum Command {
     /// something was not read.
     #[command(after_help = inventory::ENGINES_EXAMPLES)]
     Engines(EnginesArgs),
+    /// Look at every VM: which backups fail or will fail, why, and what would repair each
+    ///
+    /// Reads only. Facts come in bulk from Azure Resource Graph, or from plain lists where it does not answer; VMs that look
+    /// suspicious are read one by one. A finding is a hint: the command beside it reads again before it plans anything.
+    /// Exit 0: nothing of the level of --fail-on; 3: something; 6: something could not be read.
+    #[command(after_help = audit::AUDIT_EXAMPLES)]
+    Audit(Box<AuditArgs>),
     /// Check one VM, step by step: what is well, what stops its backup, what could not be looked at
     ///
     /// Reads only. The steps of the troubleshooting guide on live facts, then the likely causes, the most likely first, and

@@ -543,7 +543,7 @@ fn beyond_arm(view: &View, plan: &Plan) -> Refusal {
 }
 
 /// The facts that made the playbook apply: each touched path with its value.
-fn evidence(resolved: &Resolved, view: &View) -> Vec<String> {
+pub(super) fn evidence(resolved: &Resolved, view: &View) -> Vec<String> {
     let tree = serde_json::to_value(view).unwrap_or_default();
     resolved
         .applies

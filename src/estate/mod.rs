@@ -4,6 +4,7 @@
 //! view that conditions see. [`groups`], [`schedule`] and [`zones`] are pure helpers.
 
 pub mod around;
+pub mod bulk;
 pub mod collect;
 pub mod derive;
 pub mod facts;

@@ -4,6 +4,7 @@
 //! fresh readings; nothing here decides, reads or writes. Text from Azure passes through [`crate::text::safe`]. Functions
 //! return text with ANSI styles; the printer strips them where they do not belong.
 
+pub mod audit;
 pub mod diagnosis;
 pub mod doctor;
 pub mod engines;

@@ -1,5 +1,6 @@
 //! The published JSON Schema of the result object (`docs/schema/result.schema.json`), made from the types.
 
+use crate::engine::audit::{AUDIT_SCHEMA, Audit};
 use crate::engine::diagnose::{DIAGNOSIS_SCHEMA, Diagnosis};
 use crate::engine::doctor::{DOCTOR_SCHEMA, DoctorReport};
 use crate::engine::explain::{EXPLAIN_SCHEMA, Explanation};
@@ -40,6 +41,16 @@ pub fn diagnosis_json() -> String {
 pub fn explain_json() -> String {
     let mut schema = schemars::schema_for!(Explanation);
     schema.insert("title".to_owned(), EXPLAIN_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The schema of what `azmend audit` gives back, as `docs/schema/audit.schema.json` has it.
+#[must_use]
+pub fn audit_json() -> String {
+    let mut schema = schemars::schema_for!(Audit);
+    schema.insert("title".to_owned(), AUDIT_SCHEMA.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -91,6 +102,16 @@ mod tests {
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
         assert!(published == explain_json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn the_published_schema_of_audit_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/audit.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::write(file, audit_json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == audit_json(), "run: AZMEND_UPDATE=1 cargo test schema");
     }
 
     #[test]

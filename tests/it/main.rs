@@ -11,6 +11,7 @@
 
 mod adversity;
 mod advice;
+mod audit;
 mod automation;
 mod behaviour;
 mod checklist;

@@ -7,6 +7,7 @@
 
 mod around;
 mod backup;
+mod bulk;
 mod compute;
 mod inventory;
 mod keyvault;
@@ -18,6 +19,7 @@ mod wire_compute;
 
 pub use around::*;
 pub use backup::*;
+pub use bulk::*;
 pub use compute::*;
 pub use inventory::*;
 pub use keyvault::*;

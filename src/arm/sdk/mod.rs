@@ -7,6 +7,7 @@
 
 pub(super) mod backup;
 mod bridge;
+pub(super) mod bulk;
 pub(super) mod compute;
 pub(super) mod credential;
 pub(super) mod graph;

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod apply;
+pub mod audit;
 pub mod backup;
 pub mod completions;
 pub mod diagnose;

@@ -4,11 +4,16 @@
 //! in `not_read`, never silently missing (S12); findings come in a stable order and have a stable key, so that two audits
 //! can be compared. Must never: change anything, or be taken for a proof (a fix reads again by ARM).
 
+mod checks;
+mod find;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use find::{Ask, CHECKS, audit};
 
 /// Name and version of the object.
 pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";

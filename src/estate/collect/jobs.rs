@@ -131,7 +131,7 @@ async fn with_details(reader: &Reader<'_>, mut jobs: Vec<Job>, before: &[Job]) -
 /// A container as recorded (`[IaasVMContainer;]iaasvmcontainerv2;<group>;<vm>`) tells VMs of one name apart. Without
 /// one, or in a form azmend does not know (cross-subscription backup has its own), the name decides; a job without any
 /// name is kept: to wait for a job too many is the safe side.
-fn may_be_of(job: &Job, vm: &ResourceId, item: &ProtectedItem) -> bool {
+pub(in crate::estate) fn may_be_of(job: &Job, vm: &ResourceId, item: &ProtectedItem) -> bool {
     let container = job.container.to_lowercase();
     let items_own = item.id.segment("protectionContainers").unwrap_or_default().to_lowercase();
     if !container.is_empty() {

@@ -19,6 +19,7 @@ mod jobs;
 mod orphan;
 mod places;
 
+pub(super) use jobs::may_be_of;
 pub use jobs::{JOB_DAYS, newest_finished_backup};
 
 use std::collections::BTreeSet;

@@ -1,0 +1,272 @@
+//! `azmend audit`: every VM of a scope. It only reads (S1).
+
+use std::path::Path;
+
+use crate::arm::id::check_name;
+use crate::arm::{Arm, GraphScope, ReadPost};
+use crate::catalog::Catalog;
+use crate::cli::args::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
+use crate::cli::commands::vms;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::execute::Desk;
+use crate::cli::files;
+use crate::cli::settings::Output;
+use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, CHECKS, Level, audit};
+use crate::estate::bulk::{self, Collector, Selection};
+use crate::estate::graph::coverage;
+use crate::estate::inventory::Visible;
+use crate::playbook::library::Library;
+use crate::playbook::model::Severity;
+use crate::report::audit::{ENDINGS, Format, render};
+use crate::text::near;
+
+/// The largest baseline that is read.
+const MAX_BASELINE: u64 = 256 * 1024 * 1024;
+
+/// Looks.
+///
+/// # Errors
+/// Wrong input, no sign-in, or interrupted; what cannot be read beyond that is said in the audit.
+pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
+    // Everything that was typed is checked before anything is sent.
+    vms::check_subscriptions(desk)?;
+    let selection = selection(args)?;
+    let library = Library::shipped();
+    let mut ask = ask(desk, args, &library)?;
+    let outs = outs(args)?;
+    let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    let wanted = match args.collector {
+        CollectorArg::Auto => None,
+        CollectorArg::Graph => Some(Collector::Graph),
+        CollectorArg::Arm => Some(Collector::Arm),
+    };
+    if wanted == Some(Collector::Arm) && !args.management_group.is_empty() {
+        return Err(CliError::input("--management-group is answered by Resource Graph alone")
+            .code("usage")
+            .hint("leave --collector arm out, or name the subscriptions with --subscription"));
+    }
+    let azure = desk.azure()?;
+    let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
+    let found = desk.reading(Box::pin(async {
+        let mut visible = vms::visible(desk, &azure, &arm).await?;
+        if !args.management_group.is_empty() {
+            visible = below(&arm, visible, &args.management_group).await?;
+        }
+        ask.scope = scope(desk, args, &visible);
+        if let Some(baseline) = &baseline {
+            comparable(baseline, &ask)?;
+        }
+        desk.printer.dim("reading VMs, vaults, restore points and locks");
+        let read = bulk::read(&arm, &visible, &selection, wanted).await;
+        let (bulk, deep) = read.map_err(|failed| {
+            CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
+        })?;
+        if bulk::vault_is_known(&bulk) == Some(false) {
+            let text = selection.vault.as_deref().unwrap_or_default();
+            let names = near(text, bulk.vaults.iter().map(|vault| vault.id.name()));
+            let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
+            let hint = format!("did you mean {}?", names.join(" or "));
+            return Err(if names.is_empty() { error } else { error.hint(hint) });
+        }
+        if bulk::group_is_known(&bulk) == Some(false) {
+            let text = selection.group.as_deref().unwrap_or_default();
+            let why = format!("no subscription that was looked into has a resource group {text:?}");
+            return Err(CliError::input(why).code("group_not_found"));
+        }
+        Ok((bulk, deep))
+    }));
+    let (bulk, deep) = found.await?;
+    let mut found = audit(&library, &bulk, &deep, &ask, arm.clock().now(), arm.calls());
+    if let Some(baseline) = &baseline {
+        found.compare(baseline, &ask);
+    }
+    for (path, format) in outs {
+        files::write_private(path, &render(&found, format))?;
+    }
+    let format = match desk.printer.output() {
+        Output::Json => Format::Json,
+        Output::Jsonl => Format::Jsonl,
+        _ => Format::Table(desk.printer.width()),
+    };
+    desk.printer.data(&render(&found, format));
+    vms::tell_calls(&arm);
+    Ok(found.exit_code)
+}
+
+fn selection(args: &AuditArgs) -> Result<Selection, CliError> {
+    let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
+    if let Some(group) = &args.resource_group {
+        check_name("resource group", group).map_err(bad)?;
+    }
+    if let Some(vault) = &args.vault {
+        match vault.starts_with('/') {
+            true => {
+                let id = crate::arm::ResourceId::parse(vault).map_err(bad)?;
+                if !id.is_type("Microsoft.RecoveryServices/vaults") {
+                    return Err(
+                        CliError::input(format!("{} is not the id of a vault", id.short_name())).code("bad_name")
+                    );
+                }
+            }
+            false => vault.splitn(2, '/').try_for_each(|name| check_name("vault", name)).map_err(bad)?,
+        }
+    }
+    let tag = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(CliError::input(format!("{text:?} is not a tag: give NAME=VALUE")).code("bad_name")),
+    };
+    Ok(Selection {
+        group: args.resource_group.clone(),
+        tags: args.tag.iter().map(tag).collect::<Result<_, _>>()?,
+        vault: args.vault.clone(),
+        thorough: args.thorough,
+    })
+}
+
+fn ask(desk: &Desk, args: &AuditArgs, library: &Library) -> Result<Ask, CliError> {
+    let checks = CHECKS.iter().map(|(name, _)| *name);
+    let tasks = |name: &str| library.find(name).is_ok_and(|playbook| playbook.severity() == Severity::Info);
+    let playbooks = library.iter().map(|(playbook, _)| playbook.name()).filter(|name| !tasks(name));
+    let known: Vec<&str> = playbooks.chain(checks).collect();
+    for name in &args.playbook {
+        if tasks(name) {
+            return Err(CliError::input(format!("{name} is a task, not a problem: an audit does not look for it"))
+                .code("unknown_playbook"));
+        }
+        if !known.contains(&name.as_str()) {
+            let near = near(name, known.iter().copied());
+            let hint = match near.is_empty() {
+                true => format!("an audit looks for {}", known.join(", ")),
+                false => format!("did you mean {}?", near.join(" or ")),
+            };
+            return Err(CliError::input(format!("there is no playbook or check {name:?}"))
+                .code("unknown_playbook")
+                .hint(hint));
+        }
+    }
+    let code = |text: &String| match Catalog::get().by_code(text) {
+        Some(entry) => Ok(entry.code.clone()),
+        None => {
+            let error = CliError::input(format!("{text:?} is not a code that azmend knows")).code("unknown_code");
+            Err(match Catalog::get().suggest(text) {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error,
+            })
+        }
+    };
+    Ok(Ask {
+        rules: args.playbook.clone(),
+        codes: args.code.iter().map(code).collect::<Result<_, _>>()?,
+        min: match args.min_severity {
+            LevelArg::Info => Level::Info,
+            LevelArg::Low => Level::Low,
+            LevelArg::Medium => Level::Medium,
+            LevelArg::High => Level::High,
+        },
+        fail_on: match args.fail_on {
+            FailOnArg::Info => Some(Level::Info),
+            FailOnArg::Low => Some(Level::Low),
+            FailOnArg::Medium => Some(Level::Medium),
+            FailOnArg::High => Some(Level::High),
+            FailOnArg::Never => None,
+        },
+        program: desk.program(),
+        scope: String::new(),
+        sandbox: desk.settings.sandbox(),
+    })
+}
+
+/// What was asked for, in words: audits of the same words can be compared.
+fn scope(desk: &Desk, args: &AuditArgs, visible: &Visible) -> String {
+    let list = |words: &[String]| {
+        let mut words = words.to_vec();
+        words.sort();
+        words.join(", ")
+    };
+    let mut parts = vec![match (args.management_group.as_slice(), desk.settings.subscriptions.is_empty()) {
+        ([], true) => "all visible subscriptions".to_owned(),
+        ([], false) => {
+            let names: Vec<String> = visible.chosen.iter().map(|one| format!("subscription {}", one.name)).collect();
+            list(&names)
+        }
+        (groups, _) => format!("management group {}", list(groups)),
+    }];
+    parts.extend(args.resource_group.as_ref().map(|group| format!("resource group {}", group.to_lowercase())));
+    if !args.tag.is_empty() {
+        parts.push(format!("tag {}", list(&args.tag)));
+    }
+    parts.extend(args.vault.as_ref().map(|vault| format!("vault {}", vault.to_lowercase())));
+    if !args.playbook.is_empty() {
+        parts.push(format!("playbook {}", list(&args.playbook)));
+    }
+    if !args.code.is_empty() {
+        parts.push(format!("code {}", list(&args.code)));
+    }
+    if args.thorough {
+        parts.push("thorough".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// The subscriptions below management groups, as Resource Graph knows them.
+async fn below(arm: &Arm, visible: Visible, groups: &[String]) -> Result<Visible, CliError> {
+    let found = coverage(arm, GraphScope::ManagementGroups(groups.to_vec())).await.map_err(|error| {
+        CliError::from(error)
+            .hint("Resource Graph says which subscriptions are below a management group; without it name them with --subscription")
+    })?;
+    let under = |one: &crate::arm::model::Subscription| {
+        found.subscriptions.iter().any(|below| below.id.eq_ignore_ascii_case(&one.id))
+    };
+    let chosen: Vec<_> = visible.all.iter().filter(|one| under(one)).cloned().collect();
+    if chosen.is_empty() {
+        return Err(CliError::new(Kind::Permission, "no visible subscription is below the management group")
+            .code("no_subscription"));
+    }
+    let malformed = visible.malformed.into_iter().chain(found.incomplete).collect();
+    Ok(Visible { chosen, all: visible.all, malformed })
+}
+
+fn outs(args: &AuditArgs) -> Result<Vec<(&Path, Format)>, CliError> {
+    let one = |path: &'_ std::path::PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        Format::of_ending(ending).ok_or_else(|| {
+            CliError::input(format!("{}: the ending does not name a format", path.display()))
+                .code("format_not_supported")
+                .hint(format!("an audit is written as {ENDINGS}"))
+        })
+    };
+    args.out.iter().map(|path| Ok((path.as_path(), one(path)?))).collect()
+}
+
+fn read_baseline(path: &Path) -> Result<Audit, CliError> {
+    let text = files::read_text(path, MAX_BASELINE)?;
+    let wrong = |why: String| {
+        CliError::input(format!("{} is not an audit of azmend: {why}", path.display()))
+            .code("baseline")
+            .hint("a baseline is what `azmend audit -o json` or `--out FILE.json` wrote")
+    };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    match value.get("schema").and_then(serde_json::Value::as_str) {
+        Some(AUDIT_SCHEMA) => {}
+        Some(other) => return Err(wrong(format!("its schema is {other:?}, not {AUDIT_SCHEMA}"))),
+        None => return Err(wrong("it names no schema".to_owned())),
+    }
+    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+}
+
+/// Another scope would make everything new or gone.
+fn comparable(baseline: &Audit, ask: &Ask) -> Result<(), CliError> {
+    let differs = |what: &str, was: &str, is: &str| {
+        CliError::input(format!("the baseline is of another {what}: {was:?}, and this audit is of {is:?}"))
+            .code("baseline")
+            .hint("compare audits that were made with the same options")
+    };
+    if baseline.sandbox != ask.sandbox {
+        let word = |sandbox| if sandbox { "the sandbox" } else { "Azure" };
+        return Err(differs("world", word(baseline.sandbox), word(ask.sandbox)));
+    }
+    if baseline.scope != ask.scope {
+        return Err(differs("scope", &baseline.scope, &ask.scope));
+    }
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! The checks that no playbook makes (see [`super::find::CHECKS`]).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::find::{CHECKS, Scene, Seen};
+use super::{Finding, Level};
+use crate::arm::ResourceId;
+use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedItem};
+use crate::catalog::Catalog;
+use crate::clock::elapsed;
+use crate::engine::choose;
+use crate::estate::bulk::Kind;
+use crate::estate::bulk::deep::{in_error, jobs_of, went_well, without_vm};
+use crate::estate::derive::is_vmsnapshot;
+use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
+use crate::text::{plural, shell_quote};
+
+/// A job that runs for longer is stuck: the default of the playbook for it.
+const STUCK: Duration = Duration::from_secs(24 * 3600);
+/// An item without a good backup for longer is more than at risk.
+const LONG: Duration = Duration::from_secs(48 * 3600);
+
+fn title(rule: &str) -> &'static str {
+    CHECKS.iter().find(|(name, _)| *name == rule).map_or("", |(_, title)| title)
+}
+
+fn days(age: Duration) -> String {
+    plural(usize::try_from(age.as_secs() / 86_400).unwrap_or(usize::MAX), "day")
+}
+
+/// The checks of one VM.
+pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    near_limit(scene, seen, out);
+    agent(scene, seen, out);
+    extensions(scene, seen, out);
+    for facts in seen.facts.items.known().into_iter().flatten() {
+        let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
+        item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
+        for job in jobs {
+            stuck(scene, job, &seen.row.vm.id, out);
+        }
+    }
+}
+
+fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    let (view, points) = (&seen.view, &seen.view.points);
+    let unread = ["points.count", "points.limit"].iter().any(|path| view.unread(path).is_some());
+    // Over the limit is the playbook's.
+    if unread || seen.applies.contains("rp-collection-limit") || points.count < 1 || points.count < points.limit - 1 {
+        return;
+    }
+    let mut finding = scene.finding("near-limit", title("near-limit"), Level::Low, &seen.row.vm.id);
+    finding.evidence = vec![format!("points.count is {}", points.count), format!("points.limit is {}", points.limit)];
+    finding.command = Some(scene.command("diagnose", seen.row.vm.id.as_str()));
+    out.push(finding);
+}
+
+fn agent(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    let Some(instance) = seen.facts.instance.known() else { return };
+    let view = &seen.view.agent;
+    if view.ready || !instance.power.eq_ignore_ascii_case("running") {
+        return;
+    }
+    let mut finding = scene.finding("agent-not-ready", title("agent-not-ready"), Level::Medium, &seen.row.vm.id);
+    let status = if view.status.is_empty() { "no status" } else { &view.status };
+    finding.evidence = vec!["vm.power is running".to_owned(), format!("agent.status is {status}")];
+    finding.command = Some(scene.command("diagnose", seen.row.vm.id.as_str()));
+    out.push(finding);
+}
+
+fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    let failed = |state: &str| state.eq_ignore_ascii_case("Failed");
+    // With an instance view the view of conditions knows more; without one there are only the resources.
+    let names: Vec<String> = if seen.facts.instance.known().is_some() {
+        seen.view
+            .extensions
+            .failed
+            .iter()
+            .filter(|name| !name.to_lowercase().starts_with("vmsnapshot"))
+            .cloned()
+            .collect()
+    } else {
+        let rows = scene.index.extensions(scene.bulk, &seen.row.vm.id);
+        let rows = rows.filter(|one| {
+            failed(&one.provisioning_state) && !is_vmsnapshot(&format!("{}.{}", one.publisher, one.kind))
+        });
+        rows.map(|one| one.id.name().to_owned()).collect()
+    };
+    if names.is_empty() {
+        return;
+    }
+    let mut finding = scene.finding("extension-failed", title("extension-failed"), Level::Low, &seen.row.vm.id);
+    finding.evidence = names.into_iter().map(|name| format!("the extension {name} failed")).collect();
+    finding.command = Some(scene.command("diagnose", seen.row.vm.id.as_str()));
+    out.push(finding);
+}
+
+/// The checks that belong to no VM of the reading.
+pub(super) fn of_scope(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    groups(scene, out);
+    orphans(scene, out);
+    items_without_vm(scene, out);
+}
+
+fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    let (bulk, index) = (scene.bulk, scene.index);
+    let mine: BTreeSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
+    let narrowed = bulk.vms.len() != bulk.every_vm.len();
+    let mut prefixes: Vec<_> = bulk.policies.iter().filter(|policy| !policy.group_prefix.is_empty()).collect();
+    prefixes.sort_by(|a, b| (&a.group_prefix, &a.group_suffix).cmp(&(&b.group_prefix, &b.group_suffix)));
+    prefixes.dedup_by(|a, b| a.group_prefix == b.group_prefix && a.group_suffix == b.group_suffix);
+    for group in &bulk.groups {
+        let name = group.id.name();
+        let fits =
+            default_group_name(name).is_some() || prefixes.iter().any(|one| is_backup_group_name(name, Some(one)));
+        if !fits || bulk.gap(Kind::Collections, &group.id).is_some() {
+            continue;
+        }
+        let held: Vec<&Collection> = index.in_group(bulk, &group.id).collect();
+        let named = |one: &&Collection| one.source_id().is_some_and(|vm| names_vm(one.id.name(), vm.name()));
+        if !held.iter().all(|one| named(&one)) {
+            continue;
+        }
+        let vms: BTreeSet<ResourceId> = held.iter().filter_map(|one| one.source_id()).collect();
+        if narrowed && !vms.iter().any(|vm| mine.contains(vm.key())) {
+            continue;
+        }
+        let mut locks: Vec<&Lock> = index.locks_over(bulk, &group.id);
+        locks.extend(held.iter().flat_map(|one| index.locks_at(bulk, &one.id)));
+        let read_only = |lock: &&Lock| lock.level.eq_ignore_ascii_case("ReadOnly");
+        // An empty group matters only when nothing can be made in it.
+        if held.is_empty() {
+            locks.retain(|lock| read_only(lock));
+        }
+        if locks.is_empty() {
+            continue;
+        }
+        let level = if locks.iter().any(read_only) { Level::High } else { Level::Medium };
+        let mut finding = scene.finding("group-locked", title("group-locked"), level, &group.id);
+        finding.evidence = locks.iter().map(|lock| lock_line(lock, &group.id)).collect();
+        finding.evidence.push(format!(
+            "{} of {}",
+            plural(held.len(), "restore point collection"),
+            plural(vms.len(), "VM")
+        ));
+        finding.command = vms.iter().find(|vm| bulk.every_vm.contains(vm.key())).map(|vm| {
+            let command = scene.command("fix unlock-backup-groups", vm.as_str());
+            // A lock from above is removed only when it is named.
+            let above = locks.iter().find(|lock| !group.id.covers(&lock.scope()));
+            match above {
+                Some(lock) => format!("{command} --lock {} --dry-run", shell_quote(lock.id.as_str())),
+                None => command,
+            }
+        });
+        finding.code = Some("ScopeLocked".to_owned());
+        out.push(finding);
+    }
+}
+
+fn lock_line(lock: &Lock, group: &ResourceId) -> String {
+    let scope = lock.scope();
+    let place = if scope == *group {
+        "on the group".to_owned()
+    } else if group.covers(&scope) {
+        format!("on {}", scope.name())
+    } else {
+        "inherited from the subscription".to_owned()
+    };
+    let notes = if lock.notes.is_empty() { String::new() } else { format!(": {}", lock.notes) };
+    format!("{} lock {} {place}{notes}", lock.level, lock.id.name())
+}
+
+fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    for (collection, vm) in without_vm(scene.bulk, scene.index) {
+        let Some(read) = scene.deep.collection(&collection.id) else { continue };
+        let points = read.collection.points();
+        if points.is_empty() {
+            continue;
+        }
+        let mut finding = scene.finding("orphan-candidate", title("orphan-candidate"), Level::Low, &collection.id);
+        finding.evidence.push(format!("the VM {} is not listed, and no item of a vault names it", vm.name()));
+        let newest = points.iter().filter_map(|point: &Point| point.created).max();
+        let age = newest.map(|newest| days(elapsed(newest, scene.bulk.at)));
+        let age = age.map_or_else(String::new, |age| format!(", the newest {age} old"));
+        finding.evidence.push(format!("{}{age}", plural(points.len(), "restore point")));
+        // What snapshots take is not readable; the disks' size is the most that each can hold.
+        if let Some(gb) = read.disk_gb {
+            finding.evidence.push(format!("at most {gb} GB behind each point: the provisioned size of the VM's disks"));
+        }
+        finding.command =
+            Some(format!("{} --dry-run", scene.command("fix stale-collections-of-deleted-vm", vm.as_str())));
+        out.push(finding);
+    }
+}
+
+/// Items whose VM is not among the VMs of a subscription that was looked into.
+fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    let bulk = scene.bulk;
+    let whole = bulk.selection.group.is_none() && bulk.selection.tags.is_empty() && bulk.selection.vault.is_none();
+    if !whole {
+        return;
+    }
+    for item in bulk.items.iter().filter(|item| !item.soft_deleted) {
+        let Ok(vm) = ResourceId::parse(&item.source) else { continue };
+        let here = bulk.subscriptions.iter().any(|one| one.id.eq_ignore_ascii_case(vm.subscription()));
+        if !here || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some() {
+            continue;
+        }
+        if item.stopped() {
+            let mut finding = scene.finding("protection-stopped", title("protection-stopped"), Level::Info, &vm);
+            finding.evidence = vec![format!("{} in {}", item.protection_state, vault_name(item)), gone(&vm)];
+            finding.command = Some(scene.command("diagnose", vm.as_str()));
+            out.push(finding);
+            continue;
+        }
+        let jobs = jobs_of(bulk, scene.index, &vm, item);
+        item_in_error(scene, None, item, &jobs, &vm, out);
+        for job in &jobs {
+            stuck(scene, job, &vm, out);
+        }
+    }
+}
+
+fn gone(vm: &ResourceId) -> String {
+    format!("the VM {} is not listed", vm.name())
+}
+
+fn vault_name(item: &ProtectedItem) -> String {
+    item.vault_id().map_or_else(|| "a vault".to_owned(), |vault| format!("the vault {}", vault.name()))
+}
+
+fn item_in_error(
+    scene: &Scene<'_>,
+    seen: Option<&Seen<'_>>,
+    item: &ProtectedItem,
+    jobs: &[Job],
+    vm: &ResourceId,
+    out: &mut Vec<Finding>,
+) {
+    if !in_error(item) {
+        return;
+    }
+    let last = last_good(scene, item, jobs);
+    let age = last.map(|last| elapsed(last, scene.bulk.at));
+    let level = if age.is_some_and(|age| age < LONG) { Level::Medium } else { Level::High };
+    let mut finding = scene.finding("item-in-error", title("item-in-error"), level, vm);
+    finding.code = code(seen, item);
+    let mut evidence = vec![format!("{} in {}", item.protection_state, vault_name(item))];
+    if !item.health.is_empty() {
+        evidence.push(format!("its health is {}", item.health));
+    }
+    if !item.last_backup_status.is_empty() {
+        evidence.push(format!("the last backup: {}", item.last_backup_status));
+    }
+    evidence.extend(finding.code.iter().map(|code| format!("the error is {code}")));
+    evidence.push(match age {
+        Some(age) => format!("the last good backup was {} ago", days(age)),
+        None => "no good backup is known".to_owned(),
+    });
+    if seen.is_none() {
+        evidence.push(gone(vm));
+    }
+    finding.evidence = evidence;
+    let chosen = seen.and_then(|seen| choose::choose(scene.library, &seen.facts, &seen.view).playbook);
+    finding.command = Some(match (&chosen, &finding.code) {
+        (Some(playbook), _) => scene.command(&format!("fix {}", shell_quote(playbook)), vm.as_str()),
+        (None, Some(code)) => format!("{} explain {}", scene.program, shell_quote(code)),
+        (None, None) => scene.command("diagnose", vm.as_str()),
+    });
+    out.push(finding);
+}
+
+/// The error that the item shows: that of its last job, else the first of its health details that the catalogue knows.
+fn code(seen: Option<&Seen<'_>>, item: &ProtectedItem) -> Option<String> {
+    let of_job = seen.map(|seen| seen.view.backup.last_error.clone()).filter(|code| !code.is_empty());
+    let of_detail = |detail: &HealthDetail| {
+        let entry = Catalog::get().classify(&detail.title, detail.code, &detail.message)?;
+        Some(entry.code.clone())
+    };
+    of_job.or_else(|| item.health_details.iter().find_map(of_detail))
+}
+
+/// When the last good backup was: a recovery point, a job that went well, or what the item says.
+fn last_good(scene: &Scene<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Timestamp> {
+    let points = scene.deep.recovery_points(&item.id).into_iter().flatten().filter_map(|point| point.time).max();
+    let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && went_well(job));
+    let said = item.last_backup_time.filter(|_| item.last_backup_status.eq_ignore_ascii_case("Completed"));
+    [points, good.filter_map(|job| job.end).max(), said].into_iter().flatten().max()
+}
+
+fn stuck(scene: &Scene<'_>, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {
+    let Some(age) = job.start.map(|start| elapsed(start, scene.bulk.at)) else { return };
+    if !job.running() || age <= STUCK {
+        return;
+    }
+    let mut finding = scene.finding("job-stuck", title("job-stuck"), Level::Medium, &job.id);
+    vm.name().clone_into(&mut finding.name);
+    finding.subscription = vm.subscription().to_lowercase();
+    let started = days(age);
+    finding.evidence = vec![format!("the {} job is {} since {started}", job.operation, job.status)];
+    finding.command = Some(scene.command("fix backup-in-progress", vm.as_str()));
+    out.push(finding);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_title_and_is_no_playbook() {
+        let library = crate::playbook::library::Library::shipped();
+        for (name, text) in CHECKS {
+            assert!(!text.is_empty() && title(name) == text && library.find(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_inherited_lock_says_where_it_stands() {
+        let sub = "11111111-1111-1111-1111-111111111111";
+        let group = ResourceId::group(sub, "AzureBackupRG_westeurope_1").unwrap();
+        let at = |scope: &str| Lock {
+            id: ResourceId::parse(&format!("{scope}/providers/Microsoft.Authorization/locks/keep")).unwrap(),
+            level: "CanNotDelete".into(),
+            notes: "by audit".into(),
+            owners: Vec::new(),
+        };
+        let inherited = lock_line(&at(&format!("/subscriptions/{sub}")), &group);
+        assert_eq!(inherited, "CanNotDelete lock keep inherited from the subscription: by audit");
+        assert!(lock_line(&at(group.as_str()), &group).contains("on the group"));
+    }
+}

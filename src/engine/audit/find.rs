@@ -1,0 +1,272 @@
+//! From a bulk reading to findings. Pure.
+//!
+//! Two sources: the condition of every playbook on every VM (the rule is the playbook's name), and checks that no playbook
+//! makes ([`CHECKS`]). A condition that touches what was not read is no finding: what was not read is said by itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks};
+use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
+use crate::engine::{exit, planner};
+use crate::estate::bulk::{Bulk, Deep, Index};
+use crate::estate::facts::VmFacts;
+use crate::estate::graph::VmRow;
+use crate::estate::view::View;
+use crate::playbook::library::Library;
+use crate::playbook::model::Severity;
+use crate::playbook::{Playbook, Resolved, Verdict};
+use crate::text::shell_quote;
+
+/// The checks that are no playbook's: name and title.
+pub const CHECKS: [(&str, &str); 8] = [
+    ("group-locked", "Locks over a backup resource group"),
+    ("near-limit", "Restore points near the limit of their policy"),
+    ("orphan-candidate", "Restore points whose VM is not listed any more"),
+    ("protection-stopped", "Protection stopped, data kept, and no VM to protect"),
+    ("agent-not-ready", "The guest agent of a running VM is not ready"),
+    ("extension-failed", "An extension of the VM failed"),
+    ("item-in-error", "A protected item is not well"),
+    ("job-stuck", "A backup job runs for more than a day"),
+];
+
+/// What is wanted of the findings.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Only these playbooks and checks; empty is all.
+    pub rules: Vec<String>,
+    /// Only findings with one of these codes; empty is all.
+    pub codes: Vec<String>,
+    /// Only findings of at least this level.
+    pub min: Level,
+    /// From which level on a finding makes the exit code 3; `None` is never.
+    pub fail_on: Option<Level>,
+    /// How azmend is called in commands: `azmend --sandbox`.
+    pub program: String,
+    /// What was asked for, in words.
+    pub scope: String,
+    /// Whether this is the sandbox.
+    pub sandbox: bool,
+}
+
+/// One VM, ready for the checks.
+pub(super) struct Seen<'a> {
+    pub row: &'a VmRow,
+    pub facts: VmFacts,
+    pub view: View,
+    /// Playbooks that apply.
+    pub applies: BTreeSet<String>,
+}
+
+/// What the checks look at.
+pub(super) struct Scene<'a> {
+    pub bulk: &'a Bulk,
+    pub index: &'a Index,
+    pub deep: &'a Deep,
+    pub program: &'a str,
+    pub library: &'a Library,
+}
+
+impl Scene<'_> {
+    /// A finding about a resource.
+    pub fn finding(&self, rule: &str, title: &str, level: Level, id: &crate::arm::ResourceId) -> Finding {
+        Finding {
+            key: format!("{rule}|{}", id.key()),
+            rule: rule.to_owned(),
+            title: title.to_owned(),
+            level,
+            resource: id.to_string(),
+            name: id.name().to_owned(),
+            subscription: id.subscription().to_lowercase(),
+            evidence: Vec::new(),
+            code: None,
+            command: None,
+            plan: Vec::new(),
+            change: None,
+        }
+    }
+
+    /// A command about a VM.
+    pub fn command(&self, words: &str, vm: &str) -> String {
+        format!("{} {words} --vm {}", self.program, shell_quote(vm))
+    }
+}
+
+/// The level of a playbook's findings.
+#[must_use]
+pub const fn level_of(severity: Severity) -> Level {
+    match severity {
+        Severity::Info => Level::Info,
+        Severity::Low => Level::Low,
+        Severity::Medium => Level::Medium,
+        Severity::High | Severity::Critical => Level::High,
+    }
+}
+
+/// Makes the audit of a reading.
+#[must_use]
+pub fn audit(library: &Library, bulk: &Bulk, deep: &Deep, ask: &Ask, ended: Timestamp, calls: u64) -> Audit {
+    let index = Index::of(bulk);
+    let scene = Scene { bulk, index: &index, deep, program: &ask.program, library };
+    // Tasks (severity info) apply to every healthy VM: they are no findings.
+    let playbooks: Vec<(&Playbook, Resolved)> = library
+        .iter()
+        .filter(|(playbook, _)| playbook.severity() != Severity::Info)
+        .filter_map(|(playbook, _)| Some((playbook, playbook.resolve(&BTreeMap::new()).ok()?)))
+        .collect();
+    let mut findings = Vec::new();
+    let mut protected = 0;
+    for row in &bulk.vms {
+        let mut seen = see(&scene, row);
+        protected += usize::from(seen.facts.active_item().is_some());
+        for (playbook, resolved) in &playbooks {
+            if resolved.applies(&seen.view) == Verdict::True {
+                seen.applies.insert(playbook.name().to_owned());
+                findings.push(of_playbook(&scene, &seen, playbook, resolved));
+            }
+        }
+        checks::of_vm(&scene, &seen, &mut findings);
+    }
+    checks::of_scope(&scene, &mut findings);
+    findings.retain(|finding| wanted(library, ask, finding));
+    findings.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.rule.cmp(&b.rule)).then_with(|| a.key.cmp(&b.key)));
+    findings.dedup_by(|a, b| a.key == b.key);
+    let not_read: Vec<NotSeen> = bulk
+        .not_read()
+        .into_iter()
+        .chain(deep.not_read.iter().cloned())
+        .map(|one| NotSeen { what: one.what, why: one.why })
+        .collect();
+    let mut audit = Audit {
+        schema: AUDIT_SCHEMA.to_owned(),
+        sandbox: ask.sandbox,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: bulk.at,
+        ended,
+        scope: ask.scope.clone(),
+        collector: bulk.collector.as_str().to_owned(),
+        calls,
+        summary: Summary {
+            vms: bulk.vms.len(),
+            protected,
+            subscriptions: bulk.subscriptions.len(),
+            ..Summary::default()
+        },
+        findings,
+        not_read,
+        exit_code: exit::OK,
+    };
+    let vms: HashSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
+    let risky = audit.findings.iter().filter(|one| one.level >= Level::Medium).map(|one| one.resource.to_lowercase());
+    audit.summary.at_risk = risky.filter(|id| vms.contains(id.as_str())).collect::<BTreeSet<_>>().len();
+    audit.count(ask.fail_on);
+    audit
+}
+
+fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {
+    let facts = scene.bulk.facts(scene.index, scene.deep, row);
+    let overrides = BTreeSet::new();
+    let ground = Ground { facts: &facts, now: scene.bulk.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
+    let view = View::of(&facts, &stale::counts(&ground), scene.bulk.at);
+    Seen { row, facts, view, applies: BTreeSet::new() }
+}
+
+fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Finding {
+    let id = &seen.row.vm.id;
+    let mut finding = scene.finding(playbook.name(), playbook.title(), level_of(playbook.severity()), id);
+    finding.evidence = planner::evidence(resolved, &seen.view);
+    let error = &seen.view.backup.last_error;
+    finding.code = resolved.codes.contains(error).then(|| error.clone());
+    finding.command = Some(match playbook.name() {
+        // Vault and policy are the owner's to name.
+        "unprotected-vm" => format!("{} --vault VAULT --policy POLICY", scene.command("protect", id.as_str())),
+        name => scene.command(&format!("fix {}", shell_quote(name)), id.as_str()),
+    });
+    finding
+}
+
+fn wanted(library: &Library, ask: &Ask, finding: &Finding) -> bool {
+    let rule = ask.rules.is_empty() || ask.rules.contains(&finding.rule);
+    let named = |code: &String| {
+        let of_playbook =
+            || finding.code.is_none() && library.find(&finding.rule).is_ok_and(|p| p.codes().contains(code));
+        finding.code.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(code)) || of_playbook()
+    };
+    rule && (ask.codes.is_empty() || ask.codes.iter().any(named)) && finding.level >= ask.min
+}
+
+impl Audit {
+    /// Compares with an earlier audit of the same scope. What only the baseline has is `gone`, and no finding any more; when
+    /// something was not read this time, nothing is called gone, for it may be in there (S12).
+    pub fn compare(&mut self, baseline: &Self, ask: &Ask) {
+        let before: HashMap<&str, &Finding> = baseline.standing().map(|one| (one.key.as_str(), one)).collect();
+        let now: HashSet<String> = self.findings.iter().map(|one| one.key.clone()).collect();
+        for finding in &mut self.findings {
+            let known = before.contains_key(finding.key.as_str());
+            finding.change = Some(if known { Change::Unchanged } else { Change::New });
+        }
+        if self.not_read.is_empty() {
+            let gone = baseline.standing().filter(|one| !now.contains(&one.key) && one.level >= ask.min);
+            self.findings.extend(gone.map(|one| Finding {
+                change: Some(Change::Gone),
+                plan: Vec::new(),
+                ..one.clone()
+            }));
+        }
+        let count = |wanted: Change| self.findings.iter().filter(|one| one.change == Some(wanted)).count();
+        let since = [("new", Change::New), ("unchanged", Change::Unchanged), ("gone", Change::Gone)];
+        self.summary.since = since.into_iter().map(|(word, change)| (word.to_owned(), count(change))).collect();
+        self.count(ask.fail_on);
+    }
+
+    /// The findings that are there now: all but the gone.
+    pub fn standing(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|one| one.change != Some(Change::Gone))
+    }
+
+    /// Counts what is there, and decides the exit code.
+    fn count(&mut self, fail_on: Option<Level>) {
+        let mut levels: BTreeMap<String, usize> = BTreeMap::new();
+        let mut rules: BTreeMap<&str, Count> = BTreeMap::new();
+        for finding in self.standing() {
+            *levels.entry(finding.level.as_str().to_owned()).or_default() += 1;
+            let count = rules.entry(&finding.rule).or_insert_with(|| Count {
+                rule: finding.rule.clone(),
+                title: finding.title.clone(),
+                level: finding.level,
+                count: 0,
+            });
+            count.count += 1;
+            count.level = count.level.max(finding.level);
+        }
+        let mut rules: Vec<Count> = rules.into_values().collect();
+        rules.sort_by(|a, b| b.level.cmp(&a.level).then(b.count.cmp(&a.count)).then_with(|| a.rule.cmp(&b.rule)));
+        let worst = worst(self.standing());
+        let found = self.standing().any(|one| fail_on.is_some_and(|level| one.level >= level));
+        let code = if found { exit::FOUND } else { exit::OK };
+        self.exit_code = if self.not_read.is_empty() { code } else { exit::worst(code, exit::PARTIAL) };
+        (self.summary.levels, self.summary.rules, self.summary.worst) = (levels, rules, worst);
+    }
+}
+
+/// The five resources with the most severe findings, the most of them first.
+fn worst<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
+    let mut by_resource: BTreeMap<String, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings.filter(|one| one.level >= Level::Medium) {
+        by_resource.entry(finding.resource.to_lowercase()).or_default().push(finding);
+    }
+    let mut all: Vec<Vec<&Finding>> = by_resource.into_values().collect();
+    let rank = |found: &[&Finding]| {
+        let high = found.iter().filter(|one| one.level == Level::High).count();
+        std::cmp::Reverse((high, found.len()))
+    };
+    all.sort_by_key(|found| rank(found));
+    let line = |found: Vec<&Finding>| {
+        let first = found.iter().max_by(|a, b| a.level.cmp(&b.level).then_with(|| b.rule.cmp(&a.rule)))?;
+        let more = found.len() - 1;
+        let tail = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        Some(format!("{}: {}{tail}", first.name, first.title))
+    };
+    all.into_iter().filter_map(line).take(5).collect()
+}

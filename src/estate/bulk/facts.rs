@@ -1,0 +1,158 @@
+//! The facts of one VM out of a bulk reading: a glance, as `diagnose` takes one. Backup groups are told by names alone, and
+//! whatever only the proofs of the rules need is not asked for; nothing can be changed on these facts.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::deep::{Deep, jobs_of};
+use super::{Bulk, Index, Kind};
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Collection, Group, Lock, Policy, ProtectedItem};
+use crate::estate::collect::plain_location;
+use crate::estate::facts::{GroupFacts, ItemFacts, Part, VmFacts};
+use crate::estate::graph::VmRow;
+use crate::estate::groups::{default_group_name, matches_pattern};
+
+fn known<T>(at: Timestamp, value: T) -> Part<T> {
+    Part::Known { at, value }
+}
+
+fn unless<T>(gap: Option<&str>, at: Timestamp, value: T) -> Part<T> {
+    match gap {
+        Some(why) => Part::Unread { why: why.to_owned() },
+        None => known(at, value),
+    }
+}
+
+impl Bulk {
+    /// The facts of a VM of this reading.
+    #[must_use]
+    pub fn facts(&self, index: &Index, deep: &Deep, row: &VmRow) -> VmFacts {
+        let (id, at) = (&row.vm.id, self.at);
+        let items = self.item_facts(index, deep, row);
+        let collections = self.own_collections(index, deep, id);
+        let listed: Vec<&Collection> = index.collections(self, id).collect();
+        let policies: Vec<&Policy> =
+            items.known().into_iter().flatten().filter_map(|facts| facts.policy.known()).collect();
+        let groups = self.group_facts(index, row, &listed, &policies, &collections);
+        let locks = self.locks_for(id, groups.known().map(Vec::as_slice).unwrap_or_default());
+        let extensions = index.extensions(self, id).cloned().collect();
+        VmFacts {
+            id: id.clone(),
+            at,
+            vm: known(at, row.vm.clone()),
+            instance: deep.instances.get(id.key()).cloned().unwrap_or_else(Part::not_asked),
+            extensions: unless(self.gap(Kind::Extensions, id), at, extensions),
+            status: Part::not_asked(),
+            items,
+            collections,
+            groups,
+            locks: unless(self.gap(Kind::Locks, id), at, locks),
+            deny: Part::not_asked(),
+            rights: Vec::new(),
+            key_vaults: Part::not_asked(),
+            orphan: None,
+        }
+    }
+
+    /// An item that protects the VM is enough, for there can be no second such one; without it every list must be whole.
+    fn item_facts(&self, index: &Index, deep: &Deep, row: &VmRow) -> Part<Vec<ItemFacts>> {
+        let id = &row.vm.id;
+        let items: Vec<ItemFacts> = index.items(self, id).map(|item| self.item(index, deep, id, item)).collect();
+        let active = items.iter().any(|facts| !facts.item.soft_deleted && !facts.item.stopped());
+        match self.may_lack_item(&row.vm.location) {
+            Some(why) if !active => Part::Unread { why: why.to_owned() },
+            _ => known(self.at, items),
+        }
+    }
+
+    fn item(&self, index: &Index, deep: &Deep, vm: &ResourceId, item: &ProtectedItem) -> ItemFacts {
+        let vault = item.vault_id();
+        let read = vault.as_ref().and_then(|vault| deep.vaults.get(vault.key())).cloned();
+        let (vault_facts, resource_guard) = read.unwrap_or_else(|| (Part::not_asked(), Part::not_asked()));
+        let policy = match index.policy(self, &item.policy_id) {
+            Some(policy) => known(self.at, policy.clone()),
+            None if item.policy_id.is_empty() => Part::Absent { at: self.at },
+            // The item names it, so it is there: it was not listed.
+            None => Part::Unread { why: "its policy is not among the policies that were listed".to_owned() },
+        };
+        let gap = vault.as_ref().and_then(|vault| self.gap(Kind::Jobs, vault));
+        ItemFacts {
+            vault: vault_facts,
+            resource_guard,
+            policy,
+            recovery_points: deep.recovery_points.get(item.id.key()).cloned().unwrap_or_else(Part::not_asked),
+            jobs: unless(gap, self.at, jobs_of(self, index, vm, item)),
+            began_together: 0,
+            item: item.clone(),
+        }
+    }
+
+    /// The VM's own collections with points. Without one there is nothing to read.
+    fn own_collections(&self, index: &Index, deep: &Deep, id: &ResourceId) -> Part<Vec<Collection>> {
+        if let Some(why) = self.gap(Kind::Collections, id) {
+            return Part::Unread { why: why.to_owned() };
+        }
+        let mut found = Vec::new();
+        for one in index.collections(self, id) {
+            match deep.collections.get(one.id.key()) {
+                None => return Part::not_asked(),
+                Some(Part::Unread { why }) => return Part::Unread { why: why.clone() },
+                Some(Part::Absent { .. }) => {}
+                Some(Part::Known { value, .. }) => found.push(value.collection.clone()),
+            }
+        }
+        known(self.at, found)
+    }
+
+    /// The groups with collections of the VM, and those of its region that Backup could have named so.
+    fn group_facts(
+        &self,
+        index: &Index,
+        row: &VmRow,
+        listed: &[&Collection],
+        policies: &[&Policy],
+        full: &Part<Vec<Collection>>,
+    ) -> Part<Vec<GroupFacts>> {
+        let homes: BTreeSet<ResourceId> = listed.iter().filter_map(|one| one.id.group_id()).collect();
+        if let Some(why) = self.gap(Kind::Groups, &row.vm.id) {
+            return Part::Unread { why: why.to_owned() };
+        }
+        let here = plain_location(&row.vm.location);
+        let fits = |group: &Group| match default_group_name(group.id.name()) {
+            Some(default) => default.geo == here || plain_location(&group.location) == here,
+            None => {
+                let named = |p: &&Policy| matches_pattern(group.id.name(), &p.group_prefix, &p.group_suffix);
+                plain_location(&group.location) == here && policies.iter().any(named)
+            }
+        };
+        let subscription = row.vm.id.subscription_id();
+        let near = |group: &Group| subscription.covers(&group.id);
+        let locked = |group: &Group| index.locks_at(self, &group.id).next().is_some();
+        let mine = full.known().map(Vec::as_slice).unwrap_or_default();
+        let wanted = self
+            .groups
+            .iter()
+            .filter(|group| homes.contains(&group.id) || (near(group) && fits(group) && locked(group)));
+        let facts = wanted.map(|group| {
+            let with_points = |one: &Collection| mine.iter().find(|own| own.id == one.id).unwrap_or(one).clone();
+            let collections = index.in_group(self, &group.id).map(with_points).collect();
+            GroupFacts { group: group.clone(), others: Part::not_asked(), collections: known(self.at, collections) }
+        });
+        known(self.at, facts.collect())
+    }
+
+    /// The locks that can matter for the VM: of its subscription, its group and itself, and of these groups.
+    fn locks_for(&self, vm: &ResourceId, groups: &[GroupFacts]) -> Vec<Lock> {
+        let own = vm.group_id();
+        let matters = |lock: &&Lock| {
+            let scope = lock.scope();
+            scope.covers(vm)
+                || own.as_ref().is_some_and(|own| scope == *own)
+                || vm.covers(&scope)
+                || groups.iter().any(|facts| facts.group.id.covers(&scope))
+        };
+        self.locks.iter().filter(matters).cloned().collect()
+    }
+}

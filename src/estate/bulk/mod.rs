@@ -1,0 +1,423 @@
+//! Facts of many VMs in bulk: a few queries or lists for a whole scope, and single reads only where something looks wrong.
+//!
+//! Duty: [`read`] makes one [`Bulk`] with either of two collectors, Azure Resource Graph or plain lists of ARM, of the same
+//! types and in the same order, so that what is found does not depend on the collector. [`Bulk::facts`] gives the
+//! [`VmFacts`](super::facts::VmFacts) of one VM: what a bulk reading does not have is *not asked for*, never absent.
+//!
+//! Both collectors ask what the caller may list (RBAC leaves out rows without a word), and both read locks from ARM:
+//! Resource Graph has none. Vaults are looked for in every visible subscription, for one may protect a VM of another.
+//! Instance views and restore points are read for VMs that look suspicious alone ([`deep::suspicious`]), eight at a time.
+//!
+//! Invariants: what cannot be read is a [`Gap`] and a line in `not_read`, and spoils nothing else (S12). Rows are in the
+//! order of their ids. Must never: send anything but reads, or be taken for a proof.
+
+mod arm;
+pub mod deep;
+mod facts;
+mod graph;
+mod index;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+
+pub use deep::Deep;
+pub use index::Index;
+
+use super::graph::VmRow;
+use super::inventory::{NotRead, Visible};
+use super::read::{Reader, action, one_line};
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Collection, Extension, Group, Job, Lock, Policy, ProtectedItem, Subscription, Vault};
+use crate::arm::{Arm, ArmError, GraphRefusal};
+
+/// How many single reads are out at once.
+const CONCURRENCY: usize = 8;
+
+/// How the facts are collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collector {
+    /// Azure Resource Graph.
+    Graph,
+    /// Lists of ARM.
+    Arm,
+}
+
+impl Collector {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Graph => "graph",
+            Self::Arm => "arm",
+        }
+    }
+}
+
+/// A kind of thing that is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Virtual machines.
+    Vms,
+    /// Their power states.
+    Power,
+    /// Their extensions.
+    Extensions,
+    /// Resource groups.
+    Groups,
+    /// Restore point collections.
+    Collections,
+    /// Locks.
+    Locks,
+    /// Vaults.
+    Vaults,
+    /// Protected items.
+    Items,
+    /// Policies.
+    Policies,
+    /// Jobs.
+    Jobs,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vms => "VMs",
+            Self::Power => "power states",
+            Self::Extensions => "extensions",
+            Self::Groups => "resource groups",
+            Self::Collections => "restore point collections",
+            Self::Locks => "locks",
+            Self::Vaults => "vaults",
+            Self::Items => "protected items",
+            Self::Policies => "backup policies",
+            Self::Jobs => "backup jobs",
+        }
+    }
+}
+
+/// A list that is missing or not complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// What of.
+    pub kind: Kind,
+    /// Where: a subscription, a vault or a VM; `None` is everywhere.
+    pub scope: Option<ResourceId>,
+    /// Its name for people.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Which VMs of the scope are looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Of this resource group.
+    pub group: Option<String>,
+    /// With all of these tags.
+    pub tags: Vec<(String, String)>,
+    /// With an item in this vault: a name, `group/name` or a resource id.
+    pub vault: Option<String>,
+    /// Every one is read by itself, suspicious or not.
+    pub thorough: bool,
+}
+
+impl Selection {
+    fn narrows(&self) -> bool {
+        self.group.is_some() || !self.tags.is_empty() || self.vault.is_some()
+    }
+
+    /// Whether the vault of this id is the one that is meant.
+    fn is_vault(&self, id: &ResourceId) -> bool {
+        let Some(text) = &self.vault else { return false };
+        if text.starts_with('/') {
+            return ResourceId::parse(text).is_ok_and(|wanted| wanted == *id);
+        }
+        let (group, name) = text.split_once('/').map_or((None, text.as_str()), |(group, name)| (Some(group), name));
+        id.name().eq_ignore_ascii_case(name)
+            && group.is_none_or(|group| id.resource_group().is_some_and(|own| own.eq_ignore_ascii_case(group)))
+    }
+}
+
+/// Everything of a scope.
+#[derive(Debug, Clone)]
+pub struct Bulk {
+    /// When the reading began.
+    pub at: Timestamp,
+    /// How.
+    pub collector: Collector,
+    /// What was asked for.
+    pub selection: Selection,
+    /// The subscriptions that were looked into.
+    pub subscriptions: Vec<Subscription>,
+    /// The VMs that are looked at, with power and tags.
+    pub vms: Vec<VmRow>,
+    /// Every VM of the subscriptions by its key, looked at or not.
+    pub every_vm: HashSet<String>,
+    /// Extension resources, without messages.
+    pub extensions: Vec<Extension>,
+    /// Resource groups.
+    pub groups: Vec<Group>,
+    /// Restore point collections, without points.
+    pub collections: Vec<Collection>,
+    /// Vaults of every visible subscription.
+    pub vaults: Vec<Vault>,
+    /// Their items, in any state.
+    pub items: Vec<ProtectedItem>,
+    /// Their policies.
+    pub policies: Vec<Policy>,
+    /// Their jobs of the last 14 days.
+    pub jobs: Vec<Job>,
+    /// Locks of the subscriptions.
+    pub locks: Vec<Lock>,
+    /// What is missing.
+    pub gaps: Vec<Gap>,
+}
+
+impl Bulk {
+    fn new(at: Timestamp, collector: Collector, visible: &Visible, selection: &Selection) -> Self {
+        Self {
+            at,
+            collector,
+            selection: selection.clone(),
+            subscriptions: visible.chosen.clone(),
+            vms: Vec::new(),
+            every_vm: HashSet::new(),
+            extensions: Vec::new(),
+            groups: Vec::new(),
+            collections: Vec::new(),
+            vaults: Vec::new(),
+            items: Vec::new(),
+            policies: Vec::new(),
+            jobs: Vec::new(),
+            locks: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Why the list of this kind may not be complete for `id`: its subscription, its vault, the VM itself.
+    #[must_use]
+    pub fn gap(&self, kind: Kind, id: &ResourceId) -> Option<&str> {
+        let found = self.gaps.iter().find(|gap| gap.kind == kind && gap.scope.as_ref().is_none_or(|s| s.covers(id)));
+        found.map(|gap| gap.why.as_str())
+    }
+
+    /// Why an item of a VM in this region may be missing from the items. A vault protects VMs of its own region only
+    /// (`UserErrorVmVaultLocationMismatch`).
+    #[must_use]
+    pub fn may_lack_item(&self, location: &str) -> Option<&str> {
+        let here = super::collect::plain_location(location);
+        let concerns = |gap: &&Gap| match gap.kind {
+            Kind::Vaults => true,
+            Kind::Items => {
+                let vault = self.vaults.iter().find(|vault| gap.scope.as_ref() == Some(&vault.id));
+                vault.is_none_or(|vault| here.is_empty() || super::collect::plain_location(&vault.location) == here)
+            }
+            _ => false,
+        };
+        self.gaps.iter().find(concerns).map(|gap| gap.why.as_str())
+    }
+
+    /// What was not read, for people: one line for each list, one for a subscription of which nothing may be complete.
+    #[must_use]
+    pub fn not_read(&self) -> Vec<NotRead> {
+        let mut by_place: BTreeMap<String, Vec<&Gap>> = BTreeMap::new();
+        for gap in &self.gaps {
+            let key = gap.scope.as_ref().map_or_else(String::new, |scope| scope.key().to_owned());
+            by_place.entry(key).or_default().push(gap);
+        }
+        let mut lines = Vec::new();
+        for gaps in by_place.values() {
+            let has = |kind| gaps.iter().any(|gap| gap.kind == kind);
+            let whole = [Kind::Vms, Kind::Groups, Kind::Collections, Kind::Vaults, Kind::Locks].into_iter().all(has);
+            if let (true, Some(first)) = (whole, gaps.first()) {
+                lines.push(NotRead { what: first.name.clone(), why: first.why.clone() });
+                continue;
+            }
+            for gap in gaps {
+                lines
+                    .push(NotRead { what: format!("the {} of {}", gap.kind.as_str(), gap.name), why: gap.why.clone() });
+            }
+        }
+        lines.dedup();
+        lines
+    }
+
+    fn add_gap(&mut self, kind: Kind, scope: Option<ResourceId>, name: &str, why: &str) {
+        let known = self.gaps.iter().any(|gap| gap.kind == kind && gap.scope == scope);
+        if !known {
+            self.gaps.push(Gap { kind, scope, name: name.to_owned(), why: one_line(&why) });
+        }
+    }
+
+    /// Keeps the VMs that were asked for.
+    fn select(&mut self) {
+        self.every_vm = self.vms.iter().map(|row| row.vm.id.key().to_owned()).collect();
+        if !self.selection.narrows() {
+            return;
+        }
+        let in_vault: HashSet<String> = self
+            .items
+            .iter()
+            .filter(|item| item.vault_id().is_some_and(|vault| self.selection.is_vault(&vault)))
+            .map(|item| index::key_of(&item.source))
+            .collect();
+        let selection = &self.selection;
+        self.vms.retain(|row| {
+            let id = &row.vm.id;
+            let group = selection.group.as_deref();
+            let has = |(name, value): &(String, String)| {
+                row.tags.iter().any(|(key, own)| key.eq_ignore_ascii_case(name) && own == value)
+            };
+            group.is_none_or(|group| id.resource_group().is_some_and(|own| own.eq_ignore_ascii_case(group)))
+                && selection.tags.iter().all(has)
+                && (selection.vault.is_none() || in_vault.contains(id.key()))
+        });
+    }
+
+    /// One order for both collectors, and no row twice.
+    fn sort(&mut self) {
+        fn tidy<T>(rows: &mut Vec<T>, id: impl Fn(&T) -> &ResourceId) {
+            rows.sort_by(|a, b| id(a).key().cmp(id(b).key()));
+            rows.dedup_by(|a, b| id(a) == id(b));
+        }
+        tidy(&mut self.vms, |row| &row.vm.id);
+        tidy(&mut self.extensions, |row| &row.id);
+        tidy(&mut self.groups, |row| &row.id);
+        tidy(&mut self.collections, |row| &row.id);
+        tidy(&mut self.vaults, |row| &row.id);
+        tidy(&mut self.items, |row| &row.id);
+        tidy(&mut self.policies, |row| &row.id);
+        tidy(&mut self.jobs, |row| &row.id);
+        tidy(&mut self.locks, |row| &row.id);
+    }
+}
+
+/// Whether the vault that was named is there; `None` when none was named or it may be in what was not read.
+#[must_use]
+pub fn vault_is_known(bulk: &Bulk) -> Option<bool> {
+    bulk.selection.vault.as_ref()?;
+    let found = bulk.vaults.iter().any(|vault| bulk.selection.is_vault(&vault.id));
+    (found || !bulk.gaps.iter().any(|gap| gap.kind == Kind::Vaults)).then_some(found)
+}
+
+/// Whether the resource group that was named is there; `None` when none was named or it may be in what was not read.
+#[must_use]
+pub fn group_is_known(bulk: &Bulk) -> Option<bool> {
+    let wanted = bulk.selection.group.as_ref()?;
+    let found = bulk.groups.iter().any(|group| group.id.name().eq_ignore_ascii_case(wanted));
+    (found || !bulk.gaps.iter().any(|gap| gap.kind == Kind::Groups)).then_some(found)
+}
+
+/// Why Resource Graph gave nothing.
+#[derive(Debug)]
+pub struct GraphFailed(pub ArmError);
+
+/// Reads the chosen subscriptions. With `wanted` unset Resource Graph is asked, and lists of ARM where it refuses.
+///
+/// # Errors
+/// [`GraphFailed`] when Resource Graph was wanted by name and refuses; every other problem is a gap.
+pub async fn read(
+    arm: &Arm,
+    visible: &Visible,
+    selection: &Selection,
+    wanted: Option<Collector>,
+) -> Result<(Bulk, Deep), GraphFailed> {
+    let reader = Reader::new(arm, CONCURRENCY);
+    let mut bulk = match wanted {
+        Some(Collector::Arm) => arm::read(&reader, visible, selection).await,
+        Some(Collector::Graph) => graph::read(&reader, visible, selection).await.map_err(GraphFailed)?,
+        None => match graph::read(&reader, visible, selection).await {
+            Ok(bulk) => bulk,
+            Err(error) => {
+                tracing::info!(refusal = ?GraphRefusal::of(&error), "resource graph does not answer; lists of ARM are read");
+                arm::read(&reader, visible, selection).await
+            }
+        },
+    };
+    for line in &visible.malformed {
+        for kind in [Kind::Vms, Kind::Vaults] {
+            bulk.add_gap(kind, None, "a subscription", line);
+        }
+    }
+    read_locks(&reader, &mut bulk, visible).await;
+    bulk.sort();
+    let index = Index::of(&bulk);
+    let deep = deep::read(&reader, &bulk, &index).await;
+    Ok((bulk, deep))
+}
+
+/// What the caller may not list, asked once for each subscription.
+async fn add_rights(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
+    const OF_VMS: [(Kind, &[&str]); 5] = [
+        (Kind::Vms, &[action::VMS]),
+        (Kind::Extensions, &[action::EXTENSIONS]),
+        (Kind::Groups, &[action::GROUPS]),
+        (Kind::Collections, &[action::COLLECTIONS, action::POINTS]),
+        (Kind::Locks, &[action::LOCKS]),
+    ];
+    const OF_VAULTS: [(Kind, &[&str]); 3] =
+        [(Kind::Vaults, &[action::VAULTS]), (Kind::Items, &[action::ITEMS]), (Kind::Jobs, &[action::JOBS])];
+    let chosen: HashSet<&str> = visible.chosen.iter().map(|one| one.id.as_str()).collect();
+    let calls = visible.all.iter().map(|one| {
+        let kinds: Vec<_> = match chosen.contains(one.id.as_str()) {
+            true => OF_VMS.into_iter().chain(OF_VAULTS).collect(),
+            false => OF_VAULTS.to_vec(),
+        };
+        async move {
+            let mut lacking = Vec::new();
+            match ResourceId::subscription_scope(&one.id) {
+                Err(error) => lacking.extend(kinds.iter().map(|(kind, _)| (*kind, None, error.to_string()))),
+                Ok(scope) => {
+                    for (kind, actions) in kinds {
+                        if let Err(why) = reader.may_list(&scope, actions).await {
+                            lacking.push((kind, Some(scope.clone()), why));
+                        }
+                    }
+                }
+            }
+            (format!("the subscription {}", one.name), lacking)
+        }
+    });
+    for (name, lacking) in reader.side_by_side(calls.collect()).await {
+        for (kind, scope, why) in lacking {
+            bulk.add_gap(kind, scope, &name, &why);
+        }
+    }
+}
+
+/// One list of locks for each subscription.
+async fn read_locks(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
+    let calls = visible.chosen.iter().filter_map(|one| {
+        let scope = ResourceId::subscription_scope(&one.id).ok()?;
+        Some(async move { (one, reader.arm.locks(&scope).await, scope) })
+    });
+    for (one, listed, scope) in reader.side_by_side(calls.collect()).await {
+        let name = format!("the subscription {}", one.name);
+        take(bulk, Kind::Locks, scope, &name, listed, |bulk, rows| bulk.locks.extend(rows));
+    }
+}
+
+/// Takes the rows of a list; what is missing becomes a gap.
+fn take<T>(
+    bulk: &mut Bulk,
+    kind: Kind,
+    scope: ResourceId,
+    name: &str,
+    listed: Result<crate::arm::Listing<T>, ArmError>,
+    keep: impl FnOnce(&mut Bulk, Vec<T>),
+) {
+    match listed {
+        Err(error) => bulk.add_gap(kind, Some(scope), name, &super::read::why(&error)),
+        Ok(listing) => {
+            if let Some(first) = listing.malformed.first() {
+                let why = format!("{} rows could not be understood, the first: {first}", listing.malformed.len());
+                bulk.add_gap(kind, Some(scope), name, &why);
+            }
+            keep(bulk, listing.items);
+        }
+    }
+}
+
+/// Rows by a key.
+type Rows = HashMap<String, Vec<usize>>;

@@ -1,0 +1,50 @@
+//! An audit in the formats that it can be written in. All pure; what comes from Azure is made harmless for each.
+
+pub mod table;
+
+use crate::engine::audit::Audit;
+use crate::text::safe_json;
+
+/// A format of an audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people, in so many columns.
+    Table(usize),
+    /// One object.
+    Json,
+    /// One finding per line, the whole last.
+    Jsonl,
+}
+
+impl Format {
+    /// The format of a file by its ending; `None` for an ending that no format has.
+    #[must_use]
+    pub fn of_ending(ending: &str) -> Option<Self> {
+        match ending.to_ascii_lowercase().as_str() {
+            "json" => Some(Self::Json),
+            "jsonl" => Some(Self::Jsonl),
+            _ => None,
+        }
+    }
+}
+
+/// The endings that [`Format::of_ending`] knows, for people.
+pub const ENDINGS: &str = ".json, .jsonl";
+
+/// The audit in a format.
+#[must_use]
+pub fn render(audit: &Audit, format: Format) -> String {
+    match format {
+        Format::Table(width) => table::page(audit, width),
+        Format::Json => {
+            let mut text = serde_json::to_string_pretty(audit).unwrap_or_default();
+            text.push('\n');
+            safe_json(&text)
+        }
+        Format::Jsonl => {
+            let findings = audit.findings.iter().map(serde_json::to_string);
+            let lines = findings.chain([serde_json::to_string(audit)]).map(Result::unwrap_or_default);
+            lines.map(|line| safe_json(&line) + "\n").collect()
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! `azmend audit`: what it finds with either collector, what it sends, and how it is typed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use assert_cmd::Command;
+use azmend::arm::ResourceId;
+use azmend::engine::audit::{Ask, Audit, Level, audit};
+use azmend::estate::bulk::{self, Collector, Selection};
+use azmend::estate::inventory::Visible;
+use azmend::playbook::library::Library;
+use azmend::sim::{Estate, Permission};
+use serde_json::Value;
+
+use crate::support::{Lab, SUB, check_requests};
+
+const ESTATES: [&str; 5] = [
+    include_str!("../../examples/estates/built-in.yaml"),
+    include_str!("../../examples/estates/backup-server.yaml"),
+    include_str!("../../examples/estates/bad-day.yaml"),
+    include_str!("../../examples/estates/encrypted.yaml"),
+    include_str!("../../examples/estates/repairs.yaml"),
+];
+
+fn ask() -> Ask {
+    Ask {
+        rules: Vec::new(),
+        codes: Vec::new(),
+        min: Level::Info,
+        fail_on: Some(Level::Medium),
+        program: "azmend".into(),
+        scope: "all".into(),
+        sandbox: true,
+    }
+}
+
+async fn look_with(lab: &Lab, wanted: Option<Collector>, selection: &Selection) -> Audit {
+    let all = lab.arm.subscriptions().await.unwrap().items;
+    let visible = Visible { chosen: all.clone(), all, malformed: Vec::new() };
+    let (bulk, deep) = bulk::read(&lab.arm, &visible, selection, wanted).await.unwrap();
+    audit(&Library::shipped(), &bulk, &deep, &ask(), bulk.at, lab.arm.calls())
+}
+
+async fn look(lab: &Lab, wanted: Option<Collector>) -> Audit {
+    look_with(lab, wanted, &Selection::default()).await
+}
+
+fn rules(audit: &Audit) -> BTreeSet<String> {
+    audit.findings.iter().map(|one| format!("{} {}", one.rule, one.name)).collect()
+}
+
+#[tokio::test]
+async fn both_collectors_find_the_same_and_only_read() {
+    for (number, text) in ESTATES.iter().enumerate() {
+        for selection in [Selection::default(), Selection { thorough: true, ..Selection::default() }] {
+            let mut seen = Vec::new();
+            for wanted in [Collector::Graph, Collector::Arm] {
+                let lab = Lab::of(text);
+                // Faults of an estate strike by chance of order: this is about what is there.
+                lab.sim.edit(|world| world.faults.clear());
+                let found = look_with(&lab, Some(wanted), &selection).await;
+                assert_eq!(found.collector, wanted.as_str());
+                assert_eq!(lab.mutations(), Vec::<String>::new());
+                check_requests(&lab);
+                seen.push(found);
+            }
+            let [graph, arm] = seen.as_slice() else { panic!("two") };
+            for (one, other) in graph.findings.iter().zip(&arm.findings) {
+                // Lists of ARM write the group of a collection in capitals (recorded), which is the same group.
+                let shown = |one: &azmend::engine::audit::Finding| serde_json::to_string(one).unwrap().to_lowercase();
+                assert_eq!(shown(one), shown(other), "estate {number}");
+            }
+            assert_eq!(rules(graph), rules(arm), "estate {number}");
+            assert_eq!(graph.summary, arm.summary, "estate {number}");
+            assert_eq!((&graph.not_read, graph.exit_code), (&arm.not_read, arm.exit_code), "estate {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_estate_shows_each_kind_of_trouble() {
+    let lab = Lab::new();
+    let found = look(&lab, None).await;
+    let rules = rules(&found);
+    for wanted in [
+        "rp-collection-limit web-01",
+        "extension-operation-failed app-02",
+        "datasource-not-present stop-12",
+        "unprotected-vm dup-09",
+        "delete-stale-collections db-03",
+        "group-locked AzureBackupRG_westeurope_1",
+        "group-locked AzureBackupRG_northeurope_1",
+        "item-in-error web-01",
+    ] {
+        assert!(rules.contains(wanted), "{wanted} is not among {rules:#?}");
+    }
+    assert!(!rules.iter().any(|rule| rule.starts_with("backup-now")), "a task is no finding");
+    let inherited = found.findings.iter().find(|one| one.name == "AzureBackupRG_northeurope_1").unwrap();
+    assert!(inherited.evidence[0].contains("inherited from the subscription"), "{inherited:?}");
+    assert!(inherited.command.as_ref().unwrap().contains("--lock "), "a lock from above is removed only by name");
+    let orphan = found.findings.iter().find(|one| one.rule == "orphan-candidate").unwrap();
+    assert!(orphan.evidence.iter().any(|line| line.contains("at most 30 GB")), "{orphan:?}");
+    let web = found.findings.iter().find(|one| one.rule == "rp-collection-limit" && one.name == "web-01").unwrap();
+    assert!(web.evidence.contains(&"points.count is 21".to_owned()), "{web:?}");
+    assert_eq!((found.exit_code, found.summary.worst.len(), found.not_read.len()), (3, 5, 0));
+    // The order is by level, and no key comes twice.
+    assert!(found.findings.is_sorted_by(|a, b| a.level >= b.level));
+    let keys: BTreeSet<&str> = found.findings.iter().map(|one| one.key.as_str()).collect();
+    assert_eq!(keys.len(), found.findings.len());
+}
+
+#[tokio::test]
+async fn a_subscription_that_cannot_be_read_is_said_and_nothing_is_concluded_from_it() {
+    for wanted in [Collector::Graph, Collector::Arm] {
+        let lab = Lab::new();
+        lab.sim.edit(|world| {
+            let scope = format!("/subscriptions/{SUB}");
+            world.permissions = vec![Permission { scope, actions: vec!["*/read".into()], not_actions: vec![] }];
+        });
+        let found = look(&lab, Some(wanted)).await;
+        assert_eq!(found.exit_code, 6, "{wanted:?}");
+        assert_eq!(found.not_read.len(), 1, "one line for the whole subscription: {:?}", found.not_read);
+        assert!(found.findings.iter().all(|one| one.subscription == SUB), "{wanted:?}");
+        let rules = rules(&found);
+        assert!(rules.contains("rp-collection-limit web-01"), "the other subscription is not lost");
+        // Its vaults may protect any VM, and its VMs may stand behind any collection.
+        let hasty = |rule: &String| rule.starts_with("unprotected-vm") || rule.starts_with("orphan-candidate");
+        assert!(!rules.iter().any(hasty), "{rules:#?}");
+    }
+}
+
+#[tokio::test]
+async fn locks_that_cannot_be_read_are_not_absent_locks() {
+    let lab = Lab::new();
+    lab.sim.edit(|world| {
+        world.permissions = vec![Permission {
+            scope: "/".into(),
+            actions: vec!["*/read".into()],
+            not_actions: vec!["Microsoft.Authorization/locks/read".into()],
+        }];
+    });
+    let found = look(&lab, None).await;
+    assert!(found.exit_code == 6 && found.not_read.iter().any(|one| one.what.contains("the locks of")), "{found:?}");
+    assert!(!rules(&found).iter().any(|rule| rule.starts_with("unlock-backup-groups")));
+}
+
+#[tokio::test]
+async fn without_resource_graph_plain_lists_are_read() {
+    let lab = Lab::new();
+    lab.sim.edit(|world| world.permissions.clear());
+    let found = look(&lab, None).await;
+    assert_eq!((found.collector.as_str(), found.exit_code), ("arm", 6));
+    assert_eq!((found.findings.len(), found.not_read.len()), (0, 2), "{:?}", found.not_read);
+}
+
+#[tokio::test]
+async fn tags_and_groups_narrow_the_same_way() {
+    for wanted in [Collector::Graph, Collector::Arm] {
+        let lab = Lab::new();
+        lab.sim.edit(|world| {
+            let vm = world.vms.iter_mut().find(|vm| vm.id.name() == "web-01").unwrap();
+            vm.tags = [("Env".to_owned(), "prod".to_owned())].into();
+        });
+        let tags = vec![("env".to_owned(), "prod".to_owned())];
+        let found = look_with(&lab, Some(wanted), &Selection { tags, ..Selection::default() }).await;
+        assert_eq!(found.summary.vms, 1);
+        let names: BTreeSet<&str> = found.findings.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, BTreeSet::from(["AzureBackupRG_westeurope_1", "web-01"]), "{wanted:?}");
+        let group = Some("RG-BRANCH".to_owned());
+        let found = look_with(&lab, Some(wanted), &Selection { group, ..Selection::default() }).await;
+        assert!(found.summary.vms > 0 && found.findings.iter().all(|one| one.subscription != SUB), "{wanted:?}");
+        let vault = Some("branch-vault".to_owned());
+        let found = look_with(&lab, Some(wanted), &Selection { vault, ..Selection::default() }).await;
+        assert!(found.summary.vms > 0 && found.findings.iter().all(|one| one.subscription != SUB), "{wanted:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stuck_job_and_a_silent_agent_are_seen() {
+    let lab = Lab::new();
+    lab.sim.edit(|world| world.now += jiff::SignedDuration::from_hours(30));
+    let found = look_with(&lab, None, &Selection { thorough: true, ..Selection::default() }).await;
+    let known = rules(&found);
+    assert!(found.exit_code == 3 && known.iter().any(|rule| rule.starts_with("item-in-error")));
+    for one in &found.findings {
+        assert!(
+            ResourceId::parse(&one.resource).is_ok() && !one.title.is_empty() && !one.evidence.is_empty(),
+            "{one:?}"
+        );
+        assert!(one.command.as_ref().is_none_or(|command| command.starts_with("azmend ")), "{one:?}");
+    }
+}
+
+/// Runs azmend in an empty environment: exit code, stdout, stderr.
+fn azmend(dir: &Path, words: &[&str]) -> (i32, String, String) {
+    let mut command = Command::cargo_bin("azmend").unwrap();
+    command.env_clear().env("HOME", dir).env("PATH", dir).env("COLUMNS", "80").current_dir(dir).args(words);
+    let out = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn the_options_do_what_they_say_and_keep_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = |more: &[&str]| {
+        let (code, out, err) = azmend(dir.path(), &[&["--sandbox", "audit", "-o", "json"], more].concat());
+        assert!(!out.is_empty(), "{more:?}: {err}");
+        (code, json(&out))
+    };
+    let all = |report: &Value, what: &str| -> BTreeSet<String> {
+        report["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one[what].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    let (code, whole) = audit(&[]);
+    assert_eq!((code, whole["schema"].as_str(), whole["sandbox"].as_bool()), (3, Some("azmend.audit/v1"), Some(true)));
+    let schema =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/audit.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&json(&schema)).unwrap();
+    assert!(validator.is_valid(&whole));
+    assert_eq!(audit(&["--fail-on", "never"]).0, 0);
+    assert_eq!(audit(&["--playbook", "orphan-candidate"]).0, 0, "low is below medium");
+    assert_eq!(audit(&["--playbook", "orphan-candidate", "--fail-on", "low"]).0, 3);
+    assert_eq!(all(&audit(&["--min-severity", "high"]).1, "level"), BTreeSet::from(["high".to_owned()]));
+    assert_eq!(all(&audit(&["--playbook", "unprotected-vm"]).1, "name"), BTreeSet::from(["dup-09".to_owned()]));
+    let coded = audit(&["--code", "extensionoperationfailed"]).1;
+    assert_eq!(all(&coded, "name"), BTreeSet::from(["app-02".to_owned()]), "{coded}");
+    assert_eq!(audit(&["--collector", "arm"]).1["collector"], "arm");
+    let (_, branch) = audit(&["-s", "5b1c0de0-0000-4000-8000-000000000002"]);
+    assert_eq!(branch["summary"]["subscriptions"], 1);
+    let tenant = azmend::sim::World::from_estate(&Estate::built_in()).tenant;
+    let (_, root) = audit(&["--management-group", &tenant]);
+    assert_eq!(
+        (root["findings"].as_array(), root["not_read"].as_array()),
+        (whole["findings"].as_array(), Some(&Vec::new()))
+    );
+    let (_, lines, _) = azmend(dir.path(), &["--sandbox", "audit", "-o", "jsonl"]);
+    assert_eq!(lines.lines().count(), whole["findings"].as_array().unwrap().len() + 1);
+    assert!(!dir.path().join(".local/state/azmend/sandbox").exists(), "looking keeps nothing");
+    for wrong in [
+        &["--playbook", "rp-colection-limit"][..],
+        &["--playbook", "backup-now"],
+        &["--code", "NoSuchCode"],
+        &["--vault", "no-vault"],
+        &["--tag", "env"],
+        &["--out", "audit.pdf"],
+        &["--baseline", "none.json"],
+        &["--collector", "arm", "--management-group", "root"],
+        &["--resource-group", "../x"],
+        &["--resource-group", "rg-nowhere"],
+        &["-o", "sarif"],
+    ] {
+        let (code, _, err) = azmend(dir.path(), &[&["--sandbox", "audit"], wrong].concat());
+        assert_eq!(code, 2, "{wrong:?}: {err}");
+    }
+}
+
+#[test]
+fn a_baseline_tells_what_is_new_and_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| azmend(dir.path(), &[&["--sandbox"], words].concat());
+    assert_eq!(run(&["audit", "--out", "base.json", "--out", "base.jsonl"]).0, 3);
+    let (_, out, err) = run(&["audit", "--baseline", "base.json", "-o", "json"]);
+    let since = &json(&out)["summary"]["since"];
+    assert!(since["new"] == 0 && since["gone"] == 0 && since["unchanged"].as_u64().unwrap() > 10, "{out} {err}");
+    assert_eq!(run(&["fix", "unlock-backup-groups", "--vm", "web-01", "--yes", "-q"]).0, 0);
+    let (_, out, _) = run(&["audit", "--baseline", "base.json", "-o", "json"]);
+    let report = json(&out);
+    let gone: Vec<&Value> =
+        report["findings"].as_array().unwrap().iter().filter(|one| one["change"] == "gone").collect();
+    assert!(gone.iter().any(|one| one["rule"] == "group-locked" && one["name"] == "AzureBackupRG_westeurope_1"));
+    assert_eq!(report["summary"]["since"]["gone"].as_u64().unwrap(), gone.len() as u64);
+    let (_, page, _) = run(&["audit", "--baseline", "base.json"]);
+    assert!(page.contains("gone since the baseline"), "{page}");
+    // Another scope, another schema, no JSON: none is compared.
+    let (code, _, err) = run(&["audit", "--baseline", "base.json", "--resource-group", "rg-shop"]);
+    assert!(code == 2 && err.contains("another scope"), "{err}");
+    for text in ["{", "[]", "{\"schema\":\"azmend.result/v1\"}", "{\"schema\":\"azmend.audit/v1\"}"] {
+        std::fs::write(dir.path().join("bad.json"), text).unwrap();
+        let (code, _, err) = run(&["audit", "--baseline", "bad.json"]);
+        assert!(code == 2 && err.contains("bad.json is not an audit"), "{text}: {err}");
+    }
+}
+
+#[test]
+fn text_from_azure_does_not_control_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let hostile = ESTATES[0].replace("Protect backups.", "\\e]0;x\\a\\u202egpj");
+    assert_ne!(hostile, ESTATES[0]);
+    std::fs::write(dir.path().join("estate.yaml"), hostile).unwrap();
+    for format in ["table", "json", "jsonl"] {
+        let words = ["--sandbox=estate.yaml", "audit", "-o", format, "--color", "never"];
+        let (code, out, err) = azmend(dir.path(), &words);
+        assert_eq!(code, 3, "{err}");
+        let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!out.contains(bad) && !err.contains(bad), "{format}: {out:?}");
+    }
+}
