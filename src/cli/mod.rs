@@ -134,6 +134,7 @@ fn failed(printer: &Printer, error: &CliError, sandbox: bool) -> u8 {
 const fn formats(command: &Command) -> &'static [Output] {
     match command {
         Command::Diagnose(_) => &[Output::Markdown],
+        Command::Audit(_) => &[Output::Csv, Output::Markdown, Output::Html, Output::Sarif, Output::Junit],
         _ => &[],
     }
 }

@@ -296,11 +296,11 @@ fn text_from_azure_does_not_control_the_terminal() {
     let hostile = ESTATES[0].replace("Protect backups.", "\\e]0;x\\a\\u202egpj");
     assert_ne!(hostile, ESTATES[0]);
     std::fs::write(dir.path().join("estate.yaml"), hostile).unwrap();
-    for format in ["table", "json", "jsonl"] {
+    for format in ["table", "json", "jsonl", "csv", "markdown", "html", "sarif", "junit"] {
         let words = ["--sandbox=estate.yaml", "audit", "-o", format, "--color", "never"];
         let (code, out, err) = azmend(dir.path(), &words);
         assert_eq!(code, 3, "{err}");
-        let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        let bad = |c: char| (c.is_control() && c != '\n' && !(c == '\r' && format == "csv")) || c == '\u{202e}';
         assert!(!out.contains(bad) && !err.contains(bad), "{format}: {out:?}");
     }
 }

@@ -86,7 +86,12 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     let format = match desk.printer.output() {
         Output::Json => Format::Json,
         Output::Jsonl => Format::Jsonl,
-        _ => Format::Table(desk.printer.width()),
+        Output::Csv => Format::Csv,
+        Output::Markdown => Format::Markdown,
+        Output::Html => Format::Html,
+        Output::Sarif => Format::Sarif,
+        Output::Junit => Format::Junit,
+        Output::Table => Format::Table(desk.printer.width()),
     };
     desk.printer.data(&render(&found, format));
     vms::tell_calls(&arm);

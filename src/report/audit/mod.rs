@@ -1,6 +1,13 @@
 //! An audit in the formats that it can be written in. All pure; what comes from Azure is made harmless for each.
 
+pub mod csv;
+pub mod html;
+pub mod junit;
+pub mod markdown;
+pub mod sarif;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::engine::audit::Audit;
 use crate::text::safe_json;
@@ -14,6 +21,16 @@ pub enum Format {
     Json,
     /// One finding per line, the whole last.
     Jsonl,
+    /// Rows for a spreadsheet.
+    Csv,
+    /// For a ticket.
+    Markdown,
+    /// A page.
+    Html,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// JUnit's test results.
+    Junit,
 }
 
 impl Format {
@@ -23,19 +40,29 @@ impl Format {
         match ending.to_ascii_lowercase().as_str() {
             "json" => Some(Self::Json),
             "jsonl" => Some(Self::Jsonl),
+            "csv" => Some(Self::Csv),
+            "md" | "markdown" => Some(Self::Markdown),
+            "html" | "htm" => Some(Self::Html),
+            "sarif" => Some(Self::Sarif),
+            "xml" => Some(Self::Junit),
             _ => None,
         }
     }
 }
 
 /// The endings that [`Format::of_ending`] knows, for people.
-pub const ENDINGS: &str = ".json, .jsonl";
+pub const ENDINGS: &str = ".json, .jsonl, .csv, .md, .html, .sarif, .xml (JUnit)";
 
 /// The audit in a format.
 #[must_use]
 pub fn render(audit: &Audit, format: Format) -> String {
     match format {
         Format::Table(width) => table::page(audit, width),
+        Format::Csv => csv::csv(audit),
+        Format::Markdown => markdown::markdown(audit),
+        Format::Html => html::html(audit),
+        Format::Sarif => sarif::sarif(audit),
+        Format::Junit => junit::junit(audit),
         Format::Json => {
             let mut text = serde_json::to_string_pretty(audit).unwrap_or_default();
             text.push('\n');

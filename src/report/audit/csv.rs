@@ -1,0 +1,80 @@
+//! `azmend audit -o csv`: one row for each finding, for a spreadsheet.
+//!
+//! RFC 4180: CRLF, quotes doubled. Invariant: no cell is a formula. One that begins with `=`, `+`, `-`, `@`, a tab or a
+//! carriage return would be run by Excel; it gets an apostrophe in front (OWASP, CSV injection), which spreadsheets do not
+//! show. Without a byte order mark: Excel 2019 and later ask for the encoding, and other readers would see it as data.
+
+use crate::engine::audit::{Audit, Finding};
+use crate::text::safe;
+
+const COLUMNS: [&str; 11] =
+    ["level", "rule", "title", "name", "resource", "subscription", "code", "evidence", "command", "change", "key"];
+
+/// The rows, with a header.
+#[must_use]
+pub fn csv(audit: &Audit) -> String {
+    let mut out = row(&COLUMNS.map(str::to_owned));
+    for finding in &audit.findings {
+        out.push_str(&row(&cells(finding)));
+    }
+    out
+}
+
+fn cells(finding: &Finding) -> [String; COLUMNS.len()] {
+    let change = finding.change.map(|change| format!("{change:?}").to_lowercase());
+    [
+        finding.level.as_str().to_owned(),
+        finding.rule.clone(),
+        finding.title.clone(),
+        finding.name.clone(),
+        finding.resource.clone(),
+        finding.subscription.clone(),
+        finding.code.clone().unwrap_or_default(),
+        finding.evidence.join("; "),
+        finding.command.clone().unwrap_or_default(),
+        change.unwrap_or_default(),
+        finding.key.clone(),
+    ]
+}
+
+fn row(cells: &[String]) -> String {
+    let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
+    format!("{}\r\n", cells.join(","))
+}
+
+fn cell(text: &str) -> String {
+    let formula = text.trim_start_matches(' ').starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = safe(text);
+    let text = if formula { format!("'{text}") } else { text };
+    if text.contains([',', '"', '\n', '\r', '\'']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::audit::testing::{HOSTILE, hostile};
+
+    #[test]
+    fn no_cell_is_a_formula_and_no_text_breaks_a_row() {
+        let text = csv(&hostile());
+        assert_eq!(text.matches("\r\n").count(), 1 + HOSTILE.len(), "{text}");
+        assert!(!text.contains('\u{1b}'));
+        for line in text.lines().skip(1) {
+            let mut quoted = false;
+            let mut begin = true;
+            for c in line.chars() {
+                if begin && !quoted {
+                    assert!(!matches!(c, '=' | '+' | '-' | '@'), "{line}");
+                }
+                begin = c == ',' && !quoted || (c == '"' && begin);
+                if c == '"' {
+                    quoted = !quoted;
+                }
+            }
+            assert!(!quoted, "{line}");
+        }
+        assert_eq!(cell("=1+1"), "\"'=1+1\"");
+        assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(cell("plain"), "plain");
+    }
+}

@@ -1,0 +1,84 @@
+//! `azmend audit -o markdown`: for a ticket.
+//!
+//! Invariant: text from Azure cannot make a heading, a link, a row or HTML.
+
+use crate::engine::audit::Audit;
+use crate::text::safe;
+
+/// Summary, findings, and what was not seen.
+#[must_use]
+pub fn markdown(audit: &Audit) -> String {
+    let summary = &audit.summary;
+    let mut out = format!("# azmend audit: {}\n\n", cell(&audit.scope));
+    if audit.sandbox {
+        out.push_str("The embedded Azure, nothing real.\n\n");
+    }
+    out.push_str(&format!(
+        "{} VMs in {} subscriptions, {} protected, {} at risk.\n",
+        summary.vms, summary.subscriptions, summary.protected, summary.at_risk
+    ));
+    if !summary.rules.is_empty() {
+        out.push_str("\n| level | finding | count |\n|---|---|---|\n");
+    }
+    for count in &summary.rules {
+        let row =
+            format!("| {} | {}: {} | {} |\n", count.level.as_str(), cell(&count.rule), cell(&count.title), count.count);
+        out.push_str(&row);
+    }
+    if !audit.findings.is_empty() {
+        out.push_str("\n## Findings\n\n| level | finding | resource | evidence | command |\n|---|---|---|---|---|\n");
+    }
+    for finding in &audit.findings {
+        let command = finding.command.as_deref().map_or_else(|| "-".to_owned(), |text| format!("`{}`", cell(text)));
+        out.push_str(&format!(
+            "| {} | {} | {} | {} | {command} |\n",
+            finding.level.as_str(),
+            cell(&finding.rule),
+            cell(&finding.name),
+            cell(&finding.evidence.join("; ")),
+        ));
+    }
+    if !audit.not_read.is_empty() {
+        out.push_str("\n## Not seen\n\n");
+    }
+    for one in &audit.not_read {
+        out.push_str(&format!("- {}: {}\n", cell(&one.what), cell(&one.why)));
+    }
+    out
+}
+
+/// A text that is nothing but text, in one line.
+fn cell(text: &str) -> String {
+    let text = safe(text);
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => out.push(' '),
+            '\\' | '|' | '*' | '_' | '[' | ']' | '#' | '!' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            '`' => out.push('\''),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::audit::testing::{HOSTILE, hostile};
+
+    #[test]
+    fn hostile_text_stays_in_its_cell() {
+        let text = markdown(&hostile());
+        let rows = text.lines().filter(|line| line.starts_with("| high ")).count();
+        assert_eq!(rows, HOSTILE.len() + 1, "{text}");
+        assert!(!text.contains('<') && !text.contains('\u{1b}'), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with('#')).count(), 3, "{text}");
+        assert_eq!(cell("a|b`c\n[x](y)"), "a\\|b'c\\x0a\\[x\\](y)".replace("\\x0a", &cell("\n")));
+    }
+}

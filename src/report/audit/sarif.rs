@@ -1,0 +1,112 @@
+//! `azmend audit -o sarif`: SARIF 2.1.0 (OASIS, Static Analysis Results Interchange Format).
+//!
+//! A finding is a result at a logical location, the resource id; its key is the fingerprint by which two audits are compared.
+//! What could not be read is a notification of the invocation.
+
+use serde_json::{Value, json};
+
+use crate::engine::audit::{Audit, Change, Finding, Level};
+use crate::text::safe_json;
+
+const fn level(level: Level) -> &'static str {
+    match level {
+        Level::High => "error",
+        Level::Medium => "warning",
+        Level::Low | Level::Info => "note",
+    }
+}
+
+/// The log, pretty.
+#[must_use]
+pub fn sarif(audit: &Audit) -> String {
+    let rules: Vec<Value> = audit
+        .summary
+        .rules
+        .iter()
+        .map(|rule| {
+            json!({
+                "id": rule.rule, "shortDescription": { "text": rule.title },
+                "defaultConfiguration": { "level": level(rule.level) }
+            })
+        })
+        .collect();
+    let notifications: Vec<Value> = audit
+        .not_read
+        .iter()
+        .map(
+            |one| json!({ "level": "error", "message": { "text": format!("{} was not read: {}", one.what, one.why) } }),
+        )
+        .collect();
+    let log = json!({
+        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "azmend", "version": audit.version, "rules": rules } },
+            "invocations": [{
+                "executionSuccessful": audit.not_read.is_empty(),
+                "startTimeUtc": audit.started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                "endTimeUtc": audit.ended.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                "toolExecutionNotifications": notifications
+            }],
+            "results": audit.findings.iter().map(|finding| result(audit, finding)).collect::<Vec<_>>(),
+            "properties": { "scope": audit.scope, "collector": audit.collector, "sandbox": audit.sandbox }
+        }]
+    });
+    let mut text = serde_json::to_string_pretty(&log).unwrap_or_default();
+    text.push('\n');
+    safe_json(&text)
+}
+
+fn result(audit: &Audit, finding: &Finding) -> Value {
+    let mut text = finding.title.clone();
+    if !finding.evidence.is_empty() {
+        text = format!("{text}: {}", finding.evidence.join("; "));
+    }
+    let mut result = json!({
+        "ruleId": finding.rule, "level": level(finding.level), "message": { "text": text },
+        "locations": [{ "logicalLocations": [{
+            "name": finding.name, "fullyQualifiedName": finding.resource, "kind": "resource"
+        }] }],
+        "partialFingerprints": { "azmend/v1": finding.key },
+        "properties": { "subscription": finding.subscription, "code": finding.code, "command": finding.command, "plan": finding.plan }
+    });
+    if let Some(index) = audit.summary.rules.iter().position(|rule| rule.rule == finding.rule) {
+        result["ruleIndex"] = json!(index);
+    }
+    if let Some(change) = finding.change {
+        result["baselineState"] = json!(match change {
+            Change::New => "new",
+            Change::Unchanged => "unchanged",
+            Change::Gone => "absent",
+        });
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::audit::testing::{HOSTILE, hostile};
+
+    /// The properties that the published schema requires, and its enumerations.
+    #[test]
+    fn what_the_schema_requires_is_there() {
+        let log: Value = serde_json::from_str(&sarif(&hostile())).unwrap();
+        assert_eq!(log["version"], "2.1.0");
+        let run = &log["runs"][0];
+        let driver = &run["tool"]["driver"];
+        assert_eq!(driver["name"], "azmend");
+        let rules = driver["rules"].as_array().unwrap();
+        assert!(rules.iter().all(|rule| rule["id"].is_string() && rule["shortDescription"]["text"].is_string()));
+        assert_eq!(run["invocations"][0]["executionSuccessful"], false);
+        let results = run["results"].as_array().unwrap();
+        assert_eq!(results.len(), HOSTILE.len());
+        for result in results {
+            assert!(result["message"]["text"].is_string());
+            assert!(["none", "note", "warning", "error"].contains(&result["level"].as_str().unwrap()));
+            let index = result["ruleIndex"].as_u64().unwrap();
+            assert_eq!(rules[usize::try_from(index).unwrap()]["id"], result["ruleId"]);
+            assert!(["new", "unchanged", "updated", "absent"].contains(&result["baselineState"].as_str().unwrap()));
+        }
+    }
+}
