@@ -189,11 +189,11 @@ async fn tags_and_groups_narrow_the_same_way() {
 
 #[tokio::test]
 async fn a_stuck_job_and_a_silent_agent_are_seen() {
-    let lab = Lab::new();
-    lab.sim.edit(|world| world.now += jiff::SignedDuration::from_hours(30));
-    let found = look_with(&lab, None, &Selection { thorough: true, ..Selection::default() }).await;
-    let known = rules(&found);
-    assert!(found.exit_code == 3 && known.iter().any(|rule| rule.starts_with("item-in-error")));
+    let thorough = Selection { thorough: true, ..Selection::default() };
+    let silent = look_with(&Lab::of(ESTATES[2]), None, &thorough).await;
+    assert!(rules(&silent).iter().any(|rule| rule.starts_with("agent-not-ready")), "{silent:?}");
+    let found = look_with(&Lab::of(ESTATES[4]), None, &thorough).await;
+    assert!(rules(&found).iter().any(|rule| rule == "job-stuck stuck-02"), "{found:?}");
     for one in &found.findings {
         assert!(
             ResourceId::parse(&one.resource).is_ok() && !one.title.is_empty() && !one.evidence.is_empty(),
