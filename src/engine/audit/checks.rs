@@ -121,7 +121,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         }
         let held: Vec<&Collection> = index.in_group(bulk, &group.id).collect();
         let named = |one: &&Collection| one.source_id().is_some_and(|vm| names_vm(one.id.name(), vm.name()));
-        if !held.iter().all(|one| named(&one)) {
+        if !held.iter().all(named) {
             continue;
         }
         let vms: BTreeSet<ResourceId> = held.iter().filter_map(|one| one.source_id()).collect();

@@ -64,9 +64,9 @@ pub fn render(audit: &Audit, format: Format) -> String {
         Format::Sarif => sarif::sarif(audit),
         Format::Junit => junit::junit(audit),
         Format::Json => {
-            let mut text = serde_json::to_string_pretty(audit).unwrap_or_default();
-            text.push('\n');
-            safe_json(&text)
+            // Line ends stand between the values alone: in strings they are escaped.
+            let text = serde_json::to_string_pretty(audit).unwrap_or_default();
+            text.lines().map(|line| safe_json(line) + "\n").collect()
         }
         Format::Jsonl => {
             let findings = audit.findings.iter().map(serde_json::to_string);
