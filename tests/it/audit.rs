@@ -268,7 +268,6 @@ fn the_options_do_what_they_say_and_keep_nothing() {
         &["--collector", "arm", "--management-group", "root"],
         &["--resource-group", "../x"],
         &["--resource-group", "rg-nowhere"],
-        &["-o", "sarif"],
     ] {
         let (code, _, err) = azmend(dir.path(), &[&["--sandbox", "audit"], wrong].concat());
         assert_eq!(code, 2, "{wrong:?}: {err}");

@@ -80,7 +80,8 @@ pub struct AuditArgs {
     /// An earlier audit of the same scope as JSON: says what is new, unchanged and gone
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub baseline: Option<PathBuf>,
-    /// Write the audit to FILE too, in the format of its ending: .json, .jsonl; repeatable
+    /// Write the audit to FILE too, in the format of its ending: .json, .jsonl, .csv,
+    /// .md, .html, .sarif, .xml (JUnit); repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Vec<PathBuf>,
     /// How the facts are collected

@@ -52,9 +52,8 @@ pub fn sarif(audit: &Audit) -> String {
             "properties": { "scope": audit.scope, "collector": audit.collector, "sandbox": audit.sandbox }
         }]
     });
-    let mut text = serde_json::to_string_pretty(&log).unwrap_or_default();
-    text.push('\n');
-    safe_json(&text)
+    let text = serde_json::to_string_pretty(&log).unwrap_or_default();
+    text.lines().map(|line| safe_json(line) + "\n").collect()
 }
 
 fn result(audit: &Audit, finding: &Finding) -> Value {
