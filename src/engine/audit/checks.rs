@@ -54,7 +54,7 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     }
     let mut finding = scene.finding("near-limit", title("near-limit"), Level::Low, &seen.row.vm.id);
     finding.evidence = vec![format!("points.count is {}", points.count), format!("points.limit is {}", points.limit)];
-    finding.command = Some(scene.command("diagnose", seen.row.vm.id.as_str()));
+    finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
 }
 
@@ -67,7 +67,7 @@ fn agent(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let mut finding = scene.finding("agent-not-ready", title("agent-not-ready"), Level::Medium, &seen.row.vm.id);
     let status = if view.status.is_empty() { "no status" } else { &view.status };
     finding.evidence = vec!["vm.power is running".to_owned(), format!("agent.status is {status}")];
-    finding.command = Some(scene.command("diagnose", seen.row.vm.id.as_str()));
+    finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
 }
 
@@ -94,7 +94,7 @@ fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     }
     let mut finding = scene.finding("extension-failed", title("extension-failed"), Level::Low, &seen.row.vm.id);
     finding.evidence = names.into_iter().map(|name| format!("the extension {name} failed")).collect();
-    finding.command = Some(scene.command("diagnose", seen.row.vm.id.as_str()));
+    finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
 }
 
@@ -147,7 +147,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
             plural(vms.len(), "VM")
         ));
         finding.command = vms.iter().find(|vm| bulk.every_vm.contains(vm.key())).map(|vm| {
-            let command = scene.command("fix unlock-backup-groups", vm.as_str());
+            let command = scene.command("fix unlock-backup-groups", vm);
             // A lock from above is removed only when it is named.
             let above = locks.iter().find(|lock| !group.id.covers(&lock.scope()));
             match above {
@@ -190,8 +190,7 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         if let Some(gb) = read.disk_gb {
             finding.evidence.push(format!("at most {gb} GB behind each point: the provisioned size of the VM's disks"));
         }
-        finding.command =
-            Some(format!("{} --dry-run", scene.command("fix stale-collections-of-deleted-vm", vm.as_str())));
+        finding.command = Some(format!("{} --dry-run", scene.command("fix stale-collections-of-deleted-vm", &vm)));
         out.push(finding);
     }
 }
@@ -212,7 +211,7 @@ fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         if item.stopped() {
             let mut finding = scene.finding("protection-stopped", title("protection-stopped"), Level::Info, &vm);
             finding.evidence = vec![format!("{} in {}", item.protection_state, vault_name(item)), gone(&vm)];
-            finding.command = Some(scene.command("diagnose", vm.as_str()));
+            finding.command = Some(scene.command("diagnose", &vm));
             out.push(finding);
             continue;
         }
@@ -266,9 +265,9 @@ fn item_in_error(
     finding.evidence = evidence;
     let chosen = seen.and_then(|seen| choose::choose(scene.library, &seen.facts, &seen.view).playbook);
     finding.command = Some(match (&chosen, &finding.code) {
-        (Some(playbook), _) => scene.command(&format!("fix {}", shell_quote(playbook)), vm.as_str()),
+        (Some(playbook), _) => scene.command(&format!("fix {}", shell_quote(playbook)), vm),
         (None, Some(code)) => format!("{} explain {}", scene.program, shell_quote(code)),
-        (None, None) => scene.command("diagnose", vm.as_str()),
+        (None, None) => scene.command("diagnose", vm),
     });
     out.push(finding);
 }
@@ -301,7 +300,7 @@ fn stuck(scene: &Scene<'_>, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) 
     finding.subscription = vm.subscription().to_lowercase();
     let started = days(age);
     finding.evidence = vec![format!("the {} job is {} since {started}", job.operation, job.status)];
-    finding.command = Some(scene.command("fix backup-in-progress", vm.as_str()));
+    finding.command = Some(scene.command("fix backup-in-progress", vm));
     out.push(finding);
 }
 

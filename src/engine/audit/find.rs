@@ -9,6 +9,8 @@ use jiff::Timestamp;
 
 use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
+use crate::arm::ResourceId;
+use crate::arm::model::Subscription;
 use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index};
 use crate::estate::facts::VmFacts;
@@ -66,11 +68,13 @@ pub(super) struct Scene<'a> {
     pub deep: &'a Deep,
     pub program: &'a str,
     pub library: &'a Library,
+    /// Subscriptions by their id.
+    pub subscriptions: HashMap<String, Named>,
 }
 
 impl Scene<'_> {
     /// A finding about a resource.
-    pub fn finding(&self, rule: &str, title: &str, level: Level, id: &crate::arm::ResourceId) -> Finding {
+    pub fn finding(&self, rule: &str, title: &str, level: Level, id: &ResourceId) -> Finding {
         Finding {
             key: format!("{rule}|{}", id.key()),
             rule: rule.to_owned(),
@@ -79,6 +83,7 @@ impl Scene<'_> {
             resource: id.to_string(),
             name: id.name().to_owned(),
             subscription: id.subscription().to_lowercase(),
+            subscription_name: self.subscription_name(id),
             evidence: Vec::new(),
             code: None,
             command: None,
@@ -87,10 +92,45 @@ impl Scene<'_> {
         }
     }
 
-    /// A command about a VM.
-    pub fn command(&self, words: &str, vm: &str) -> String {
-        format!("{} {words} --vm {}", self.program, shell_quote(vm))
+    /// The name of a resource's subscription, its id where it has none.
+    pub fn subscription_name(&self, id: &ResourceId) -> String {
+        let key = id.subscription().to_lowercase();
+        self.subscriptions.get(&key).map_or(key, |one| one.name.clone())
     }
+
+    /// A command about a VM: as short as it can be typed for one that is listed, else by its id.
+    pub fn command(&self, words: &str, vm: &ResourceId) -> String {
+        let subscription = self.subscriptions.get(&vm.subscription().to_lowercase());
+        let listed = self.bulk.every_vm.contains(vm.key());
+        match (vm.resource_group(), subscription) {
+            (Some(group), Some(Named { word, .. })) if listed => {
+                let short = format!("{group}/{}", vm.name());
+                format!("{} {words} --vm {} -s {}", self.program, shell_quote(&short), shell_quote(word))
+            }
+            _ => format!("{} {words} --vm {}", self.program, shell_quote(vm.as_str())),
+        }
+    }
+}
+
+/// A subscription in a report.
+pub(super) struct Named {
+    /// Its name, its id where it has none.
+    name: String,
+    /// What `-s` takes: the name where no other has it, else the id.
+    word: String,
+}
+
+fn names(bulk: &Bulk) -> HashMap<String, Named> {
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for one in &bulk.subscriptions {
+        *count.entry(one.name.to_lowercase()).or_default() += 1;
+    }
+    let named = |one: &Subscription| {
+        let clear = !one.name.contains(';') && count.get(&one.name.to_lowercase()) == Some(&1);
+        let name = if one.name.is_empty() { &one.id } else { &one.name };
+        Named { name: name.clone(), word: if clear { name.clone() } else { one.id.clone() } }
+    };
+    bulk.subscriptions.iter().map(|one| (one.id.to_lowercase(), named(one))).collect()
 }
 
 /// The level of a playbook's findings.
@@ -108,7 +148,7 @@ pub const fn level_of(severity: Severity) -> Level {
 #[must_use]
 pub fn audit(library: &Library, bulk: &Bulk, deep: &Deep, ask: &Ask, ended: Timestamp, calls: u64) -> Audit {
     let index = Index::of(bulk);
-    let scene = Scene { bulk, index: &index, deep, program: &ask.program, library };
+    let scene = Scene { bulk, index: &index, deep, program: &ask.program, library, subscriptions: names(bulk) };
     // Tasks (severity info) apply to every healthy VM: they are no findings.
     let playbooks: Vec<(&Playbook, Resolved)> = library
         .iter()
@@ -180,8 +220,8 @@ fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved
     finding.code = resolved.codes.contains(error).then(|| error.clone());
     finding.command = Some(match playbook.name() {
         // Vault and policy are the owner's to name.
-        "unprotected-vm" => format!("{} --vault VAULT --policy POLICY", scene.command("protect", id.as_str())),
-        name => scene.command(&format!("fix {}", shell_quote(name)), id.as_str()),
+        "unprotected-vm" => format!("{} --vault VAULT --policy POLICY", scene.command("protect", id)),
+        name => scene.command(&format!("fix {}", shell_quote(name)), id),
     });
     finding
 }

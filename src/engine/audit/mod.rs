@@ -74,6 +74,8 @@ pub struct Finding {
     pub name: String,
     /// The subscription's GUID.
     pub subscription: String,
+    /// The subscription's name, its GUID where it has none.
+    pub subscription_name: String,
     /// Which value of which fact: `points.count 21 > 18`.
     pub evidence: Vec<String>,
     /// The error of the catalogue, if there is one.

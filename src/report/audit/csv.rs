@@ -7,8 +7,20 @@
 use crate::engine::audit::{Audit, Finding};
 use crate::text::safe;
 
-const COLUMNS: [&str; 11] =
-    ["level", "rule", "title", "name", "resource", "subscription", "code", "evidence", "command", "change", "key"];
+const COLUMNS: [&str; 12] = [
+    "level",
+    "rule",
+    "title",
+    "name",
+    "resource",
+    "subscription",
+    "subscription_name",
+    "code",
+    "evidence",
+    "command",
+    "change",
+    "key",
+];
 
 /// The rows, with a header.
 #[must_use]
@@ -29,6 +41,7 @@ fn cells(finding: &Finding) -> [String; COLUMNS.len()] {
         finding.name.clone(),
         finding.resource.clone(),
         finding.subscription.clone(),
+        finding.subscription_name.clone(),
         finding.code.clone().unwrap_or_default(),
         finding.evidence.join("; "),
         finding.command.clone().unwrap_or_default(),

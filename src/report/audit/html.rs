@@ -4,11 +4,14 @@
 //! script through the document alone, so nothing that Azure names can run; without JavaScript the tables are all there.
 //! Style and script are azmend's own (`audit.css`, `audit.js`) and allowed by their hashes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
 
+use crate::arm::ResourceId;
 use crate::engine::audit::{Audit, Finding, Level};
-use crate::text::safe;
+use crate::text::{plural, safe};
 
 const CSS: &str = include_str!("audit.css");
 const JS: &str = include_str!("audit.js");
@@ -52,7 +55,7 @@ fn numbers(audit: &Audit) -> String {
         ("at risk", summary.at_risk),
         ("protected", summary.protected),
         ("subscriptions", summary.subscriptions),
-        ("findings", audit.findings.len()),
+        ("findings", audit.standing().count()),
         ("not read", audit.not_read.len()),
     ];
     for (name, count) in shown.into_iter().chain(summary.since.iter().map(|(name, count)| (name.as_str(), *count))) {
@@ -67,31 +70,64 @@ fn numbers(audit: &Audit) -> String {
     out
 }
 
-/// Bars: findings by rule, coloured by level; the numbers stand beside them as text.
+/// One bar of a chart.
+struct Bar {
+    name: String,
+    level: Level,
+    count: usize,
+}
+
+/// How many subscriptions the chart has at most.
+const SUBSCRIPTIONS: usize = 10;
+
+/// Findings by rule and by subscription, as bars; the numbers stand beside them as text.
 fn charts(audit: &Audit) -> String {
     let rules = &audit.summary.rules;
-    let Some(most) = rules.iter().map(|rule| rule.count).max().filter(|most| *most > 0) else { return String::new() };
-    let height = rules.len() * 26 + 4;
+    let by_rule: Vec<Bar> =
+        rules.iter().map(|rule| Bar { name: rule.rule.clone(), level: rule.level, count: rule.count }).collect();
+    let mut places: BTreeMap<&str, Bar> = BTreeMap::new();
+    for finding in audit.standing() {
+        let name = || finding.subscription_name.clone();
+        let bar = places.entry(&finding.subscription);
+        let bar = bar.or_insert_with(|| Bar { name: name(), level: finding.level, count: 0 });
+        bar.count += 1;
+        bar.level = bar.level.max(finding.level);
+    }
+    let all = places.len();
+    let mut by_place: Vec<Bar> = places.into_values().collect();
+    by_place.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    by_place.truncate(SUBSCRIPTIONS);
+    let title = match all > SUBSCRIPTIONS {
+        true => format!("Findings by subscription: {SUBSCRIPTIONS} of {all}"),
+        false => "Findings by subscription".to_owned(),
+    };
+    let second = if all > 1 { chart(&title, &by_place) } else { String::new() };
+    format!("<div class=\"charts\">\n{}{second}</div>\n", chart("Findings by rule", &by_rule))
+}
+
+fn chart(title: &str, bars: &[Bar]) -> String {
+    let Some(most) = bars.iter().map(|bar| bar.count).max().filter(|most| *most > 0) else { return String::new() };
+    let height = bars.len() * 26 + 4;
     let mut out = format!(
-        "<h2>Findings by rule</h2>\n<svg role=\"img\" aria-label=\"Findings by rule\" width=\"100%\" height=\"{height}\" \
-         viewBox=\"0 0 760 {height}\" preserveAspectRatio=\"xMinYMin meet\">\n"
+        "<section>\n<h2>{title}</h2>\n<svg role=\"img\" aria-label=\"{title}\" width=\"600\" height=\"{height}\" \
+         viewBox=\"0 0 600 {height}\">\n"
     );
-    for (index, rule) in rules.iter().enumerate() {
-        let (y, width) = (index * 26, (rule.count * 400 / most).max(2));
-        let name: String = rule.rule.chars().take(40).collect();
+    for (index, bar) in bars.iter().enumerate() {
+        let (y, width) = (index * 26, (bar.count * 280 / most).max(2));
+        let short: String = safe(&bar.name).chars().take(34).collect();
         out.push_str(&format!(
-            "<text x=\"0\" y=\"{}\">{}</text><rect class=\"bar {}\" x=\"290\" y=\"{}\" width=\"{width}\" height=\"16\" rx=\"2\"/>\
+            "<text x=\"0\" y=\"{}\">{}</text><rect class=\"bar {}\" x=\"250\" y=\"{}\" width=\"{width}\" height=\"16\" rx=\"2\"/>\
              <text x=\"{}\" y=\"{}\">{}</text>\n",
             y + 16,
-            text(&name),
-            rule.level.as_str(),
+            text(&short),
+            bar.level.as_str(),
             y + 4,
-            296 + width,
+            256 + width,
             y + 16,
-            rule.count
+            bar.count
         ));
     }
-    out.push_str("</svg>\n");
+    out.push_str("</svg>\n</section>\n");
     out
 }
 
@@ -114,45 +150,75 @@ fn findings(audit: &Audit) -> String {
     if audit.findings.is_empty() {
         return "<h2>Findings</h2>\n<p>Nothing was found.</p>\n".to_owned();
     }
-    let option = |value: &str, shown: &str| format!("<option value=\"{}\">{}</option>", text(value), text(shown));
-    let levels: String = LEVELS.iter().map(|level| option(level.as_str(), level.as_str())).collect();
-    let rules: String = audit.summary.rules.iter().map(|rule| option(&rule.rule, &rule.rule)).collect();
+    let select = |name: &str, shown: &str, values: &[(String, String)]| {
+        let one =
+            |(value, shown): &(String, String)| format!("<option value=\"{}\">{}</option>", text(value), text(shown));
+        let values: String = values.iter().map(one).collect();
+        format!(
+            "<label>{shown} <select id=\"filter-{name}\"><option value=\"\">all</option>{values}</select></label>\n"
+        )
+    };
+    let levels = LEVELS.map(|level| (level.as_str().to_owned(), level.as_str().to_owned()));
+    let rules: BTreeSet<&str> = audit.findings.iter().map(|one| one.rule.as_str()).collect();
+    let rules: Vec<(String, String)> = rules.into_iter().map(|rule| (rule.to_owned(), rule.to_owned())).collect();
+    let places: BTreeSet<(String, String)> =
+        audit.findings.iter().map(|one| (one.subscription_name.clone(), one.subscription.clone())).collect();
+    let places: Vec<(String, String)> = places.into_iter().map(|(name, id)| (id, name)).collect();
     let rows: String = audit.findings.iter().map(row).collect();
     format!(
         "<h2>Findings</h2>\n<form class=\"filter\" id=\"filter\" role=\"search\">\n<label>Text <input id=\"filter-text\" \
-         type=\"search\"></label>\n<label>Level <select id=\"filter-level\"><option value=\"\">all</option>{levels}</select></label>\n\
-         <label>Rule <select id=\"filter-rule\"><option value=\"\">all</option>{rules}</select></label>\n<output id=\"shown\" \
-         class=\"soft\"></output>\n</form>\n<table id=\"findings\">\n<caption>Worst first. The command fixes it, or explains \
-         it.</caption>\n<thead><tr><th scope=\"col\">level</th><th scope=\"col\">finding</th><th scope=\"col\">resource</th><th \
-         scope=\"col\">evidence</th><th scope=\"col\">command</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+         type=\"search\"></label>\n{}{}{}<output id=\"shown\" class=\"soft\"></output>\n</form>\n<table id=\"findings\" \
+         class=\"findings\">\n<caption>Worst first. The command fixes it, or explains it.</caption>\n<colgroup><col \
+         class=\"level\"><col class=\"finding\"><col class=\"resource\"><col></colgroup>\n<thead><tr><th \
+         scope=\"col\">Level</th><th scope=\"col\">Finding</th><th scope=\"col\">Resource</th><th scope=\"col\">Evidence and \
+         command</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
+        select("level", "Level", &levels),
+        select("rule", "Rule", &rules),
+        select("subscription", "Subscription", &places)
     )
 }
+
+/// So many values are shown at once.
+const OPEN: usize = 5;
 
 fn row(finding: &Finding) -> String {
     let level = finding.level.as_str();
     let items = |lines: &[String]| lines.iter().map(|line| format!("<li>{}</li>", text(line))).collect::<String>();
+    let long = finding.evidence.len() > OPEN || finding.evidence.iter().any(|line| line.len() > 300);
     let mut evidence = match finding.evidence.as_slice() {
         [] => String::new(),
-        [one] if one.len() < 200 => text(one),
-        many => format!("<details><summary>{} values</summary><ul>{}</ul></details>", many.len(), items(many)),
+        many if long => {
+            format!("<details><summary>{}</summary><ul>{}</ul></details>", plural(many.len(), "value"), items(many))
+        }
+        few => format!("<ul>{}</ul>", items(few)),
     };
     if !finding.plan.is_empty() {
-        evidence.push_str(&format!("<details><summary>plan</summary><ol>{}</ol></details>", items(&finding.plan)));
+        evidence.push_str(&format!(
+            "<details class=\"plan\"><summary>plan</summary><ol>{}</ol></details>",
+            items(&finding.plan)
+        ));
     }
-    let change =
-        finding.change.map(|change| format!(" <span class=\"soft\">{}</span>", format!("{change:?}").to_lowercase()));
-    let code = finding.code.as_deref().map(|code| format!("<br><span class=\"soft\">{}</span>", text(code)));
-    let command = finding.command.as_deref().map(|command| format!("<code>{}</code>", text(command)));
+    if let Some(command) = &finding.command {
+        evidence.push_str(&format!("<code class=\"command\">{}</code>", text(command)));
+    }
+    let more = [finding.code.clone(), finding.change.map(|change| format!("{change:?}").to_lowercase())];
+    let more: String =
+        more.iter().flatten().map(|more| format!("<br><span class=\"soft\">{}</span>", text(more))).collect();
+    let group = ResourceId::parse(&finding.resource).ok().and_then(|id| id.resource_group().map(str::to_owned));
+    let place = match group {
+        Some(group) if group != finding.name => format!("{group} in {}", finding.subscription_name),
+        _ => finding.subscription_name.clone(),
+    };
     format!(
-        "<tr data-level=\"{level}\" data-rule=\"{rule}\"><td class=\"level {level}\">{level}</td><td>{title}{change}{code}</td>\
-         <td>{name}<br><code class=\"soft\">{resource}</code></td><td>{evidence}</td><td>{command}</td></tr>\n",
+        "<tr data-level=\"{level}\" data-rule=\"{rule}\" data-subscription=\"{subscription}\"><td class=\"level \
+         {level}\">{level}</td><td>{title}<br><span class=\"soft\">{rule}</span>{more}</td><td><strong>{name}</strong><br><span \
+         class=\"soft\">{place}</span><details><summary>id</summary><code>{resource}</code></details></td><td>{evidence}</td></tr>\n",
         rule = text(&finding.rule),
+        subscription = text(&finding.subscription),
         title = text(&finding.title),
-        change = change.unwrap_or_default(),
-        code = code.unwrap_or_default(),
         name = text(&finding.name),
+        place = text(&place),
         resource = text(&finding.resource),
-        command = command.unwrap_or_default()
     )
 }
 

@@ -1,6 +1,6 @@
 //! `azmend audit -o markdown`: for a ticket.
 //!
-//! Invariant: text from Azure cannot make a heading, a link, a row or HTML.
+//! Invariant: text from Azure cannot make a heading, a link, a mention, a row or HTML.
 
 use crate::engine::audit::Audit;
 use crate::text::safe;
@@ -29,22 +29,29 @@ pub fn markdown(audit: &Audit) -> String {
         out.push_str("\n## Findings\n\n| level | finding | resource | evidence | command |\n|---|---|---|---|---|\n");
     }
     for finding in &audit.findings {
-        let command = finding.command.as_deref().map_or_else(|| "-".to_owned(), |text| format!("`{}`", cell(text)));
+        let command = finding.command.as_deref().map_or_else(|| "-".to_owned(), code);
         out.push_str(&format!(
             "| {} | {} | {} | {} | {command} |\n",
             finding.level.as_str(),
             cell(&finding.rule),
-            cell(&finding.name),
-            cell(&finding.evidence.join("; ")),
+            code(&finding.name),
+            code(&finding.evidence.join("; ")),
         ));
     }
     if !audit.not_read.is_empty() {
         out.push_str("\n## Not seen\n\n");
     }
     for one in &audit.not_read {
-        out.push_str(&format!("- {}: {}\n", cell(&one.what), cell(&one.why)));
+        out.push_str(&format!("- {}: {}\n", code(&one.what), code(&one.why)));
     }
     out
+}
+
+/// A text of Azure, as code: no link, no mention, no markup. A pipe would end the cell even in code.
+fn code(text: &str) -> String {
+    let text = safe(text).replace(['\n', '\r'], " ").replace('`', "'").replace('|', "\\|");
+    // An empty or blank span would be two plain backticks.
+    if text.trim().is_empty() { "-".to_owned() } else { format!("`{text}`") }
 }
 
 /// A text that is nothing but text, in one line.
@@ -77,7 +84,14 @@ mod tests {
         let text = markdown(&hostile());
         let rows = text.lines().filter(|line| line.starts_with("| high ")).count();
         assert_eq!(rows, HOSTILE.len() + 1, "{text}");
-        assert!(!text.contains('<') && !text.contains('\u{1b}'), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        // Outside of code there is no markup; the spans are whole, for every line has an even number of backticks.
+        for line in text.lines() {
+            assert!(line.matches('`').count() % 2 == 0, "{line}");
+            let outside: String = line.split('`').step_by(2).collect();
+            assert!(!outside.contains('<') && !outside.contains("](") && !outside.contains("://"), "{line}");
+        }
+        assert_eq!(code("a|b`c"), "`a\\|b'c`");
         assert_eq!(text.lines().filter(|line| line.starts_with('#')).count(), 3, "{text}");
         assert_eq!(cell("a|b`c\n[x](y)"), "a\\|b'c\\x0a\\[x\\](y)".replace("\\x0a", &cell("\n")));
     }

@@ -30,6 +30,7 @@ pub fn hostile() -> Audit {
         resource: format!("/subscriptions/x/{text}"),
         name: (*text).to_owned(),
         subscription: (*text).to_owned(),
+        subscription_name: (*text).to_owned(),
         evidence: vec![(*text).to_owned(), "x".repeat(10_000)],
         code: Some((*text).to_owned()),
         command: Some(format!("azmend explain {text}")),
