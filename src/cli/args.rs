@@ -86,9 +86,13 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "ID|NAME", env = "AZMEND_SUBSCRIPTION", value_delimiter = ';')]
     #[arg(help_heading = "Azure")]
     pub subscription: Vec<String>,
-    /// Tenant to sign in to
+    /// Tenant to sign in to. For `audit`, also all of it, whatever subscription the environment names
     #[arg(long, global = true, value_name = "ID", env = "AZMEND_TENANT", help_heading = "Azure")]
+    #[arg(num_args = 0..=1, default_missing_value = "")]
     pub tenant: Option<String>,
+    /// Which of these were typed, and not found in the environment.
+    #[arg(skip)]
+    pub typed: Typed,
     /// Client id of the user-assigned identity, service principal or workload identity
     #[arg(long, global = true, value_name = "ID", env = "AZMEND_CLIENT_ID", help_heading = "Azure")]
     pub client_id: Option<String>,
@@ -104,6 +108,15 @@ pub struct Global {
     #[arg(long, global = true, value_name = "URL", env = "AZMEND_ARM_ENDPOINT", value_hint = ValueHint::Url)]
     #[arg(help_heading = "Azure")]
     pub arm_endpoint: Option<String>,
+}
+
+/// Options that mean more when they are typed than when a variable has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Typed {
+    /// `--tenant`.
+    pub tenant: bool,
+    /// `--subscription`.
+    pub subscription: bool,
 }
 
 /// Format of stdout.

@@ -25,8 +25,9 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 
-use args::{Args, Command};
+use args::{Args, Command, Typed};
 use error::{CliError, Kind};
 use execute::Desk;
 use printer::Printer;
@@ -62,7 +63,12 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
 }
 
 fn run(words: &[OsString]) -> u8 {
-    let parsed = Args::command_line().try_get_matches_from(words).and_then(|matches| Args::from_arg_matches(&matches));
+    let parsed = Args::command_line().try_get_matches_from(words).and_then(|matches| {
+        let mut args = Args::from_arg_matches(&matches)?;
+        let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        args.global.typed = Typed { tenant: typed("tenant"), subscription: typed("subscription") };
+        Ok(args)
+    });
     let args = match parsed {
         Ok(args) => args,
         Err(error) => return not_parsed(&error, words),
@@ -146,6 +152,9 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
         return Err(CliError::input(format!("this command does not write {name}"))
             .code("format_not_supported")
             .hint("it writes -o table, -o json and -o jsonl"));
+    }
+    if desk.settings.whole_tenant.as_deref() == Some("") && !matches!(command, Command::Audit(_)) {
+        return Err(CliError::input("--tenant needs the id of a tenant here").code("usage"));
     }
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),

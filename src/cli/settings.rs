@@ -74,6 +74,10 @@ pub struct Settings {
     pub place: Place,
     /// Subscriptions to look in, ids or names; empty for all.
     pub subscriptions: Vec<String>,
+    /// Whether the subscriptions were typed, and not found in the environment.
+    pub subscriptions_typed: bool,
+    /// `--tenant` as it was typed: the whole of this tenant, `""` for the one that is signed in to.
+    pub whole_tenant: Option<String>,
     /// Format of stdout.
     pub output: Output,
     /// No progress.
@@ -122,7 +126,7 @@ impl Settings {
                 Place::Azure(AzureSettings {
                     cloud,
                     endpoint,
-                    tenant: global.tenant.clone().or_else(|| text("AZURE_TENANT_ID")),
+                    tenant: global.tenant.clone().filter(|id| !id.is_empty()).or_else(|| text("AZURE_TENANT_ID")),
                     client_id: global.client_id.clone().or_else(|| text("AZURE_CLIENT_ID")),
                     auth: match global.auth {
                         AuthArg::Auto => Auth::Auto,
@@ -142,6 +146,8 @@ impl Settings {
         Ok(Self {
             place,
             subscriptions,
+            subscriptions_typed: global.typed.subscription,
+            whole_tenant: global.tenant.clone().filter(|_| global.typed.tenant),
             output: output(global.output),
             quiet: global.quiet,
             color: match global.color {

@@ -8,6 +8,7 @@ use super::layout::{BAD, BOLD, CARE, DIM, Page, paint};
 use crate::actions::change::{Change, ChangeKind, Risk, Undo};
 use crate::actions::spec::ActionSpec;
 use crate::engine::plan::{Decision, Plan, PlannedStep};
+use crate::engine::planner::Planned;
 use crate::text::{plural, safe};
 
 /// Digits of a plan's hash that are shown.
@@ -57,6 +58,26 @@ pub fn plan(plan: &Plan, width: usize) -> String {
         page.item("not read  ", CARE, &format!("{path}: {why}"));
     }
     page.finish()
+}
+
+/// What planning came to, a line for each change: for a list of many plans.
+#[must_use]
+pub fn lines(planned: &Planned) -> Vec<String> {
+    match planned {
+        Planned::Plan(plan) => {
+            let runs = plan.steps.iter().filter(|step| step.decision == Decision::Run);
+            let changes = runs.flat_map(|step| groups(&step.changes)).map(sentence);
+            let warnings = plan.warnings.iter().map(|warning| format!("warning: {warning}"));
+            changes.chain(warnings).collect()
+        }
+        Planned::NothingToDo { why, .. } => vec![format!("nothing to do now: {why}")],
+        Planned::NotChecked { unread, .. } => match unread.iter().next() {
+            Some((path, why)) => vec![format!("not checked: {path}: {why}")],
+            None => vec!["not checked".to_owned()],
+        },
+        Planned::Refused { refusals, .. } => refusals.iter().map(|refusal| format!("refused: {refusal}")).collect(),
+        Planned::Input(errors) => errors.iter().map(|error| format!("needs more: {error}")).collect(),
+    }
 }
 
 fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {

@@ -266,12 +266,87 @@ fn the_options_do_what_they_say_and_keep_nothing() {
         &["--out", "audit.pdf"],
         &["--baseline", "none.json"],
         &["--collector", "arm", "--management-group", "root"],
+        &["--management-group", "root", "-s", "x"],
+        &["--tenant", "--management-group", "root"],
+        &["--tenant", "-s", "x"],
         &["--resource-group", "../x"],
         &["--resource-group", "rg-nowhere"],
     ] {
         let (code, _, err) = azmend(dir.path(), &[&["--sandbox", "audit"], wrong].concat());
         assert_eq!(code, 2, "{wrong:?}: {err}");
     }
+}
+
+#[test]
+fn a_tenant_is_more_than_the_subscription_that_the_environment_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let scope = |words: &[&str]| {
+        let mut command = Command::cargo_bin("azmend").unwrap();
+        command.env_clear().env("HOME", dir.path()).env("AZMEND_SUBSCRIPTION", SUB).current_dir(dir.path());
+        let out = command.args([&["--sandbox", "audit", "-o", "json"], words].concat()).output().unwrap();
+        let report = json(&String::from_utf8(out.stdout).unwrap());
+        (report["summary"]["subscriptions"].as_u64(), report["scope"].as_str().unwrap_or_default().to_owned())
+    };
+    let tenant = azmend::sim::World::from_estate(&Estate::built_in()).tenant;
+    assert_eq!(scope(&[]), (Some(1), "subscription Contoso Production".into()));
+    assert_eq!(scope(&["--tenant"]), (Some(2), "all visible subscriptions".into()));
+    assert_eq!(scope(&["--tenant", &tenant]), (Some(2), format!("tenant {tenant}")));
+    assert_eq!(scope(&["--management-group", &tenant]).0, Some(2));
+    assert_eq!(scope(&["--tenant", &tenant, "-s", SUB]).0, Some(1), "what is typed holds");
+    let (code, _, err) =
+        azmend(dir.path(), &["--sandbox", "audit", "--tenant", "33333333-3333-4333-8333-333333333333"]);
+    assert!(code == 4 && err.contains("no visible subscription belongs to the tenant"), "{code}: {err}");
+    let (code, _, err) = azmend(dir.path(), &["--sandbox", "vms", "--tenant"]);
+    assert!(code == 2 && err.contains("--tenant needs the id"), "{code}: {err}");
+}
+
+#[test]
+fn plans_say_what_each_fix_would_do_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = azmend(dir.path(), &["--sandbox", "audit", "--plans", "-o", "json"]);
+    assert_eq!(code, 3, "{err}");
+    let report = json(&out);
+    let plan = |rule: &str, name: &str| -> String {
+        let all = report["findings"].as_array().unwrap();
+        all.iter().find(|one| one["rule"] == rule && one["name"] == name).unwrap()["plan"].to_string()
+    };
+    let web = plan("rp-collection-limit", "web-01");
+    assert!(web.contains("remove the CanNotDelete lock no-delete") && web.contains("delete 5 expired points"), "{web}");
+    assert!(plan("rp-collection-limit", "own-11").contains("refused: "));
+    assert!(
+        plan("unprotected-vm", "dup-09").contains("refused: ")
+            || plan("unprotected-vm", "dup-09").contains("needs more: ")
+    );
+    // The one lock is in the plans of eleven VMs and counts once.
+    assert_eq!(report["summary"]["planned"]["locks removed"], 1, "{}", report["summary"]);
+    // Each plan is what the command itself would show.
+    let command =
+        ["--sandbox", "fix", "rp-collection-limit", "--vm", "rg-shop/web-01", "-s", "Contoso Production", "-n"];
+    let (_, shown, _) = azmend(dir.path(), &[&command[..], &["-o", "json"]].concat());
+    let effects = json(&shown)["changes"].as_array().unwrap().len();
+    assert!(effects >= 3, "{shown}");
+    assert!(!dir.path().join(".local/state/azmend/sandbox").exists(), "nothing was changed");
+}
+
+#[test]
+fn own_playbooks_are_looked_for_and_their_commands_say_where_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("mine")).unwrap();
+    let own = include_str!("../../playbooks/unlock-backup-groups.yaml")
+        .replace("name: unlock-backup-groups", "name: my-unlock");
+    std::fs::write(dir.path().join("mine/own.yaml"), own).unwrap();
+    let words = ["--sandbox", "audit", "-o", "json", "--playbooks", "mine", "--playbook", "my-unlock"];
+    let (code, out, err) = azmend(dir.path(), &words);
+    assert_eq!(code, 3, "{err}");
+    let report = json(&out);
+    let commands = report["findings"].as_array().unwrap().iter().map(|one| one["command"].as_str().unwrap().to_owned());
+    let commands: Vec<String> = commands.collect();
+    assert!(commands.len() > 5 && commands.iter().all(|one| one.ends_with(" --playbooks mine")), "{commands:?}");
+    // As written, it works.
+    let line = commands[0].strip_prefix("azmend ").unwrap().replace("'Contoso Production'", "Contoso+Production");
+    let words: Vec<String> = line.split(' ').map(|word| word.replace('+', " ")).chain(["-n".into()]).collect();
+    let (code, _, err) = azmend(dir.path(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(code, 3, "{words:?}: {err}");
 }
 
 #[test]

@@ -82,6 +82,7 @@ const EVERYTHING: &[&str] = &[
     "audit",
     "audit -o json --collector arm",
     "audit --out audit.jsonl",
+    "audit --tenant --plans",
     "explain UserErrorRpCollectionLimitReached",
     "protect --vm web-01 --vault bkp-vault --policy daily-2d --yes",
     "diagnose --vm web-01 --network",
@@ -237,6 +238,65 @@ fn no_token_and_no_secret_is_shown_or_kept() {
     let output = marked.azmend("cli", "doctor").args(["--log-level", "trace"]).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(!text(&output).contains(&marked.token));
+}
+
+/// S1 at the transport of the program itself: each option that `audit` has, alone and beside every other one.
+#[cfg(unix)]
+#[test]
+fn an_audit_sends_nothing_but_reads_whatever_its_options() {
+    let marked = Marked::new();
+    let tenant = World::from_estate(&Estate::built_in()).tenant;
+    let group = format!("--management-group {tenant}");
+    let values = [
+        ("tenant", "--tenant"),
+        ("subscription", "-s 5b1c0de0-0000-4000-8000-000000000001"),
+        ("management_group", group.as_str()),
+        ("resource_group", "--resource-group rg-shop"),
+        ("tag", "--tag env=prod"),
+        ("vault", "--vault bkp-vault"),
+        ("playbooks", "--playbooks playbooks"),
+        ("playbook", "--playbook rp-collection-limit"),
+        ("code", "--code UserErrorRpCollectionLimitReached"),
+        ("min_severity", "--min-severity high"),
+        ("plans", "--plans"),
+        ("fail_on", "--fail-on never"),
+        ("baseline", "--baseline base.json"),
+        ("out", "--out out.html"),
+        ("collector", "--collector arm"),
+        ("thorough", "--thorough"),
+    ];
+    let line = Args::command_line();
+    let audit = line.find_subcommand("audit").unwrap();
+    for option in audit.get_arguments().map(|option| option.get_id().as_str()).filter(|id| *id != "help") {
+        assert!(values.iter().any(|(name, _)| *name == option), "`{option}` is not tried");
+    }
+    let run = |words: &str| {
+        let mut command = marked.azmend("cli", &format!("audit -o json {words}"));
+        command.current_dir(marked.dir.path()).output().unwrap()
+    };
+    std::fs::create_dir(marked.dir.path().join("playbooks")).unwrap();
+    assert_eq!(run("--out base.json").status.code(), Some(3));
+    let mut looked = 0;
+    for (place, (_, one)) in values.iter().enumerate() {
+        for (_, other) in &values[place..] {
+            let words = if one == other { (*one).to_owned() } else { format!("{one} {other}") };
+            // Plans read the jobs of each VM's vault, and Azure gives a vault's jobs a hundred times in an hour.
+            if words.contains("--plans") && words != "--plans" {
+                continue;
+            }
+            let output = run(&words);
+            let code = output.status.code().unwrap();
+            assert!(matches!(code, 0 | 2 | 3 | 6), "{words}: {}", text(&output));
+            looked += usize::from(code != 2);
+        }
+    }
+    assert!(looked > 80, "{looked} of the combinations were looked with");
+    let log = marked.serving.sim.log();
+    let mutating: Vec<String> =
+        log.iter().filter(|one| one.mutating).map(|one| format!("{} {}", one.method, one.path)).collect();
+    assert_eq!(mutating, Vec::<String>::new());
+    let posts: BTreeSet<&str> = log.iter().filter(|one| one.method != "GET").map(|one| one.path.as_str()).collect();
+    assert!(posts.iter().all(|path| path.ends_with("/Microsoft.ResourceGraph/resources")), "{posts:?}");
 }
 
 // ---- signals --------------------------------------------------------------------------------------------------------

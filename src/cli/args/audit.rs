@@ -8,7 +8,9 @@ pub(super) const AUDIT_EXAMPLES: &str = "\
 Examples:
   azmend audit                                      every visible subscription
   azmend audit -s 'Contoso Production' --fail-on high
+  azmend audit --tenant --out audit.html            whatever AZURE_SUBSCRIPTION_ID names
   azmend audit --tag env=prod --out audit.json
+  azmend audit --min-severity high --plans          what each fix would do now
   azmend audit --baseline audit.json                what is new since then";
 
 /// A level.
@@ -54,7 +56,7 @@ pub enum CollectorArg {
 #[derive(Debug, ClapArgs)]
 pub struct AuditArgs {
     /// The subscriptions below this management group (its name); repeatable. Needs Resource Graph
-    #[arg(long, value_name = "NAME", conflicts_with = "subscription", help_heading = "Which VMs")]
+    #[arg(long, value_name = "NAME", help_heading = "Which VMs")]
     pub management_group: Vec<String>,
     /// Only the VMs of this resource group
     #[arg(long, value_name = "GROUP", help_heading = "Which VMs")]
@@ -65,6 +67,10 @@ pub struct AuditArgs {
     /// Only VMs with an item in this vault: name, group/name or resource id
     #[arg(long, value_name = "VAULT", help_heading = "Which VMs")]
     pub vault: Option<String>,
+    /// A directory with playbooks of your own, looked for too
+    #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
+    #[arg(help_heading = "Which findings")]
+    pub playbooks: Option<PathBuf>,
     /// Only this playbook or check; repeatable
     #[arg(long, value_name = "NAME", help_heading = "Which findings")]
     pub playbook: Vec<String>,
@@ -74,6 +80,9 @@ pub struct AuditArgs {
     /// Only findings of this level and above
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "info", help_heading = "Which findings")]
     pub min_severity: LevelArg,
+    /// Plan every fix too, as `azmend fix --dry-run` does: some twenty calls for each VM with a finding
+    #[arg(long)]
+    pub plans: bool,
     /// From which level on a finding makes the exit code 3
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "medium")]
     pub fail_on: FailOnArg,

@@ -1,25 +1,31 @@
 //! `azmend audit`: every VM of a scope. It only reads (S1).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::arm::id::check_name;
+use crate::arm::model::Subscription;
 use crate::arm::{Arm, GraphScope, ReadPost};
 use crate::catalog::Catalog;
 use crate::cli::args::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
-use crate::cli::commands::vms;
+use crate::cli::azure::Azure;
+use crate::cli::commands::{fix, vms};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::Desk;
 use crate::cli::files;
 use crate::cli::settings::Output;
-use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, CHECKS, Level, audit};
+use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, CHECKS, Level, audit, planned, plans};
 use crate::estate::bulk::{self, Collector, Selection};
 use crate::estate::graph::coverage;
 use crate::estate::inventory::Visible;
-use crate::playbook::library::Library;
+use crate::playbook::library::{Library, Origin};
 use crate::playbook::model::Severity;
+use crate::report;
 use crate::report::audit::{ENDINGS, Format, render};
-use crate::text::near;
+use crate::text::{near, shell_quote};
 
+/// What one VM's plan may change: the default of `azmend fix` (S9).
+const MAX_CHANGES: usize = 20;
 /// The largest baseline that is read.
 const MAX_BASELINE: u64 = 256 * 1024 * 1024;
 
@@ -31,7 +37,7 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
     vms::check_subscriptions(desk)?;
     let selection = selection(args)?;
-    let library = Library::shipped();
+    let library = fix::library(desk, args.playbooks.as_deref());
     let mut ask = ask(desk, args, &library)?;
     let outs = outs(args)?;
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
@@ -45,14 +51,19 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             .code("usage")
             .hint("leave --collector arm out, or name the subscriptions with --subscription"));
     }
+    let wide = wide(desk, args)?;
     let azure = desk.azure()?;
     let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
     let found = desk.reading(Box::pin(async {
-        let mut visible = vms::visible(desk, &azure, &arm).await?;
+        let named = if wide { &[][..] } else { &desk.settings.subscriptions };
+        let mut visible = vms::visible_of(&azure, &arm, named).await?;
         if !args.management_group.is_empty() {
             visible = below(&arm, visible, &args.management_group).await?;
+        } else if let Some(tenant) = desk.settings.whole_tenant.as_deref().filter(|id| wide && !id.is_empty()) {
+            visible = of_tenant(visible, tenant)?;
         }
-        ask.scope = scope(desk, args, &visible);
+        let tenant = desk.settings.whole_tenant.as_deref().filter(|_| wide);
+        ask.scope = scope(args, &visible, named, tenant);
         if let Some(baseline) = &baseline {
             comparable(baseline, &ask)?;
         }
@@ -77,6 +88,16 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     }));
     let (bulk, deep) = found.await?;
     let mut found = audit(&library, &bulk, &deep, &ask, arm.clock().now(), arm.calls());
+    if let Some(dir) = &args.playbooks {
+        name_directory(&mut found, &library, dir);
+    }
+    if args.plans {
+        desk.reading(Box::pin(async {
+            plan_all(desk, &azure, &arm, &library, &mut found).await;
+            Ok(())
+        }))
+        .await?;
+    }
     if let Some(baseline) = &baseline {
         found.compare(baseline, &ask);
     }
@@ -96,6 +117,67 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     desk.printer.data(&render(&found, format));
     vms::tell_calls(&arm);
     Ok(found.exit_code)
+}
+
+/// Whether the scope is wider than the subscriptions that the environment names.
+fn wide(desk: &Desk, args: &AuditArgs) -> Result<bool, CliError> {
+    let tenant = desk.settings.whole_tenant.is_some() && !desk.settings.subscriptions_typed;
+    let group = !args.management_group.is_empty();
+    if group && desk.settings.subscriptions_typed {
+        return Err(CliError::input("--management-group and --subscription exclude each other").code("usage"));
+    }
+    if desk.settings.whole_tenant.as_deref() == Some("") && (group || desk.settings.subscriptions_typed) {
+        let why = "--tenant without an id means all of the tenant: leave out the other scope, or name the tenant";
+        return Err(CliError::input(why).code("usage"));
+    }
+    Ok(tenant || group)
+}
+
+/// The subscriptions of one tenant: with Azure Lighthouse those of others are listed too.
+fn of_tenant(visible: Visible, tenant: &str) -> Result<Visible, CliError> {
+    let theirs = |one: &&Subscription| one.tenant.is_empty() || one.tenant.eq_ignore_ascii_case(tenant);
+    // A tenant may also be named by a domain: then what the sign-in shows is what there is.
+    let is_id = uuid::Uuid::try_parse(tenant).is_ok();
+    let chosen: Vec<_> = visible.all.iter().filter(|one| !is_id || theirs(one)).cloned().collect();
+    if chosen.is_empty() {
+        let why = format!("no visible subscription belongs to the tenant {tenant}");
+        return Err(CliError::new(Kind::Permission, why).code("no_subscription"));
+    }
+    Ok(Visible { chosen, ..visible })
+}
+
+/// The commands of the user's own playbooks say where these are.
+fn name_directory(found: &mut Audit, library: &Library, dir: &Path) {
+    let own: Vec<String> = library
+        .iter()
+        .filter(|(_, origin)| matches!(origin, Origin::File(_)))
+        .map(|(playbook, _)| format!(" fix {} ", shell_quote(playbook.name())))
+        .collect();
+    for command in found.findings.iter_mut().filter_map(|finding| finding.command.as_mut()) {
+        if own.iter().any(|words| command.contains(words.as_str())) {
+            command.push_str(&format!(" --playbooks {}", shell_quote(&dir.display().to_string())));
+        }
+    }
+}
+
+/// What each fix would do now.
+async fn plan_all(desk: &Desk, azure: &Azure, arm: &Arm, library: &Library, found: &mut Audit) {
+    desk.printer.dim("planning every fix");
+    let mut worlds = BTreeMap::new();
+    let places: BTreeSet<String> = found.standing().map(|one| one.subscription.clone()).collect();
+    for place in places {
+        let world = azure.world(arm, &place).await;
+        worlds.insert(place, world);
+    }
+    let plans = plans(arm, library, found, &worlds, MAX_CHANGES);
+    let plans = plans.await;
+    found.summary.planned = planned(&plans);
+    for (place, planned) in &plans {
+        if let Some(finding) = found.findings.get_mut(*place) {
+            finding.plan = report::plan::lines(planned);
+        }
+    }
+    found.calls = arm.calls();
 }
 
 fn selection(args: &AuditArgs) -> Result<Selection, CliError> {
@@ -182,20 +264,22 @@ fn ask(desk: &Desk, args: &AuditArgs, library: &Library) -> Result<Ask, CliError
 }
 
 /// What was asked for, in words: audits of the same words can be compared.
-fn scope(desk: &Desk, args: &AuditArgs, visible: &Visible) -> String {
+fn scope(args: &AuditArgs, visible: &Visible, named: &[String], tenant: Option<&str>) -> String {
     let list = |words: &[String]| {
         let mut words = words.to_vec();
         words.sort();
         words.join(", ")
     };
-    let mut parts = vec![match (args.management_group.as_slice(), desk.settings.subscriptions.is_empty()) {
-        ([], true) => "all visible subscriptions".to_owned(),
-        ([], false) => {
+    let whole = match (args.management_group.as_slice(), tenant) {
+        ([], Some(id)) if !id.is_empty() => format!("tenant {}", id.to_lowercase()),
+        ([], _) if named.is_empty() => "all visible subscriptions".to_owned(),
+        ([], _) => {
             let names: Vec<String> = visible.chosen.iter().map(|one| format!("subscription {}", one.name)).collect();
             list(&names)
         }
         (groups, _) => format!("management group {}", list(groups)),
-    }];
+    };
+    let mut parts = vec![whole];
     parts.extend(args.resource_group.as_ref().map(|group| format!("resource group {}", group.to_lowercase())));
     if !args.tag.is_empty() {
         parts.push(format!("tag {}", list(&args.tag)));

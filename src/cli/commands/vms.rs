@@ -85,6 +85,14 @@ pub fn check_subscriptions(desk: &Desk) -> Result<(), CliError> {
 /// # Errors
 /// No sign-in, Azure does not answer, none is visible, or a named one is not there.
 pub async fn visible(desk: &Desk, azure: &Azure, arm: &Arm) -> Result<Visible, CliError> {
+    visible_of(azure, arm, &desk.settings.subscriptions).await
+}
+
+/// Signs in and finds these subscriptions; all of them when none is named.
+///
+/// # Errors
+/// As [`visible`].
+pub async fn visible_of(azure: &Azure, arm: &Arm, named: &[String]) -> Result<Visible, CliError> {
     azure.sign_in().await?;
     let listed = arm.subscriptions().await?;
     if listed.items.is_empty() && listed.malformed.is_empty() {
@@ -94,11 +102,7 @@ pub async fn visible(desk: &Desk, azure: &Azure, arm: &Arm) -> Result<Visible, C
         )
         .code("no_subscription"));
     }
-    let chosen = if desk.settings.subscriptions.is_empty() {
-        listed.items.clone()
-    } else {
-        resolve_subscriptions(arm, &desk.settings.subscriptions).await?
-    };
+    let chosen = if named.is_empty() { listed.items.clone() } else { resolve_subscriptions(arm, named).await? };
     Ok(Visible { all: listed.items, chosen, malformed: listed.malformed })
 }
 

@@ -6,6 +6,7 @@
 
 mod checks;
 mod find;
+mod plans;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use find::{Ask, CHECKS, audit};
+pub use plans::{planned, plans};
 
 /// Name and version of the object.
 pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";
@@ -127,6 +129,8 @@ pub struct Summary {
     pub rules: Vec<Count>,
     /// The five worst resources: name and why.
     pub worst: Vec<String>,
+    /// With `--plans`: what all plans together would change, each change once: kind and how many.
+    pub planned: BTreeMap<String, usize>,
     /// New, unchanged and gone since the baseline; empty without one.
     pub since: BTreeMap<String, usize>,
 }

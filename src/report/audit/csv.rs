@@ -7,7 +7,7 @@
 use crate::engine::audit::{Audit, Finding};
 use crate::text::safe;
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "level",
     "rule",
     "title",
@@ -18,6 +18,7 @@ const COLUMNS: [&str; 12] = [
     "code",
     "evidence",
     "command",
+    "plan",
     "change",
     "key",
 ];
@@ -45,6 +46,7 @@ fn cells(finding: &Finding) -> [String; COLUMNS.len()] {
         finding.code.clone().unwrap_or_default(),
         finding.evidence.join("; "),
         finding.command.clone().unwrap_or_default(),
+        finding.plan.join("; "),
         change.unwrap_or_default(),
         finding.key.clone(),
     ]

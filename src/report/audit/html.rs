@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::arm::ResourceId;
 use crate::engine::audit::{Audit, Finding, Level};
+use crate::report::audit::changes;
 use crate::text::{plural, safe};
 
 const CSS: &str = include_str!("audit.css");
@@ -62,6 +63,9 @@ fn numbers(audit: &Audit) -> String {
         out.push_str(&format!("<div><dt>{}</dt><dd>{count}</dd></div>\n", text(name)));
     }
     out.push_str("</dl>\n");
+    if !summary.planned.is_empty() {
+        out.push_str(&format!("<p>All plans together: {}.</p>\n", text(&changes(&summary.planned))));
+    }
     if !summary.worst.is_empty() {
         out.push_str("<h2>Worst first</h2>\n<ol>\n");
         summary.worst.iter().for_each(|line| out.push_str(&format!("<li>{}</li>\n", text(line))));

@@ -54,6 +54,9 @@ fn case(finding: &Finding) -> String {
     if let Some(command) = &finding.command {
         detail.push_str(&format!("\n{command}"));
     }
+    for line in &finding.plan {
+        detail.push_str(&format!("\n> {line}"));
+    }
     let detail = text(detail.trim());
     let inside = if fails(finding) {
         let level = finding.level.as_str();

@@ -3,6 +3,7 @@
 //! Invariant: text from Azure cannot make a heading, a link, a mention, a row or HTML.
 
 use crate::engine::audit::Audit;
+use crate::report::audit::changes;
 use crate::text::safe;
 
 /// Summary, findings, and what was not seen.
@@ -17,6 +18,9 @@ pub fn markdown(audit: &Audit) -> String {
         "{} VMs in {} subscriptions, {} protected, {} at risk.\n",
         summary.vms, summary.subscriptions, summary.protected, summary.at_risk
     ));
+    if !summary.planned.is_empty() {
+        out.push_str(&format!("\nAll plans together: {}.\n", changes(&summary.planned)));
+    }
     if !summary.rules.is_empty() {
         out.push_str("\n| level | finding | count |\n|---|---|---|\n");
     }
@@ -30,8 +34,9 @@ pub fn markdown(audit: &Audit) -> String {
     }
     for finding in &audit.findings {
         let command = finding.command.as_deref().map_or_else(|| "-".to_owned(), code);
+        let plan: String = finding.plan.iter().map(|line| format!("<br>{}", code(line))).collect();
         out.push_str(&format!(
-            "| {} | {} | {} | {} | {command} |\n",
+            "| {} | {} | {} | {} | {command}{plan} |\n",
             finding.level.as_str(),
             cell(&finding.rule),
             code(&finding.name),
@@ -89,6 +94,7 @@ mod tests {
         for line in text.lines() {
             assert!(line.matches('`').count() % 2 == 0, "{line}");
             let outside: String = line.split('`').step_by(2).collect();
+            let outside = outside.replace("<br>", "");
             assert!(!outside.contains('<') && !outside.contains("](") && !outside.contains("://"), "{line}");
         }
         assert_eq!(code("a|b`c"), "`a\\|b'c`");

@@ -9,6 +9,8 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::collections::BTreeMap;
+
 use crate::engine::audit::Audit;
 use crate::text::safe_json;
 
@@ -52,6 +54,13 @@ impl Format {
 
 /// The endings that [`Format::of_ending`] knows, for people.
 pub const ENDINGS: &str = ".json, .jsonl, .csv, .md, .html, .sarif, .xml (JUnit)";
+
+/// What plans would change, in words: "locks removed: 2, restore points deleted: 9".
+#[must_use]
+pub fn changes(planned: &BTreeMap<String, usize>) -> String {
+    let each: Vec<String> = planned.iter().map(|(what, count)| format!("{what}: {count}")).collect();
+    each.join(", ")
+}
 
 /// The audit in a format.
 #[must_use]

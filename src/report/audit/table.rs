@@ -3,6 +3,7 @@
 use anstyle::Style;
 
 use crate::engine::audit::{Audit, Change, Finding, Level};
+use crate::report::audit::changes;
 use crate::report::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use crate::text::{plural, safe};
 
@@ -66,6 +67,9 @@ fn one(page: &mut Page, finding: &Finding) {
     if let Some(command) = &finding.command {
         page.item("      ", Style::new(), command);
     }
+    for line in &finding.plan {
+        page.item("        > ", DIM, line);
+    }
 }
 
 fn summary(page: &mut Page, audit: &Audit) {
@@ -85,6 +89,9 @@ fn summary(page: &mut Page, audit: &Audit) {
         true if audit.not_read.is_empty() => page.item("", GOOD, "nothing was found"),
         true => page.item("", CARE, "nothing was found in what could be read"),
         false => page.item("", Style::new(), &format!("findings: {}", levels.join(", "))),
+    }
+    if !sum.planned.is_empty() {
+        page.item("", Style::new(), &format!("all plans together: {}", changes(&sum.planned)));
     }
     if !sum.since.is_empty() {
         let count = |word: &str| sum.since.get(word).copied().unwrap_or_default();

@@ -34,7 +34,7 @@ pub fn hostile() -> Audit {
         evidence: vec![(*text).to_owned(), "x".repeat(10_000)],
         code: Some((*text).to_owned()),
         command: Some(format!("azmend explain {text}")),
-        plan: Vec::new(),
+        plan: vec![(*text).to_owned()],
         change: Some(Change::New),
     };
     let summary = Summary {
@@ -45,6 +45,7 @@ pub fn hostile() -> Audit {
         levels: BTreeMap::from([("high".to_owned(), 12)]),
         rules: vec![Count { rule: "rule".into(), title: HOSTILE[0].into(), level: Level::High, count: 12 }],
         worst: vec![HOSTILE[0].into()],
+        planned: BTreeMap::from([("locks removed".to_owned(), 2)]),
         since: BTreeMap::new(),
     };
     Audit {

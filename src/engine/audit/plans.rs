@@ -1,0 +1,107 @@
+//! `azmend audit --plans`: what each fix would do now, planned as `azmend fix` plans it.
+//!
+//! Duty: the plans of the findings whose rule is a playbook. Each VM is read once by ARM, for Resource Graph is no ground for
+//! a plan. Must never: change anything; a plan made here is shown and thrown away.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures::{StreamExt as _, stream};
+
+use super::{Audit, Change};
+use crate::actions::change::ChangeKind;
+use crate::arm::{Arm, ResourceId};
+use crate::engine::plan::World;
+use crate::engine::planner::{PlanRequest, Planned, plan_of};
+use crate::estate::collect::{CollectOptions, collect};
+use crate::playbook::library::Library;
+
+/// How many VMs are read at once: each takes some twenty calls, a few of them at a time.
+const CONCURRENCY: usize = 4;
+
+/// Plans the standing findings of playbooks: the finding's place in the list, and what planning came to.
+///
+/// `worlds` are those of the subscriptions, by their GUID; a finding of another subscription gets no plan. `max_changes` is
+/// rule S9's limit for one VM.
+pub async fn plans(
+    arm: &Arm,
+    library: &Library,
+    audit: &Audit,
+    worlds: &BTreeMap<String, World>,
+    max_changes: usize,
+) -> Vec<(usize, Planned)> {
+    let mut by_vm: HashMap<String, (ResourceId, Vec<usize>)> = HashMap::new();
+    for (place, finding) in audit.findings.iter().enumerate() {
+        let standing = finding.change != Some(Change::Gone) && library.find(&finding.rule).is_ok();
+        if let (true, Ok(vm)) = (standing, ResourceId::parse(&finding.resource)) {
+            by_vm.entry(vm.key().to_owned()).or_insert_with(|| (vm, Vec::new())).1.push(place);
+        }
+    }
+    let mut vms: Vec<(ResourceId, Vec<usize>)> = by_vm.into_values().collect();
+    vms.sort_by_key(|(_, places)| places.iter().min().copied());
+    let calls = vms.into_iter().filter_map(|(vm, places)| {
+        let world = worlds.get(&vm.subscription().to_lowercase())?;
+        Some(Box::pin(async move {
+            let facts = collect(arm, &vm, &CollectOptions::default()).await;
+            let mut planned = Vec::new();
+            for place in places {
+                let rule = audit.findings.get(place).map(|one| one.rule.as_str()).unwrap_or_default();
+                let Ok(playbook) = library.find(rule) else { continue };
+                let request = PlanRequest {
+                    playbook,
+                    set: BTreeMap::new(),
+                    vm: vm.clone(),
+                    overrides: BTreeSet::new(),
+                    named_locks: Vec::new(),
+                    relock: false,
+                    allow_guest: false,
+                    max_changes,
+                    world: world.clone(),
+                    why: None,
+                };
+                planned.push((place, Box::pin(plan_of(arm, &request, &facts)).await));
+            }
+            planned
+        }))
+    });
+    stream::iter(calls).buffered(CONCURRENCY).concat().await
+}
+
+/// What all these plans together would change: kind and how many. A change that several plans make counts once.
+#[must_use]
+pub fn planned(plans: &[(usize, Planned)]) -> BTreeMap<String, usize> {
+    let mut seen: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (_, planned) in plans {
+        let Planned::Plan(plan) = planned else { continue };
+        for (_, change) in plan.changes() {
+            let words = words(&change.what);
+            if let ChangeKind::DeleteCollection { collection, .. } = &change.what {
+                seen.extend(collection.points().iter().map(|point| (words, point.id.key().to_owned())));
+            } else if !words.is_empty() {
+                seen.insert((words, change.resource().key().to_owned()));
+            }
+        }
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (words, _) in seen {
+        *counts.entry(words.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// Empty for what changes nothing.
+const fn words(what: &ChangeKind) -> &'static str {
+    match what {
+        ChangeKind::RemoveLock { .. } => "locks removed",
+        ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => "restore points deleted",
+        ChangeKind::UninstallExtension { .. } => "extensions uninstalled",
+        ChangeKind::StartBackup { .. } => "backups started",
+        ChangeKind::AwaitJob { .. } => "",
+        ChangeKind::CancelJob { .. } => "jobs cancelled",
+        ChangeKind::ReapplyVm { .. } => "VMs reapplied",
+        ChangeKind::RestartVm { .. } => "VMs restarted",
+        ChangeKind::ResumeProtection { .. } => "protections resumed",
+        ChangeKind::EnableProtection { .. } => "VMs protected",
+        ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => "key vault permissions granted",
+        ChangeKind::SetGuest { .. } => "settings inside VMs changed",
+    }
+}
