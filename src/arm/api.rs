@@ -23,6 +23,7 @@ use super::model::{
 use super::poll::{Operation, Poll};
 use super::sdk::protection::Wanted;
 use super::sdk::{backup, compute, locks, protection, vaults};
+use super::shared::SharedJobs;
 use super::token::TokenSource;
 use crate::clock::{Clock, earlier, later};
 
@@ -99,6 +100,7 @@ const AUTHORIZATION: &str = "2022-04-01";
 #[derive(Debug, Clone)]
 pub struct Arm {
     pub(super) gateway: Gateway,
+    jobs: Option<Arc<SharedJobs>>,
 }
 
 impl Arm {
@@ -112,7 +114,7 @@ impl Arm {
         clock: Arc<dyn Clock>,
         settings: ArmSettings,
     ) -> Result<Self, ArmError> {
-        Ok(Self { gateway: Gateway::new(transport, tokens, clock, settings.endpoint, &settings.run_id)? })
+        Ok(Self { gateway: Gateway::new(transport, tokens, clock, settings.endpoint, &settings.run_id)?, jobs: None })
     }
 
     /// The clock everything waits on.
@@ -124,7 +126,14 @@ impl Arm {
     /// The same client for another run.
     #[must_use]
     pub fn with_run_id(&self, run: &str) -> Self {
-        Self { gateway: self.gateway.with_run_id(run) }
+        Self { gateway: self.gateway.with_run_id(run), jobs: None }
+    }
+
+    /// The same client for planning many VMs: lists of jobs are shared for five minutes, for Azure rations them by
+    /// vault. Never for a run.
+    #[must_use]
+    pub fn sharing_jobs(&self) -> Self {
+        Self { gateway: self.gateway.clone(), jobs: Some(Arc::default()) }
     }
 
     /// How many requests were handed to the transport.
@@ -377,7 +386,11 @@ impl Arm {
     /// [`ArmError`] as Azure answered.
     pub async fn jobs(&self, vault: &ResourceId, filter: &JobFilter) -> Result<Listing<Job>, ArmError> {
         let odata = filter.odata(self.gateway.now()).map_err(|why| ArmError::refused(vault.as_str(), &why))?;
-        backup::jobs(&self.gateway, vault, &odata).await
+        let read = backup::jobs(&self.gateway, vault, &odata);
+        match &self.jobs {
+            None => read.await,
+            Some(shared) => shared.get(vault, filter, self.gateway.now(), read).await,
+        }
     }
 
     /// One job with its tasks.

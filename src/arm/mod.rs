@@ -22,6 +22,7 @@ pub mod poll;
 pub mod readonly;
 pub mod retry;
 mod sdk;
+mod shared;
 #[cfg(test)]
 mod testing;
 pub mod throttle;

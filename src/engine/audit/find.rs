@@ -82,6 +82,7 @@ impl Scene<'_> {
             level,
             resource: id.to_string(),
             name: id.name().to_owned(),
+            group: id.resource_group().unwrap_or_default().to_owned(),
             subscription: id.subscription().to_lowercase(),
             subscription_name: self.subscription_name(id),
             evidence: Vec::new(),

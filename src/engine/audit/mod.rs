@@ -74,6 +74,8 @@ pub struct Finding {
     pub resource: String,
     /// The VM's name, or that of the resource.
     pub name: String,
+    /// Its resource group; empty for a resource outside of one.
+    pub group: String,
     /// The subscription's GUID.
     pub subscription: String,
     /// The subscription's name, its GUID where it has none.

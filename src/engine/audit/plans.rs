@@ -29,6 +29,7 @@ pub async fn plans(
     worlds: &BTreeMap<String, World>,
     max_changes: usize,
 ) -> Vec<(usize, Planned)> {
+    let arm = &arm.sharing_jobs();
     let mut by_vm: HashMap<String, (ResourceId, Vec<usize>)> = HashMap::new();
     for (place, finding) in audit.findings.iter().enumerate() {
         let standing = finding.change != Some(Change::Gone) && library.find(&finding.rule).is_ok();

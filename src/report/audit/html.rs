@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
 
-use crate::arm::ResourceId;
 use crate::engine::audit::{Audit, Finding, Level};
 use crate::report::audit::changes;
 use crate::text::{plural, safe};
@@ -208,9 +207,8 @@ fn row(finding: &Finding) -> String {
     let more = [finding.code.clone(), finding.change.map(|change| format!("{change:?}").to_lowercase())];
     let more: String =
         more.iter().flatten().map(|more| format!("<br><span class=\"soft\">{}</span>", text(more))).collect();
-    let group = ResourceId::parse(&finding.resource).ok().and_then(|id| id.resource_group().map(str::to_owned));
-    let place = match group {
-        Some(group) if group != finding.name => format!("{group} in {}", finding.subscription_name),
+    let place = match finding.group.as_str() {
+        group if !group.is_empty() && group != finding.name => format!("{group} in {}", finding.subscription_name),
         _ => finding.subscription_name.clone(),
     };
     format!(

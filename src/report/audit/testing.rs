@@ -29,6 +29,7 @@ pub fn hostile() -> Audit {
         level: Level::High,
         resource: format!("/subscriptions/x/{text}"),
         name: (*text).to_owned(),
+        group: (*text).to_owned(),
         subscription: (*text).to_owned(),
         subscription_name: (*text).to_owned(),
         evidence: vec![(*text).to_owned(), "x".repeat(10_000)],
