@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthStr;
+
 /// The most suggestions that [`near`] makes.
 const SUGGESTIONS: usize = 3;
 
@@ -25,7 +27,7 @@ pub fn safe(text: &str) -> String {
     out
 }
 
-/// Like [`safe`], and at most `max` characters long; a cut text ends in `…`.
+/// Like [`safe`], and at most `max` columns wide; a cut text ends in `…`.
 #[must_use]
 pub fn safe_short(text: &str, max: usize) -> String {
     let mut out = String::new();
@@ -34,7 +36,7 @@ pub fn safe_short(text: &str, max: usize) -> String {
     for c in text.chars() {
         let before = out.len();
         push_safe(&mut out, c);
-        length += out.get(before..).map_or(0, |piece| piece.chars().count());
+        length += out.get(before..).map_or(0, UnicodeWidthStr::width);
         if length > max {
             out.truncate(fits);
             if max > 0 {
@@ -222,7 +224,9 @@ mod tests {
     fn a_cut_is_shown_and_never_splits_a_replacement() {
         assert_eq!(safe_short("abcdef", 6), "abcdef");
         assert_eq!(safe_short("abcdefg", 6), "abcde…");
-        assert_eq!(safe_short("가나다라", 3), "가나…");
+        assert_eq!(safe_short("가나다라", 3), "가…");
+        assert_eq!(safe_short("가나다라", 5), "가나…");
+        assert_eq!(safe_short("가나", 4), "가나");
         assert_eq!(safe_short("ab\u{202e}cd", 6), "ab…");
         assert_eq!(safe_short("ab", 1), "…");
         assert_eq!(safe_short("ab", 0), "");

@@ -203,6 +203,50 @@ async fn a_stuck_job_and_a_silent_agent_are_seen() {
     }
 }
 
+#[tokio::test]
+async fn quiet_troubles_are_seen_and_healthy_twins_are_not() {
+    let text = r#"
+apiVersion: azmend/estate/v1
+name: quiet
+now: 2026-11-20T09:00:00Z
+subscriptions:
+  - name: Quiet
+    id: 5b1c0de0-0000-4000-8000-000000000001
+    groups:
+      - name: rg-app
+        vms:
+          - { name: near-01, protection: { vault: v, policy: p, jobs: [{ age: 10h, status: completed, user: false }] } }
+          - { name: calm-02, protection: { vault: v, policy: p, jobs: [{ age: 10h, status: completed, user: false }] } }
+          - name: ext-03
+            extensions:
+              - { name: Monitor, publisher: Microsoft.Azure.Monitor, type: AzureMonitorLinuxAgent, version: 1.30.0.0, state: failed }
+            protection: { vault: v, policy: p, jobs: [{ age: 10h, status: completed, user: false }] }
+        vaults:
+          - name: v
+            policies: [{ name: p, snapshot_days: 2 }]
+            items: [{ of: rg-app/gone-04, state: stopped, policy: p }]
+      - name: AzureBackupRG_westeurope_1
+        collections:
+          - { of: near-01, points: [{ count: 17, newest: 10h }] }
+          - { of: calm-02, points: [{ count: 16, newest: 10h }] }
+          - { of: ext-03, points: [{ count: 2, newest: 10h }] }
+"#;
+    for wanted in [Collector::Graph, Collector::Arm] {
+        let thorough = Selection { thorough: true, ..Selection::default() };
+        let found = look_with(&Lab::of(text), Some(wanted), &thorough).await;
+        let only = |rule: &str| -> Vec<&str> {
+            found.findings.iter().filter(|one| one.rule == rule).map(|one| one.name.as_str()).collect()
+        };
+        assert_eq!(only("near-limit"), ["near-01"], "{wanted:?}");
+        assert_eq!(only("extension-failed"), ["ext-03"], "{wanted:?}");
+        assert_eq!(only("protection-stopped"), ["gone-04"], "{wanted:?}");
+        let near = found.findings.iter().find(|one| one.rule == "near-limit").unwrap();
+        assert_eq!(near.evidence, ["points.count is 17", "points.limit is 18"]);
+        assert_eq!(near.command.as_deref(), Some("azmend diagnose --vm rg-app/near-01 -s Quiet"));
+        assert_eq!((found.not_read.len(), found.summary.at_risk), (0, 0), "{found:?}");
+    }
+}
+
 /// Runs azmend in an empty environment: exit code, stdout, stderr.
 fn azmend(dir: &Path, words: &[&str]) -> (i32, String, String) {
     let mut command = Command::cargo_bin("azmend").unwrap();
