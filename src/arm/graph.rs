@@ -176,6 +176,7 @@ pub struct GraphRows {
     /// Of the part that is being asked.
     seen: HashSet<String>,
     read: u64,
+    total: Option<u64>,
     incomplete: Vec<String>,
 }
 
@@ -190,6 +191,7 @@ impl GraphRows {
             GraphQuery { text: self.text.clone(), scope, page_size: self.page_size, skip_token: self.token.take() };
         let page = self.arm.graph_page(&asked).await?;
         self.read += (page.rows.len() + page.malformed.len()) as u64;
+        self.total = page.total.or(self.total);
         self.incomplete.extend(page.malformed.iter().cloned());
         if page.partial_scope {
             self.incomplete
@@ -217,7 +219,17 @@ impl GraphRows {
         }
         self.parts.pop_front();
         self.seen.clear();
-        self.read = 0;
+        (self.read, self.total) = (0, None);
+    }
+
+    /// How many rows are still to come; `None` when Azure has not counted them, or not those of the last subscriptions.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match (self.parts.len(), self.total) {
+            (0, _) => Some(0),
+            (1, Some(total)) => Some(total.saturating_sub(self.read)),
+            _ => None,
+        }
     }
 
     /// What of the pages so far is missing or could not be understood: one line each. With these the rows are not all.
@@ -261,6 +273,7 @@ impl Arm {
             token: None,
             seen: HashSet::new(),
             read: 0,
+            total: None,
             incomplete: Vec::new(),
         }
     }

@@ -107,8 +107,7 @@ pub(super) fn of_scope(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 
 fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     let (bulk, index) = (scene.bulk, scene.index);
-    let mine: BTreeSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
-    let narrowed = bulk.vms.len() != bulk.every_vm.len();
+    let narrowed = bulk.looked_at() != bulk.every_vm.len();
     let mut prefixes: Vec<_> = bulk.policies.iter().filter(|policy| !policy.group_prefix.is_empty()).collect();
     prefixes.sort_by(|a, b| (&a.group_prefix, &a.group_suffix).cmp(&(&b.group_prefix, &b.group_suffix)));
     prefixes.dedup_by(|a, b| a.group_prefix == b.group_prefix && a.group_suffix == b.group_suffix);
@@ -125,7 +124,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
             continue;
         }
         let vms: BTreeSet<ResourceId> = held.iter().filter_map(|one| one.source_id()).collect();
-        if narrowed && !vms.iter().any(|vm| mine.contains(vm.key())) {
+        if narrowed && !vms.iter().any(|vm| bulk.looks_at(vm.key())) {
             continue;
         }
         let mut locks: Vec<&Lock> = index.locks_over(bulk, &group.id);
@@ -205,8 +204,8 @@ fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     }
     for item in bulk.items.iter().filter(|item| !item.soft_deleted) {
         let Ok(vm) = ResourceId::parse(&item.source) else { continue };
-        let here = bulk.subscriptions.iter().any(|one| one.id.eq_ignore_ascii_case(vm.subscription()));
-        if !here || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some() {
+        if !bulk.looks_into(vm.subscription()) || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some()
+        {
             continue;
         }
         if item.stopped() {

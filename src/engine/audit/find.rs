@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::engine::{exit, planner};
-use crate::estate::bulk::{Bulk, Deep, Index};
+use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
 use crate::estate::facts::VmFacts;
 use crate::estate::graph::VmRow;
 use crate::estate::view::View;
@@ -104,64 +104,162 @@ pub const fn level_of(severity: Severity) -> Level {
     }
 }
 
-/// Makes the audit of a reading.
+/// Makes the audit of a reading that is kept as a whole.
 #[must_use]
 pub fn audit(library: &Library, bulk: &Bulk, deep: &Deep, ask: &Ask, ended: Timestamp, calls: u64) -> Audit {
     let index = Index::of(bulk);
-    let scene = Scene { bulk, index: &index, deep, program: &ask.program, library };
-    // Tasks (severity info) apply to every healthy VM: they are no findings.
-    let playbooks: Vec<(&Playbook, Resolved)> = library
-        .iter()
-        .filter(|(playbook, _)| playbook.severity() != Severity::Info)
-        .filter_map(|(playbook, _)| Some((playbook, playbook.resolve(&BTreeMap::new()).ok()?)))
-        .collect();
-    let mut findings = Vec::new();
-    let mut protected = 0;
-    for row in &bulk.vms {
-        let mut seen = see(&scene, row);
-        protected += usize::from(seen.facts.active_item().is_some());
-        for (playbook, resolved) in &playbooks {
-            if resolved.applies(&seen.view) == Verdict::True {
-                seen.applies.insert(playbook.name().to_owned());
-                findings.push(of_playbook(&scene, &seen, playbook, resolved));
-            }
+    let mut auditor = Auditor::new(library, ask);
+    auditor.vms(bulk, &index, &bulk.vms, deep);
+    auditor.finish(bulk, &index, deep, ended, calls)
+}
+
+/// A playbook that is asked about many VMs. Most VMs look the same to its condition, which is evaluated once for each
+/// combination of the values that it looks at.
+struct Judge<'a> {
+    playbook: &'a Playbook,
+    resolved: Resolved,
+    pointers: Vec<String>,
+    known: HashMap<String, bool>,
+}
+
+impl Judge<'_> {
+    /// The most combinations that are remembered.
+    const MOST: usize = 4096;
+
+    fn applies(&mut self, view: &View, values: &serde_json::Value) -> bool {
+        let touched = self.resolved.applies.touched();
+        if touched.iter().any(|path| view.unread(path).is_some()) {
+            return false;
         }
-        checks::of_vm(&scene, &seen, &mut findings);
+        let mut key = String::new();
+        for pointer in &self.pointers {
+            let value = values.pointer(pointer).unwrap_or(&serde_json::Value::Null);
+            // A text ends in a quote that nothing inside it can be taken for.
+            key.push_str(&value.to_string());
+            key.push('|');
+        }
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let applies = self.resolved.applies(view) == Verdict::True;
+        if self.known.len() >= Self::MOST {
+            self.known.clear();
+        }
+        self.known.insert(key, applies);
+        applies
     }
-    checks::of_scope(&scene, &mut findings);
-    findings.retain(|finding| wanted(library, ask, finding));
-    findings.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.rule.cmp(&b.rule)).then_with(|| a.key.cmp(&b.key)));
-    findings.dedup_by(|a, b| a.key == b.key);
-    let not_read: Vec<NotSeen> = bulk
-        .not_read()
-        .into_iter()
-        .chain(deep.not_read.iter().cloned())
-        .map(|one| NotSeen { what: one.what, why: one.why })
-        .collect();
-    let mut audit = Audit {
-        schema: AUDIT_SCHEMA.to_owned(),
-        sandbox: ask.sandbox,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: bulk.at,
-        ended,
-        scope: ask.scope.clone(),
-        collector: bulk.collector.as_str().to_owned(),
-        calls,
-        summary: Summary {
-            vms: bulk.vms.len(),
-            protected,
-            subscriptions: bulk.subscriptions.len(),
-            ..Summary::default()
-        },
-        findings,
-        not_read,
-        exit_code: exit::OK,
-    };
-    let vms: HashSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
-    let risky = audit.findings.iter().filter(|one| one.level >= Level::Medium).map(|one| one.resource.to_lowercase());
-    audit.summary.at_risk = risky.filter(|id| vms.contains(id.as_str())).collect::<BTreeSet<_>>().len();
-    audit.count(ask.fail_on);
-    audit
+}
+
+/// An audit in the making: VMs come in any order and any number at a time, and only findings are kept.
+pub struct Auditor<'a> {
+    library: &'a Library,
+    ask: &'a Ask,
+    judges: Vec<Judge<'a>>,
+    findings: Vec<Finding>,
+    protected: usize,
+}
+
+impl std::fmt::Debug for Auditor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Auditor({} findings)", self.findings.len())
+    }
+}
+
+impl<'a> Auditor<'a> {
+    /// An audit without findings yet.
+    #[must_use]
+    pub fn new(library: &'a Library, ask: &'a Ask) -> Self {
+        // Tasks (severity info) apply to every healthy VM: they are no findings.
+        let playbooks = library.iter().filter(|(playbook, _)| playbook.severity() != Severity::Info);
+        let judge = |playbook: &'a Playbook| {
+            let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
+            let pointers =
+                resolved.applies.touched().iter().map(|path| format!("/{}", path.replace('.', "/"))).collect();
+            Some(Judge { playbook, resolved, pointers, known: HashMap::new() })
+        };
+        let judges = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
+        Self { library, ask, judges, findings: Vec::new(), protected: 0 }
+    }
+
+    /// Which jobs a reading must have for these playbooks.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs {
+        // Of a VM whose backups all went well these can only be told by its completed jobs.
+        let of_good =
+            |path: &String| ["backup", "backup.last_status", "backup.last_backup_days_ago"].contains(&path.as_str());
+        let asked = self.judges.iter().any(|judge| judge.resolved.applies.touched().iter().any(of_good));
+        if asked { Jobs::Newest } else { Jobs::Unwell }
+    }
+
+    /// Looks at VMs with what was read of them alone.
+    pub fn vms(&mut self, bulk: &Bulk, index: &Index, rows: &[VmRow], deep: &Deep) {
+        let scene = Scene { bulk, index, deep, program: &self.ask.program, library: self.library };
+        let mut found = Vec::new();
+        for row in rows {
+            let mut seen = see(&scene, row);
+            self.protected += usize::from(seen.facts.active_item().is_some());
+            let values = serde_json::to_value(&seen.view).unwrap_or_default();
+            for judge in &mut self.judges {
+                if judge.applies(&seen.view, &values) {
+                    seen.applies.insert(judge.playbook.name().to_owned());
+                    found.push(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                }
+            }
+            checks::of_vm(&scene, &seen, &mut found);
+        }
+        self.keep(found);
+    }
+
+    fn keep(&mut self, found: Vec<Finding>) {
+        self.findings.extend(found.into_iter().filter(|finding| wanted(self.library, self.ask, finding)));
+    }
+
+    /// The audit, with what belongs to no VM.
+    #[must_use]
+    pub fn finish(mut self, bulk: &Bulk, index: &Index, deep: &Deep, ended: Timestamp, calls: u64) -> Audit {
+        let mut found = Vec::new();
+        let scene = Scene { bulk, index, deep, program: &self.ask.program, library: self.library };
+        checks::of_scope(&scene, &mut found);
+        self.keep(found);
+        let mut findings = self.findings;
+        findings.sort_by(|a, b| {
+            b.level
+                .cmp(&a.level)
+                .then_with(|| a.rule.cmp(&b.rule))
+                .then_with(|| (&a.key, &a.name, &a.evidence).cmp(&(&b.key, &b.name, &b.evidence)))
+        });
+        findings.dedup_by(|a, b| a.key == b.key);
+        let not_read: Vec<NotSeen> = bulk
+            .not_read()
+            .into_iter()
+            .chain(deep.not_read.iter().cloned())
+            .map(|one| NotSeen { what: one.what, why: one.why })
+            .collect();
+        let mut audit = Audit {
+            schema: AUDIT_SCHEMA.to_owned(),
+            sandbox: self.ask.sandbox,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: bulk.at,
+            ended,
+            scope: self.ask.scope.clone(),
+            collector: bulk.collector.as_str().to_owned(),
+            calls,
+            summary: Summary {
+                vms: bulk.looked_at(),
+                protected: self.protected,
+                subscriptions: bulk.subscriptions.len(),
+                ..Summary::default()
+            },
+            findings,
+            not_read,
+            exit_code: exit::OK,
+        };
+        let risky =
+            audit.findings.iter().filter(|one| one.level >= Level::Medium).map(|one| one.resource.to_lowercase());
+        audit.summary.at_risk = risky.filter(|id| bulk.looks_at(id)).collect::<BTreeSet<_>>().len();
+        audit.count(self.ask.fail_on);
+        audit
+    }
 }
 
 fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {

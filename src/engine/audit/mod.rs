@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use find::{Ask, CHECKS, audit};
+pub use find::{Ask, Auditor, CHECKS, audit};
 
 /// Name and version of the object.
 pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";

@@ -47,9 +47,41 @@ pub trait GraphRow: Sized {
     /// The query as it is sent: without its comment.
     #[must_use]
     fn query() -> String {
-        let lines = Self::FILE.lines().filter(|line| !line.trim_start().starts_with("//"));
-        lines.collect::<Vec<_>>().join("\n")
+        text_of(Self::FILE)
     }
+}
+
+/// The query in a file: without its comment.
+fn text_of(file: &str) -> String {
+    let lines = file.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The query for extensions that are not well, and for VMSnapshot: what is left says nothing to a condition or a check.
+#[must_use]
+pub fn extensions_unwell() -> String {
+    text_of(include_str!("extensions_unwell.kql"))
+}
+
+/// The query for jobs that did not simply complete.
+#[must_use]
+pub fn jobs_unwell() -> String {
+    text_of(include_str!("jobs_unwell.kql"))
+}
+
+/// The query for completed backups of the last days of VMs of these names. `None` when a name is not plain: a name of
+/// Azure's is never quoted into a query (S11).
+#[must_use]
+pub fn jobs_good(days: u64, names: &[&str]) -> Option<String> {
+    let plain = |name: &&str| {
+        (1..=80).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    if names.is_empty() || !names.iter().all(plain) {
+        return None;
+    }
+    let list: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    let text = text_of(include_str!("jobs_good.kql"));
+    Some(text.replace("DAYS", &days.to_string()).replace("NAMES", &list.join(", ")))
 }
 
 /// All rows of one kind, one page at a time.
@@ -64,7 +96,19 @@ impl<T: GraphRow> GraphReader<T> {
     /// A reader; it sends nothing before the first page is asked for.
     #[must_use]
     pub fn new(arm: &Arm, scope: GraphScope) -> Self {
-        Self { rows: arm.graph_rows(&T::query(), scope, PAGE), malformed: Vec::new(), kind: PhantomData }
+        Self::with(arm, scope, &T::query())
+    }
+
+    /// A reader of a query of its own with the same columns.
+    #[must_use]
+    pub fn with(arm: &Arm, scope: GraphScope, query: &str) -> Self {
+        Self { rows: arm.graph_rows(query, scope, PAGE), malformed: Vec::new(), kind: PhantomData }
+    }
+
+    /// How many rows are still to come, as far as Azure has counted: of the subscriptions that are being asked.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        self.rows.left()
     }
 
     /// The rows of the next page; `None` after the last.

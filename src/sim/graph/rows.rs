@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::eval::Row;
-use super::parse::{Compare, Expr, Operator, Query, Step, Table};
+use super::parse::{Compare, Expr, Function, Operator, Query, Step, Table};
 use super::value::{Kind, Val};
 use crate::arm::id::ResourceId;
 use crate::clock::earlier;
@@ -65,7 +65,11 @@ impl<'a> Asked<'a> {
     /// Whether a text at this path can pass.
     fn may_be(&self, column: &str, property: &[&str], text: &str) -> bool {
         let same = |expr: &Expr| {
-            let Expr::Path(name, steps) = expr else { return false };
+            let inner = match expr {
+                Expr::Call(Function::ToString, given) => given.first(),
+                other => Some(other),
+            };
+            let Some(Expr::Path(name, steps)) = inner else { return false };
             let named = |(step, wanted): (&Step, &&str)| matches!(step, Step::Name(name) if name == wanted);
             name == column && steps.len() == property.len() && steps.iter().zip(property).all(named)
         };
