@@ -256,7 +256,7 @@ impl Arm {
         }
         let exchange = graph::query(&self.gateway, query).await?;
         let limit_hit = exchange.response.header("x-ms-tenant-subscription-limit-hit");
-        let mut page = read(&super::gateway::json(SUMMARY, &exchange.response)?)?;
+        let mut page = read(super::gateway::json(SUMMARY, &exchange.response)?)?;
         page.partial_scope = limit_hit.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
         Ok(page)
     }
@@ -280,14 +280,14 @@ impl Arm {
 }
 
 /// Reads an answer. An answer without rows in a list is not an empty one (S12).
-fn read(body: &Value) -> Result<GraphPage, ArmError> {
-    let Some(data) = body.get("data").and_then(Value::as_array) else {
+fn read(mut body: Value) -> Result<GraphPage, ArmError> {
+    let Some(Value::Array(data)) = body.get_mut("data").map(Value::take) else {
         return Err(ArmError::malformed(SUMMARY, "the answer has no list of rows"));
     };
     let mut page = GraphPage::default();
-    for (index, element) in data.iter().enumerate() {
+    for (index, element) in data.into_iter().enumerate() {
         match element {
-            Value::Object(row) => page.rows.push(row.clone()),
+            Value::Object(row) => page.rows.push(row),
             _ => page.malformed.push(format!("row {index} of a resource graph page is not an object")),
         }
     }

@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 pub use backup::ItemRow;
 pub use compute::{DiskRow, VmRow};
@@ -38,11 +38,19 @@ pub trait GraphRow: Sized {
     /// The file of the query: a comment in the first line, then the query.
     const FILE: &'static str;
 
+    /// Reads a row in the form of a resource: `id`, `location` and `managedBy`, and all columns as its `properties`.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it has no usable id.
+    fn from_resource(resource: &Value) -> Result<Self, Malformed>;
+
     /// Reads a row.
     ///
     /// # Errors
     /// [`Malformed`] when it has no usable id.
-    fn from_row(row: &Value) -> Result<Self, Malformed>;
+    fn from_row(row: &Value) -> Result<Self, Malformed> {
+        Self::from_resource(&resource(row.clone()))
+    }
 
     /// The query as it is sent: without its comment.
     #[must_use]
@@ -119,11 +127,11 @@ impl<T: GraphRow> GraphReader<T> {
         let Some(page) = self.rows.next_page().await? else { return Ok(None) };
         let mut out = Vec::with_capacity(page.rows.len());
         for row in page.rows {
-            let row = Value::Object(row);
-            match T::from_row(&row) {
+            let resource = resource(Value::Object(row));
+            match T::from_resource(&resource) {
                 Ok(read) => out.push(read),
                 Err(why) => {
-                    let name = row.get("name").and_then(Value::as_str).unwrap_or("without a name");
+                    let name = columns(&resource).get("name").and_then(Value::as_str).unwrap_or("without a name");
                     self.malformed.push(clean(&format!("{}: row {name}: {why}", T::WHAT)));
                 }
             }
@@ -180,8 +188,18 @@ pub async fn coverage(arm: &Arm, scope: GraphScope) -> Result<Coverage, ArmError
 }
 
 /// The resource that a row's columns are the properties of.
-fn resource(row: &Value) -> Value {
-    json!({ "id": row.get("id"), "location": row.get("location"), "managedBy": row.get("managedBy"), "properties": row })
+fn resource(row: Value) -> Value {
+    let mut out = Map::new();
+    for name in ["id", "location", "managedBy"] {
+        out.insert(name.to_owned(), row.get(name).cloned().unwrap_or_default());
+    }
+    out.insert("properties".to_owned(), row);
+    Value::Object(out)
+}
+
+/// The columns of a row in the form of a resource.
+fn columns(resource: &Value) -> &Value {
+    resource.get("properties").unwrap_or(&Value::Null)
 }
 
 /// A text of a row; anything else is empty.
@@ -205,8 +223,8 @@ impl GraphRow for Group {
     const WHAT: &'static str = "resource groups";
     const FILE: &'static str = include_str!("groups.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(row)
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(columns(resource))
     }
 }
 
@@ -214,7 +232,7 @@ impl GraphRow for Subscription {
     const WHAT: &'static str = "subscriptions";
     const FILE: &'static str = include_str!("subscriptions.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(row)
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(columns(resource))
     }
 }

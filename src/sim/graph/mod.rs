@@ -286,5 +286,6 @@ fn asked(world: &World, call: &Call) -> Result<Asked, Box<Response>> {
     if !(1..=MAX_PAGE).contains(&top) {
         return Err(invalid(world, "InvalidOptions", &format!("$top must be from 1 to {MAX_PAGE}.")));
     }
+    let top = top.min(world.settings.graph_rows.max(1));
     Ok(Asked { text: text.to_owned(), subscriptions, top, skip, mark })
 }
