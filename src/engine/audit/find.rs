@@ -118,7 +118,8 @@ pub fn audit(library: &Library, bulk: &Bulk, deep: &Deep, ask: &Ask, ended: Time
 struct Judge<'a> {
     playbook: &'a Playbook,
     resolved: Resolved,
-    pointers: Vec<String>,
+    /// Places in the list of touched paths.
+    touched: Vec<usize>,
     known: HashMap<String, bool>,
 }
 
@@ -126,17 +127,15 @@ impl Judge<'_> {
     /// The most combinations that are remembered.
     const MOST: usize = 4096;
 
-    fn applies(&mut self, view: &View, values: &serde_json::Value) -> bool {
-        let touched = self.resolved.applies.touched();
-        if touched.iter().any(|path| view.unread(path).is_some()) {
-            return false;
-        }
+    /// `values` are those of the touched paths; `None` is not read.
+    fn applies(&mut self, view: &View, values: &[Option<String>]) -> bool {
         let mut key = String::new();
-        for pointer in &self.pointers {
-            let value = values.pointer(pointer).unwrap_or(&serde_json::Value::Null);
-            // A text ends in a quote that nothing inside it can be taken for.
-            key.push_str(&value.to_string());
-            key.push('|');
+        for place in &self.touched {
+            // What was not read decides nothing.
+            let Some(Some(value)) = values.get(*place) else { return false };
+            // JSON: no text ends before its quote.
+            key.push_str(value);
+            key.push(',');
         }
         if let Some(known) = self.known.get(&key) {
             return *known;
@@ -150,11 +149,23 @@ impl Judge<'_> {
     }
 }
 
+/// The values of these paths as JSON; `None` for one that was not read.
+fn values(view: &View, paths: &[String]) -> Vec<Option<String>> {
+    let whole = serde_json::to_value(view).unwrap_or_default();
+    let value = |path: &String| {
+        let found = path.split('.').try_fold(&whole, |value, name| value.get(name));
+        found.map_or_else(|| "null".to_owned(), serde_json::Value::to_string)
+    };
+    paths.iter().map(|path| view.unread(path).is_none().then(|| value(path))).collect()
+}
+
 /// An audit in the making: VMs come in any order and any number at a time, and only findings are kept.
 pub struct Auditor<'a> {
     library: &'a Library,
     ask: &'a Ask,
     judges: Vec<Judge<'a>>,
+    /// Everything that their conditions look at.
+    paths: Vec<String>,
     findings: Vec<Finding>,
     protected: usize,
 }
@@ -171,14 +182,20 @@ impl<'a> Auditor<'a> {
     pub fn new(library: &'a Library, ask: &'a Ask) -> Self {
         // Tasks (severity info) apply to every healthy VM: they are no findings.
         let playbooks = library.iter().filter(|(playbook, _)| playbook.severity() != Severity::Info);
-        let judge = |playbook: &'a Playbook| {
+        let mut paths: Vec<String> = Vec::new();
+        let mut judge = |playbook: &'a Playbook| {
             let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
-            let pointers =
-                resolved.applies.touched().iter().map(|path| format!("/{}", path.replace('.', "/"))).collect();
-            Some(Judge { playbook, resolved, pointers, known: HashMap::new() })
+            let mut place = |path: &String| {
+                paths.iter().position(|known| known == path).unwrap_or_else(|| {
+                    paths.push(path.clone());
+                    paths.len() - 1
+                })
+            };
+            let touched = resolved.applies.touched().iter().map(&mut place).collect();
+            Some(Judge { playbook, resolved, touched, known: HashMap::new() })
         };
-        let judges = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
-        Self { library, ask, judges, findings: Vec::new(), protected: 0 }
+        let judges: Vec<Judge<'a>> = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
+        Self { library, ask, judges, paths, findings: Vec::new(), protected: 0 }
     }
 
     /// Which jobs a reading must have for these playbooks.
@@ -198,7 +215,7 @@ impl<'a> Auditor<'a> {
         for row in rows {
             let mut seen = see(&scene, row);
             self.protected += usize::from(seen.facts.active_item().is_some());
-            let values = serde_json::to_value(&seen.view).unwrap_or_default();
+            let values = values(&seen.view, &self.paths);
             for judge in &mut self.judges {
                 if judge.applies(&seen.view, &values) {
                     seen.applies.insert(judge.playbook.name().to_owned());
