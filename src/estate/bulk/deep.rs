@@ -152,26 +152,43 @@ impl Vaults {
     }
 }
 
-/// Reads one suspicious VM: its calls one after the other, for other VMs are read beside it.
-pub(super) async fn one(reader: &Reader<'_>, bulk: &Bulk, index: &Index, vaults: &Vaults, row: &VmRow) -> Deep {
-    let id = &row.vm.id;
-    let mut deep = Deep { vms: 1, ..Deep::default() };
-    let at = reader.now();
-    let view = single(at, reader.arm.instance_view(id).await);
-    deep.note(view.unread(), || format!("the instance view of the VM {}", id.name()));
-    deep.instances.insert(id.key().to_owned(), view);
-    let mine: Vec<&Collection> = index.collections(bulk, id).collect();
-    for one in &mine {
-        deep.read_collection(reader, &one.id).await;
+/// What is read of one suspicious VM.
+pub(super) struct Reads {
+    vm: ResourceId,
+    collections: Vec<ResourceId>,
+    /// Items whose recovery points are read, and whether what protects their vault is.
+    items: Vec<(ResourceId, bool)>,
+}
+
+impl Reads {
+    pub fn of(bulk: &Bulk, index: &Index, row: &VmRow) -> Self {
+        let vm = &row.vm.id;
+        let collections: Vec<ResourceId> = index.collections(bulk, vm).map(|one| one.id.clone()).collect();
+        let several = collections.len() > 1;
+        let items = index.items(bulk, vm).filter(|item| in_error(item) || several);
+        Self { items: items.map(|item| (item.id.clone(), several)).collect(), vm: vm.clone(), collections }
     }
-    for item in index.items(bulk, id).filter(|item| in_error(item) || mine.len() > 1) {
-        deep.read_points(reader, &item.id).await;
-        if let Some(vault) = item.vault_id().filter(|_| mine.len() > 1) {
-            let read = vaults.read(reader, &vault).await;
-            deep.vaults.insert(vault.key().to_owned(), read);
+
+    /// Its calls one after the other, for other VMs are read beside it.
+    pub async fn read(&self, reader: &Reader<'_>, vaults: &Vaults) -> Deep {
+        let id = &self.vm;
+        let mut deep = Deep { vms: 1, ..Deep::default() };
+        let at = reader.now();
+        let view = single(at, reader.arm.instance_view(id).await);
+        deep.note(view.unread(), || format!("the instance view of the VM {}", id.name()));
+        deep.instances.insert(id.key().to_owned(), view);
+        for one in &self.collections {
+            deep.read_collection(reader, one).await;
         }
+        for (item, protected) in &self.items {
+            deep.read_points(reader, item).await;
+            if let Some(vault) = item.up_to("vaults").filter(|_| *protected) {
+                let read = vaults.read(reader, &vault).await;
+                deep.vaults.insert(vault.key().to_owned(), read);
+            }
+        }
+        deep
     }
-    deep
 }
 
 /// A read that belongs to no VM of the reading.

@@ -6,11 +6,12 @@
 //! spread over the subscriptions, for each has a quota of its own, and a bounded number is out at once. Kept is what cannot
 //! be let go before the last VM: one row for each collection and item, and the suspicious VMs that wait for their reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use futures::stream::{self, StreamExt};
+use futures::future::{Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
 
-use super::deep::{self, Vaults, suspicious};
+use super::deep::{self, Reads, Vaults, suspicious};
 use super::graph::scope_of;
 use super::watch::{Seen, Stage, Watch};
 use super::{Bulk, CONCURRENCY, Collector, Deep, GraphFailed, Index, Jobs, Kind, Selection, arm, graph, read_locks};
@@ -23,8 +24,9 @@ use crate::estate::read::Reader;
 const CHUNK: usize = 1000;
 /// How many suspicious VMs may wait for their reads.
 const WAITING: usize = 10_000;
-/// How many VMs are read by themselves at once.
+/// How many VMs are read by themselves at once, and how many of them of one subscription.
 const SINGLE: usize = 32;
+const EACH: usize = 8;
 /// Watchers are told of single reads after this many.
 const TELL: usize = 16;
 
@@ -92,90 +94,185 @@ impl<'a> Scan<'a> {
         &self.bulk
     }
 
-    /// Reads the VMs and hands them on; at the end comes what belongs to none of them.
+    /// Reads the VMs and hands them on; at the end comes what belongs to none of them. Suspicious VMs are read while the
+    /// next pages come: Resource Graph and each subscription have quotas of their own.
     ///
     /// # Errors
     /// As [`Scan::open`].
-    pub async fn run(mut self, sink: &mut Sink<'_>) -> Result<(Bulk, Index, Deep), GraphFailed> {
-        self.seen.stage = Stage::Vms;
-        let in_vault = self.bulk.in_vault();
-        let mut notes = Deep::default();
-        let mut waiting = Vec::new();
+    pub async fn run(self, sink: &mut Sink<'_>) -> Result<(Bulk, Index, Deep), GraphFailed> {
+        let Self { reader, visible, watch, mut bulk, index, may_change, mut seen, vaults } = self;
+        let (reader, vaults) = (&reader, &vaults);
+        let in_vault = bulk.in_vault();
+        let (mut notes, mut line) = (Deep::default(), Line::default());
+        let mut reads = FuturesUnordered::new();
+        let graph = (bulk.collector == Collector::Graph)
+            .then(|| GraphReader::<VmRow>::new(reader.arm, scope_of(&visible.chosen)));
         // The collector of plain lists has its VMs already.
-        let listed = std::mem::take(&mut self.bulk.vms);
-        self.hand_on(listed, sink, &mut waiting, &mut notes).await;
-        if self.bulk.collector == Collector::Graph {
-            let mut pages = GraphReader::<VmRow>::new(self.reader.arm, scope_of(&self.visible.chosen));
-            loop {
-                let mut page = match Box::pin(pages.next_page()).await {
-                    Ok(Some(page)) => page,
-                    Ok(None) => break,
-                    Err(error) => {
-                        if !self.may_change {
-                            return Err(GraphFailed(error));
-                        }
-                        tracing::info!(%error, "resource graph ended; the rest of the VMs is read from lists of ARM");
-                        let mut rest = arm::vms(&self.reader, &mut self.bulk, self.visible).await;
-                        self.bulk.select(&mut rest, &in_vault);
-                        self.hand_on(rest, sink, &mut waiting, &mut notes).await;
-                        break;
+        let mut idle = Some(Pages { listed: std::mem::take(&mut bulk.vms).into_iter(), graph });
+        let mut next = None;
+        loop {
+            while let Some((row, wanted)) = line.next() {
+                reads.push(async move {
+                    let deep = wanted.read(reader, vaults).await;
+                    (row, deep)
+                });
+            }
+            if let Some(pages) = idle.take_if(|_| line.waiting < WAITING) {
+                next = Some(Box::pin(pages.next()));
+            }
+            let came = match (&mut next, reads.is_empty()) {
+                (None, true) => break,
+                (None, false) => Either::Right(reads.next().await),
+                (Some(page), true) => Either::Left(page.await),
+                (Some(page), false) => match select(page, reads.next()).await {
+                    Either::Left((page, _)) => Either::Left(page),
+                    Either::Right((read, _)) => Either::Right(read),
+                },
+            };
+            let rows = match came {
+                Either::Right(None) => continue,
+                Either::Right(Some((row, mut deep))) => {
+                    line.done(&row);
+                    notes.vms += deep.vms;
+                    notes.not_read.append(&mut deep.not_read);
+                    sink(&bulk, &index, vec![row], deep);
+                    seen.read += 1;
+                    if seen.read.is_multiple_of(TELL) {
+                        tell(reader, watch, &mut seen);
                     }
-                };
-                self.bulk.select(&mut page, &in_vault);
-                self.seen.vms_left = pages.left();
-                self.hand_on(page, sink, &mut waiting, &mut notes).await;
-            }
-            if let Some(missing) = pages.incomplete().first() {
-                self.bulk.add_gap(Kind::Vms, None, "all subscriptions", missing);
-            }
-        }
-        self.read_waiting(&mut waiting, sink, &mut notes).await;
-        let mut rest = deep::rest(&self.reader, &self.bulk, &self.index).await;
-        self.vaults.note(&mut notes);
-        rest.absorb(notes);
-        rest.tidy();
-        tell(&self.reader, self.watch, &mut self.seen);
-        Ok((self.bulk, self.index, rest))
-    }
-
-    /// Hands VMs on that look well; the others wait.
-    async fn hand_on(&mut self, rows: Vec<VmRow>, sink: &mut Sink<'_>, waiting: &mut Vec<VmRow>, notes: &mut Deep) {
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
+                    continue;
+                }
+                Either::Left((pages, Ok(Some(mut page)))) => {
+                    bulk.select(&mut page, &in_vault);
+                    seen.vms_left = pages.left();
+                    (idle, next) = (Some(pages), None);
+                    page
+                }
+                Either::Left((pages, Ok(None))) => {
+                    if let Some(missing) = pages.incomplete() {
+                        bulk.add_gap(Kind::Vms, None, "all subscriptions", &missing);
+                    }
+                    (next, seen.stage) = (None, Stage::Suspicious);
+                    continue;
+                }
+                Either::Left((_, Err(error))) if !may_change => return Err(GraphFailed(error)),
+                Either::Left((_, Err(error))) => {
+                    tracing::info!(%error, "resource graph ended; the rest of the VMs is read from lists of ARM");
+                    let mut rest = arm::vms(reader, &mut bulk, visible).await;
+                    bulk.select(&mut rest, &in_vault);
+                    let pages = Pages { listed: rest.into_iter(), graph: None };
+                    (idle, next, seen.vms_left) = (Some(pages), None, None);
+                    continue;
+                }
+            };
             let mut well = Vec::new();
-            for row in rows.by_ref().take(CHUNK) {
-                self.seen.vms += 1;
-                match suspicious(&self.bulk, &self.index, &row) {
-                    true => waiting.push(row),
+            for row in rows {
+                seen.vms += 1;
+                match suspicious(&bulk, &index, &row) {
+                    true => {
+                        seen.to_read += 1;
+                        line.push(Reads::of(&bulk, &index, &row), row);
+                    }
                     false => well.push(row),
                 }
             }
-            sink(&self.bulk, &self.index, well, Deep::default());
-            self.seen.to_read = self.seen.read + waiting.len();
-            tell(&self.reader, self.watch, &mut self.seen);
-            if waiting.len() >= WAITING {
-                self.read_waiting(waiting, sink, notes).await;
-            }
+            sink(&bulk, &index, well, Deep::default());
+            seen.stage = Stage::Vms;
+            tell(reader, watch, &mut seen);
         }
+        drop(reads);
+        let mut rest = deep::rest(reader, &bulk, &index).await;
+        vaults.note(&mut notes);
+        rest.absorb(notes);
+        rest.tidy();
+        seen.stage = Stage::Suspicious;
+        tell(reader, watch, &mut seen);
+        Ok((bulk, index, rest))
+    }
+}
+
+/// Pages of VMs: of a list that was read, or of Resource Graph.
+struct Pages {
+    listed: std::vec::IntoIter<VmRow>,
+    graph: Option<GraphReader<VmRow>>,
+}
+
+impl Pages {
+    async fn next(mut self) -> (Self, Result<Option<Vec<VmRow>>, ArmError>) {
+        let listed: Vec<VmRow> = self.listed.by_ref().take(CHUNK).collect();
+        let page = match &mut self.graph {
+            _ if !listed.is_empty() => Ok(Some(listed)),
+            Some(graph) => Box::pin(graph.next_page()).await,
+            None => Ok(None),
+        };
+        (self, page)
     }
 
-    async fn read_waiting(&mut self, waiting: &mut Vec<VmRow>, sink: &mut Sink<'_>, notes: &mut Deep) {
-        self.seen.stage = Stage::Suspicious;
-        let rows = spread(std::mem::take(waiting));
-        let (reader, bulk, index, vaults) = (&self.reader, &self.bulk, &self.index, &self.vaults);
-        let calls = rows.into_iter().map(|row| async move {
-            let deep = deep::one(reader, bulk, index, vaults, &row).await;
-            (row, deep)
-        });
-        let mut reads = std::pin::pin!(stream::iter(calls).buffer_unordered(SINGLE));
-        while let Some((row, mut deep)) = reads.next().await {
-            notes.vms += deep.vms;
-            notes.not_read.append(&mut deep.not_read);
-            sink(bulk, index, vec![row], deep);
-            self.seen.read += 1;
-            if self.seen.read.is_multiple_of(TELL) {
-                tell(reader, self.watch, &mut self.seen);
+    fn left(&self) -> Option<u64> {
+        self.graph.as_ref().map_or_else(|| u64::try_from(self.listed.len()).ok(), GraphReader::left)
+    }
+
+    fn incomplete(&self) -> Option<String> {
+        self.graph.as_ref()?.incomplete().into_iter().next()
+    }
+}
+
+/// Suspicious VMs that wait for their reads: one subscription after the other takes its turn, so that no quota is asked
+/// again while another is full, and none holds all places.
+#[derive(Default)]
+struct Line {
+    of: HashMap<String, Queue>,
+    /// Subscriptions with waiting VMs, in turn.
+    turn: VecDeque<String>,
+    waiting: usize,
+    out: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(VmRow, Reads)>,
+    out: usize,
+}
+
+impl Line {
+    fn push(&mut self, wanted: Reads, row: VmRow) {
+        let subscription = row.vm.id.subscription().to_lowercase();
+        let queue = self.of.entry(subscription.clone()).or_default();
+        if queue.waiting.is_empty() {
+            self.turn.push_back(subscription);
+        }
+        queue.waiting.push_back((row, wanted));
+        self.waiting += 1;
+    }
+
+    /// The next one that may be read now.
+    fn next(&mut self) -> Option<(VmRow, Reads)> {
+        if self.out >= SINGLE {
+            return None;
+        }
+        for _ in 0..self.turn.len() {
+            let subscription = self.turn.pop_front()?;
+            let Some(queue) = self.of.get_mut(&subscription) else { continue };
+            let found = if queue.out < EACH { queue.waiting.pop_front() } else { None };
+            if found.is_some() {
+                queue.out += 1;
+                self.out += 1;
+                self.waiting -= 1;
             }
+            if !queue.waiting.is_empty() {
+                self.turn.push_back(subscription);
+            }
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    fn done(&mut self, row: &VmRow) {
+        self.out = self.out.saturating_sub(1);
+        if let Some(queue) = self.of.get_mut(&row.vm.id.subscription().to_lowercase()) {
+            queue.out = queue.out.saturating_sub(1);
         }
     }
 }
@@ -202,19 +299,4 @@ async fn lists(
     };
     tracing::info!(refusal = ?GraphRefusal::of(&refused), "resource graph does not answer; lists of ARM are read");
     Ok(Box::pin(arm::read(reader, visible, selection, jobs)).await)
-}
-
-/// One of each subscription, then the next of each: no quota is asked for twice while another is full.
-fn spread(rows: Vec<VmRow>) -> Vec<VmRow> {
-    let mut count: HashMap<String, usize> = HashMap::new();
-    let mut placed: Vec<(usize, VmRow)> = rows
-        .into_iter()
-        .map(|row| {
-            let round = count.entry(row.vm.id.subscription().to_lowercase()).or_default();
-            *round += 1;
-            (*round, row)
-        })
-        .collect();
-    placed.sort_by_key(|(round, _)| *round);
-    placed.into_iter().map(|(_, row)| row).collect()
 }
