@@ -143,7 +143,10 @@ impl<'a> Scan<'a> {
                     continue;
                 }
                 Either::Left((pages, Ok(Some(mut page)))) => {
-                    bulk.select(&mut page, &in_vault);
+                    // Those of a list were chosen with it.
+                    if pages.graph.is_some() {
+                        bulk.select(&mut page, &in_vault);
+                    }
                     seen.vms_left = pages.left();
                     (idle, next) = (Some(pages), None);
                     page
