@@ -142,6 +142,12 @@ impl Arm {
         self.gateway.calls()
     }
 
+    /// How long requests have waited because of Azure's limits, all added up.
+    #[must_use]
+    pub fn waited(&self) -> std::time::Duration {
+        self.gateway.waited()
+    }
+
     /// The ARM endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Url {

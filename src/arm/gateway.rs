@@ -52,6 +52,8 @@ struct Shared {
     throttle: Throttle,
     limits: Limits,
     calls: AtomicU64,
+    /// Milliseconds.
+    waited: AtomicU64,
 }
 
 /// `azmend/<version> (run/<id>)`; characters that no header may hold are left out of the id.
@@ -83,6 +85,7 @@ impl Gateway {
             throttle: Throttle::default(),
             limits: Limits::default(),
             calls: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared), agent: user_agent(run_id) })
     }
@@ -109,6 +112,18 @@ impl Gateway {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.shared.calls.load(Ordering::Relaxed)
+    }
+
+    /// How long requests have waited because of Azure's limits, all added up.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        Duration::from_millis(self.shared.waited.load(Ordering::Relaxed))
+    }
+
+    async fn wait(&self, wait: Duration) {
+        self.shared.clock.sleep(wait).await;
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.shared.waited.fetch_add(millis, Ordering::Relaxed);
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -174,7 +189,10 @@ impl Gateway {
             match decide(&error, tries, spent, renewed, &self.shared.limits) {
                 Decision::Retry(wait) => {
                     tracing::debug!(request = %error.request, code = %error.code, tries, ?wait, "reading again");
-                    self.shared.clock.sleep(wait).await;
+                    match error.class() {
+                        ErrorClass::Throttled => self.wait(wait).await,
+                        _ => self.shared.clock.sleep(wait).await,
+                    }
                 }
                 Decision::RenewToken => renewed = true,
                 Decision::Stop => return Err(error),
@@ -209,7 +227,7 @@ impl Gateway {
             return Err(ArmError::held_back(&request, wait));
         }
         if !wait.is_zero() {
-            self.shared.clock.sleep(wait).await;
+            self.wait(wait).await;
         }
         let token = self.shared.tokens.token().await;
         let token = token.map_err(|error| ArmError::sign_in(&request.summary(), &error))?;

@@ -176,6 +176,7 @@ pub struct GraphRows {
     /// Of the part that is being asked.
     seen: HashSet<String>,
     read: u64,
+    total: Option<u64>,
     incomplete: Vec<String>,
 }
 
@@ -190,6 +191,7 @@ impl GraphRows {
             GraphQuery { text: self.text.clone(), scope, page_size: self.page_size, skip_token: self.token.take() };
         let page = self.arm.graph_page(&asked).await?;
         self.read += (page.rows.len() + page.malformed.len()) as u64;
+        self.total = page.total.or(self.total);
         self.incomplete.extend(page.malformed.iter().cloned());
         if page.partial_scope {
             self.incomplete
@@ -217,7 +219,17 @@ impl GraphRows {
         }
         self.parts.pop_front();
         self.seen.clear();
-        self.read = 0;
+        (self.read, self.total) = (0, None);
+    }
+
+    /// How many rows are still to come; `None` when Azure has not counted them, or not those of the last subscriptions.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match (self.parts.len(), self.total) {
+            (0, _) => Some(0),
+            (1, Some(total)) => Some(total.saturating_sub(self.read)),
+            _ => None,
+        }
     }
 
     /// What of the pages so far is missing or could not be understood: one line each. With these the rows are not all.
@@ -244,7 +256,7 @@ impl Arm {
         }
         let exchange = graph::query(&self.gateway, query).await?;
         let limit_hit = exchange.response.header("x-ms-tenant-subscription-limit-hit");
-        let mut page = read(&super::gateway::json(SUMMARY, &exchange.response)?)?;
+        let mut page = read(super::gateway::json(SUMMARY, &exchange.response)?)?;
         page.partial_scope = limit_hit.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
         Ok(page)
     }
@@ -261,20 +273,21 @@ impl Arm {
             token: None,
             seen: HashSet::new(),
             read: 0,
+            total: None,
             incomplete: Vec::new(),
         }
     }
 }
 
 /// Reads an answer. An answer without rows in a list is not an empty one (S12).
-fn read(body: &Value) -> Result<GraphPage, ArmError> {
-    let Some(data) = body.get("data").and_then(Value::as_array) else {
+fn read(mut body: Value) -> Result<GraphPage, ArmError> {
+    let Some(Value::Array(data)) = body.get_mut("data").map(Value::take) else {
         return Err(ArmError::malformed(SUMMARY, "the answer has no list of rows"));
     };
     let mut page = GraphPage::default();
-    for (index, element) in data.iter().enumerate() {
+    for (index, element) in data.into_iter().enumerate() {
         match element {
-            Value::Object(row) => page.rows.push(row.clone()),
+            Value::Object(row) => page.rows.push(row),
             _ => page.malformed.push(format!("row {index} of a resource graph page is not an object")),
         }
     }

@@ -11,19 +11,20 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The longest name azmend sends. ARM's own limit for most names is 80 to 260 characters.
 const MAX_SEGMENT: usize = 260;
 
-/// An ARM resource id, from a subscription down.
+/// An ARM resource id, from a subscription down. A copy shares its text: a reading of many VMs names each id many times.
 #[derive(Debug, Clone)]
 pub struct ResourceId {
     /// Without a trailing slash, with the leading one, in the case it was given.
-    text: String,
-    /// `text` in lower case: the identity.
-    key: String,
+    text: Arc<str>,
+    /// `text` in lower case: the identity. The same allocation where `text` is in lower case already.
+    key: Arc<str>,
 }
 
 /// Why a text is not a resource id or a name.
@@ -157,7 +158,9 @@ impl ResourceId {
 
     fn from_checked(text: String) -> Self {
         let key = text.to_lowercase();
-        Self { text, key }
+        let same = key == text;
+        let text: Arc<str> = text.into();
+        Self { key: if same { Arc::clone(&text) } else { key.into() }, text }
     }
 
     /// The id of a subscription.
@@ -314,7 +317,7 @@ impl ResourceId {
     /// Whether `self` is `other` or stands above it, as locks and permissions are inherited.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other.key == self.key || other.key.strip_prefix(&self.key).is_some_and(|rest| rest.starts_with('/'))
+        other.key == self.key || other.key.strip_prefix(&*self.key).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// `group/name` for resources in a group, else the id: short enough for a line of output.
@@ -323,7 +326,7 @@ impl ResourceId {
         match (self.resource_group(), self.key.contains("/providers/")) {
             (Some(group), true) => format!("{group}/{}", self.name()),
             (Some(group), false) => group.to_owned(),
-            (None, _) => self.text.clone(),
+            (None, _) => self.text.to_string(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod execute;
 mod files;
 mod interrupt;
 mod logging;
+mod looking;
 mod printer;
 mod progress;
 mod settings;

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,6 +80,8 @@ struct Front {
     paced: PacedClock,
     port: u16,
     save_failed: AtomicBool,
+    /// How long an answer is held back, in milliseconds of the machine.
+    delay: AtomicU64,
 }
 
 impl fmt::Debug for Server {
@@ -105,8 +107,16 @@ impl Server {
         let world = sim.world();
         let identity = Identity::new(&world.tenant, &world.caller, options.token_life, Arc::clone(&wall));
         let paced = PacedClock::new(Arc::clone(&wall), world.now, options.speed);
-        let front = Front { sim, identity, wall, paced, port, save_failed: AtomicBool::new(false) };
+        let front =
+            Front { sim, identity, wall, paced, port, save_failed: AtomicBool::new(false), delay: AtomicU64::new(0) };
         Ok(Self { listener, front: Arc::new(front) })
+    }
+
+    /// From now on every answer of ARM comes so much later in the machine's time, those of other requests beside it. (The
+    /// latency of a world passes one request after the other, which is simpler to follow and no measure of a client.)
+    pub fn delay(&self, latency: Duration) {
+        let millis = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        self.front.delay.store(millis, Ordering::Relaxed);
     }
 
     /// The address of ARM: `AZMEND_ARM_ENDPOINT`.
@@ -256,6 +266,10 @@ impl Front {
         }
         if let Err(refused) = self.identity.check(&call) {
             return Ok(*refused);
+        }
+        let delay = self.delay.load(Ordering::Relaxed);
+        if delay > 0 {
+            self.wall.sleep(Duration::from_millis(delay)).await;
         }
         self.follow_the_clock();
         let reply = self.sim.serve(request);

@@ -39,11 +39,15 @@ pub(super) fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestam
     iso_duration(from.map_or(0.0, |from| elapsed(from, to.unwrap_or(now)).as_secs_f64()))
 }
 
+/// `entityFriendlyName`: the VM's name.
+pub(super) fn friendly_name<'a>(world: &'a World, job: &'a Job) -> &'a str {
+    let from_item = || job.item.name().rsplit(';').next().unwrap_or_default();
+    world.item(&job.item).map_or_else(from_item, |item| item.vm.name())
+}
+
 pub(super) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     let container = job.item.segment("protectionContainers").unwrap_or_default();
-    let friendly = world
-        .item(&job.item)
-        .map_or_else(|| job.item.name().rsplit(';').next().unwrap_or_default().to_owned(), |i| i.vm.name().to_owned());
+    let friendly = friendly_name(world, job);
     let mut properties = Map::new();
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
     put("jobType", "AzureIaaSVMJob".into());
@@ -118,7 +122,7 @@ pub(crate) fn list(world: &mut World, call: &Call, vault: &ResourceId) -> Answer
     if let Some(answer) = engines::jobs(world, call, vault) {
         return answer;
     }
-    let mut jobs: Vec<&Job> = world.jobs.iter().filter(|j| j.vault().as_ref() == Some(vault)).collect();
+    let mut jobs: Vec<&Job> = world.jobs.iter().filter(|j| vault.covers(&j.item)).collect();
     for (name, value) in filter_terms(call)? {
         let time = || {
             parse_filter_time(&value).ok_or_else(|| {

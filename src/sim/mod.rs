@@ -23,6 +23,7 @@ mod estate;
 mod estate_build;
 mod estate_items;
 mod faults;
+mod generate;
 mod graph;
 mod guest;
 mod http;
@@ -50,6 +51,7 @@ mod tests;
 
 pub use estate::Estate;
 pub use faults::{Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
+pub use generate::Generate;
 pub use http::{Server, ServerOptions};
 pub use identity::Identity;
 pub use persist::LoadError;

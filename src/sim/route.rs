@@ -25,6 +25,7 @@ impl World {
             match effect {
                 Effect::World(event) => {
                     self.apply_event(event);
+                    self.places.pages.forget();
                 }
                 Effect::Slow { seconds } => self.advance(Duration::from_secs(*seconds)),
                 Effect::NotSent => return Reply::NotSent { why: "connection refused (fault)".into() },
@@ -50,6 +51,7 @@ impl World {
 
     fn answer(&mut self, call: &Call, effects: &[Effect]) -> Response {
         if call.is_mutating() {
+            self.places.pages.forget();
             faults::keep_before(self);
         }
         let before =

@@ -95,6 +95,7 @@ impl Sim {
         let mut inner = self.lock();
         inner.world.advance_to(self.clock.now());
         let out = change(&mut inner.world);
+        inner.world.places.pages.forget();
         self.clock.advance_to(inner.world.now);
         inner.save();
         out
@@ -133,6 +134,7 @@ impl Sim {
         let marks = inner.marks();
         if let Some(mut hook) = inner.hook.take() {
             hook(&mut inner.world, request, number);
+            inner.world.places.pages.forget();
             inner.hook = Some(hook);
         }
         let at = inner.world.now;

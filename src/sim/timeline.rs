@@ -50,6 +50,7 @@ impl World {
             let event = self.timeline.remove(0);
             self.now = self.now.max(event.at);
             faults::keep_before(self);
+            self.places.pages.forget();
             match event.effect {
                 Effect::OperationEnds(name) => operations::end(self, &name),
                 Effect::SnapshotStarts(job) => jobs::snapshot_starts(self, &job),

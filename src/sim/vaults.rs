@@ -116,9 +116,11 @@ pub(super) fn item_json(world: &World, item: &Item, base: &str, extended: bool) 
     let container = item.id.segment("protectionContainers").unwrap_or_default();
     let short_container = container.split_once(';').map_or(container, |(_, rest)| rest);
     let failing = world
+        .places
         .jobs
-        .iter()
-        .filter(|j| j.item == item.id && j.operation == "Backup" && !j.status.is_active())
+        .jobs_of(&world.jobs, &item.id)
+        .into_iter()
+        .filter(|j| j.operation == "Backup" && !j.status.is_active())
         .max_by_key(|j| j.started)
         .filter(|j| j.status == JobStatus::Failed)
         .and_then(|j| j.error.as_ref());

@@ -29,6 +29,7 @@ mod permissions;
 mod process;
 mod protection;
 mod safety;
+mod scale;
 mod served;
 mod serving;
 mod simulation;

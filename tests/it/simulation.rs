@@ -105,6 +105,11 @@ fn jobs(dice: &mut Dice) -> String {
     format!("[{}]", out.join(", "))
 }
 
+/// The world of a small random estate, for other tests.
+pub fn random_world(seed: u64) -> azmend::sim::World {
+    estate(&random_estate(&mut Dice(seed)))
+}
+
 /// A small estate of this seed.
 fn random_estate(dice: &mut Dice) -> String {
     let mut y = String::new();

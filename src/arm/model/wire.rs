@@ -27,9 +27,14 @@ pub trait FromWire: Sized {
     fn from_wire(value: &Value) -> Result<Self, Malformed>;
 }
 
+/// The value at a JSON pointer of plain names. [`Value::pointer`] copies each of them, a million times in a large scope.
+pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, name| value.get(name))
+}
+
 /// The text at a JSON pointer; numbers and booleans become text, anything else is empty.
 pub(super) fn text(value: &Value, pointer: &str) -> String {
-    match value.pointer(pointer) {
+    match at(value, pointer) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
         Some(Value::Bool(flag)) => flag.to_string(),
@@ -44,7 +49,7 @@ pub(super) fn first_text(value: &Value, pointers: &[&str]) -> String {
 
 /// The whole number at a JSON pointer, also when it is sent as text.
 pub(super) fn integer(value: &Value, pointer: &str) -> Option<i64> {
-    match value.pointer(pointer)? {
+    match at(value, pointer)? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
@@ -53,7 +58,7 @@ pub(super) fn integer(value: &Value, pointer: &str) -> Option<i64> {
 
 /// The flag at a JSON pointer, also when it is sent as text.
 pub(super) fn flag(value: &Value, pointer: &str) -> Option<bool> {
-    match value.pointer(pointer)? {
+    match at(value, pointer)? {
         Value::Bool(flag) => Some(*flag),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
@@ -63,18 +68,18 @@ pub(super) fn flag(value: &Value, pointer: &str) -> Option<bool> {
 
 /// The objects of the list at a JSON pointer; null, missing or something else is an empty list.
 pub(super) fn objects<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter(|item| item.is_object())
+    at(value, pointer).and_then(Value::as_array).into_iter().flatten().filter(|item| item.is_object())
 }
 
 /// The texts of the list at a JSON pointer.
 pub(super) fn texts(value: &Value, pointer: &str) -> Vec<String> {
-    let items = value.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let items = at(value, pointer).and_then(Value::as_array).into_iter().flatten();
     items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 /// The time at a JSON pointer.
 pub(super) fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
-    parse_time(value.pointer(pointer)?.as_str()?)
+    parse_time(at(value, pointer)?.as_str()?)
 }
 
 /// A time as Azure writes it: seven digits of fraction, `Z`, an offset or no zone at all (then UTC). The placeholder

@@ -13,10 +13,11 @@ use crate::cli::commands::{fix, vms};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::Desk;
 use crate::cli::files;
+use crate::cli::looking::Looking;
 use crate::cli::settings::Output;
-use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, CHECKS, Level, audit, planned, plans};
-use crate::estate::bulk::{self, Collector, Selection};
-use crate::estate::graph::coverage;
+use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Auditor, CHECKS, Level, planned, plans};
+use crate::estate::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Scan, Selection};
+use crate::estate::graph::{VmRow, coverage};
 use crate::estate::inventory::Visible;
 use crate::playbook::library::{Library, Origin};
 use crate::playbook::model::Severity;
@@ -68,26 +69,32 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             comparable(baseline, &ask)?;
         }
         desk.printer.dim("reading VMs, vaults, restore points and locks");
-        let read = bulk::read(&arm, &visible, &selection, wanted).await;
-        let (bulk, deep) = read.map_err(|failed| {
+        let no_graph = |failed: GraphFailed| {
             CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
-        })?;
-        if bulk::vault_is_known(&bulk) == Some(false) {
+        };
+        let looking = Looking::new(&desk.printer);
+        let mut auditor = Auditor::new(&library, &ask);
+        let scan = Scan::open(&arm, &visible, &selection, wanted, auditor.jobs(), &looking).await.map_err(no_graph)?;
+        if bulk::vault_is_known(scan.bulk()) == Some(false) {
             let text = selection.vault.as_deref().unwrap_or_default();
-            let names = near(text, bulk.vaults.iter().map(|vault| vault.id.name()));
+            let names = near(text, scan.bulk().vaults.iter().map(|vault| vault.id.name()));
             let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
             let hint = format!("did you mean {}?", names.join(" or "));
             return Err(if names.is_empty() { error } else { error.hint(hint) });
         }
-        if bulk::group_is_known(&bulk) == Some(false) {
+        if bulk::group_is_known(scan.bulk()) == Some(false) {
             let text = selection.group.as_deref().unwrap_or_default();
             let why = format!("no subscription that was looked into has a resource group {text:?}");
             return Err(CliError::input(why).code("group_not_found"));
         }
-        Ok((bulk, deep))
+        // VMs are looked at as they come, and let go.
+        let mut sink =
+            |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| auditor.vms(bulk, index, &rows, &deep);
+        let (bulk, index, deep) = Box::pin(scan.run(&mut sink)).await.map_err(no_graph)?;
+        looking.end();
+        Ok(auditor.finish(&bulk, &index, &deep, arm.clock().now(), arm.calls()))
     }));
-    let (bulk, deep) = found.await?;
-    let mut found = audit(&library, &bulk, &deep, &ask, arm.clock().now(), arm.calls());
+    let mut found = found.await?;
     if let Some(dir) = &args.playbooks {
         name_directory(&mut found, &library, dir);
     }

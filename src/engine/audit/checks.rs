@@ -40,7 +40,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
         for job in jobs {
-            stuck(scene, job, &seen.row.vm.id, out);
+            stuck(scene, true, job, &seen.row.vm.id, out);
         }
     }
 }
@@ -107,8 +107,7 @@ pub(super) fn of_scope(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 
 fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     let (bulk, index) = (scene.bulk, scene.index);
-    let mine: BTreeSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
-    let narrowed = bulk.vms.len() != bulk.every_vm.len();
+    let narrowed = bulk.looked_at() != bulk.every_vm.len();
     let mut prefixes: Vec<_> = bulk.policies.iter().filter(|policy| !policy.group_prefix.is_empty()).collect();
     prefixes.sort_by(|a, b| (&a.group_prefix, &a.group_suffix).cmp(&(&b.group_prefix, &b.group_suffix)));
     prefixes.dedup_by(|a, b| a.group_prefix == b.group_prefix && a.group_suffix == b.group_suffix);
@@ -125,7 +124,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
             continue;
         }
         let vms: BTreeSet<ResourceId> = held.iter().filter_map(|one| one.source_id()).collect();
-        if narrowed && !vms.iter().any(|vm| mine.contains(vm.key())) {
+        if narrowed && !vms.iter().any(|vm| bulk.looks_at(vm.key())) {
             continue;
         }
         let mut locks: Vec<&Lock> = index.locks_over(bulk, &group.id);
@@ -190,7 +189,8 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         if let Some(gb) = read.disk_gb {
             finding.evidence.push(format!("at most {gb} GB behind each point: the provisioned size of the VM's disks"));
         }
-        finding.command = Some(format!("{} --dry-run", scene.command("fix stale-collections-of-deleted-vm", &vm)));
+        finding.command =
+            Some(format!("{} --dry-run", scene.command_by_id("fix stale-collections-of-deleted-vm", &vm)));
         out.push(finding);
     }
 }
@@ -204,21 +204,21 @@ fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     }
     for item in bulk.items.iter().filter(|item| !item.soft_deleted) {
         let Ok(vm) = ResourceId::parse(&item.source) else { continue };
-        let here = bulk.subscriptions.iter().any(|one| one.id.eq_ignore_ascii_case(vm.subscription()));
-        if !here || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some() {
+        if !bulk.looks_into(vm.subscription()) || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some()
+        {
             continue;
         }
         if item.stopped() {
             let mut finding = scene.finding("protection-stopped", title("protection-stopped"), Level::Info, &vm);
             finding.evidence = vec![format!("{} in {}", item.protection_state, vault_name(item)), gone(&vm)];
-            finding.command = Some(scene.command("diagnose", &vm));
+            finding.command = Some(scene.command_by_id("diagnose", &vm));
             out.push(finding);
             continue;
         }
         let jobs = jobs_of(bulk, scene.index, &vm, item);
         item_in_error(scene, None, item, &jobs, &vm, out);
         for job in &jobs {
-            stuck(scene, job, &vm, out);
+            stuck(scene, false, job, &vm, out);
         }
     }
 }
@@ -264,10 +264,14 @@ fn item_in_error(
     }
     finding.evidence = evidence;
     let chosen = seen.and_then(|seen| choose::choose(scene.library, &seen.facts, &seen.view).playbook);
+    let command = |words: &str| match seen {
+        Some(_) => scene.command(words, vm),
+        None => scene.command_by_id(words, vm),
+    };
     finding.command = Some(match (&chosen, &finding.code) {
-        (Some(playbook), _) => scene.command(&format!("fix {}", shell_quote(playbook)), vm),
+        (Some(playbook), _) => command(&format!("fix {}", shell_quote(playbook))),
         (None, Some(code)) => format!("{} explain {}", scene.program, shell_quote(code)),
-        (None, None) => scene.command("diagnose", vm),
+        (None, None) => command("diagnose"),
     });
     out.push(finding);
 }
@@ -290,7 +294,7 @@ fn last_good(scene: &Scene<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Ti
     [points, good.filter_map(|job| job.end).max(), said].into_iter().flatten().max()
 }
 
-fn stuck(scene: &Scene<'_>, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {
+fn stuck(scene: &Scene<'_>, listed: bool, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {
     let Some(age) = job.start.map(|start| elapsed(start, scene.bulk.at)) else { return };
     if !job.running() || age <= STUCK {
         return;
@@ -300,7 +304,10 @@ fn stuck(scene: &Scene<'_>, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) 
     finding.subscription = vm.subscription().to_lowercase();
     let started = days(age);
     finding.evidence = vec![format!("the {} job is {} since {started}", job.operation, job.status)];
-    finding.command = Some(scene.command("fix backup-in-progress", vm));
+    finding.command = Some(match listed {
+        true => scene.command("fix backup-in-progress", vm),
+        false => scene.command_by_id("fix backup-in-progress", vm),
+    });
     out.push(finding);
 }
 

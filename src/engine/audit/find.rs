@@ -12,7 +12,7 @@ use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::arm::ResourceId;
 use crate::arm::model::Subscription;
 use crate::engine::{exit, planner};
-use crate::estate::bulk::{Bulk, Deep, Index};
+use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
 use crate::estate::facts::VmFacts;
 use crate::estate::graph::VmRow;
 use crate::estate::view::View;
@@ -69,7 +69,7 @@ pub(super) struct Scene<'a> {
     pub program: &'a str,
     pub library: &'a Library,
     /// Subscriptions by their id.
-    pub subscriptions: HashMap<String, Named>,
+    pub subscriptions: &'a HashMap<String, Named>,
 }
 
 impl Scene<'_> {
@@ -99,21 +99,26 @@ impl Scene<'_> {
         self.subscriptions.get(&key).map_or(key, |one| one.name.clone())
     }
 
-    /// A command about a VM: as short as it can be typed for one that is listed, else by its id.
+    /// A command about a VM that is listed: as short as it can be typed.
     pub fn command(&self, words: &str, vm: &ResourceId) -> String {
         let subscription = self.subscriptions.get(&vm.subscription().to_lowercase());
-        let listed = self.bulk.every_vm.contains(vm.key());
         match (vm.resource_group(), subscription) {
-            (Some(group), Some(Named { word, .. })) if listed => {
+            (Some(group), Some(Named { word, .. })) => {
                 let short = format!("{group}/{}", vm.name());
                 format!("{} {words} --vm {} -s {}", self.program, shell_quote(&short), shell_quote(word))
             }
-            _ => format!("{} {words} --vm {}", self.program, shell_quote(vm.as_str())),
+            _ => self.command_by_id(words, vm),
         }
+    }
+
+    /// A command about a VM that need not be listed any more: its id is always clear.
+    pub fn command_by_id(&self, words: &str, vm: &ResourceId) -> String {
+        format!("{} {words} --vm {}", self.program, shell_quote(vm.as_str()))
     }
 }
 
 /// A subscription in a report.
+#[derive(Debug)]
 pub(super) struct Named {
     /// Its name, its id where it has none.
     name: String,
@@ -145,64 +150,183 @@ pub const fn level_of(severity: Severity) -> Level {
     }
 }
 
-/// Makes the audit of a reading.
+/// Makes the audit of a reading that is kept as a whole.
 #[must_use]
 pub fn audit(library: &Library, bulk: &Bulk, deep: &Deep, ask: &Ask, ended: Timestamp, calls: u64) -> Audit {
     let index = Index::of(bulk);
-    let scene = Scene { bulk, index: &index, deep, program: &ask.program, library, subscriptions: names(bulk) };
-    // Tasks (severity info) apply to every healthy VM: they are no findings.
-    let playbooks: Vec<(&Playbook, Resolved)> = library
-        .iter()
-        .filter(|(playbook, _)| playbook.severity() != Severity::Info)
-        .filter_map(|(playbook, _)| Some((playbook, playbook.resolve(&BTreeMap::new()).ok()?)))
-        .collect();
-    let mut findings = Vec::new();
-    let mut protected = 0;
-    for row in &bulk.vms {
-        let mut seen = see(&scene, row);
-        protected += usize::from(seen.facts.active_item().is_some());
-        for (playbook, resolved) in &playbooks {
-            if resolved.applies(&seen.view) == Verdict::True {
-                seen.applies.insert(playbook.name().to_owned());
-                findings.push(of_playbook(&scene, &seen, playbook, resolved));
-            }
+    let mut auditor = Auditor::new(library, ask);
+    auditor.vms(bulk, &index, &bulk.vms, deep);
+    auditor.finish(bulk, &index, deep, ended, calls)
+}
+
+/// A playbook that is asked about many VMs. Most VMs look the same to its condition, which is evaluated once for each
+/// combination of the values that it looks at.
+struct Judge<'a> {
+    playbook: &'a Playbook,
+    resolved: Resolved,
+    /// Places in the list of touched paths.
+    touched: Vec<usize>,
+    known: HashMap<String, bool>,
+}
+
+impl Judge<'_> {
+    /// The most combinations that are remembered.
+    const MOST: usize = 4096;
+
+    /// `values` are those of the touched paths; `None` is not read.
+    fn applies(&mut self, view: &View, values: &[Option<String>]) -> bool {
+        let mut key = String::new();
+        for place in &self.touched {
+            // What was not read decides nothing.
+            let Some(Some(value)) = values.get(*place) else { return false };
+            // JSON: no text ends before its quote.
+            key.push_str(value);
+            key.push(',');
         }
-        checks::of_vm(&scene, &seen, &mut findings);
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let applies = self.resolved.applies(view) == Verdict::True;
+        if self.known.len() >= Self::MOST {
+            self.known.clear();
+        }
+        self.known.insert(key, applies);
+        applies
     }
-    checks::of_scope(&scene, &mut findings);
-    findings.retain(|finding| wanted(library, ask, finding));
-    findings.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.rule.cmp(&b.rule)).then_with(|| a.key.cmp(&b.key)));
-    findings.dedup_by(|a, b| a.key == b.key);
-    let not_read: Vec<NotSeen> = bulk
-        .not_read()
-        .into_iter()
-        .chain(deep.not_read.iter().cloned())
-        .map(|one| NotSeen { what: one.what, why: one.why })
-        .collect();
-    let mut audit = Audit {
-        schema: AUDIT_SCHEMA.to_owned(),
-        sandbox: ask.sandbox,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: bulk.at,
-        ended,
-        scope: ask.scope.clone(),
-        collector: bulk.collector.as_str().to_owned(),
-        calls,
-        summary: Summary {
-            vms: bulk.vms.len(),
-            protected,
-            subscriptions: bulk.subscriptions.len(),
-            ..Summary::default()
-        },
-        findings,
-        not_read,
-        exit_code: exit::OK,
+}
+
+/// The values of these paths as JSON; `None` for one that was not read.
+fn values(view: &View, paths: &[String]) -> Vec<Option<String>> {
+    let whole = serde_json::to_value(view).unwrap_or_default();
+    let value = |path: &String| {
+        let found = path.split('.').try_fold(&whole, |value, name| value.get(name));
+        found.map_or_else(|| "null".to_owned(), serde_json::Value::to_string)
     };
-    let vms: HashSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
-    let risky = audit.findings.iter().filter(|one| one.level >= Level::Medium).map(|one| one.resource.to_lowercase());
-    audit.summary.at_risk = risky.filter(|id| vms.contains(id.as_str())).collect::<BTreeSet<_>>().len();
-    audit.count(ask.fail_on);
-    audit
+    paths.iter().map(|path| view.unread(path).is_none().then(|| value(path))).collect()
+}
+
+/// An audit in the making: VMs come in any order and any number at a time, and only findings are kept.
+pub struct Auditor<'a> {
+    library: &'a Library,
+    ask: &'a Ask,
+    judges: Vec<Judge<'a>>,
+    /// Everything that their conditions look at.
+    paths: Vec<String>,
+    findings: Vec<Finding>,
+    protected: usize,
+    /// The subscriptions of the reading, when it has begun.
+    names: Option<HashMap<String, Named>>,
+}
+
+impl std::fmt::Debug for Auditor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Auditor({} findings)", self.findings.len())
+    }
+}
+
+impl<'a> Auditor<'a> {
+    /// An audit without findings yet.
+    #[must_use]
+    pub fn new(library: &'a Library, ask: &'a Ask) -> Self {
+        // Tasks (severity info) apply to every healthy VM: they are no findings.
+        let playbooks = library.iter().filter(|(playbook, _)| playbook.severity() != Severity::Info);
+        let mut paths: Vec<String> = Vec::new();
+        let mut judge = |playbook: &'a Playbook| {
+            let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
+            let mut place = |path: &String| {
+                paths.iter().position(|known| known == path).unwrap_or_else(|| {
+                    paths.push(path.clone());
+                    paths.len() - 1
+                })
+            };
+            let touched = resolved.applies.touched().iter().map(&mut place).collect();
+            Some(Judge { playbook, resolved, touched, known: HashMap::new() })
+        };
+        let judges: Vec<Judge<'a>> = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
+        Self { library, ask, judges, paths, findings: Vec::new(), protected: 0, names: None }
+    }
+
+    /// Which jobs a reading must have for these playbooks.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs {
+        // Of a VM whose backups all went well these can only be told by its completed jobs.
+        let of_good =
+            |path: &String| ["backup", "backup.last_status", "backup.last_backup_days_ago"].contains(&path.as_str());
+        let asked = self.judges.iter().any(|judge| judge.resolved.applies.touched().iter().any(of_good));
+        if asked { Jobs::Newest } else { Jobs::Unwell }
+    }
+
+    /// Looks at VMs with what was read of them alone.
+    pub fn vms(&mut self, bulk: &Bulk, index: &Index, rows: &[VmRow], deep: &Deep) {
+        let subscriptions = self.names.get_or_insert_with(|| names(bulk));
+        let scene = Scene { bulk, index, deep, program: &self.ask.program, library: self.library, subscriptions };
+        let mut found = Vec::new();
+        for row in rows {
+            let mut seen = see(&scene, row);
+            self.protected += usize::from(seen.facts.active_item().is_some());
+            let values = values(&seen.view, &self.paths);
+            for judge in &mut self.judges {
+                if judge.applies(&seen.view, &values) {
+                    seen.applies.insert(judge.playbook.name().to_owned());
+                    found.push(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                }
+            }
+            checks::of_vm(&scene, &seen, &mut found);
+        }
+        self.keep(found);
+    }
+
+    fn keep(&mut self, found: Vec<Finding>) {
+        self.findings.extend(found.into_iter().filter(|finding| wanted(self.library, self.ask, finding)));
+    }
+
+    /// The audit, with what belongs to no VM.
+    #[must_use]
+    pub fn finish(mut self, bulk: &Bulk, index: &Index, deep: &Deep, ended: Timestamp, calls: u64) -> Audit {
+        let mut found = Vec::new();
+        let subscriptions = self.names.get_or_insert_with(|| names(bulk));
+        let scene = Scene { bulk, index, deep, program: &self.ask.program, library: self.library, subscriptions };
+        checks::of_scope(&scene, &mut found);
+        self.keep(found);
+        let mut findings = self.findings;
+        findings.sort_by(|a, b| {
+            b.level
+                .cmp(&a.level)
+                .then_with(|| a.rule.cmp(&b.rule))
+                .then_with(|| (&a.key, &a.name, &a.evidence).cmp(&(&b.key, &b.name, &b.evidence)))
+        });
+        findings.dedup_by(|a, b| a.key == b.key);
+        let not_read: Vec<NotSeen> = bulk
+            .not_read()
+            .into_iter()
+            .chain(deep.not_read.iter().cloned())
+            .map(|one| NotSeen { what: one.what, why: one.why })
+            .collect();
+        let mut audit = Audit {
+            schema: AUDIT_SCHEMA.to_owned(),
+            sandbox: self.ask.sandbox,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: bulk.at,
+            ended,
+            scope: self.ask.scope.clone(),
+            collector: bulk.collector.as_str().to_owned(),
+            calls,
+            summary: Summary {
+                vms: bulk.looked_at(),
+                protected: self.protected,
+                subscriptions: bulk.subscriptions.len(),
+                ..Summary::default()
+            },
+            findings,
+            not_read,
+            exit_code: exit::OK,
+        };
+        let risky =
+            audit.findings.iter().filter(|one| one.level >= Level::Medium).map(|one| one.resource.to_lowercase());
+        audit.summary.at_risk = risky.filter(|id| bulk.looks_at(id)).collect::<BTreeSet<_>>().len();
+        audit.count(self.ask.fail_on);
+        audit
+    }
 }
 
 fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use find::{Ask, CHECKS, audit};
+pub use find::{Ask, Auditor, CHECKS, audit};
 pub use plans::{planned, plans};
 
 /// Name and version of the object.

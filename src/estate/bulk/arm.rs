@@ -6,27 +6,70 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Bulk, Collector, Kind, Selection, add_rights, take};
-use crate::arm::JobFilter;
+use super::jobs::Fold;
+use super::{Bulk, Collector, Jobs, Kind, Selection, add_rights, take};
 use crate::arm::id::ResourceId;
-use crate::arm::model::Extension;
+use crate::arm::model::{Extension, PowerRow, TaggedVm};
+use crate::arm::{ArmError, JobFilter, Listing};
 use crate::clock::earlier;
 use crate::estate::collect::JOB_DAYS;
 use crate::estate::graph::VmRow;
 use crate::estate::inventory::Visible;
 use crate::estate::read::Reader;
 
-pub(super) async fn read(reader: &Reader<'_>, visible: &Visible, selection: &Selection) -> Bulk {
+/// Everything but locks. The VMs are those that were asked for.
+pub(super) async fn read(reader: &Reader<'_>, visible: &Visible, selection: &Selection, jobs: Jobs) -> Bulk {
     let mut bulk = Bulk::new(reader.now(), Collector::Arm, visible, selection);
     add_rights(reader, &mut bulk, visible).await;
-    compute(reader, &mut bulk, visible).await;
-    backup(reader, &mut bulk, visible).await;
-    bulk.select();
+    let mut vms = compute(reader, &mut bulk, visible).await;
+    backup(reader, &mut bulk, visible, jobs).await;
+    let in_vault = bulk.in_vault();
+    bulk.select(&mut vms, &in_vault);
+    bulk.vms = vms;
     extensions(reader, &mut bulk).await;
     bulk
 }
 
-async fn compute(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
+/// The VMs alone, where another way to them ended.
+pub(super) async fn vms(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) -> Vec<VmRow> {
+    let calls = visible.chosen.iter().filter_map(|one| {
+        let scope = ResourceId::subscription_scope(&one.id).ok()?;
+        Some(async move {
+            let lists = futures::join!(reader.arm.tagged_vms(&scope), reader.arm.power_states(&scope));
+            (one, scope, lists)
+        })
+    });
+    let mut out = Vec::new();
+    for (one, scope, (vms, power)) in reader.side_by_side(calls.collect()).await {
+        add_vms(bulk, &scope, &format!("the subscription {}", one.name), vms, power, &mut out);
+    }
+    out
+}
+
+/// Puts VMs and their power states together.
+fn add_vms(
+    bulk: &mut Bulk,
+    scope: &ResourceId,
+    name: &str,
+    vms: Result<Listing<TaggedVm>, ArmError>,
+    power: Result<Listing<PowerRow>, ArmError>,
+    out: &mut Vec<VmRow>,
+) {
+    // Without power states nothing else is lost: they are empty then.
+    let mut states: HashMap<String, String> = HashMap::new();
+    take(bulk, Kind::Power, scope.clone(), name, power, |_, rows| {
+        states.extend(rows.into_iter().map(|row| (row.id.key().to_owned(), row.power)));
+    });
+    take(bulk, Kind::Vms, scope.clone(), name, vms, |_, rows| {
+        out.extend(rows.into_iter().map(|row| {
+            let power = states.get(row.vm.id.key()).cloned().unwrap_or_default();
+            VmRow { vm: row.vm, power, tags: row.tags }
+        }));
+    });
+}
+
+async fn compute(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) -> Vec<VmRow> {
+    let mut out = Vec::new();
     let calls = visible.chosen.iter().filter_map(|one| {
         let scope = ResourceId::subscription_scope(&one.id).ok()?;
         Some(async move {
@@ -41,23 +84,14 @@ async fn compute(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
     });
     for (one, scope, (vms, power, groups, collections)) in reader.side_by_side(calls.collect()).await {
         let name = format!("the subscription {}", one.name);
-        // Without power states nothing else is lost: they are empty then.
-        let mut states: HashMap<String, String> = HashMap::new();
-        take(bulk, Kind::Power, scope.clone(), &name, power, |_, rows| {
-            states.extend(rows.into_iter().map(|row| (row.id.key().to_owned(), row.power)));
-        });
-        take(bulk, Kind::Vms, scope.clone(), &name, vms, |bulk, rows| {
-            bulk.vms.extend(rows.into_iter().map(|row| {
-                let power = states.get(row.vm.id.key()).cloned().unwrap_or_default();
-                VmRow { vm: row.vm, power, tags: row.tags }
-            }));
-        });
+        add_vms(bulk, &scope, &name, vms, power, &mut out);
         take(bulk, Kind::Groups, scope.clone(), &name, groups, |bulk, rows| bulk.groups.extend(rows));
         take(bulk, Kind::Collections, scope, &name, collections, |bulk, rows| bulk.collections.extend(rows));
     }
+    out
 }
 
-async fn backup(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
+async fn backup(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible, jobs: Jobs) {
     let calls = visible.all.iter().filter_map(|one| {
         let scope = ResourceId::subscription_scope(&one.id).ok()?;
         Some(async move { (one, scope, reader.arm.vaults(&one.id).await) })
@@ -80,12 +114,14 @@ async fn backup(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
             (id, lists)
         }
     });
+    let mut fold = Fold::new(jobs);
     for (id, (items, policies, jobs)) in reader.side_by_side(calls.collect()).await {
         let name = format!("the vault {}", id.name());
         take(bulk, Kind::Items, id.clone(), &name, items, |bulk, rows| bulk.items.extend(rows));
         take(bulk, Kind::Policies, id.clone(), &name, policies, |bulk, rows| bulk.policies.extend(rows));
-        take(bulk, Kind::Jobs, id, &name, jobs, |bulk, rows| bulk.jobs.extend(rows));
+        take(bulk, Kind::Jobs, id, &name, jobs, |_, rows| fold.extend(rows));
     }
+    bulk.jobs = fold.into_jobs();
 }
 
 async fn extensions(reader: &Reader<'_>, bulk: &mut Bulk) {

@@ -6,7 +6,10 @@
 //! collections, the recovery points; with several collections also what its vault protects. Everything else is decided by
 //! the bulk reading alone, so a VM that is none of these and yet near its limit is not seen: `--thorough` reads every VM.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
 
 use super::index::key_of;
 use super::{Bulk, Index, Kind};
@@ -106,7 +109,7 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
         let group = selection.group.as_deref();
         group.is_none_or(|group| vm.resource_group().is_some_and(|own| own.eq_ignore_ascii_case(group)))
     };
-    let here = |vm: &ResourceId| bulk.subscriptions.iter().any(|one| one.id.eq_ignore_ascii_case(vm.subscription()));
+    let here = |vm: &ResourceId| bulk.looks_into(vm.subscription());
     let candidates = bulk.collections.iter().filter_map(|one| Some((one, one.source_id()?)));
     candidates
         .filter(|(one, vm)| {
@@ -121,87 +124,139 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
         .collect()
 }
 
-/// What to read.
+/// What protects vaults, each asked once in a reading.
 #[derive(Default)]
-struct Wanted {
-    vms: Vec<ResourceId>,
-    collections: BTreeMap<String, ResourceId>,
-    items: BTreeMap<String, ResourceId>,
-    vaults: BTreeSet<ResourceId>,
-}
+pub(super) struct Vaults(Mutex<BTreeMap<ResourceId, Arc<OnceCell<(Part<Vault>, Part<bool>)>>>>);
 
-fn wanted(bulk: &Bulk, index: &Index) -> Wanted {
-    let mut out = Wanted::default();
-    for row in bulk.vms.iter().filter(|row| suspicious(bulk, index, row)) {
-        let id = &row.vm.id;
-        out.vms.push(id.clone());
-        let mine: Vec<&Collection> = index.collections(bulk, id).collect();
-        for item in index.items(bulk, id).filter(|item| in_error(item) || mine.len() > 1) {
-            out.items.insert(item.id.key().to_owned(), item.id.clone());
-            out.vaults.extend(item.vault_id().filter(|_| mine.len() > 1));
-        }
-        out.collections.extend(mine.into_iter().map(|one| (one.id.key().to_owned(), one.id.clone())));
+impl Vaults {
+    async fn read(&self, reader: &Reader<'_>, id: &ResourceId) -> (Part<Vault>, Part<bool>) {
+        let cell = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default());
+        let ask = || async {
+            let at = reader.now();
+            let (vault, guarded) = futures::join!(reader.arm.vault(id), reader.arm.resource_guarded(id));
+            let guarded = match reader.may_list(id, &[action::GUARD]).await {
+                Ok(()) => single(at, guarded),
+                Err(why) => Part::Unread { why },
+            };
+            (single(at, vault), guarded)
+        };
+        cell.get_or_init(ask).await.clone()
     }
-    // An item in error whose VM is gone: how old its last backup is matters most then.
-    let here = |item: &&ProtectedItem| {
-        let of = ResourceId::parse(&item.source).ok();
-        of.is_some_and(|vm| bulk.subscriptions.iter().any(|one| one.id.eq_ignore_ascii_case(vm.subscription())))
-    };
-    if bulk.selection == super::Selection::default() {
-        for item in bulk.items.iter().filter(|item| in_error(item)).filter(here) {
-            if !bulk.every_vm.contains(&key_of(&item.source)) {
-                out.items.insert(item.id.key().to_owned(), item.id.clone());
-            }
+
+    /// Notes the ones that could not be read.
+    pub(super) fn note(&self, deep: &mut Deep) {
+        for (id, cell) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let Some((vault, guarded)) = cell.get() else { continue };
+            deep.note(vault.unread().or(guarded.unread()), || format!("what protects the vault {}", id.name()));
         }
     }
-    let gone = without_vm(bulk, index).into_iter().map(|(one, _)| (one.id.key().to_owned(), one.id.clone()));
-    out.collections.extend(gone);
-    out
 }
 
-/// Reads them, a bounded number at a time.
-pub(super) async fn read(reader: &Reader<'_>, bulk: &Bulk, index: &Index) -> Deep {
-    let wanted = wanted(bulk, index);
-    let mut deep = Deep { vms: wanted.vms.len(), ..Deep::default() };
-    let calls = wanted.vms.iter().map(|id| async move {
+/// What is read of one suspicious VM.
+pub(super) struct Reads {
+    vm: ResourceId,
+    collections: Vec<ResourceId>,
+    /// Items whose recovery points are read, and whether what protects their vault is.
+    items: Vec<(ResourceId, bool)>,
+}
+
+impl Reads {
+    pub fn of(bulk: &Bulk, index: &Index, row: &VmRow) -> Self {
+        let vm = &row.vm.id;
+        let collections: Vec<ResourceId> = index.collections(bulk, vm).map(|one| one.id.clone()).collect();
+        let several = collections.len() > 1;
+        let items = index.items(bulk, vm).filter(|item| in_error(item) || several);
+        Self { items: items.map(|item| (item.id.clone(), several)).collect(), vm: vm.clone(), collections }
+    }
+
+    /// Its calls one after the other, for other VMs are read beside it.
+    pub async fn read(&self, reader: &Reader<'_>, vaults: &Vaults) -> Deep {
+        let id = &self.vm;
+        let mut deep = Deep { vms: 1, ..Deep::default() };
         let at = reader.now();
-        (id, single(at, reader.arm.instance_view(id).await))
-    });
-    for (id, view) in reader.side_by_side(calls.collect()).await {
+        let view = single(at, reader.arm.instance_view(id).await);
         deep.note(view.unread(), || format!("the instance view of the VM {}", id.name()));
         deep.instances.insert(id.key().to_owned(), view);
+        for one in &self.collections {
+            deep.read_collection(reader, one).await;
+        }
+        for (item, protected) in &self.items {
+            deep.read_points(reader, item).await;
+            if let Some(vault) = item.up_to("vaults").filter(|_| *protected) {
+                let read = vaults.read(reader, &vault).await;
+                deep.vaults.insert(vault.key().to_owned(), read);
+            }
+        }
+        deep
     }
-    let calls = wanted.collections.values().map(|id| async move { (id, collection(reader, id).await) });
-    for (id, read) in reader.side_by_side(calls.collect()).await {
-        deep.note(read.unread(), || format!("the restore points of {}", id.name()));
-        deep.collections.insert(id.key().to_owned(), read);
+}
+
+/// A read that belongs to no VM of the reading.
+enum Rest {
+    Collection(ResourceId),
+    Points(ResourceId),
+}
+
+/// Reads what belongs to no VM that was read: collections without their VM, and items in error whose VM is gone (how old
+/// their last backup is matters most then).
+pub(super) async fn rest(reader: &Reader<'_>, bulk: &Bulk, index: &Index) -> Deep {
+    let here = |item: &&ProtectedItem| {
+        let of = ResourceId::parse(&item.source).ok();
+        of.is_some_and(|vm| bulk.looks_into(vm.subscription()))
+    };
+    let mut wanted = Vec::new();
+    if bulk.selection == super::Selection::default() {
+        let lost = bulk.items.iter().filter(|item| in_error(item)).filter(here);
+        let lost = lost.filter(|item| !bulk.every_vm.contains(&key_of(&item.source)));
+        wanted.extend(lost.map(|item| Rest::Points(item.id.clone())));
     }
-    let calls = wanted.items.values().map(|id| async move {
-        let vault = id.up_to("vaults").unwrap_or_else(|| id.clone());
-        let call = reader.arm.recovery_points(id);
-        (id, part(reader.list(&vault, &[action::RECOVERY_POINTS], "recovery points", call).await))
+    wanted.extend(without_vm(bulk, index).into_iter().map(|(one, _)| Rest::Collection(one.id.clone())));
+    let calls = wanted.into_iter().map(|one| async move {
+        let mut deep = Deep::default();
+        match one {
+            Rest::Collection(id) => deep.read_collection(reader, &id).await,
+            Rest::Points(id) => deep.read_points(reader, &id).await,
+        }
+        deep
     });
-    for (id, read) in reader.side_by_side(calls.collect()).await {
-        deep.note(read.unread(), || format!("the recovery points of {}", id.name()));
-        deep.recovery_points.insert(id.key().to_owned(), read);
-    }
-    let calls = wanted.vaults.iter().map(|id| async move {
-        let at = reader.now();
-        let (vault, guarded) = futures::join!(reader.arm.vault(id), reader.arm.resource_guarded(id));
-        let guarded = match reader.may_list(id, &[action::GUARD]).await {
-            Ok(()) => single(at, guarded),
-            Err(why) => Part::Unread { why },
-        };
-        (id, single(at, vault), guarded)
-    });
-    for (id, vault, guarded) in reader.side_by_side(calls.collect()).await {
-        deep.note(vault.unread().or(guarded.unread()), || format!("what protects the vault {}", id.name()));
-        deep.vaults.insert(id.key().to_owned(), (vault, guarded));
+    let mut deep = Deep::default();
+    for one in reader.side_by_side(calls.collect()).await {
+        deep.absorb(one);
     }
     deep
 }
 
 impl Deep {
+    async fn read_collection(&mut self, reader: &Reader<'_>, id: &ResourceId) {
+        let read = collection(reader, id).await;
+        self.note(read.unread(), || format!("the restore points of {}", id.name()));
+        self.collections.insert(id.key().to_owned(), read);
+    }
+
+    async fn read_points(&mut self, reader: &Reader<'_>, id: &ResourceId) {
+        let vault = id.up_to("vaults").unwrap_or_else(|| id.clone());
+        let call = reader.arm.recovery_points(id);
+        let read = part(reader.list(&vault, &[action::RECOVERY_POINTS], "recovery points", call).await);
+        self.note(read.unread(), || format!("the recovery points of {}", id.name()));
+        self.recovery_points.insert(id.key().to_owned(), read);
+    }
+
+    /// One order, whatever was read first.
+    pub(super) fn tidy(&mut self) {
+        self.not_read.sort_by(|a, b| (&a.what, &a.why).cmp(&(&b.what, &b.why)));
+        self.not_read.dedup();
+    }
+
+    /// Takes over what another reading of the same scope has.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.instances.extend(other.instances);
+        self.collections.extend(other.collections);
+        self.recovery_points.extend(other.recovery_points);
+        self.vaults.extend(other.vaults);
+        self.vms += other.vms;
+        self.not_read.extend(other.not_read);
+    }
+
     fn note(&mut self, unread: Option<&str>, what: impl FnOnce() -> String) {
         if let Some(why) = unread {
             self.not_read.push(NotRead { what: what(), why: why.to_owned() });

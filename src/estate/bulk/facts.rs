@@ -36,7 +36,7 @@ impl Bulk {
         let policies: Vec<&Policy> =
             items.known().into_iter().flatten().filter_map(|facts| facts.policy.known()).collect();
         let groups = self.group_facts(index, row, &listed, &policies, &collections);
-        let locks = self.locks_for(id, groups.known().map(Vec::as_slice).unwrap_or_default());
+        let locks = self.locks_for(index, id, groups.known().map(Vec::as_slice).unwrap_or_default());
         let extensions = index.extensions(self, id).cloned().collect();
         VmFacts {
             id: id.clone(),
@@ -61,7 +61,7 @@ impl Bulk {
         let id = &row.vm.id;
         let items: Vec<ItemFacts> = index.items(self, id).map(|item| self.item(index, deep, id, item)).collect();
         let active = items.iter().any(|facts| !facts.item.soft_deleted && !facts.item.stopped());
-        match self.may_lack_item(&row.vm.location) {
+        match index.may_lack_item(self, &row.vm.location) {
             Some(why) if !active => Part::Unread { why: why.to_owned() },
             _ => known(self.at, items),
         }
@@ -106,7 +106,8 @@ impl Bulk {
         known(self.at, found)
     }
 
-    /// The groups with collections of the VM, and those of its region that Backup could have named so.
+    /// The groups with collections of the VM, and those of its region that Backup could have named so. What a group holds
+    /// is told where a lock stands on it: elsewhere nothing is asked of it.
     fn group_facts(
         &self,
         index: &Index,
@@ -131,20 +132,25 @@ impl Bulk {
         let near = |group: &Group| subscription.covers(&group.id);
         let locked = |group: &Group| index.locks_at(self, &group.id).next().is_some();
         let mine = full.known().map(Vec::as_slice).unwrap_or_default();
-        let wanted = self
-            .groups
-            .iter()
+        let wanted = index
+            .groups_near(self, &subscription, &homes)
             .filter(|group| homes.contains(&group.id) || (near(group) && fits(group) && locked(group)));
         let facts = wanted.map(|group| {
             let with_points = |one: &Collection| mine.iter().find(|own| own.id == one.id).unwrap_or(one).clone();
-            let collections = index.in_group(self, &group.id).map(with_points).collect();
-            GroupFacts { group: group.clone(), others: Part::not_asked(), collections: known(self.at, collections) }
+            let collections = match locked(group) {
+                true => known(self.at, index.in_group(self, &group.id).map(with_points).collect()),
+                false => Part::not_asked(),
+            };
+            GroupFacts { group: group.clone(), others: Part::not_asked(), collections }
         });
         known(self.at, facts.collect())
     }
 
     /// The locks that can matter for the VM: of its subscription, its group and itself, and of these groups.
-    fn locks_for(&self, vm: &ResourceId, groups: &[GroupFacts]) -> Vec<Lock> {
+    fn locks_for(&self, index: &Index, vm: &ResourceId, groups: &[GroupFacts]) -> Vec<Lock> {
+        if self.locks.is_empty() {
+            return Vec::new();
+        }
         let own = vm.group_id();
         let matters = |lock: &&Lock| {
             let scope = lock.scope();
@@ -153,6 +159,7 @@ impl Bulk {
                 || vm.covers(&scope)
                 || groups.iter().any(|facts| facts.group.id.covers(&scope))
         };
-        self.locks.iter().filter(matters).cloned().collect()
+        let homes = own.iter().chain(groups.iter().map(|facts| &facts.group.id)).cloned();
+        index.locks_near(self, &vm.subscription_id(), homes).filter(matters).cloned().collect()
     }
 }

@@ -1,27 +1,46 @@
 //! The bulk collector over Azure Resource Graph: one query for each kind of resource.
 //!
 //! A subscription that is asked for and that Resource Graph does not look into is a gap in everything. Whether rows of jobs
-//! carry their errors is not known: where a failed job has none, its vault's list of jobs is read from ARM instead.
+//! carry their errors is not known: where the failed job that counts has none, its vault's list of jobs is read from ARM.
+//!
+//! Each page costs a query of the user's quota (15 in 5 s), so rows that say nothing are not asked for when the reading is
+//! for findings ([`Jobs::Unwell`]): provisioned extensions, and completed jobs but those of VMs whose newest finished backup
+//! may be another one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::{Bulk, Collector, Kind, Selection, add_rights, take};
+use super::jobs::Fold;
+use super::{Bulk, Collector, Jobs, Kind, Selection, add_rights};
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Extension, Group, Job, Policy, Vault};
+use crate::arm::model::{Collection, Extension, Group, Job, Policy, ProtectedItem, Subscription, Vault};
 use crate::arm::{Arm, ArmError, GraphScope, JobFilter};
 use crate::clock::earlier;
+use crate::estate::bulk::deep::in_error;
 use crate::estate::collect::JOB_DAYS;
-use crate::estate::graph::{GraphRow, ItemRow, VmRow, coverage, read_all};
+use crate::estate::graph::{GraphReader, GraphRow, ItemRow, coverage, extensions_unwell, jobs_good, jobs_unwell};
 use crate::estate::inventory::Visible;
-use crate::estate::read::Reader;
+use crate::estate::read::{Reader, why};
 
-pub(super) async fn read(reader: &Reader<'_>, visible: &Visible, selection: &Selection) -> Result<Bulk, ArmError> {
+/// Names in one query for completed jobs: some 4 KB.
+const NAMES: usize = 150;
+/// The first look for a completed job goes back this many days, the second as far as there are jobs.
+const SOON: u64 = 3;
+
+/// The GUIDs of subscriptions.
+pub(super) fn scope_of(subscriptions: &[Subscription]) -> GraphScope {
+    GraphScope::subscriptions(&subscriptions.iter().map(|one| one.id.as_str()).collect::<Vec<_>>())
+}
+
+/// Everything but VMs and locks.
+pub(super) async fn read(
+    reader: &Reader<'_>,
+    visible: &Visible,
+    selection: &Selection,
+    jobs: Jobs,
+) -> Result<Bulk, ArmError> {
     let mut bulk = Bulk::new(reader.now(), Collector::Graph, visible, selection);
-    let guids = |subscriptions: &[crate::arm::model::Subscription]| {
-        GraphScope::subscriptions(&subscriptions.iter().map(|one| one.id.as_str()).collect::<Vec<_>>())
-    };
-    let (all, chosen) = (guids(&visible.all), guids(&visible.chosen));
+    let (all, chosen) = (scope_of(&visible.all), scope_of(&visible.chosen));
     let covered = coverage(reader.arm, all.clone()).await?;
     for left_out in &covered.left_out {
         let found = visible.all.iter().find(|one| one.id.eq_ignore_ascii_case(left_out));
@@ -29,51 +48,149 @@ pub(super) async fn read(reader: &Reader<'_>, visible: &Visible, selection: &Sel
         let why = "Resource Graph does not look into it for this identity";
         let of_vms = [Kind::Vms, Kind::Extensions, Kind::Groups, Kind::Collections, Kind::Locks];
         let of_vaults = [Kind::Vaults, Kind::Items, Kind::Policies, Kind::Jobs];
-        let chosen = visible.chosen.iter().any(|chosen| chosen.id == one.id);
+        let chosen = bulk.looks_into(&one.id);
         for kind in of_vms.into_iter().filter(|_| chosen).chain(of_vaults) {
             bulk.add_gap(kind, Some(scope.clone()), &format!("the subscription {}", one.name), why);
         }
     }
     add_rights(reader, &mut bulk, visible).await;
-    bulk.vms = rows::<VmRow>(reader.arm, &mut bulk, Kind::Vms, &chosen).await?;
-    bulk.extensions = rows::<Extension>(reader.arm, &mut bulk, Kind::Extensions, &chosen).await?;
-    bulk.groups = rows::<Group>(reader.arm, &mut bulk, Kind::Groups, &chosen).await?;
-    bulk.collections = rows::<Collection>(reader.arm, &mut bulk, Kind::Collections, &chosen).await?;
-    bulk.vaults = rows::<Vault>(reader.arm, &mut bulk, Kind::Vaults, &all).await?;
-    let items = rows::<ItemRow>(reader.arm, &mut bulk, Kind::Items, &all).await?;
-    bulk.items = items.into_iter().map(|row| row.item).collect();
-    bulk.policies = rows::<Policy>(reader.arm, &mut bulk, Kind::Policies, &all).await?;
-    bulk.jobs = rows::<Job>(reader.arm, &mut bulk, Kind::Jobs, &all).await?;
-    job_errors(reader, &mut bulk).await;
-    bulk.select();
-    let mine: std::collections::HashSet<&str> = bulk.vms.iter().map(|row| row.vm.id.key()).collect();
-    let of_mine = |row: &Extension| row.id.up_to("virtualMachines").is_some_and(|vm| mine.contains(vm.key()));
-    let kept: Vec<Extension> = bulk.extensions.iter().filter(|row| of_mine(row)).cloned().collect();
-    bulk.extensions = kept;
+    let arm = reader.arm;
+    // Side by side, for each page waits for the one before it.
+    let of_vaults = async {
+        let vaults = Box::pin(rows::<Vault>(arm, &all, &Vault::query())).await?;
+        let policies = Box::pin(rows::<Policy>(arm, &all, &Policy::query())).await?;
+        Ok((vaults, policies, Box::pin(rows::<ItemRow>(arm, &all, &ItemRow::query())).await?))
+    };
+    let extensions = if jobs == Jobs::Every { Extension::query() } else { extensions_unwell() };
+    let of_vms = async {
+        let groups = Box::pin(rows::<Group>(arm, &chosen, &Group::query())).await?;
+        let extensions = Box::pin(rows::<Extension>(arm, &chosen, &extensions)).await?;
+        Ok((groups, extensions, Box::pin(rows::<Collection>(arm, &chosen, &Collection::query())).await?))
+    };
+    let mut fold = Fold::new(jobs);
+    let query = if jobs == Jobs::Unwell { jobs_unwell() } else { Job::query() };
+    let of_jobs = Box::pin(job_rows(arm, &all, &query, &mut fold));
+    let ((vaults, policies, items), (groups, extensions, collections), missing) =
+        futures::try_join!(of_vaults, of_vms, of_jobs)?;
+    bulk.groups = take(&mut bulk, Kind::Groups, groups);
+    bulk.extensions = take(&mut bulk, Kind::Extensions, extensions);
+    bulk.collections = take(&mut bulk, Kind::Collections, collections);
+    bulk.vaults = take(&mut bulk, Kind::Vaults, vaults);
+    bulk.policies = take(&mut bulk, Kind::Policies, policies);
+    bulk.items = take(&mut bulk, Kind::Items, items).into_iter().map(|row| row.item).collect();
+    note(&mut bulk, Kind::Jobs, missing.as_deref());
+    if jobs == Jobs::Unwell {
+        good_jobs(arm, &mut bulk, &all, &mut fold).await?;
+    }
+    job_errors(reader, &mut bulk, &mut fold).await;
+    bulk.jobs = fold.into_jobs();
     Ok(bulk)
 }
 
-async fn rows<T: GraphRow>(arm: &Arm, bulk: &mut Bulk, kind: Kind, scope: &GraphScope) -> Result<Vec<T>, ArmError> {
-    let listing = Box::pin(read_all::<T>(arm, scope.clone())).await?;
-    if let Some(first) = listing.malformed.first() {
-        bulk.add_gap(kind, None, "all subscriptions", first);
+/// All rows of a query, and why they may not be all.
+async fn rows<T: GraphRow>(arm: &Arm, scope: &GraphScope, query: &str) -> Result<(Vec<T>, Option<String>), ArmError> {
+    let mut reader = GraphReader::<T>::with(arm, scope.clone(), query);
+    let mut out = Vec::new();
+    while let Some(page) = Box::pin(reader.next_page()).await? {
+        out.extend(page);
     }
-    Ok(listing.items)
+    out.shrink_to_fit();
+    Ok((out, reader.incomplete().into_iter().next()))
 }
 
-/// Lists the jobs of vaults in which a job failed and no row says why.
-async fn job_errors(reader: &Reader<'_>, bulk: &mut Bulk) {
-    let silent = |job: &&Job| job.status.eq_ignore_ascii_case("Failed") && job.errors.is_empty();
-    let vaults: BTreeSet<ResourceId> =
-        bulk.jobs.iter().filter(silent).filter_map(|job| job.id.up_to("vaults")).collect();
+async fn job_rows(arm: &Arm, scope: &GraphScope, query: &str, fold: &mut Fold) -> Result<Option<String>, ArmError> {
+    let mut reader = GraphReader::<Job>::with(arm, scope.clone(), query);
+    while let Some(page) = Box::pin(reader.next_page()).await? {
+        fold.extend(page);
+    }
+    Ok(reader.incomplete().into_iter().next())
+}
+
+fn note(bulk: &mut Bulk, kind: Kind, missing: Option<&str>) {
+    if let Some(missing) = missing {
+        bulk.add_gap(kind, None, "all subscriptions", missing);
+    }
+}
+
+fn take<T>(bulk: &mut Bulk, kind: Kind, (rows, missing): (Vec<T>, Option<String>)) -> Vec<T> {
+    note(bulk, kind, missing.as_deref());
+    rows
+}
+
+/// Completed backups where one can matter: of VMs with a backup that ended otherwise (it may not be the newest), and of
+/// items that are not well (when the last good one was). Most have one of the last days; the others are asked again.
+async fn good_jobs(arm: &Arm, bulk: &mut Bulk, all: &GraphScope, fold: &mut Fold) -> Result<(), ArmError> {
+    let mut names: BTreeSet<String> = fold.finished().map(|(whose, _)| whose.name.clone()).collect();
+    let name = |item: &ProtectedItem| item.source.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let unwell: Vec<(ResourceId, String, String)> = bulk
+        .items
+        .iter()
+        .filter(|item| in_error(item))
+        .filter_map(|item| {
+            let container = item.id.segment("protectionContainers").unwrap_or_default().to_lowercase();
+            Some((item.vault_id()?, container, name(item)))
+        })
+        .collect();
+    names.extend(unwell.iter().map(|(_, _, name)| name.clone()));
+    // Where many VMs are concerned, or one whose name is not plain, all jobs cost less than asking by name.
+    let plain = names.iter().all(|name| jobs_good(SOON, &[name.as_str()]).is_some());
+    if !plain || names.len() * 3 > bulk.items.len().max(NAMES) {
+        let missing = Box::pin(job_rows(arm, all, &Job::query(), fold)).await?;
+        note(bulk, Kind::Jobs, missing.as_deref());
+        return Ok(());
+    }
+    let soon = earlier(bulk.at, Duration::from_secs(SOON * 86_400));
+    for days in [SOON, JOB_DAYS] {
+        let list: Vec<&str> = names.iter().map(String::as_str).collect();
+        for part in list.chunks(NAMES) {
+            let Some(query) = jobs_good(days, part) else { continue };
+            let missing = Box::pin(job_rows(arm, all, &query, fold)).await?;
+            note(bulk, Kind::Jobs, missing.as_deref());
+        }
+        // What ended in the first days is newer than everything that the second look could find.
+        let done: HashSet<(&ResourceId, &str, &str)> = fold
+            .finished()
+            .filter(|(_, good)| good.is_some_and(|good| good >= soon))
+            .map(|(whose, _)| (&whose.vault, whose.container.as_str(), whose.name.as_str()))
+            .collect();
+        let open = fold
+            .finished()
+            .filter(|(whose, _)| !done.contains(&(&whose.vault, whose.container.as_str(), whose.name.as_str())));
+        let mut left: BTreeSet<String> = open.map(|(whose, _)| whose.name.clone()).collect();
+        let is_done = |(vault, container, name): &(ResourceId, String, String)| {
+            let short = container.split_once(';').map_or(container.as_str(), |(_, rest)| rest);
+            [container.as_str(), short, ""].iter().any(|form| done.contains(&(vault, form, name.as_str())))
+        };
+        left.extend(unwell.iter().filter(|one| !is_done(one)).map(|(_, _, name)| name.clone()));
+        names = left;
+    }
+    Ok(())
+}
+
+/// Lists the jobs of vaults in which a job that counts failed and no row says why.
+async fn job_errors(reader: &Reader<'_>, bulk: &mut Bulk, fold: &mut Fold) {
+    let vaults: BTreeSet<ResourceId> = fold.silent().filter_map(|job| job.id.up_to("vaults")).collect();
     let since = earlier(reader.now(), Duration::from_secs(JOB_DAYS * 86_400));
     let filter = JobFilter { since: Some(since), ..JobFilter::default() };
-    for vault in vaults {
-        let listed = reader.arm.jobs(&vault, &filter).await;
+    let calls = vaults.into_iter().map(|vault| {
+        let filter = &filter;
+        async move {
+            let listed = reader.arm.jobs(&vault, filter).await;
+            (vault, listed)
+        }
+    });
+    for (vault, listed) in reader.side_by_side(calls.collect()).await {
         let name = format!("the vault {}", vault.name());
-        take(bulk, Kind::Jobs, vault.clone(), &name, listed, |bulk, jobs| {
-            bulk.jobs.retain(|job| !vault.covers(&job.id));
-            bulk.jobs.extend(jobs);
-        });
+        match listed {
+            Err(error) => bulk.add_gap(Kind::Jobs, Some(vault), &name, &why(&error)),
+            Ok(listing) => {
+                if let Some(first) = listing.malformed.first() {
+                    let why = format!("{} rows could not be understood, the first: {first}", listing.malformed.len());
+                    bulk.add_gap(Kind::Jobs, Some(vault.clone()), &name, &why);
+                }
+                fold.forget(&vault);
+                fold.extend(listing.items);
+            }
+        }
     }
 }

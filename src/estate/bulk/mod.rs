@@ -6,7 +6,8 @@
 //!
 //! Both collectors ask what the caller may list (RBAC leaves out rows without a word), and both read locks from ARM:
 //! Resource Graph has none. Vaults are looked for in every visible subscription, for one may protect a VM of another.
-//! Instance views and restore points are read for VMs that look suspicious alone ([`deep::suspicious`]), eight at a time.
+//! Instance views and restore points are read for VMs that look suspicious alone ([`deep::suspicious`]), a bounded number
+//! at a time. [`Scan`] is the same reading as a stream: VMs come page by page, and none has to be kept.
 //!
 //! Invariants: what cannot be read is a [`Gap`] and a line in `not_read`, and spoils nothing else (S12). Rows are in the
 //! order of their ids. Must never: send anything but reads, or be taken for a proof.
@@ -16,23 +17,30 @@ pub mod deep;
 mod facts;
 mod graph;
 mod index;
+mod jobs;
+mod scan;
+mod watch;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
 pub use deep::Deep;
 pub use index::Index;
+pub use jobs::Jobs;
+pub use scan::Scan;
+pub use watch::{Seen, Stage, Unwatched, Watch};
 
 use super::graph::VmRow;
 use super::inventory::{NotRead, Visible};
 use super::read::{Reader, action, one_line};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Extension, Group, Job, Lock, Policy, ProtectedItem, Subscription, Vault};
-use crate::arm::{Arm, ArmError, GraphRefusal};
+use crate::arm::{Arm, ArmError};
 
-/// How many single reads are out at once.
-const CONCURRENCY: usize = 8;
+/// How many single reads are out at once. ARM lets 25 through per second and subscription, which the gateway keeps to.
+const CONCURRENCY: usize = 16;
 
 /// How the facts are collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +180,12 @@ pub struct Bulk {
     pub locks: Vec<Lock>,
     /// What is missing.
     pub gaps: Vec<Gap>,
+    /// The gaps by what of and where; an empty text is everywhere.
+    gap_at: HashMap<(Kind, String), usize>,
+    /// The VMs that are looked at by their keys; `None` is every one.
+    picked: Option<HashSet<String>>,
+    /// The subscriptions that are looked into, in lower case.
+    inside: HashSet<String>,
 }
 
 impl Bulk {
@@ -192,14 +206,41 @@ impl Bulk {
             jobs: Vec::new(),
             locks: Vec::new(),
             gaps: Vec::new(),
+            gap_at: HashMap::new(),
+            picked: selection.narrows().then(HashSet::new),
+            inside: visible.chosen.iter().map(|one| one.id.to_lowercase()).collect(),
         }
+    }
+
+    /// Whether a subscription is looked into.
+    #[must_use]
+    pub fn looks_into(&self, subscription: &str) -> bool {
+        self.inside.contains(&subscription.to_lowercase())
+    }
+
+    /// Whether the VM with this key is looked at.
+    #[must_use]
+    pub fn looks_at(&self, vm: &str) -> bool {
+        self.picked.as_ref().unwrap_or(&self.every_vm).contains(vm)
+    }
+
+    /// How many VMs are looked at.
+    #[must_use]
+    pub fn looked_at(&self) -> usize {
+        self.picked.as_ref().unwrap_or(&self.every_vm).len()
     }
 
     /// Why the list of this kind may not be complete for `id`: its subscription, its vault, the VM itself.
     #[must_use]
     pub fn gap(&self, kind: Kind, id: &ResourceId) -> Option<&str> {
-        let found = self.gaps.iter().find(|gap| gap.kind == kind && gap.scope.as_ref().is_none_or(|s| s.covers(id)));
-        found.map(|gap| gap.why.as_str())
+        if self.gaps.is_empty() {
+            return None;
+        }
+        // The id itself and everything above it.
+        let key = id.key();
+        let above = key.match_indices('/').map(|(at, _)| &key[..at]).chain([key]);
+        let first = above.filter_map(|scope| self.gap_at.get(&(kind, scope.to_owned()))).min();
+        first.and_then(|at| self.gaps.get(*at)).map(|gap| gap.why.as_str())
     }
 
     /// Why an item of a VM in this region may be missing from the items. A vault protects VMs of its own region only
@@ -244,26 +285,28 @@ impl Bulk {
     }
 
     fn add_gap(&mut self, kind: Kind, scope: Option<ResourceId>, name: &str, why: &str) {
-        let known = self.gaps.iter().any(|gap| gap.kind == kind && gap.scope == scope);
-        if !known {
+        let place = scope.as_ref().map_or_else(String::new, |scope| scope.key().to_owned());
+        if let Entry::Vacant(place) = self.gap_at.entry((kind, place)) {
+            place.insert(self.gaps.len());
             self.gaps.push(Gap { kind, scope, name: name.to_owned(), why: one_line(&why) });
         }
     }
 
-    /// Keeps the VMs that were asked for.
-    fn select(&mut self) {
-        self.every_vm = self.vms.iter().map(|row| row.vm.id.key().to_owned()).collect();
-        if !self.selection.narrows() {
-            return;
+    /// The VMs with an item in the vault that was asked for.
+    fn in_vault(&self) -> HashSet<String> {
+        if self.selection.vault.is_none() {
+            return HashSet::new();
         }
-        let in_vault: HashSet<String> = self
-            .items
-            .iter()
-            .filter(|item| item.vault_id().is_some_and(|vault| self.selection.is_vault(&vault)))
-            .map(|item| index::key_of(&item.source))
-            .collect();
+        let items = self.items.iter().filter(|item| item.vault_id().is_some_and(|id| self.selection.is_vault(&id)));
+        items.map(|item| index::key_of(&item.source)).collect()
+    }
+
+    /// Takes note of VMs, and keeps those that were asked for and did not come before.
+    fn select(&mut self, rows: &mut Vec<VmRow>, in_vault: &HashSet<String>) {
+        rows.retain(|row| self.every_vm.insert(row.vm.id.key().to_owned()));
+        let Some(picked) = &mut self.picked else { return };
         let selection = &self.selection;
-        self.vms.retain(|row| {
+        rows.retain(|row| {
             let id = &row.vm.id;
             let group = selection.group.as_deref();
             let has = |(name, value): &(String, String)| {
@@ -273,6 +316,7 @@ impl Bulk {
                 && selection.tags.iter().all(has)
                 && (selection.vault.is_none() || in_vault.contains(id.key()))
         });
+        picked.extend(rows.iter().map(|row| row.vm.id.key().to_owned()));
     }
 
     /// One order for both collectors, and no row twice.
@@ -323,28 +367,21 @@ pub async fn read(
     selection: &Selection,
     wanted: Option<Collector>,
 ) -> Result<(Bulk, Deep), GraphFailed> {
-    let reader = Reader::new(arm, CONCURRENCY);
-    let mut bulk = match wanted {
-        Some(Collector::Arm) => arm::read(&reader, visible, selection).await,
-        Some(Collector::Graph) => graph::read(&reader, visible, selection).await.map_err(GraphFailed)?,
-        None => match graph::read(&reader, visible, selection).await {
-            Ok(bulk) => bulk,
-            Err(error) => {
-                tracing::info!(refusal = ?GraphRefusal::of(&error), "resource graph does not answer; lists of ARM are read");
-                arm::read(&reader, visible, selection).await
-            }
-        },
+    let scan = Scan::open(arm, visible, selection, wanted, Jobs::Every, &Unwatched).await?;
+    let (mut vms, mut parts) = (Vec::new(), Deep::default());
+    let mut keep = |_: &Bulk, _: &Index, rows: Vec<VmRow>, deep: Deep| {
+        vms.extend(rows);
+        parts.absorb(deep);
     };
-    for line in &visible.malformed {
-        for kind in [Kind::Vms, Kind::Vaults] {
-            bulk.add_gap(kind, None, "a subscription", line);
-        }
-    }
-    read_locks(&reader, &mut bulk, visible).await;
+    let (mut bulk, _, rest) = scan.run(&mut keep).await?;
+    parts.absorb(rest);
+    parts.tidy();
+    bulk.vms = vms;
     bulk.sort();
-    let index = Index::of(&bulk);
-    let deep = deep::read(&reader, &bulk, &index).await;
-    Ok((bulk, deep))
+    let mine = |row: &Extension| row.id.up_to("virtualMachines").is_some_and(|vm| bulk.looks_at(vm.key()));
+    let kept = bulk.extensions.iter().filter(|row| mine(row)).cloned().collect();
+    bulk.extensions = kept;
+    Ok((bulk, parts))
 }
 
 /// What the caller may not list, asked once for each subscription.
@@ -418,6 +455,3 @@ fn take<T>(
         }
     }
 }
-
-/// Rows by a key.
-type Rows = HashMap<String, Vec<usize>>;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{GraphRow, resource, text};
+use super::{GraphRow, columns, text};
 use crate::arm::model::wire::parse_time;
 use crate::arm::model::{FromWire, Job, Malformed, Policy, ProtectedItem, Vault};
 
@@ -25,8 +25,9 @@ impl GraphRow for ItemRow {
     const WHAT: &'static str = "protected items";
     const FILE: &'static str = include_str!("items.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        let mut item = ProtectedItem::from_wire(&resource(row))?;
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        let row = columns(resource);
+        let mut item = ProtectedItem::from_wire(resource)?;
         // The documentation's own queries read these instead of ARM's names: whichever is there.
         if item.source.is_empty() {
             item.source = text(row, "dataSourceId");
@@ -47,8 +48,8 @@ impl GraphRow for Policy {
     const WHAT: &'static str = "backup policies";
     const FILE: &'static str = include_str!("policies.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(&resource(row))
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(resource)
     }
 }
 
@@ -56,8 +57,8 @@ impl GraphRow for Job {
     const WHAT: &'static str = "backup jobs";
     const FILE: &'static str = include_str!("jobs.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(&resource(row))
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(resource)
     }
 }
 
@@ -66,7 +67,7 @@ impl GraphRow for Vault {
     const WHAT: &'static str = "vaults";
     const FILE: &'static str = include_str!("vaults.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(&resource(row))
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(resource)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{GraphRow, resource, text, whole};
+use super::{GraphRow, columns, text, whole};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Extension, FromWire, Malformed, Vm};
 
@@ -24,11 +24,12 @@ impl GraphRow for VmRow {
     const WHAT: &'static str = "virtual machines";
     const FILE: &'static str = include_str!("vms.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        let row = columns(resource);
         let power = text(row, "powerState");
         let tags = row.get("tags").and_then(Value::as_object).into_iter().flatten();
         Ok(Self {
-            vm: Vm::from_wire(&resource(row))?,
+            vm: Vm::from_wire(resource)?,
             power: power.split_once('/').map_or(power.as_str(), |(_, state)| state).to_owned(),
             tags: tags.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
         })
@@ -39,8 +40,8 @@ impl GraphRow for Extension {
     const WHAT: &'static str = "extensions";
     const FILE: &'static str = include_str!("extensions.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(&resource(row))
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(resource)
     }
 }
 
@@ -49,8 +50,8 @@ impl GraphRow for Collection {
     const WHAT: &'static str = "restore point collections";
     const FILE: &'static str = include_str!("collections.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Ok(Self { points: None, ..Self::from_wire(&resource(row))? })
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Ok(Self { points: None, ..Self::from_wire(resource)? })
     }
 }
 
@@ -77,7 +78,8 @@ impl GraphRow for DiskRow {
     const WHAT: &'static str = "disks";
     const FILE: &'static str = include_str!("disks.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        let row = columns(resource);
         Ok(Self {
             id: ResourceId::from_wire(row)?,
             location: text(row, "location"),

@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 pub use backup::ItemRow;
 pub use compute::{DiskRow, VmRow};
@@ -38,18 +38,58 @@ pub trait GraphRow: Sized {
     /// The file of the query: a comment in the first line, then the query.
     const FILE: &'static str;
 
+    /// Reads a row in the form of a resource: `id`, `location` and `managedBy`, and all columns as its `properties`.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it has no usable id.
+    fn from_resource(resource: &Value) -> Result<Self, Malformed>;
+
     /// Reads a row.
     ///
     /// # Errors
     /// [`Malformed`] when it has no usable id.
-    fn from_row(row: &Value) -> Result<Self, Malformed>;
+    fn from_row(row: &Value) -> Result<Self, Malformed> {
+        Self::from_resource(&resource(row.clone()))
+    }
 
     /// The query as it is sent: without its comment.
     #[must_use]
     fn query() -> String {
-        let lines = Self::FILE.lines().filter(|line| !line.trim_start().starts_with("//"));
-        lines.collect::<Vec<_>>().join("\n")
+        text_of(Self::FILE)
     }
+}
+
+/// The query in a file: without its comment.
+fn text_of(file: &str) -> String {
+    let lines = file.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The query for extensions that are not well, and for VMSnapshot: what is left says nothing to a condition or a check.
+#[must_use]
+pub fn extensions_unwell() -> String {
+    text_of(include_str!("extensions_unwell.kql"))
+}
+
+/// The query for jobs that did not simply complete.
+#[must_use]
+pub fn jobs_unwell() -> String {
+    text_of(include_str!("jobs_unwell.kql"))
+}
+
+/// The query for completed backups of the last days of VMs of these names. `None` when a name is not plain: a name of
+/// Azure's is never quoted into a query (S11).
+#[must_use]
+pub fn jobs_good(days: u64, names: &[&str]) -> Option<String> {
+    let plain = |name: &&str| {
+        (1..=80).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    if names.is_empty() || !names.iter().all(plain) {
+        return None;
+    }
+    let list: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    let text = text_of(include_str!("jobs_good.kql"));
+    Some(text.replace("DAYS", &days.to_string()).replace("NAMES", &list.join(", ")))
 }
 
 /// All rows of one kind, one page at a time.
@@ -64,7 +104,19 @@ impl<T: GraphRow> GraphReader<T> {
     /// A reader; it sends nothing before the first page is asked for.
     #[must_use]
     pub fn new(arm: &Arm, scope: GraphScope) -> Self {
-        Self { rows: arm.graph_rows(&T::query(), scope, PAGE), malformed: Vec::new(), kind: PhantomData }
+        Self::with(arm, scope, &T::query())
+    }
+
+    /// A reader of a query of its own with the same columns.
+    #[must_use]
+    pub fn with(arm: &Arm, scope: GraphScope, query: &str) -> Self {
+        Self { rows: arm.graph_rows(query, scope, PAGE), malformed: Vec::new(), kind: PhantomData }
+    }
+
+    /// How many rows are still to come, as far as Azure has counted: of the subscriptions that are being asked.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        self.rows.left()
     }
 
     /// The rows of the next page; `None` after the last.
@@ -75,11 +127,11 @@ impl<T: GraphRow> GraphReader<T> {
         let Some(page) = self.rows.next_page().await? else { return Ok(None) };
         let mut out = Vec::with_capacity(page.rows.len());
         for row in page.rows {
-            let row = Value::Object(row);
-            match T::from_row(&row) {
+            let resource = resource(Value::Object(row));
+            match T::from_resource(&resource) {
                 Ok(read) => out.push(read),
                 Err(why) => {
-                    let name = row.get("name").and_then(Value::as_str).unwrap_or("without a name");
+                    let name = columns(&resource).get("name").and_then(Value::as_str).unwrap_or("without a name");
                     self.malformed.push(clean(&format!("{}: row {name}: {why}", T::WHAT)));
                 }
             }
@@ -136,8 +188,18 @@ pub async fn coverage(arm: &Arm, scope: GraphScope) -> Result<Coverage, ArmError
 }
 
 /// The resource that a row's columns are the properties of.
-fn resource(row: &Value) -> Value {
-    json!({ "id": row.get("id"), "location": row.get("location"), "managedBy": row.get("managedBy"), "properties": row })
+fn resource(row: Value) -> Value {
+    let mut out = Map::new();
+    for name in ["id", "location", "managedBy"] {
+        out.insert(name.to_owned(), row.get(name).cloned().unwrap_or_default());
+    }
+    out.insert("properties".to_owned(), row);
+    Value::Object(out)
+}
+
+/// The columns of a row in the form of a resource.
+fn columns(resource: &Value) -> &Value {
+    resource.get("properties").unwrap_or(&Value::Null)
 }
 
 /// A text of a row; anything else is empty.
@@ -161,8 +223,8 @@ impl GraphRow for Group {
     const WHAT: &'static str = "resource groups";
     const FILE: &'static str = include_str!("groups.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(row)
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(columns(resource))
     }
 }
 
@@ -170,7 +232,7 @@ impl GraphRow for Subscription {
     const WHAT: &'static str = "subscriptions";
     const FILE: &'static str = include_str!("subscriptions.kql");
 
-    fn from_row(row: &Value) -> Result<Self, Malformed> {
-        Self::from_wire(row)
+    fn from_resource(resource: &Value) -> Result<Self, Malformed> {
+        Self::from_wire(columns(resource))
     }
 }

@@ -177,6 +177,9 @@ fn every_query_says_its_duty_and_is_ordered_by_id() {
         Job::FILE,
         Group::FILE,
         Subscription::FILE,
+        include_str!("extensions_unwell.kql"),
+        include_str!("jobs_unwell.kql"),
+        include_str!("jobs_good.kql"),
     ];
     for file in files {
         assert!(file.starts_with("// ") && file.lines().next().unwrap().contains("Source: "), "{file}");
@@ -186,5 +189,10 @@ fn every_query_says_its_duty_and_is_ordered_by_id() {
     let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/estate/graph")).unwrap();
     let kql = on_disk.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "kql"));
     assert_eq!(kql.count(), files.len(), "a query without a row");
+    assert!(jobs_good(3, &["web-01", "sql_2"]).unwrap().contains("in~ ('web-01', 'sql_2')"));
+    assert!(jobs_good(14, &["web-01"]).unwrap().contains("ago(14d)"));
+    for hostile in ["", "a') or ('1", "a\\", "a'b", "ü"] {
+        assert_eq!(jobs_good(3, &["web-01", hostile]), None, "{hostile}");
+    }
     assert!(!VmRow::query().contains("//") && VmRow::query().starts_with("resources\n"));
 }

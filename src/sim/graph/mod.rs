@@ -24,6 +24,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde_json::{Map, Value, json};
 
 use super::resources;
@@ -90,6 +93,42 @@ fn invalid(world: &World, code: &str, message: &str) -> Box<Response> {
     bad_request(world, &[json!({ "code": code, "message": message })])
 }
 
+/// Answers whose next page may be asked for: a query is evaluated once, and its pages are of one moment. Forgotten with
+/// every change of the world.
+#[derive(Debug, Default)]
+pub(crate) struct Pages(Mutex<VecDeque<(String, Arc<Vec<eval::Row>>)>>);
+
+impl Pages {
+    /// How many queries may go on at once.
+    const MOST: usize = 4;
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Arc<Vec<eval::Row>>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, mark: &str) -> Option<Arc<Vec<eval::Row>>> {
+        self.lock().iter().find(|(known, _)| known == mark).map(|(_, rows)| Arc::clone(rows))
+    }
+
+    fn keep(&self, mark: &str, rows: &Arc<Vec<eval::Row>>) {
+        let mut known = self.lock();
+        known.retain(|(other, _)| other != mark);
+        known.push_back((mark.to_owned(), Arc::clone(rows)));
+        if known.len() > Self::MOST {
+            known.pop_front();
+        }
+    }
+
+    fn end(&self, mark: &str) {
+        self.lock().retain(|(other, _)| other != mark);
+    }
+
+    /// The world has changed.
+    pub(crate) fn forget(&self) {
+        self.lock().clear();
+    }
+}
+
 /// Where a query looks and which page of it is wanted.
 struct Asked {
     text: String,
@@ -150,17 +189,25 @@ fn answer(world: &World, call: &Call) -> Answer {
     let fault = |fault: Fault| invalid_query(world, &fault);
     let query = parse::parse(&asked.text).map_err(fault)?;
     let columns = check::check(&query, rows::COLUMNS).map_err(fault)?;
-    let rows = rows::rows(world, call, query.table, &asked.subscriptions);
-    let rows = eval::run(&query, rows, world.now);
+    let known = if asked.skip > 0 { world.places.pages.find(&asked.mark) } else { None };
+    let rows = known.unwrap_or_else(|| {
+        let rows = rows::rows(world, call, &query, &asked.subscriptions);
+        Arc::new(eval::run(&query, rows, world.now))
+    });
     let total = rows.len() as u64;
     let page: Vec<Value> = rows
-        .into_iter()
+        .iter()
         .skip(usize::try_from(asked.skip).unwrap_or(usize::MAX))
         .take(usize::try_from(asked.top).unwrap_or(usize::MAX))
-        .map(|row| Value::Object(row.into_iter().map(|(name, value)| (name, value.into_json())).collect::<Map<_, _>>()))
+        .map(|row| row.iter().map(|(name, value)| (name.clone(), value.clone().into_json())).collect::<Map<_, _>>())
+        .map(Value::Object)
         .collect();
     let end = asked.skip.saturating_add(page.len() as u64);
     let more = end < total && !page.is_empty();
+    match more {
+        true => world.places.pages.keep(&asked.mark, &rows),
+        false => world.places.pages.end(&asked.mark),
+    }
     // Without an id the rows have no order that a token could go on in ("work with large result sets").
     let ordered = columns.iter().any(|(name, _)| name == "id");
     let mut body = json!({ "totalRecords": total, "count": page.len(), "data": page, "facets": [],
@@ -239,5 +286,6 @@ fn asked(world: &World, call: &Call) -> Result<Asked, Box<Response>> {
     if !(1..=MAX_PAGE).contains(&top) {
         return Err(invalid(world, "InvalidOptions", &format!("$top must be from 1 to {MAX_PAGE}.")));
     }
+    let top = top.min(world.settings.graph_rows.max(1));
     Ok(Asked { text: text.to_owned(), subscriptions, top, skip, mark })
 }

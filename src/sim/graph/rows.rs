@@ -7,17 +7,18 @@
 //!
 //! Rows that the caller may not read are left out in silence.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::eval::Row;
-use super::parse::Table;
+use super::parse::{Compare, Expr, Function, Operator, Query, Step, Table};
 use super::value::{Kind, Val};
 use crate::arm::id::ResourceId;
 use crate::clock::earlier;
 use crate::sim::wire::Call;
-use crate::sim::world::World;
+use crate::sim::world::{Job, World};
 use crate::sim::{collections, compute, job_routes, rbac, resources, vaults};
 
 /// The columns of every table ("query language": properties of the tables).
@@ -43,9 +44,68 @@ pub(super) const COLUMNS: &[(&str, Kind)] = &[
 /// How far back jobs go.
 const JOBS: Duration = Duration::from_secs(14 * 86_400);
 
-/// The rows of a table in these subscriptions (lower-case GUIDs) that the caller may read.
-pub(super) fn rows(world: &World, call: &Call, table: Table, subscriptions: &[String]) -> Vec<Row> {
-    let inside = |id: &ResourceId| subscriptions.iter().any(|guid| id.subscription().eq_ignore_ascii_case(guid));
+/// What the first `where`s of a query ask of every row: rows that cannot pass are not made. A row that is made is asked
+/// again by the evaluator, so a predicate that is not understood here costs time only.
+struct Asked<'a>(Vec<&'a Expr>);
+
+impl<'a> Asked<'a> {
+    fn of(query: &'a Query) -> Self {
+        let mut out = Vec::new();
+        for operator in &query.operators {
+            match operator {
+                Operator::Where(Expr::All(parts)) => out.extend(parts),
+                Operator::Where(one) => out.push(one),
+                // Behind anything else a column may be another one.
+                _ => break,
+            }
+        }
+        Self(out)
+    }
+
+    /// Whether a text at this path can pass.
+    fn may_be(&self, column: &str, property: &[&str], text: &str) -> bool {
+        let same = |expr: &Expr| {
+            let inner = match expr {
+                Expr::Call(Function::ToString, given) => given.first(),
+                other => Some(other),
+            };
+            let Some(Expr::Path(name, steps)) = inner else { return false };
+            let named = |(step, wanted): (&Step, &&str)| matches!(step, Step::Name(name) if name == wanted);
+            name == column && steps.len() == property.len() && steps.iter().zip(property).all(named)
+        };
+        let like = |other: &Expr, fold: bool| match other {
+            Expr::Literal(Val::Text(wanted)) if fold => wanted.to_lowercase() == text.to_lowercase(),
+            Expr::Literal(Val::Text(wanted)) => wanted == text,
+            _ => true,
+        };
+        self.0.iter().all(|expr| match expr {
+            Expr::Compare(Compare::Like, left, right) if same(left) => like(right, true),
+            Expr::Compare(Compare::NotLike, left, right) if same(left) => {
+                !matches!(&**right, Expr::Literal(Val::Text(wanted)) if wanted.to_lowercase() == text.to_lowercase())
+            }
+            Expr::In(value, list, fold) if same(value) => list.iter().any(|one| like(one, *fold)),
+            _ => true,
+        })
+    }
+
+    fn kind(&self, kind: &str) -> bool {
+        self.may_be("type", &[], kind)
+    }
+
+    fn job(&self, world: &World, job: &Job) -> bool {
+        let property = |name, text| self.may_be("properties", &[name], text);
+        property("status", job.status.as_str())
+            && property("operation", &job.operation)
+            && property("entityFriendlyName", job_routes::friendly_name(world, job))
+    }
+}
+
+/// The rows of a table in these subscriptions (lower-case GUIDs) that the caller may read and that the query can want.
+pub(super) fn rows(world: &World, call: &Call, query: &Query, subscriptions: &[String]) -> Vec<Row> {
+    let asked = Asked::of(query);
+    let subscriptions: HashSet<&str> = subscriptions.iter().map(String::as_str).collect();
+    // Keys are in lower case: `/subscriptions/{guid}/...`.
+    let inside = |id: &ResourceId| id.key().split('/').nth(2).is_some_and(|guid| subscriptions.contains(guid));
     let seen = |id: &ResourceId, kind: &str| inside(id) && rbac::allowed(world, &format!("{kind}/read"), id);
     let mut out = Vec::new();
     let mut push = |id: &ResourceId, kind: &str, json: &dyn Fn() -> Value| {
@@ -53,23 +113,31 @@ pub(super) fn rows(world: &World, call: &Call, table: Table, subscriptions: &[St
             out.push(row(world, id, kind, json()));
         }
     };
-    match table {
+    match query.table {
         Table::Resources => {
-            for vm in &world.vms {
-                push(&vm.id, "microsoft.compute/virtualmachines", &|| compute::graph_vm(world, vm));
-                for (id, json) in compute::graph_extensions(vm) {
-                    push(&id, "microsoft.compute/virtualmachines/extensions", &|| json.clone());
+            let [of_vm, of_extension, of_disk] = ["virtualmachines", "virtualmachines/extensions", "disks"]
+                .map(|name| format!("microsoft.compute/{name}"));
+            let [vms, extensions, disks] = [&of_vm, &of_extension, &of_disk].map(|kind| asked.kind(kind));
+            for vm in world.vms.iter().filter(|vm| (vms || extensions || disks) && inside(&vm.id)) {
+                if vms {
+                    push(&vm.id, &of_vm, &|| compute::graph_vm(world, vm));
                 }
-                for (id, json) in super::super::around::graph_disks(vm) {
-                    push(&id, "microsoft.compute/disks", &|| json.clone());
+                for (id, json) in compute::graph_extensions(vm).into_iter().filter(|_| extensions) {
+                    push(&id, &of_extension, &|| json.clone());
+                }
+                if disks {
+                    for (id, json) in super::super::around::graph_disks(vm) {
+                        push(&id, &of_disk, &|| json.clone());
+                    }
                 }
             }
-            for found in &world.collections {
-                let kind = "microsoft.compute/restorepointcollections";
+            let kind = "microsoft.compute/restorepointcollections";
+            for found in world.collections.iter().filter(|_| asked.kind(kind)) {
                 push(&found.id, kind, &|| collections::collection_json(found, false));
             }
-            for vault in &world.vaults {
-                push(&vault.id, "microsoft.recoveryservices/vaults", &|| vaults::vault_row(vault));
+            let kind = "microsoft.recoveryservices/vaults";
+            for vault in world.vaults.iter().filter(|_| asked.kind(kind)) {
+                push(&vault.id, kind, &|| vaults::vault_row(vault));
             }
             for other in &world.others {
                 let json = || json!({ "location": other.location, "properties": {} });
@@ -87,23 +155,25 @@ pub(super) fn rows(world: &World, call: &Call, table: Table, subscriptions: &[St
                 }
             }
             let kind = "microsoft.resources/subscriptions/resourcegroups";
-            for group in world.groups.iter().filter(|group| seen(&group.id, kind)) {
+            for group in world.groups.iter().filter(|group| asked.kind(kind) && seen(&group.id, kind)) {
                 out.push(row(world, &group.id, kind, resources::group_json(group)));
             }
         }
         Table::RecoveryServices => {
-            for item in &world.items {
-                let kind = "microsoft.recoveryservices/vaults/backupfabrics/protectioncontainers/protecteditems";
+            let kind = "microsoft.recoveryservices/vaults/backupfabrics/protectioncontainers/protecteditems";
+            for item in world.items.iter().filter(|_| asked.kind(kind)) {
                 push(&item.id, kind, &|| vaults::item_json(world, item, &call.base, false));
             }
-            for policy in &world.policies {
-                let kind = "microsoft.recoveryservices/vaults/backuppolicies";
+            let kind = "microsoft.recoveryservices/vaults/backuppolicies";
+            for policy in world.policies.iter().filter(|_| asked.kind(kind)) {
                 push(&policy.id, kind, &|| vaults::policy_json(world, policy));
             }
             let oldest = earlier(world.now, JOBS);
-            for job in world.jobs.iter().filter(|job| job.started >= oldest) {
+            let kind = "microsoft.recoveryservices/vaults/backupjobs";
+            let jobs = asked.kind(kind);
+            let wanted = |job: &&Job| jobs && job.started >= oldest && inside(&job.item) && asked.job(world, job);
+            for job in world.jobs.iter().filter(wanted) {
                 if let Some(id) = job.id() {
-                    let kind = "microsoft.recoveryservices/vaults/backupjobs";
                     push(&id, kind, &|| job_routes::job_json(world, job, false));
                 }
             }

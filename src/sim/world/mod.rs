@@ -10,6 +10,7 @@ mod guest;
 mod keyvault;
 mod model;
 mod mutate;
+mod places;
 mod work;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use keyvault::*;
 pub use model::*;
 pub use mutate::WorldEvent;
 pub(crate) use mutate::{new_point, point_name};
+pub(crate) use places::Places;
 pub use work::*;
 
 /// Everything the embedded Azure remembers.
@@ -100,6 +102,9 @@ pub struct World {
     /// The world before its last change; kept only while a stale-read fault waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Box<Self>>,
+    /// Where things stand in the lists: what was found out, no state.
+    #[serde(skip)]
+    pub(crate) places: Places,
 }
 
 impl World {
@@ -137,6 +142,7 @@ impl World {
             buckets: BTreeMap::new(),
             counters: Counters::default(),
             before: None,
+            places: Places::default(),
         }
     }
 
@@ -216,13 +222,13 @@ impl World {
     /// The resource group with this id.
     #[must_use]
     pub fn group(&self, id: &ResourceId) -> Option<&Group> {
-        self.groups.iter().find(|g| g.id == *id)
+        self.places.groups.find(&self.groups, id, |one| &one.id)
     }
 
     /// The virtual machine with this id.
     #[must_use]
     pub fn vm(&self, id: &ResourceId) -> Option<&Vm> {
-        self.vms.iter().find(|vm| vm.id == *id)
+        self.places.vms.find(&self.vms, id, |one| &one.id)
     }
 
     /// The virtual machine with this id, to change it.
@@ -239,7 +245,7 @@ impl World {
     /// The restore point collection with this id.
     #[must_use]
     pub fn collection(&self, id: &ResourceId) -> Option<&Collection> {
-        self.collections.iter().find(|c| c.id == *id)
+        self.places.collections.find(&self.collections, id, |one| &one.id)
     }
 
     /// The restore point collection with this id, to change it.
@@ -255,19 +261,19 @@ impl World {
     /// The vault with this id.
     #[must_use]
     pub fn vault(&self, id: &ResourceId) -> Option<&Vault> {
-        self.vaults.iter().find(|v| v.id == *id)
+        self.places.vaults.find(&self.vaults, id, |one| &one.id)
     }
 
     /// The policy with this id.
     #[must_use]
     pub fn policy(&self, id: &ResourceId) -> Option<&Policy> {
-        self.policies.iter().find(|p| p.id == *id)
+        self.places.policies.find(&self.policies, id, |one| &one.id)
     }
 
     /// The protected item with this id.
     #[must_use]
     pub fn item(&self, id: &ResourceId) -> Option<&Item> {
-        self.items.iter().find(|i| i.id == *id)
+        self.places.items.find(&self.items, id, |one| &one.id)
     }
 
     /// The protected item with this id, to change it.

@@ -12,6 +12,9 @@ pub struct Settings {
     pub latency_ms: u64,
     /// Rows per page of a list.
     pub page_size: usize,
+    /// The most rows of a page of Resource Graph, also when a query asks for more.
+    #[serde(default = "thousand")]
+    pub graph_rows: u64,
     /// How long a removed lock is still enforced.
     pub lock_release_delay: u64,
     /// A removed lock's GET answers 404, 200, 404, ... until it is released everywhere.
@@ -36,11 +39,16 @@ pub struct Settings {
     pub throttling: bool,
 }
 
+const fn thousand() -> u64 {
+    1000
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             latency_ms: 120,
             page_size: 50,
+            graph_rows: thousand(),
             lock_release_delay: 45,
             lock_flapping: false,
             service_cleanup_after: 4 * 3600,
