@@ -14,6 +14,7 @@ mod advice;
 mod audit;
 mod automation;
 mod behaviour;
+mod capture;
 mod checklist;
 mod cli;
 mod crash_matrix;
