@@ -5,13 +5,9 @@
 //! `examples/estates/built-in.yaml` show the format.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::engines::EngineSpec;
 use super::estate_exact::{
@@ -19,7 +15,7 @@ use super::estate_exact::{
 };
 use super::faults::Fault;
 use super::keyvault::{EncryptionSpec, KeyVaultSpec};
-use super::source::{self, EstateError, Spanned};
+use super::source::{self, EstateError, Many, Spanned};
 use super::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 use super::{estate_build, faults};
 use crate::duration::Span;
@@ -88,42 +84,6 @@ impl World {
     #[must_use]
     pub fn from_estate(estate: &Estate) -> Self {
         estate.world().clone()
-    }
-}
-
-/// One value or a list of them.
-#[derive(Debug)]
-pub(crate) struct Many<T>(pub Vec<T>);
-
-impl<T> Default for Many<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany<T>(PhantomData<T>);
-        impl<'de, T: DeserializeOwned> Visitor<'de> for OneOrMany<T> {
-            type Value = Vec<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one series or a list of series")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-                let mut out = Vec::new();
-                while let Some(one) = list.next_element()? {
-                    out.push(one);
-                }
-                Ok(out)
-            }
-        }
-        deserializer.deserialize_any(OneOrMany(PhantomData)).map(Self)
     }
 }
 

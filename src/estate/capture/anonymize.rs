@@ -245,16 +245,15 @@ impl Walk {
         // Codes and what is displayed are words of the platform; an extension may send others.
         let words = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | ' '));
         let code = ["ProvisioningState/", "ComponentStatus/"].iter().any(|known| status.code.starts_with(known));
-        let number = status
-            .code
-            .rsplit('/')
-            .next()
-            .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()) || status.code.matches('/').count() < 2);
-        if !status.code.is_empty() && !(code && words(&status.code)) {
-            status.code =
-                if status.is_failed() { "ProvisioningState/failed" } else { "ProvisioningState/other" }.to_owned();
-        } else if !number {
-            status.code = status.code.rsplit_once('/').map_or_else(String::new, |(head, _)| head.to_owned());
+        if code && words(&status.code) {
+            // What follows the state is a number of Azure's, or a word of somebody's.
+            let parts: Vec<&str> = status.code.split('/').collect();
+            let kept =
+                parts.iter().enumerate().filter(|(at, part)| *at < 2 || part.chars().all(|c| c.is_ascii_digit()));
+            status.code = kept.map(|(_, part)| *part).collect::<Vec<_>>().join("/");
+        } else if !status.code.is_empty() {
+            let failed = status.is_failed();
+            status.code = if failed { "ProvisioningState/failed" } else { "ProvisioningState/other" }.to_owned();
         }
         let known = ["Ready", "Not Ready", "Provisioning succeeded", "Provisioning failed"];
         if !known.iter().any(|known| known.eq_ignore_ascii_case(&status.display)) {

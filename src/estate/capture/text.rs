@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
             collections.into_iter().filter_map(|one| self.collection(one, group)).map(Node::from).collect();
         let mut others: Vec<&ResourceId> = from.others.iter().filter(|other| inside(other)).collect();
         others.sort();
-        let others = others.into_iter().filter_map(|other| resource(other)).collect();
+        let others = others.into_iter().filter_map(resource).collect();
         map = map.with_list("vms", vms).with_list("vaults", vaults).with_list("key_vaults", keys);
         map.with_list("collections", collections).with_list("resources", others)
     }
