@@ -5,6 +5,7 @@
 //! lets azmend change something is typed, not inherited.
 
 mod audit;
+mod capture;
 mod inventory;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::arm::id::ResourceId;
 use crate::duration::Span;
 
 pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
+pub use capture::CaptureArgs;
 pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
 
 const STYLES: Styles =
@@ -238,6 +240,13 @@ pub enum Command {
     /// Exit 0: nothing of the level of --fail-on; 3: something; 6: something could not be read.
     #[command(after_help = audit::AUDIT_EXAMPLES)]
     Audit(Box<AuditArgs>),
+    /// Write what is there as an estate for the sandbox: a copy to rehearse on, or to send to somebody who helps
+    ///
+    /// Reads only: lists for the whole scope, and two to five reads for each VM. The sandbox then finds and plans what azmend
+    /// finds and plans in Azure. What could not be read, or cannot be said in an estate, stands in the head of the file.
+    /// Exit 0; 6 when there is such a line.
+    #[command(after_help = capture::CAPTURE_EXAMPLES)]
+    Capture(Box<CaptureArgs>),
     /// Check one VM, step by step: what is well, what stops its backup, what could not be looked at
     ///
     /// Reads only. The steps of the troubleshooting guide on live facts, then the likely causes, the most likely first, and

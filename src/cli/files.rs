@@ -43,6 +43,25 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
     written.map_err(failed)
 }
 
+/// Writes a file for its owner alone where nothing stands: whole or not at all.
+///
+/// # Errors
+/// `AlreadyExists`, or as the system says.
+pub fn write_private_new(path: &Path, text: &str) -> io::Result<()> {
+    let beside = path.with_file_name(format!(".azmend-{}.tmp", uuid::Uuid::new_v4()));
+    let written = write_new(&beside, text).and_then(|()| match fs::hard_link(&beside, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => match path.symlink_metadata() {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            // A file system without links: the name was free a moment ago.
+            Err(_) => fs::rename(&beside, path),
+        },
+        linked => linked,
+    });
+    // Gone already after a rename; that a removal fails changes nothing about the file.
+    drop(fs::remove_file(&beside));
+    written
+}
+
 /// Writes a new file; fails when something stands there.
 ///
 /// # Errors
@@ -104,6 +123,11 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(write_new(&file, "three").is_err());
+        assert_eq!(write_private_new(&file, "four").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        write_private_new(&dir.path().join("new"), "five").unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("new")).unwrap(), "five");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         assert!(write_private(dir.path(), "x").is_err());
     }
 }

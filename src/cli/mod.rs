@@ -182,6 +182,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Jobs(args) => commands::jobs::run(desk, &args).await,
             Command::Engines(args) => commands::engines::run(desk, &args).await,
             Command::Audit(args) => Box::pin(commands::audit::run(desk, &args)).await,
+            Command::Capture(args) => Box::pin(commands::capture::run(desk, &args)).await,
             Command::Diagnose(args) => commands::diagnose::run(desk, &args).await,
             Command::Doctor(args) => commands::doctor::run(desk, &args).await,
             Command::Playbook(_) | Command::Role(_) | Command::Explain(_) | Command::Completions { .. } => Ok(exit::OK),

@@ -422,7 +422,7 @@ fn full_kind(extension: &Extension) -> String {
 }
 
 /// The worst of what handler, instance view and resource say: a handler can be Ready while its resource failed.
-fn vmsnapshot(instance: &InstanceView, resources: &[Extension]) -> VmSnapshotView {
+pub(super) fn vmsnapshot(instance: &InstanceView, resources: &[Extension]) -> VmSnapshotView {
     let rank = |state: &str| ["Ready", "NotReady", "Failed"].iter().position(|known| *known == state);
     let handlers = instance.handlers.iter().filter(|one| is_vmsnapshot(&one.kind));
     let views = instance.extensions.iter().filter(|one| is_vmsnapshot(&one.kind));

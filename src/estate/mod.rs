@@ -5,6 +5,7 @@
 
 pub mod around;
 pub mod bulk;
+pub mod capture;
 pub mod collect;
 pub mod derive;
 pub mod facts;

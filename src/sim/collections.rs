@@ -58,7 +58,7 @@ fn point_json(collection: &Collection, point: &Point) -> Value {
             "vmId": point.vm_id,
             "location": collection.location,
             "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
-            "storageProfile": { "osDisk": { "osType": "Linux", "name": "osdisk", "caching": "ReadWrite", "diskSizeGB": 30,
+            "storageProfile": { "osDisk": { "osType": "Linux", "name": "osdisk", "caching": "ReadWrite",
                 "diskRestorePoint": { "id": format!("{}/restorePoints/{}/diskRestorePoints/osdisk", collection.id, point.name) } },
                 "dataDisks": [] },
             "hyperVGeneration": "V2"
@@ -67,6 +67,11 @@ fn point_json(collection: &Collection, point: &Point) -> Value {
         "consistencyMode": "ApplicationConsistent",
         "timeCreated": stamp_offset(point.created)
     });
+    if collection.disk_gb != Some(0)
+        && let Some(disk) = properties.pointer_mut("/sourceMetadata/storageProfile/osDisk")
+    {
+        disk["diskSizeGB"] = collection.disk_gb.unwrap_or(30).into();
+    }
     if let (Some(from), Some(properties)) = (&point.copied_from, properties.as_object_mut()) {
         properties.insert("sourceRestorePoint".into(), json!({ "id": from }));
     }

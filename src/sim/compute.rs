@@ -23,6 +23,9 @@ pub(crate) fn os_disk(vm: &Vm) -> Option<ResourceId> {
 }
 
 fn disk_name(vm: &Vm) -> String {
+    if !vm.os_disk.name.is_empty() {
+        return vm.os_disk.name.clone();
+    }
     format!("{}_OsDisk_1_{}", vm.id.name(), hash_text(vm.id.key()))
 }
 
@@ -43,7 +46,7 @@ fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
         }
     }
     let mut properties = json!({
-        "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
+        "hardwareProfile": { "vmSize": vm.size.as_deref().unwrap_or("Standard_D2s_v5") },
         "provisioningState": match (being_applied(world, vm), vm.provisioned) {
             (true, _) => "Updating",
             (_, true) => "Succeeded",
@@ -127,7 +130,11 @@ fn agent_json(vm: &Vm, time: &str) -> Value {
         let mut state = match handler.state {
             HandlerState::Ready => status("ProvisioningState/succeeded", "Info", "Ready"),
             HandlerState::Failed => status("ProvisioningState/failed/1007", "Error", "Not Ready"),
+            HandlerState::NotReady => status("ProvisioningState/NotReady", "Info", "Not Ready"),
         };
+        if let Some(code) = &handler.code {
+            state["code"] = code.as_str().into();
+        }
         if !handler.message.is_empty()
             && let Some(state) = state.as_object_mut()
         {

@@ -5,18 +5,17 @@
 //! `examples/estates/built-in.yaml` show the format.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use jiff::Timestamp;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 
 use super::engines::EngineSpec;
+use super::estate_exact::{
+    self, HealthSpec, HistorySpec, LastBackupSpec, PointSpec, RecoveryPointSpec, ScheduleSpec, ScopedLockSpec,
+};
 use super::faults::Fault;
 use super::keyvault::{EncryptionSpec, KeyVaultSpec};
-use super::source::{self, EstateError, Spanned};
+use super::source::{self, EstateError, Many, Spanned};
 use super::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 use super::{estate_build, faults};
 use crate::duration::Span;
@@ -50,7 +49,10 @@ impl Estate {
 
     fn read(text: &str, file: &str, now: Option<Timestamp>) -> Result<Self, Vec<EstateError>> {
         let mut spec: EstateSpec = source::parse(text, file)?;
-        spec.now = now.unwrap_or(spec.now);
+        if let Some(now) = now {
+            spec.shift = estate_exact::shift(spec.now, now);
+            spec.now = now;
+        }
         let (mut world, errors) = estate_build::build(&spec, file);
         if !errors.is_empty() {
             return Err(errors);
@@ -85,42 +87,6 @@ impl World {
     }
 }
 
-/// One value or a list of them.
-#[derive(Debug)]
-pub(crate) struct Many<T>(pub Vec<T>);
-
-impl<T> Default for Many<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany<T>(PhantomData<T>);
-        impl<'de, T: DeserializeOwned> Visitor<'de> for OneOrMany<T> {
-            type Value = Vec<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one series or a list of series")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-                let mut out = Vec::new();
-                while let Some(one) = list.next_element()? {
-                    out.push(one);
-                }
-                Ok(out)
-            }
-        }
-        deserializer.deserialize_any(OneOrMany(PhantomData)).map(Self)
-    }
-}
-
 const fn yes() -> bool {
     true
 }
@@ -148,6 +114,9 @@ pub(crate) struct EstateSpec {
     pub api_version: Spanned<String>,
     pub name: String,
     pub now: Timestamp,
+    /// How far what it says exactly moves.
+    #[serde(skip)]
+    pub shift: SignedDuration,
     #[serde(default)]
     pub tenant: Option<Spanned<String>>,
     #[serde(default)]
@@ -155,6 +124,9 @@ pub(crate) struct EstateSpec {
     #[serde(default)]
     pub settings: SettingsSpec,
     pub subscriptions: Vec<SubscriptionSpec>,
+    /// On what has no `locks` of its own.
+    #[serde(default)]
+    pub locks: Vec<ScopedLockSpec>,
     #[serde(default)]
     pub permissions: Vec<PermissionSpec>,
     #[serde(default)]
@@ -260,6 +232,8 @@ pub(crate) enum Snap {
     #[default]
     Ready,
     Failed,
+    /// Neither ready nor failed.
+    NotReady,
     Absent,
 }
 
@@ -272,6 +246,9 @@ pub(crate) struct SnapSpec {
     pub version: Option<String>,
     #[serde(default)]
     pub message: Option<String>,
+    /// The status code that it shows instead of the usual one.
+    #[serde(default)]
+    pub code: Option<String>,
     /// The guest is broken: the service cannot bring it back to work.
     #[serde(default)]
     pub broken: bool,
@@ -293,6 +270,11 @@ pub(crate) struct ExtensionSpec {
 #[serde(deny_unknown_fields)]
 pub(crate) struct VmSpec {
     pub name: Spanned<String>,
+    /// Its region, when it is not the group's.
+    #[serde(default)]
+    pub location: Option<String>,
+    #[serde(default)]
+    pub size: Option<String>,
     #[serde(default)]
     pub os: Os,
     #[serde(default)]
@@ -349,8 +331,21 @@ pub(crate) struct ProtectionSpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ItemSpec {
-    /// `group/vm` of a virtual machine that is not there any more.
+    /// `group/vm` or the resource id of a virtual machine; it need not be there any more.
     pub of: Spanned<String>,
+    /// The vault's names for it, when they are not made of the group and the VM.
+    #[serde(default)]
+    pub container: Option<Spanned<String>>,
+    #[serde(default)]
+    pub name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
+    #[serde(default)]
+    pub last_backup: Option<LastBackupSpec>,
+    #[serde(default)]
+    pub recovery_points: Vec<RecoveryPointSpec>,
+    #[serde(default)]
+    pub history: Vec<HistorySpec>,
     #[serde(default)]
     pub policy: Option<Spanned<String>>,
     #[serde(default)]
@@ -446,8 +441,22 @@ pub(crate) struct JobSpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CollectionSpec {
-    /// The VM: `name`, or `group/name`.
+    /// The VM: `name`, `group/name`, or its resource id. A collection's id for points copied from another region.
     pub of: Spanned<String>,
+    /// `restorePointCollectionId`; made from the name when left out.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Its region, when it is not the group's.
+    #[serde(default)]
+    pub location: Option<String>,
+    /// Azure is deleting it.
+    #[serde(default)]
+    pub deleting: bool,
+    /// Provisioned size of the disks behind each point; 0: not sent.
+    #[serde(default)]
+    pub disk_gb: Option<u32>,
+    #[serde(default)]
+    pub restore_points: Vec<PointSpec>,
     /// The VM is not there any more.
     #[serde(default)]
     pub deleted: bool,
@@ -531,6 +540,11 @@ pub(crate) struct PolicySpec {
     pub suffix: Option<String>,
     #[serde(default)]
     pub limit: Option<u32>,
+    /// The whole schedule, instead of `at` and `every_hours`.
+    #[serde(default)]
+    pub schedule: Option<ScheduleSpec>,
+    #[serde(default)]
+    pub time_zone: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,7 +21,8 @@ use crate::clock::later;
 
 /// The world of an estate, and what is wrong with it.
 pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) {
-    let mut builder = Builder { world: World::empty(spec.now), file: file.to_owned(), errors: Vec::new() };
+    let mut builder =
+        Builder { world: World::empty(spec.now), file: file.to_owned(), errors: Vec::new(), shift: spec.shift };
     builder.head(spec);
     let mut scopes = Vec::new();
     for subscription in &spec.subscriptions {
@@ -62,6 +63,8 @@ pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) 
 /// A world that is being made.
 pub(crate) struct Builder {
     pub world: World,
+    /// How far moments of the estate move.
+    pub shift: jiff::SignedDuration,
     file: String,
     errors: Vec<EstateError>,
 }
@@ -265,6 +268,7 @@ impl Builder {
             prefix: spec.prefix.clone(),
             suffix: spec.suffix.clone(),
             limit: spec.limit,
+            schedule: super::estate_exact::schedule(spec),
         });
     }
 
@@ -283,7 +287,12 @@ impl Builder {
         let snap = &spec.vmsnapshot;
         let handler = (snap.state != Snap::Absent).then(|| Handler {
             version: snap.version.clone().unwrap_or_else(|| if windows { "1.0.95.0" } else { "1.0.9241.0" }.into()),
-            state: if snap.state == Snap::Failed { HandlerState::Failed } else { HandlerState::Ready },
+            state: match snap.state {
+                Snap::Failed => HandlerState::Failed,
+                Snap::NotReady => HandlerState::NotReady,
+                Snap::Ready | Snap::Absent => HandlerState::Ready,
+            },
+            code: snap.code.clone(),
             message: snap
                 .message
                 .clone()
@@ -304,7 +313,8 @@ impl Builder {
         self.world.vms.push(Vm {
             vm_id: spec.vm_id.clone().unwrap_or_else(|| guid_from(&format!("vm/{}", id.key()))),
             id: id.clone(),
-            location: group_spec.location.clone(),
+            location: spec.location.clone().unwrap_or_else(|| group_spec.location.clone()),
+            size: spec.size.clone(),
             windows,
             power: spec.power.unwrap_or(Power::Running),
             agent: spec.agent.unwrap_or(Agent::Ready),
@@ -339,6 +349,9 @@ impl Builder {
 
     /// A VM that is not in the estate any more: `group/name`, in the subscription of `near`.
     pub(crate) fn gone_vm(&mut self, near: &ResourceId, text: &Spanned<String>) -> Option<ResourceId> {
+        if text.value.starts_with('/') {
+            return self.checked(text, ResourceId::parse(&text.value));
+        }
         let Some((group, name)) = text.value.split_once('/') else {
             self.error(
                 text,
@@ -354,11 +367,19 @@ impl Builder {
     /// A VM of the estate by name or `group/name`.
     pub(crate) fn find_vm(&mut self, text: &Spanned<String>) -> Option<ResourceId> {
         let wanted = &text.value;
+        let whole = ResourceId::parse(wanted).ok();
+        // Points copied from another region have a collection for a source.
+        if let Some(id) = whole.as_ref().filter(|id| !id.is_type("Microsoft.Compute/virtualMachines")) {
+            return Some(id.clone());
+        }
         let found: Vec<&Vm> = self
             .world
             .vms
             .iter()
-            .filter(|vm| vm.id.name().eq_ignore_ascii_case(wanted) || vm.id.short_name().eq_ignore_ascii_case(wanted))
+            .filter(|vm| match &whole {
+                Some(id) => vm.id == *id,
+                None => vm.id.name().eq_ignore_ascii_case(wanted) || vm.id.short_name().eq_ignore_ascii_case(wanted),
+            })
             .collect();
         match found.as_slice() {
             [one] => Some(one.id.clone()),
@@ -427,6 +448,7 @@ impl Builder {
                 });
             }
         }
+        points.extend(self.exact_points(&id, &vm_id, spec));
         points.sort_by_key(|p| p.created);
         self.locks(&id, &spec.locks);
         let source = if spec.points.0.iter().any(|s| s.copied) {
@@ -435,11 +457,12 @@ impl Builder {
             vm
         };
         self.world.collections.push(Collection {
-            collection_id: guid_from(&format!("collection/{}", id.key())),
+            collection_id: spec.id.clone().unwrap_or_else(|| guid_from(&format!("collection/{}", id.key()))),
             id,
-            location: group_spec.location.clone(),
+            location: spec.location.clone().unwrap_or_else(|| group_spec.location.clone()),
             source,
-            deleting: false,
+            deleting: spec.deleting,
+            disk_gb: spec.disk_gb,
             deletes_needed: spec.deletes_needed.unwrap_or(1).max(1),
             delete_hangs: spec.delete_hangs,
             points,
@@ -510,6 +533,7 @@ impl Builder {
                 system_protected: deny.system_protected,
             });
         }
+        self.scoped_locks(spec);
         self.running_jobs();
         let planned = spec.faults.iter().filter_map(|f| match &f.effect {
             super::faults::Effect::World(event) => Some((f.id.referenced, event)),

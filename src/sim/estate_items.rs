@@ -36,6 +36,7 @@ impl Builder {
             for item in &vault.items {
                 let Some(vm_id) = self.gone_vm(group, &item.of) else { continue };
                 self.item(&vault_id, &vm_id, item.policy.as_ref(), item.state, &item.points.0, &item.jobs);
+                self.exact_item(&vault_id, &vm_id, item);
             }
         }
     }
@@ -93,6 +94,7 @@ impl Builder {
             protection: state.unwrap_or(Protection::Protected),
             last_backup_status: String::new(),
             last_backup_time: None,
+            reported: None,
             recovery_points: Vec::new(),
         });
         for series in points {
@@ -201,6 +203,8 @@ impl Builder {
             user_triggered: spec.user,
             tasks,
             error,
+            more_errors: Vec::new(),
+            dynamic_error: String::new(),
             expiry: (spec.user == Some(true)).then(|| super::backup::expiry(None, started)),
             collection: None,
             recovery_point: None,

@@ -57,10 +57,10 @@ pub(super) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     put("containerName", container.split_once(';').map_or(container, |(_, rest)| rest).into());
     put("duration", span(Some(job.started), job.ended, world.now).into());
     if let Some(error) = &job.error {
-        put(
-            "errorDetails",
-            json!([{ "errorCode": error.code, "errorTitle": error.title, "errorString": error.text, "recommendations": error.recommendations }]),
-        );
+        let all = std::iter::once(error).chain(&job.more_errors).map(|error| {
+            json!({ "errorCode": error.code, "errorTitle": error.title, "errorString": error.text, "recommendations": error.recommendations })
+        });
+        put("errorDetails", all.collect());
     }
     put("virtualMachineVersion", "Compute".into());
     if detailed {
@@ -79,10 +79,12 @@ pub(super) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
         if let (Some(expiry), Some(bag)) = (&job.expiry, bag.as_object_mut()) {
             bag.insert("Recovery Point Expiry Time in UTC".into(), expiry.as_str().into());
         }
-        put(
-            "extendedInfo",
-            json!({ "tasksList": tasks, "propertyBag": bag, "internalPropertyBag": { "IsInstantRpJob": "True" } }),
-        );
+        let mut info =
+            json!({ "tasksList": tasks, "propertyBag": bag, "internalPropertyBag": { "IsInstantRpJob": "True" } });
+        if !job.dynamic_error.is_empty() {
+            info["dynamicErrorMessage"] = job.dynamic_error.as_str().into();
+        }
+        put("extendedInfo", info);
     }
     put("entityFriendlyName", friendly.into());
     put("backupManagementType", "AzureIaasVM".into());

@@ -105,6 +105,8 @@ pub(crate) fn start(
         expiry: expiry.or_else(|| (user == Some(true)).then(|| super::backup::expiry(None, world.now))),
         collection: None,
         recovery_point: None,
+        more_errors: Vec::new(),
+        dynamic_error: String::new(),
         skip_transfer: transferring && !snapshotting,
     });
     if snapshotting {
@@ -139,6 +141,8 @@ fn finish_item(world: &mut World, item: &ResourceId, status: &str) {
     if let Some(item) = world.item_mut(item) {
         item.last_backup_status = status.to_owned();
         item.last_backup_time = Some(now);
+        // What was reported before does not hold any more.
+        item.reported = None;
     }
 }
 
@@ -157,7 +161,8 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
         if vm.vmsnapshot.is_none() {
             let (state, message) = if vm.broken { (HandlerState::Failed, BROKEN) } else { (HandlerState::Ready, "") };
             let version = if vm.windows { "1.0.95.0" } else { "1.0.9241.0" };
-            vm.vmsnapshot = Some(super::world::Handler { version: version.into(), state, message: message.into() });
+            vm.vmsnapshot =
+                Some(super::world::Handler { version: version.into(), state, code: None, message: message.into() });
         }
         if vm.vmsnapshot.as_ref().is_some_and(|h| h.state == HandlerState::Failed) {
             vm.provisioned = false;

@@ -21,6 +21,7 @@ mod compute;
 mod engines;
 mod estate;
 mod estate_build;
+mod estate_exact;
 mod estate_items;
 mod faults;
 mod generate;

@@ -106,6 +106,8 @@ fn accept(
         expiry: None,
         collection: None,
         recovery_point: None,
+        more_errors: Vec::new(),
+        dynamic_error: String::new(),
         skip_transfer: false,
     });
     let name = begin(world, kind, id.clone(), "", seconds);
@@ -241,6 +243,7 @@ pub(crate) fn end(world: &mut World, name: &str, happens: bool) {
                 protection: Protection::Pending,
                 last_backup_status: String::new(),
                 last_backup_time: None,
+                reported: None,
                 recovery_points: Vec::new(),
             });
         }

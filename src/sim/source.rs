@@ -1,6 +1,11 @@
 //! Estate text to typed values, with the places of errors: the only file of `sim` that knows the YAML library.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 pub use serde_saphyr::Spanned;
 
 /// What is wrong in an estate file, and where.
@@ -29,6 +34,42 @@ impl std::fmt::Display for EstateError {
 }
 
 impl std::error::Error for EstateError {}
+
+/// One value or a list of them.
+#[derive(Debug)]
+pub(crate) struct Many<T>(pub Vec<T>);
+
+impl<T> Default for Many<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany<T>(PhantomData<T>);
+        impl<'de, T: DeserializeOwned> Visitor<'de> for OneOrMany<T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one series or a list of series")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+                let mut out = Vec::new();
+                while let Some(one) = list.next_element()? {
+                    out.push(one);
+                }
+                Ok(out)
+            }
+        }
+        deserializer.deserialize_any(OneOrMany(PhantomData)).map(Self)
+    }
+}
 
 /// Parses the text.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Vec<EstateError>> {

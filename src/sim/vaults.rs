@@ -137,8 +137,11 @@ pub(super) fn item_json(world: &World, item: &Item, base: &str, extended: bool) 
     put("virtualMachineId", item.vm.as_str().into());
     put("protectionStatus", if failing.is_some() { "Unhealthy" } else { "Healthy" }.into());
     put("protectionState", state.into());
-    put("healthStatus", if failing.is_some() { "ActionRequired" } else { "Passed" }.into());
-    if let Some(error) = failing {
+    let derived = if failing.is_some() { "ActionRequired" } else { "Passed" };
+    put("healthStatus", item.reported.as_ref().map_or(derived, |reported| reported.status.as_str()).into());
+    if let Some(reported) = &item.reported {
+        put("healthDetails", json!(reported.details));
+    } else if let Some(error) = failing {
         put(
             "healthDetails",
             json!([{ "code": error.code, "title": error.title, "message": error.text, "recommendations": error.recommendations }]),
@@ -299,11 +302,15 @@ pub(super) fn policy_json(world: &World, policy: &Policy) -> Value {
         (true, every) => json!({ "schedulePolicyType": "SimpleSchedulePolicyV2", "scheduleRunFrequency": "Hourly",
             "hourlySchedule": { "interval": every, "scheduleWindowStartTime": time, "scheduleWindowDuration": 24 } }),
     };
+    let (schedule, zone) = match &policy.schedule {
+        Some(exact) => (exact_schedule(policy.enhanced, exact), exact.time_zone.as_str()),
+        None => (schedule, "UTC"),
+    };
     let mut properties = json!({
         "backupManagementType": "AzureIaasVM", "instantRPDetails": names, "schedulePolicy": schedule,
         "retentionPolicy": { "retentionPolicyType": "LongTermRetentionPolicy", "dailySchedule": { "retentionTimes": [time],
             "retentionDuration": { "count": policy.vault_days, "durationType": "Days" } } },
-        "instantRpRetentionRangeInDays": policy.snapshot_days, "timeZone": "UTC",
+        "instantRpRetentionRangeInDays": policy.snapshot_days, "timeZone": zone,
         "protectedItemsCount": world.items.iter().filter(|i| i.policy.as_ref() == Some(&policy.id)).count()
     });
     // V1 policies come without the field
@@ -313,6 +320,28 @@ pub(super) fn policy_json(world: &World, policy: &Policy) -> Value {
         properties.insert("policyType".into(), "V2".into());
     }
     json!({ "id": policy.id, "name": policy.id.name(), "type": "Microsoft.RecoveryServices/vaults/backupPolicies", "properties": properties })
+}
+
+fn exact_schedule(enhanced: bool, exact: &super::world::ExactSchedule) -> Value {
+    let times: Vec<String> = exact.times.iter().map(|time| format!("2024-05-13T{time}:00Z")).collect();
+    let (mut lists, frequency) = (json!({ "scheduleRunTimes": times }), exact.frequency.as_str());
+    if !exact.days.is_empty() {
+        lists["scheduleRunDays"] = json!(exact.days);
+    }
+    if frequency.eq_ignore_ascii_case("Hourly") {
+        lists = json!({ "interval": exact.interval_hours, "scheduleWindowStartTime": times.first(),
+            "scheduleWindowDuration": exact.window_hours });
+    }
+    // V1 keeps its lists at the top, V2 under the frequency's name.
+    if enhanced {
+        let mut out = json!({ "schedulePolicyType": "SimpleSchedulePolicyV2", "scheduleRunFrequency": frequency });
+        out[format!("{}Schedule", frequency.to_lowercase())] = lists;
+        return out;
+    }
+    lists["schedulePolicyType"] = "SimpleSchedulePolicy".into();
+    lists["scheduleRunFrequency"] = frequency.into();
+    lists["scheduleWeeklyFrequency"] = 0.into();
+    lists
 }
 
 const READ_POLICIES: &str = "Microsoft.RecoveryServices/Vaults/backupPolicies/read";

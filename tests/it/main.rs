@@ -15,6 +15,7 @@ mod audit;
 mod automation;
 mod behaviour;
 mod browser;
+mod capture;
 mod checklist;
 mod cli;
 mod crash_matrix;

@@ -83,6 +83,8 @@ const EVERYTHING: &[&str] = &[
     "audit -o json --collector arm",
     "audit --out audit.jsonl",
     "audit --tenant --plans",
+    "capture --out captured.yaml --anonymize --force",
+    "capture --out captured.yaml --vm web-01 -o json --force",
     "explain UserErrorRpCollectionLimitReached",
     "protect --vm web-01 --vault bkp-vault --policy daily-2d --yes",
     "diagnose --vm web-01 --network",

@@ -15,7 +15,7 @@ use crate::support::{Ask, Lab};
 const SUB: &str = "77777777-0000-4000-8000-000000000001";
 
 /// splitmix64.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -26,7 +26,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
 
@@ -111,7 +111,7 @@ pub fn random_world(seed: u64) -> azmend::sim::World {
 }
 
 /// A small estate of this seed.
-fn random_estate(dice: &mut Dice) -> String {
+pub fn random_estate(dice: &mut Dice) -> String {
     let mut y = String::new();
     let minute = dice.below(60);
     let hour = dice.below(24);

@@ -188,11 +188,20 @@ async fn plan_all(desk: &Desk, azure: &Azure, arm: &Arm, library: &Library, foun
 }
 
 fn selection(args: &AuditArgs) -> Result<Selection, CliError> {
+    let chosen = selection_of(args.resource_group.as_deref(), &args.tag, args.vault.as_deref())?;
+    Ok(Selection { thorough: args.thorough, ..chosen })
+}
+
+/// Which VMs are meant.
+///
+/// # Errors
+/// What cannot be a name.
+pub fn selection_of(group: Option<&str>, tags: &[String], vault: Option<&str>) -> Result<Selection, CliError> {
     let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
-    if let Some(group) = &args.resource_group {
+    if let Some(group) = group {
         check_name("resource group", group).map_err(bad)?;
     }
-    if let Some(vault) = &args.vault {
+    if let Some(vault) = vault {
         match vault.starts_with('/') {
             true => {
                 let id = crate::arm::ResourceId::parse(vault).map_err(bad)?;
@@ -210,10 +219,10 @@ fn selection(args: &AuditArgs) -> Result<Selection, CliError> {
         _ => Err(CliError::input(format!("{text:?} is not a tag: give NAME=VALUE")).code("bad_name")),
     };
     Ok(Selection {
-        group: args.resource_group.clone(),
-        tags: args.tag.iter().map(tag).collect::<Result<_, _>>()?,
-        vault: args.vault.clone(),
-        thorough: args.thorough,
+        group: group.map(str::to_owned),
+        tags: tags.iter().map(tag).collect::<Result<_, _>>()?,
+        vault: vault.map(str::to_owned),
+        thorough: false,
     })
 }
 

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod audit;
 pub mod backup;
+pub mod capture;
 pub mod completions;
 pub mod diagnose;
 pub mod doctor;

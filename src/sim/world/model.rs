@@ -119,6 +119,8 @@ pub enum HandlerState {
     Ready,
     /// NotReady with an error.
     Failed,
+    /// NotReady without one.
+    NotReady,
 }
 
 /// An extension handler in the instance view; the `VMSnapshot` one is the business of Azure Backup.
@@ -128,6 +130,9 @@ pub struct Handler {
     pub version: String,
     /// Its state.
     pub state: HandlerState,
+    /// Its status code, when it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// What it says when it failed.
     pub message: String,
 }
@@ -156,6 +161,9 @@ pub struct Vm {
     pub vm_id: String,
     /// Its region.
     pub location: String,
+    /// Its size; `Standard_D2s_v5` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
     /// Whether it runs Windows (else Linux).
     pub windows: bool,
     /// Power.
@@ -315,6 +323,9 @@ pub struct Collection {
     pub deletes_needed: u32,
     /// The delete operations that do not suffice never end instead of ending Failed.
     pub delete_hangs: bool,
+    /// Provisioned size of the disks behind each point: 30 without one; 0 is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_gb: Option<u32>,
     /// Its points.
     pub points: Vec<Point>,
 }
@@ -355,6 +366,50 @@ pub struct Policy {
     pub suffix: Option<String>,
     /// The limit of succeeded points, when it is not the computed one.
     pub limit: Option<u32>,
+    /// The whole schedule, instead of `every_hours` and `time_of_day`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ExactSchedule>,
+}
+
+/// A schedule as Azure has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExactSchedule {
+    /// `Daily`, `Weekly`, `Hourly`.
+    pub frequency: String,
+    /// Times of day, `HH:MM`.
+    pub times: Vec<String>,
+    /// Week days.
+    pub days: Vec<String>,
+    /// Hours between the backups of an hourly one.
+    pub interval_hours: u32,
+    /// How long an hourly one goes on.
+    pub window_hours: u32,
+    /// Windows time zone.
+    pub time_zone: String,
+}
+
+/// What an item says of its health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// `healthStatus`.
+    pub status: String,
+    /// `healthDetails`.
+    pub details: Vec<Detail>,
+}
+
+/// One of an item's `healthDetails`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    /// Number.
+    #[serde(default)]
+    pub code: i64,
+    /// Symbolic code.
+    #[serde(default)]
+    pub title: String,
+    /// Text.
+    #[serde(default)]
+    pub message: String,
 }
 
 impl Policy {
@@ -422,6 +477,9 @@ pub struct Item {
     pub last_backup_status: String,
     /// `lastBackupTime`.
     pub last_backup_time: Option<Timestamp>,
+    /// What it says of its health, when that is not what its jobs make of it; until its next backup ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Reported>,
     /// Its recovery points, oldest first.
     pub recovery_points: Vec<RecoveryPoint>,
 }

@@ -237,6 +237,7 @@ impl World {
             deleting: false,
             deletes_needed: 1,
             delete_hangs: false,
+            disk_gb: None,
             points: Vec::new(),
         });
     }

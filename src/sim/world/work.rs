@@ -123,6 +123,12 @@ pub struct Job {
     pub tasks: Vec<Task>,
     /// Why it failed.
     pub error: Option<JobError>,
+    /// Further errors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_errors: Vec<JobError>,
+    /// `dynamicErrorMessage`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dynamic_error: String,
     /// `recoveryPointExpiryTimeInUTC` of the request.
     pub expiry: Option<String>,
     /// The collection the snapshot is made in, while it is made.

@@ -1,0 +1,140 @@
+//! `azmend capture`: an estate for the sandbox out of what is there. It only reads (S1).
+
+use std::io;
+
+use serde_json::json;
+
+use crate::arm::ReadPost;
+use crate::cli::args::CaptureArgs;
+use crate::cli::azure::Azure;
+use crate::cli::commands::{audit, vms};
+use crate::cli::error::{CliError, Kind};
+use crate::cli::execute::Desk;
+use crate::cli::files;
+use crate::engine::exit;
+use crate::estate::bulk;
+use crate::estate::capture::{self, Captured, EstateText, Wanted};
+use crate::sim::Estate;
+use crate::text::{near, plural};
+
+/// Reads and writes.
+///
+/// # Errors
+/// Wrong input, no sign-in, interrupted, or a file that cannot be written; what cannot be read beyond that is said in the
+/// file and in the exit code.
+pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
+    // Everything that was typed is checked before anything is sent.
+    vms::check_subscriptions(desk)?;
+    let selection = audit::selection_of(args.resource_group.as_deref(), &args.tag, args.vault.as_deref())?;
+    args.vm.iter().try_for_each(|vm| Azure::check_names(vm, &desk.settings.subscriptions))?;
+    if args.out.is_dir() {
+        return Err(CliError::io(format!("{} is a directory", args.out.display())));
+    }
+    if !args.force && args.out.symlink_metadata().is_ok() {
+        return Err(taken(args));
+    }
+    let azure = desk.azure()?;
+    let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
+    let read = desk.reading(Box::pin(async {
+        let visible = vms::visible(desk, &azure, &arm).await?;
+        let mut wanted = Wanted { selection, vms: Vec::new(), collector: None };
+        for vm in &args.vm {
+            wanted.vms.push(azure.find_vm(&arm, vm, &desk.settings.subscriptions).await?);
+        }
+        desk.printer.dim("reading VMs, vaults, restore points, recovery points and locks");
+        let (captured, bulk) =
+            Box::pin(capture::read(&arm, &visible, &wanted)).await.map_err(|failed| CliError::from(failed.0))?;
+        if bulk::vault_is_known(&bulk) == Some(false) {
+            let text = args.vault.as_deref().unwrap_or_default();
+            let names = near(text, bulk.vaults.iter().map(|vault| vault.id.name()));
+            let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
+            let hint = format!("did you mean {}?", names.join(" or "));
+            return Err(if names.is_empty() { error } else { error.hint(hint) });
+        }
+        if bulk::group_is_known(&bulk) == Some(false) {
+            let text = args.resource_group.as_deref().unwrap_or_default();
+            let why = format!("no subscription that was looked into has a resource group {text:?}");
+            return Err(CliError::input(why).code("group_not_found"));
+        }
+        Ok(captured)
+    }));
+    let mut captured = read.await?;
+    let not_read = captured.not_read.clone();
+    if args.anonymize {
+        captured.anonymize(&mut || uuid::Uuid::new_v4().as_u128());
+    }
+    let estate = captured.text();
+    check(&estate)?;
+    write(args, &estate)?;
+    let whole = not_read.is_empty() && estate.left_out.is_empty();
+    let code = if whole { exit::OK } else { exit::PARTIAL };
+    for line in &not_read {
+        desk.printer.warn(&format!("not read: {}: {}", line.what, line.why));
+    }
+    for line in &estate.left_out {
+        let which = if line.which.is_empty() { String::new() } else { format!(": {}", line.which) };
+        desk.printer.warn(&format!("left out: {}{which}", line.what));
+    }
+    tell(desk, args, &captured, &estate, &not_read, code);
+    vms::tell_calls(&arm);
+    Ok(code)
+}
+
+fn taken(args: &CaptureArgs) -> CliError {
+    CliError::io(format!("{} is there already", args.out.display()))
+        .hint("choose a name that is free, or replace it with --force")
+}
+
+/// What was written must load: anything else is a bug, and is not left behind as a file.
+fn check(estate: &EstateText) -> Result<(), CliError> {
+    let Err(errors) = Estate::parse(&estate.text, "the captured estate") else { return Ok(()) };
+    let first = errors.first().map(ToString::to_string).unwrap_or_default();
+    Err(CliError::new(Kind::Bug, format!("the captured estate does not load, so nothing was written: {first}"))
+        .hint("nothing in Azure was changed; please report this line"))
+}
+
+fn write(args: &CaptureArgs, estate: &EstateText) -> Result<(), CliError> {
+    if args.force {
+        return files::write_private(&args.out, &estate.text);
+    }
+    // Written whole beside its place, then linked to a name that must still be free.
+    files::write_private_new(&args.out, &estate.text).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(args),
+        _ => CliError::io(format!("cannot write {}: {error}", args.out.display())),
+    })
+}
+
+fn tell(
+    desk: &Desk,
+    args: &CaptureArgs,
+    captured: &Captured,
+    estate: &EstateText,
+    not_read: &[crate::estate::inventory::NotRead],
+    code: u8,
+) {
+    let vms = captured.vms.iter().filter(|vm| vm.whole).count();
+    if !desk.printer.for_people() {
+        let left_out = estate.left_out.iter().map(|line| json!({ "what": line.what, "which": line.which }));
+        desk.printer.json(&json!({
+            "schema": "azmend.capture/v1", "status": if code == exit::OK { "succeeded" } else { "partial" },
+            "exit_code": code, "sandbox": desk.settings.sandbox(), "estate": args.out, "anonymized": captured.anonymized,
+            "as_of": captured.now, "subscriptions": captured.subscriptions.len(), "vms": vms,
+            "vaults": captured.vaults.len(), "items": captured.items.len(), "collections": captured.collections.len(),
+            "locks": captured.locks.len(), "not_read": not_read, "left_out": left_out.collect::<Vec<_>>(),
+        }));
+    } else {
+        let line = format!(
+            "{}, {}, {} and {} written to {}",
+            plural(vms, "VM"),
+            plural(captured.vaults.len(), "vault"),
+            plural(captured.collections.len(), "restore point collection"),
+            plural(captured.locks.len(), "lock"),
+            args.out.display()
+        );
+        desk.printer.data(&line);
+    }
+    if captured.anonymized {
+        desk.printer.dim("names, GUIDs, tags, notes and messages were replaced; regions, sizes and times were not");
+    }
+    desk.printer.dim(&format!("use it with: azmend --sandbox={} audit", args.out.display()));
+}

@@ -1,0 +1,254 @@
+//! Reads of single things, beyond what a bulk reading has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::read::{may_be_backup, running};
+use super::{Captured, CapturedItem, CapturedVm};
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Collection, Disk, ProtectedItem, RecoveryPoint, SizedCollection};
+use crate::arm::permissions::allows_every_read;
+use crate::estate::bulk::{Bulk, Deep, Index};
+use crate::estate::collect::newest_finished_backup;
+use crate::estate::facts::Part;
+use crate::estate::graph::VmRow;
+use crate::estate::inventory::NotRead;
+use crate::estate::keyvaults::{self, KeyVaultFacts};
+use crate::estate::read::{Read, Reader, action, complete, is_missing, why};
+
+/// Azure rations reads of jobs (a recorded 429 names 150 per hour and vault, and the gateway stays below that): so many
+/// jobs of a vault are read one by one, the running ones first.
+const JOBS_PER_VAULT: usize = 40;
+
+/// A collection with its points; one that is gone by now is absent.
+pub(super) async fn collection(reader: &Reader<'_>, id: &ResourceId) -> Part<SizedCollection> {
+    let at = reader.now();
+    match reader.arm.sized_collection(id).await {
+        Ok(value) if value.collection.points.is_some() => Part::Known { at, value },
+        Ok(_) => Part::Unread { why: format!("Azure left out the restore points of {}", id.short_name()) },
+        Err(error) if is_missing(&error) => Part::Absent { at },
+        Err(error) => Part::Unread { why: why(&error) },
+    }
+}
+
+pub(super) async fn recovery_points(reader: &Reader<'_>, item: &ProtectedItem) -> Read<Vec<RecoveryPoint>> {
+    let vault = item.vault_id().unwrap_or_else(|| item.id.clone());
+    let call = reader.arm.recovery_points(&item.id);
+    reader.list(&vault, &[action::RECOVERY_POINTS], "recovery points", call).await.map(|(_, points)| points)
+}
+
+/// A VM with its view, disks and key vaults.
+pub(super) async fn vm(
+    reader: &Reader<'_>,
+    bulk: &Bulk,
+    index: &Index,
+    deep: &Deep,
+    row: &VmRow,
+) -> (CapturedVm, Vec<KeyVaultFacts>, Vec<NotRead>) {
+    let mut facts = bulk.facts(index, deep, row);
+    let mut not_read = Vec::new();
+    if facts.instance.is_not_asked() {
+        let at = reader.now();
+        facts.instance = match reader.arm.instance_view(&row.vm.id).await {
+            Ok(value) => Part::Known { at, value },
+            Err(error) => {
+                let why = why(&error);
+                let what = format!("the instance view of the VM {}", row.vm.id.name());
+                not_read.push(NotRead { what, why: why.clone() });
+                Part::Unread { why }
+            }
+        };
+    }
+    let disks = disks(reader, row, &mut not_read).await;
+    let read = keyvaults::read(reader, &facts).await;
+    // Without the parts that tell, nothing says that it is encrypted; those parts are told of already.
+    let told = facts.instance.unread().or(facts.extensions.unread()).is_some();
+    let key_vaults = match read {
+        Part::Known { value, .. } => value,
+        Part::Absent { .. } => Vec::new(),
+        Part::Unread { .. } if told => Vec::new(),
+        Part::Unread { why } => {
+            not_read.push(NotRead { what: format!("the key vaults of the VM {}", row.vm.id.name()), why });
+            Vec::new()
+        }
+    };
+    for vault in &key_vaults {
+        if let Some(why) = vault.vault.unread().or(vault.roles.unread()) {
+            let what = format!("who may read the key vault {}", vault.id.name());
+            not_read.push(NotRead { what, why: why.to_owned() });
+        }
+    }
+    // An estate knows one key vault for each VM: that of the secrets.
+    let main = key_vaults.iter().find(|vault| vault.secret).or(key_vaults.first());
+    let key = key_vaults.iter().any(|vault| vault.key);
+    let captured = CapturedVm {
+        row: row.clone(),
+        whole: true,
+        instance: facts.instance.known().cloned(),
+        extensions: facts.extensions.known().cloned().unwrap_or_default(),
+        disks,
+        encryption: main.map(|vault| (vault.id.clone(), key)),
+    };
+    (captured, key_vaults, not_read)
+}
+
+/// The disks: what is left out of a profile while a VM is deallocated, and whether they are shared, stands there alone.
+async fn disks(reader: &Reader<'_>, row: &VmRow, not_read: &mut Vec<NotRead>) -> Vec<Disk> {
+    let ids = row.vm.disks.iter().filter(|disk| !disk.ephemeral).filter_map(|disk| disk.id.clone());
+    let calls = ids.map(|id| async move {
+        let read = reader.arm.disk(&id).await;
+        (id, read)
+    });
+    let mut out = Vec::new();
+    for (id, read) in reader.side_by_side(calls.collect()).await {
+        match read {
+            Ok(disk) => out.push(disk),
+            Err(error) => not_read.push(NotRead { what: format!("the disk {}", id.name()), why: why(&error) }),
+        }
+    }
+    out
+}
+
+/// Reads what only a job's own answer has: of running jobs and of the newest finished backup of each item.
+pub(super) async fn job_details(
+    reader: &Reader<'_>,
+    items: &mut [CapturedItem],
+    whole: impl Fn(&ResourceId) -> bool,
+    out: &mut Captured,
+) {
+    let mut wanted: BTreeMap<String, Vec<(bool, ResourceId)>> = BTreeMap::new();
+    for item in items.iter().filter(|item| whole(&item.vm)) {
+        let Some(vault) = item.item.vault_id() else { continue };
+        let newest = newest_finished_backup(&item.jobs).filter(|_| running(&item.item)).map(|job| &job.id);
+        let jobs = item.jobs.iter().filter(|job| job.running() || newest == Some(&job.id));
+        let jobs = jobs.map(|job| (!job.running(), job.id.clone()));
+        wanted.entry(vault.key().to_owned()).or_default().extend(jobs);
+    }
+    let mut left = 0;
+    let mut ids = Vec::new();
+    for jobs in wanted.values_mut() {
+        jobs.sort();
+        left += jobs.len().saturating_sub(JOBS_PER_VAULT);
+        ids.extend(jobs.iter().take(JOBS_PER_VAULT).map(|(_, id)| id.clone()));
+    }
+    if left > 0 {
+        out.leave_out(&format!("the details of {left} jobs: Azure rations these reads"), "");
+    }
+    let calls = ids.into_iter().map(|id| async move {
+        let read = reader.arm.job(&id).await;
+        (id, read)
+    });
+    for (id, read) in reader.side_by_side(calls.collect()).await {
+        match read {
+            Ok(full) => {
+                let mut jobs = items.iter_mut().flat_map(|item| &mut item.jobs);
+                if let Some(job) = jobs.find(|job| job.id == id) {
+                    *job = full;
+                }
+            }
+            Err(error) if is_missing(&error) => {}
+            Err(error) => {
+                out.not_read.push(NotRead { what: format!("the details of the job {}", id.name()), why: why(&error) });
+            }
+        }
+    }
+}
+
+/// What the groups that may be backup groups hold beside collections (S5).
+pub(super) async fn others(reader: &Reader<'_>, bulk: &Bulk, out: &mut Captured) {
+    let groups = may_be_backup(bulk, out);
+    let calls = groups.into_iter().map(|group| async move {
+        let read = match reader.may_list_everything(&group).await {
+            Ok(()) => complete(reader.arm.resources_in(&group).await, "resources"),
+            Err(why) => Err(why),
+        };
+        (group, read)
+    });
+    let read = reader.side_by_side(calls.collect()).await;
+    let captured: BTreeSet<ResourceId> = out
+        .vms
+        .iter()
+        .flat_map(|vm| vm.row.vm.disks.iter().filter_map(|disk| disk.id.clone()).chain([vm.row.vm.id.clone()]))
+        .chain(out.vaults.iter().map(|one| one.vault.id.clone()))
+        .chain(out.key_vaults.iter().map(|one| one.id.clone()))
+        .collect();
+    for (group, read) in read {
+        match read {
+            Ok(ids) => {
+                let known = |id: &ResourceId| {
+                    id.resource_type().starts_with("microsoft.compute/restorepointcollections")
+                        || captured.iter().any(|one| one.covers(id))
+                };
+                let (flat, nested): (Vec<_>, Vec<_>) = ids
+                    .into_iter()
+                    .filter(|id| !known(id))
+                    .partition(|id| id.resource_type().matches('/').count() == 1);
+                // A child's parent is in the list too, and it alone decides what the group is.
+                drop(nested);
+                out.others.extend(flat);
+            }
+            Err(why) => {
+                out.not_read.push(NotRead { what: format!("what the group {} holds", group.name()), why });
+            }
+        }
+    }
+    out.others.sort();
+    out.others.dedup();
+}
+
+/// What the caller may do: at the subscriptions, and at the groups where that is not every read.
+pub(super) async fn rights(reader: &Reader<'_>, bulk: &Bulk, out: &mut Captured) {
+    let scopes: Vec<ResourceId> =
+        out.subscriptions.iter().filter_map(|one| ResourceId::subscription_scope(&one.id).ok()).collect();
+    let chosen =
+        |scope: &ResourceId| bulk.subscriptions.iter().any(|one| one.id.eq_ignore_ascii_case(scope.subscription()));
+    let mut all = Vec::new();
+    for scope in scopes {
+        match reader.permissions(&scope).await {
+            Ok((_, granted)) => {
+                let narrow = !allows_every_read(&granted);
+                all.push((scope.clone(), granted));
+                if narrow {
+                    let groups =
+                        out.groups.iter().filter(|group| scope.covers(&group.id)).map(|group| group.id.clone());
+                    let calls = groups.map(|group| async move {
+                        let read = reader.permissions(&group).await;
+                        (group, read)
+                    });
+                    for (group, read) in reader.side_by_side(calls.collect()).await {
+                        match read {
+                            Ok((_, granted)) => all.push((group, granted)),
+                            Err(why) => unread(out, &group.short_name(), why),
+                        }
+                    }
+                }
+            }
+            Err(why) => {
+                unread(out, scope.subscription(), why);
+                // Nothing says what is lacking: the sandbox lets everything through there.
+                let everything = crate::arm::model::Permission { actions: vec!["*".into()], not_actions: Vec::new() };
+                all.push((scope.clone(), vec![everything]));
+            }
+        }
+        if chosen(&scope) {
+            // Whoever may not see them learns nothing of them anywhere in azmend: no line of its own.
+            if let Ok((_, found)) = reader.deny_assignments(&scope).await {
+                out.denies.extend(found);
+            }
+        }
+    }
+    let everything = |granted: &Vec<crate::arm::model::Permission>| {
+        granted.iter().any(|one| one.not_actions.is_empty() && one.actions.iter().any(|action| action == "*"))
+    };
+    if !all.iter().all(|(_, granted)| everything(granted)) {
+        out.permissions = all;
+    }
+}
+
+fn unread(out: &mut Captured, scope: &str, why: String) {
+    out.not_read.push(NotRead { what: format!("what may be done at {scope}"), why });
+}
+
+/// The VM of a collection, when its source is one.
+pub(super) fn vm_of(collection: &Collection) -> Option<ResourceId> {
+    collection.source_id().filter(|id| id.is_type("Microsoft.Compute/virtualMachines"))
+}
