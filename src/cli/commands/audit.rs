@@ -30,7 +30,7 @@ const MAX_BASELINE: u64 = 256 * 1024 * 1024;
 pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
     vms::check_subscriptions(desk)?;
-    let selection = selection(args)?;
+    let selection = selection(args.resource_group.as_ref(), &args.tag, args.vault.as_ref(), args.thorough)?;
     let library = Library::shipped();
     let mut ask = ask(desk, args, &library)?;
     let outs = outs(args)?;
@@ -57,26 +57,9 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             comparable(baseline, &ask)?;
         }
         desk.printer.dim("reading VMs, vaults, restore points and locks");
-        let read = bulk::read(&arm, &visible, &selection, wanted).await;
-        let (bulk, deep) = read.map_err(|failed| {
-            CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
-        })?;
-        if bulk::vault_is_known(&bulk) == Some(false) {
-            let text = selection.vault.as_deref().unwrap_or_default();
-            let names = near(text, bulk.vaults.iter().map(|vault| vault.id.name()));
-            let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
-            let hint = format!("did you mean {}?", names.join(" or "));
-            return Err(if names.is_empty() { error } else { error.hint(hint) });
-        }
-        if bulk::group_is_known(&bulk) == Some(false) {
-            let text = selection.group.as_deref().unwrap_or_default();
-            let why = format!("no subscription that was looked into has a resource group {text:?}");
-            return Err(CliError::input(why).code("group_not_found"));
-        }
-        Ok((bulk, deep))
+        look(&arm, &library, &visible, &selection, wanted, &ask).await
     }));
-    let (bulk, deep) = found.await?;
-    let mut found = audit(&library, &bulk, &deep, &ask, arm.clock().now(), arm.calls());
+    let mut found = found.await?;
     if let Some(baseline) = &baseline {
         found.compare(baseline, &ask);
     }
@@ -98,12 +81,52 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     Ok(found.exit_code)
 }
 
-fn selection(args: &AuditArgs) -> Result<Selection, CliError> {
+/// Reads a scope and makes the audit of it.
+///
+/// # Errors
+/// When a named vault or group is not there, or Azure does not answer at all.
+pub async fn look(
+    arm: &Arm,
+    library: &Library,
+    visible: &Visible,
+    selection: &Selection,
+    wanted: Option<Collector>,
+    ask: &Ask,
+) -> Result<Audit, CliError> {
+    let read = bulk::read(arm, visible, selection, wanted).await;
+    let (bulk, deep) = read.map_err(|failed| {
+        CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
+    })?;
+    if bulk::vault_is_known(&bulk) == Some(false) {
+        let text = selection.vault.as_deref().unwrap_or_default();
+        let names = near(text, bulk.vaults.iter().map(|vault| vault.id.name()));
+        let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
+        let hint = format!("did you mean {}?", names.join(" or "));
+        return Err(if names.is_empty() { error } else { error.hint(hint) });
+    }
+    if bulk::group_is_known(&bulk) == Some(false) {
+        let text = selection.group.as_deref().unwrap_or_default();
+        let why = format!("no subscription that was looked into has a resource group {text:?}");
+        return Err(CliError::input(why).code("group_not_found"));
+    }
+    Ok(audit(library, &bulk, &deep, ask, arm.clock().now(), arm.calls()))
+}
+
+/// Which VMs of the scope are meant.
+///
+/// # Errors
+/// When a name cannot be one.
+pub fn selection(
+    group: Option<&String>,
+    tags: &[String],
+    vault: Option<&String>,
+    thorough: bool,
+) -> Result<Selection, CliError> {
     let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
-    if let Some(group) = &args.resource_group {
+    if let Some(group) = group {
         check_name("resource group", group).map_err(bad)?;
     }
-    if let Some(vault) = &args.vault {
+    if let Some(vault) = vault {
         match vault.starts_with('/') {
             true => {
                 let id = crate::arm::ResourceId::parse(vault).map_err(bad)?;
@@ -121,10 +144,10 @@ fn selection(args: &AuditArgs) -> Result<Selection, CliError> {
         _ => Err(CliError::input(format!("{text:?} is not a tag: give NAME=VALUE")).code("bad_name")),
     };
     Ok(Selection {
-        group: args.resource_group.clone(),
-        tags: args.tag.iter().map(tag).collect::<Result<_, _>>()?,
-        vault: args.vault.clone(),
-        thorough: args.thorough,
+        group: group.cloned(),
+        tags: tags.iter().map(tag).collect::<Result<_, _>>()?,
+        vault: vault.cloned(),
+        thorough,
     })
 }
 
@@ -243,7 +266,11 @@ fn outs(args: &AuditArgs) -> Result<Vec<(&Path, Format)>, CliError> {
     args.out.iter().map(|path| Ok((path.as_path(), one(path)?))).collect()
 }
 
-fn read_baseline(path: &Path) -> Result<Audit, CliError> {
+/// An audit that was written as JSON.
+///
+/// # Errors
+/// When it is none.
+pub fn read_baseline(path: &Path) -> Result<Audit, CliError> {
     let text = files::read_text(path, MAX_BASELINE)?;
     let wrong = |why: String| {
         CliError::input(format!("{} is not an audit of azmend: {why}", path.display()))
