@@ -6,7 +6,8 @@ use clap::{Args as ClapArgs, ValueHint};
 
 use crate::engine::fleet::Ramp;
 
-/// `azmend fix PLAYBOOK --all`.
+/// `azmend fix PLAYBOOK --all`. Each option excludes `--vm` by itself: clap does not miss a required option that conflicts with
+/// one that is there.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct FleetArgs {
     /// Every VM of the scope (--subscription, and below) on which the playbook's condition holds
@@ -14,30 +15,30 @@ pub struct FleetArgs {
     pub all: bool,
     /// The VMs of the findings in this audit (`audit --out FILE.json`); each is read anew
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "all", help_heading = "Many VMs")]
-    #[arg(conflicts_with_all = ["resource_group", "tag", "vault"])]
+    #[arg(conflicts_with_all = ["vm", "resource_group", "tag", "vault"])]
     pub from: Option<PathBuf>,
     /// Only the VMs of this resource group
-    #[arg(long, value_name = "GROUP", requires = "all", help_heading = "Many VMs")]
+    #[arg(long, value_name = "GROUP", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub resource_group: Option<String>,
     /// Only VMs with this tag; with several, with all of them
-    #[arg(long, value_name = "NAME=VALUE", requires = "all", help_heading = "Many VMs")]
+    #[arg(long, value_name = "NAME=VALUE", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub tag: Vec<String>,
     /// Only VMs with an item in this vault: name, group/name or resource id
-    #[arg(long, value_name = "VAULT", requires = "all", help_heading = "Many VMs")]
+    #[arg(long, value_name = "VAULT", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub vault: Option<String>,
     /// Plan again for the VMs of an earlier fleet that failed, were partly done or not started
     #[arg(long, value_name = "FLEET", group = "many", help_heading = "Many VMs")]
     #[arg(conflicts_with_all = ["playbook", "vm", "set", "relock", "plan_out"])]
     pub retry_failed: Option<String>,
     /// Waves, each counted from the beginning: one VM, then a tenth, then all [default: 1,10%,100%]
-    #[arg(long, value_name = "STAGES", requires = "many", help_heading = "Many VMs")]
+    #[arg(long, value_name = "STAGES", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     pub ramp: Option<Ramp>,
     /// Runs at the same time, 1 to 16; 4 at most in one subscription and region [default: 4]
-    #[arg(long, value_name = "N", requires = "many", help_heading = "Many VMs")]
+    #[arg(long, value_name = "N", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
     pub concurrency: Option<u8>,
     /// After so many failed VMs nothing more begins [default: 1]
-    #[arg(long, value_name = "N", requires = "many", help_heading = "Many VMs")]
+    #[arg(long, value_name = "N", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_failures: Option<u32>,
 }

@@ -119,7 +119,12 @@ async fn of_scope(order: &Order<'_>, arm: &Arm, visible: &Visible, selection: &S
         sandbox: order.desk.settings.sandbox(),
     };
     order.desk.printer.dim("reading VMs, vaults, restore points and locks");
-    let found = audit::look(arm, order.library, visible, selection, None, &ask).await?;
+    let found = audit::look(arm, order.library, visible, selection, None, &ask).await;
+    // Its hint names an option of `audit` that there is none of here: without Resource Graph the lists were tried already.
+    let found = found.map_err(|error| {
+        let hints = error.hints.iter().filter(|hint| !hint.contains("--collector")).cloned().collect();
+        CliError { hints, ..error }
+    })?;
     let vms = ids(order, &found, |_| true)?;
     Ok(Wanted { vms, scope: found.scope, not_read: found.not_read, warnings: Vec::new() })
 }
