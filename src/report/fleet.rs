@@ -205,7 +205,8 @@ fn runs(page: &mut Page, results: &[RunResult], program: &str) {
         page.marked(&format!("  {}", paint(style, &format!("{word:<9}  "))), 13, Style::new(), &text);
         let unhappy = !matches!(one.status, Status::Succeeded | Status::NothingToDo | Status::Undone);
         if unhappy && let Some(run) = &one.run_id {
-            page.item("             ", DIM, &format!("{program} runs show {}", run.get(..13).unwrap_or(run)));
+            let word = if one.status == Status::Paused { "resume" } else { "show" };
+            page.item("             ", DIM, &format!("{program} runs {word} {}", run.get(..13).unwrap_or(run)));
         }
     }
     more(page, rest.count());

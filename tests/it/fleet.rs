@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use azmend::clock::{Clock as _, SystemClock};
 use azmend::sim::{Estate, ServerOptions, Sim, World};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -382,13 +383,26 @@ fn nobody_was_asked_so_nothing_is_changed() {
 
 const FAST: ServerOptions = ServerOptions { port: 0, speed: 60, token_life: Duration::from_secs(3600) };
 
+/// The embedded Azure served over HTTP. Its backups are not due soon, whenever this runs.
+fn serving() -> Serving {
+    let hour = SystemClock.now().to_string().get(11..13).unwrap().parse::<u32>().unwrap();
+    let later = ESTATE.replace("at: \"23:00\"", &format!("at: \"{:02}:00\"", (hour + 12) % 24));
+    assert!(hour == 11 || later != ESTATE);
+    let estate = Estate::parse(&later, "estate.yaml").unwrap();
+    Serving::on(Sim::new(World::from_estate(&estate)), FAST)
+}
+
 /// azmend against an embedded Azure that is served over HTTP, where every request is counted.
-fn served(serving: &Serving, dir: &Path, line: &str) -> (i32, Value) {
+fn client(serving: &Serving, dir: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_azmend"));
     command.args(line.split_whitespace()).env_clear().current_dir(dir).env("AZMEND_STATE_DIR", dir.join("state"));
     command.env("AZMEND_ARM_ENDPOINT", &serving.base).env("AZMEND_AUTH", "managed-identity");
     command.env("IDENTITY_ENDPOINT", &serving.identity_endpoint).env("IDENTITY_HEADER", serving.identity.secret());
-    let output = command.output().unwrap();
+    command
+}
+
+fn served(serving: &Serving, dir: &Path, line: &str) -> (i32, Value) {
+    let output = client(serving, dir, line).output().unwrap();
     let value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|e| panic!("{line}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code().unwrap(), value)
@@ -396,8 +410,7 @@ fn served(serving: &Serving, dir: &Path, line: &str) -> (i32, Value) {
 
 #[test]
 fn a_dry_run_sends_nothing_that_changes() {
-    let estate = Estate::parse(ESTATE, "estate.yaml").unwrap();
-    let serving = Serving::on(Sim::new(World::from_estate(&estate)), FAST);
+    let serving = serving();
     let dir = tempfile::tempdir().unwrap();
     let sent = || serving.sim.log().into_iter().filter(|exchange| exchange.mutating).count();
     for line in [
@@ -416,6 +429,33 @@ fn a_dry_run_sends_nothing_that_changes() {
     }
     assert!(serving.sim.log().len() > 20, "it did look");
     assert!(!dir.path().join("state/fleets").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_pauses_what_runs_and_nothing_else_begins() {
+    use std::io::{BufRead as _, BufReader};
+
+    let serving = serving();
+    let dir = tempfile::tempdir().unwrap();
+    let line = format!("{FIX} --yes --relock -o jsonl");
+    let mut command = client(&serving, dir.path(), &line);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let (mut last, mut sent) = (Value::Null, false);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        last = serde_json::from_str(&line.unwrap()).unwrap();
+        if !sent && last["event"] == "lock_note" {
+            sent = true;
+            assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
+        }
+    }
+    assert!(sent, "{last}");
+    assert_eq!((child.wait().unwrap().code(), &last["status"]), (Some(7), &json!("paused")), "{last:#}");
+    valid(&last);
+    assert_eq!(by_status(&last, "paused"), ["a-01"]);
+    assert_eq!(names(&last["not_started"]), ["b-02", "c-03", "d-04", "e-05"]);
+    assert!(last["not_started"].as_array().unwrap().iter().all(|one| one["reason"] == "interrupted"));
+    assert!(serving.sim.world().locks.iter().any(|lock| lock.id.name() == "shared"), "it was put back");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod show;
 mod voyage;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use futures::StreamExt as _;
 use futures::stream;
@@ -176,10 +177,8 @@ fn empty(desk: &Desk, playbook: &str, wanted: &Wanted, worlds: &BTreeMap<String,
 async fn worlds(azure: &Azure, arm: &Arm, vms: &[ResourceId]) -> BTreeMap<String, World> {
     let mut worlds = BTreeMap::new();
     for vm in vms {
-        let subscription = vm.subscription().to_lowercase();
-        if !worlds.contains_key(&subscription) {
-            let world = azure.world(arm, vm.subscription()).await;
-            worlds.insert(subscription, world);
+        if let Entry::Vacant(missing) = worlds.entry(vm.subscription().to_lowercase()) {
+            missing.insert(azure.world(arm, vm.subscription()).await);
         }
     }
     worlds
@@ -353,7 +352,7 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
         Some(id) => {
             words.extend(["--retry-failed".to_owned(), id.clone()]);
             // Playbook, parameters and --relock come from the record.
-            let own = FixArgs { set: Vec::new(), relock: false, playbooks: None, ..args_of(args) };
+            let own = FixArgs { set: Vec::new(), relock: false, ..args_of(args) };
             words.extend(fix::options(&own));
         }
         None => {

@@ -14,7 +14,9 @@ use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock};
 use crate::engine::resume_check;
 use crate::engine::state::RunPhase;
-use crate::journal::{self, FleetRecord, FleetStage, FleetVm, JournalError, StateDir, load_fleet, resolve_fleet_id};
+use crate::journal::{
+    self, Event, FleetRecord, FleetStage, FleetVm, JournalError, StateDir, load_fleet, resolve_fleet_id,
+};
 use crate::report::plan::place;
 
 /// A fleet that is taken up again.
@@ -93,7 +95,18 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
     };
     match &stored.state.phase {
         RunPhase::Planned => Left::Again,
-        RunPhase::Finished { status, .. } => by_word(status, run),
+        RunPhase::Finished { status, .. } => {
+            let told = !matches!(one.status.as_str(), "" | "paused");
+            let taken_back = || stored.loaded.records.iter().any(|one| matches!(one.event, Event::UndoStarted { .. }));
+            if told {
+                // What came of it for the fleet: that somebody took it back later is no failure.
+                by_word(&one.status, run)
+            } else if taken_back() {
+                Left::Alone("somebody took its run back".to_owned())
+            } else {
+                by_word(status, run)
+            }
+        }
         RunPhase::Running | RunPhase::Paused { .. } | RunPhase::Undoing => {
             // The sandbox's time stands still between commands; its runs can be resumed for ever.
             let now = if stored.plan.world.sandbox { stored.plan.created } else { SystemClock.now() };
@@ -115,7 +128,7 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
 /// What a run's last word means.
 fn by_word(status: &str, run: &str) -> Left {
     match status {
-        "failed" | "partial" | "refused" | "undone" | "error" => Left::Again,
+        "failed" | "partial" | "refused" | "error" => Left::Again,
         "succeeded" | "nothing_to_do" => Left::Done,
         "stuck" => Left::Alone(format!("it is stuck and needs a person: azmend runs show {}", short(run))),
         other => Left::Alone(format!("its run is {other}: azmend runs show {}", short(run))),

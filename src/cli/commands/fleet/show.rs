@@ -70,7 +70,7 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
     }
     fleet.plan = Sums::of(&plans);
     fleet.conclude(true);
-    fleet.next = voyage::next(desk, &fleet, &record.id);
+    fleet.next = voyage::next(desk, &mut fleet, &record.id);
     // What the fleet came to is data; that it can be shown is success.
     finish(desk, &fleet);
     Ok(exit::OK)

@@ -97,18 +97,18 @@ pub(super) async fn sail(desk: &Desk, azure: &Azure, orders: Orders<'_>) -> Resu
         fleet.warnings.push(error);
         fleet.exit_code = exit::worst(fleet.exit_code, exit::PARTIAL);
     }
+    fleet.next = next(desk, &mut fleet, &id);
+    drop(world);
+    Ok(finish(desk, &fleet))
+}
+
+/// What is most urgent. The commands of the single results are made to be of this world too.
+pub(super) fn next(desk: &Desk, fleet: &mut FleetResult, id: &str) -> Option<String> {
     for result in &mut fleet.results {
         if let Some(rest) = result.next.as_deref().and_then(|next| next.strip_prefix("azmend runs ")) {
             result.next = Some(format!("{} runs {rest}", desk.program()));
         }
     }
-    fleet.next = next(desk, &fleet, &id);
-    drop(world);
-    Ok(finish(desk, &fleet))
-}
-
-/// What is most urgent.
-pub(super) fn next(desk: &Desk, fleet: &FleetResult, id: &str) -> Option<String> {
     let of = |status: Status| fleet.results.iter().find(|one| one.status == status);
     if let Some(stuck) = of(Status::Stuck) {
         return stuck.next.clone();
