@@ -6,6 +6,7 @@
 
 mod audit;
 mod capture;
+mod fleet;
 mod inventory;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::duration::Span;
 
 pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
 pub use capture::CaptureArgs;
+pub use fleet::FleetArgs;
 pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
 
 const STYLES: Styles =
@@ -191,11 +193,12 @@ pub enum CloudArg {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Repair one VM: plan, question, changes, proof
+    /// Repair one VM, or many: plan, question, changes, proof
     ///
     /// Reads everything about the VM's backup, decides by the playbook what is to be done, shows every change and asks.
     /// Then makes the changes one by one: each is written to a journal first, looked at again just before it is sent,
-    /// and proven by reading afterwards. Nothing is ever deleted that was not shown.
+    /// and proven by reading afterwards. Nothing is ever deleted that was not shown. With --all every VM of a scope is planned,
+    /// one question is asked, and one VM goes first: each is a run of its own.
     #[command(after_help = FIX_EXAMPLES)]
     Fix(Box<FixArgs>),
     /// Apply a plan that `fix --plan-out` saved
@@ -297,16 +300,19 @@ Examples:
   azmend fix rp-collection-limit --vm rg-shop/web-01 --relock put removed locks back at the end
   azmend fix backup-now --vm web-01 --set retain=14d --yes    without a question
   azmend fix rp-collection-limit --vm web-01 --plan-out p.json && azmend apply p.json
+  azmend fix auto --all -s 'Contoso Production' --dry-run     every VM that needs one
+  azmend fix --retry-failed 0199f3a2                          what was left of a fleet
 `azmend playbook list` names the playbooks, `azmend playbook show NAME` their --set keys.";
 
 /// `azmend fix`.
 #[derive(Debug, ClapArgs)]
 pub struct FixArgs {
     /// The playbook (`azmend playbook list`), or auto: the one that the last failed job or the VM's state asks for
-    pub playbook: String,
+    #[arg(required_unless_present = "retry_failed")]
+    pub playbook: Option<String>,
     /// The VM: name, group/name or resource id
-    #[arg(long, value_name = "VM")]
-    pub vm: String,
+    #[arg(long, value_name = "VM", required_unless_present_any = ["all", "retry_failed"])]
+    pub vm: Option<String>,
     /// Show the plan and change nothing (exit 3 when there is something to do)
     #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
     pub dry_run: bool,
@@ -325,9 +331,10 @@ pub struct FixArgs {
     /// Set a parameter of the playbook; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
-    /// The most changes that the plan may have; every restore point counts
-    #[arg(long, value_name = "N", env = "AZMEND_MAX_CHANGES", default_value_t = 20)]
-    pub max_changes: usize,
+    /// The most changes that the plan may have; every restore point counts [default: 20; of a fleet 200, and 20 for
+    /// each of its VMs]
+    #[arg(long, value_name = "N", env = "AZMEND_MAX_CHANGES")]
+    pub max_changes: Option<usize>,
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
     #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
     pub deadline: Option<Span>,
@@ -340,6 +347,9 @@ pub struct FixArgs {
     /// Remove this very lock too, although it is not on a backup resource group; repeatable
     #[arg(long = "lock", value_name = "ID", value_parser = lock_id, help_heading = "Beyond the rules")]
     pub locks: Vec<ResourceId>,
+    /// Many VMs.
+    #[command(flatten)]
+    pub fleet: FleetArgs,
 }
 
 /// `azmend apply`.
@@ -496,10 +506,10 @@ pub enum RunsCommand {
     /// List the runs, the newest first
     #[command(after_help = "Example:\n  azmend runs list -o json")]
     List,
-    /// Show what a run did, change by change
+    /// Show what a run did, change by change, or what became of a fleet
     #[command(after_help = "Example:\n  azmend runs show 0199f3a2")]
     Show {
-        /// The run: its id or the beginning of it
+        /// The run or the fleet: its id or the beginning of it
         #[arg(value_name = "RUN")]
         id: String,
     },

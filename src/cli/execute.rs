@@ -137,15 +137,8 @@ impl Desk {
     /// # Errors
     /// When another azmend holds one of them.
     pub fn locks(&self, state: &StateDir, azure: &Azure, plan: &Plan, run_id: &str) -> Result<FileLock, CliError> {
-        let mut keys = vec![LockKey::vm(plan.vm.as_str())];
-        for (_, change) in plan.changes() {
-            if let ChangeKind::RemoveLock { lock } = &change.what {
-                keys.push(LockKey::scope(lock.scope().as_str()));
-            }
-        }
-        if let Some(sandbox) = &azure.sandbox {
-            keys.push(LockKey::scope(&format!("the sandbox {}", sandbox.dir.display())));
-        }
+        let mut keys = keys(plan);
+        keys.extend(world_key(azure));
         Ok(FileLock::take(state, run_id, keys)?)
     }
 
@@ -191,13 +184,33 @@ impl Desk {
     }
 }
 
+/// The VM and every scope whose locks a plan works on.
+#[must_use]
+pub fn keys(plan: &Plan) -> Vec<LockKey> {
+    let mut keys = vec![LockKey::vm(plan.vm.as_str())];
+    for (_, change) in plan.changes() {
+        if let ChangeKind::RemoveLock { lock } = &change.what {
+            keys.push(LockKey::scope(lock.scope().as_str()));
+        }
+    }
+    keys
+}
+
+/// The sandbox's world, which one process works on at a time.
+#[must_use]
+pub fn world_key(azure: &Azure) -> Option<LockKey> {
+    azure.sandbox.as_ref().map(|sandbox| LockKey::scope(&format!("the sandbox {}", sandbox.dir.display())))
+}
+
 /// When a run that begins now must have stopped.
 #[must_use]
 pub fn deadline(azure: &Azure, after: Option<Span>) -> Option<Timestamp> {
     after.map(|span| later(azure.clock().now(), span.to_std()))
 }
 
-fn run_id(now: Timestamp) -> String {
+/// An id for a run or a fleet that begins now.
+#[must_use]
+pub fn run_id(now: Timestamp) -> String {
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
     uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()

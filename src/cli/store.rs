@@ -32,6 +32,7 @@ impl From<JournalError> for CliError {
             JournalError::NotARunId(_) | JournalError::NoRun { .. } | JournalError::Ambiguous { .. } => {
                 (Kind::Input, "run_not_found")
             }
+            JournalError::NoFleet { .. } => (Kind::Input, "fleet_not_found"),
             JournalError::Busy { .. } => (Kind::Refused, "busy"),
             _ => (Kind::Io, "state_dir"),
         };

@@ -14,6 +14,7 @@ pub mod drive;
 pub mod exit;
 pub mod explain;
 pub mod finish;
+pub mod fleet;
 pub mod guest_checks;
 pub mod inverse;
 pub mod keyvault_checks;

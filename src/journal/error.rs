@@ -52,6 +52,22 @@ pub enum JournalError {
         /// The state directory.
         state: PathBuf,
     },
+    /// No such fleet.
+    #[error("there is no fleet \"{}\" in {}", safe(.fleet), shown(.state))]
+    NoFleet {
+        /// The id or its beginning.
+        fleet: String,
+        /// The state directory.
+        state: PathBuf,
+    },
+    /// The record of a fleet cannot be understood.
+    #[error("{} is not the record of a fleet: {}", shown(.path), safe(.why))]
+    NotAFleet {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// Several runs begin like that.
     #[error("{} runs begin with \"{}\"", .candidates.len(), safe(.prefix))]
     Ambiguous {
@@ -109,7 +125,8 @@ impl JournalError {
             Self::NotARunId(_) => {
                 "a run id looks like 01890a5d-ac96-774b-bcce-b302099a8057; its beginning is enough".to_owned()
             }
-            Self::NoRun { .. } => "see `azmend runs list`".to_owned(),
+            Self::NoRun { .. } | Self::NoFleet { .. } => "see `azmend runs list`".to_owned(),
+            Self::NotAFleet { .. } => "its runs are there all the same: see `azmend runs list`".to_owned(),
             Self::Ambiguous { candidates, .. } => {
                 format!("write more of the id: {}", candidates.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
             }

@@ -9,6 +9,7 @@
 mod chain;
 mod error;
 pub mod event;
+mod fleet;
 mod local;
 mod lock;
 mod memory;
@@ -18,6 +19,10 @@ mod state;
 pub use chain::{Integrity, Loaded, Tail};
 pub use error::JournalError;
 pub use event::{Ending, Event, FORMAT, Purpose, Record};
+pub use fleet::{
+    FLEET_FORMAT, FleetFile, FleetList, FleetRecord, FleetStage, FleetVm, fleets, load_fleet, prune_fleets,
+    resolve_fleet_id,
+};
 pub use local::{LocalRun, load};
 pub use lock::{FileLock, LockKey};
 pub use memory::MemoryRun;

@@ -5,6 +5,7 @@
 //!                       journal.jsonl   what happened
 //!                       lock            held by the process that works on the run
 //! <state>/locks/<hash>.lock             one for each VM and each scope with locks that a run works on
+//! <state>/fleets/<fleet id>.json         which runs belong together
 //! <state>/sandbox/                      the sandbox's own
 //! ```
 //!
@@ -60,6 +61,12 @@ impl StateDir {
     #[must_use]
     pub fn runs_dir(&self) -> PathBuf {
         self.root.join("runs")
+    }
+
+    /// Where the records of fleets are; made with the first of them.
+    #[must_use]
+    pub fn fleets_dir(&self) -> PathBuf {
+        self.root.join("fleets")
     }
 
     /// Where the locks between processes are.

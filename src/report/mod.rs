@@ -9,6 +9,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod engines;
 pub mod explain;
+pub mod fleet;
 pub mod jobs;
 pub mod jsonl;
 pub mod layout;

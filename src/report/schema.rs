@@ -4,6 +4,7 @@ use crate::engine::audit::{AUDIT_SCHEMA, Audit};
 use crate::engine::diagnose::{DIAGNOSIS_SCHEMA, Diagnosis};
 use crate::engine::doctor::{DOCTOR_SCHEMA, DoctorReport};
 use crate::engine::explain::{EXPLAIN_SCHEMA, Explanation};
+use crate::engine::fleet::result::{FLEET_SCHEMA, FleetResult};
 use crate::engine::result::{RESULT_SCHEMA, RunResult};
 
 /// The schema, as the file in `docs/schema` has it.
@@ -51,6 +52,16 @@ pub fn explain_json() -> String {
 pub fn audit_json() -> String {
     let mut schema = schemars::schema_for!(Audit);
     schema.insert("title".to_owned(), AUDIT_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The schema of what `azmend fix --all` gives back, as `docs/schema/fleet.schema.json` has it.
+#[must_use]
+pub fn fleet_json() -> String {
+    let mut schema = schemars::schema_for!(FleetResult);
+    schema.insert("title".to_owned(), FLEET_SCHEMA.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -112,6 +123,16 @@ mod tests {
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
         assert!(published == audit_json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn the_published_schema_of_fleets_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/fleet.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::write(file, fleet_json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == fleet_json(), "run: AZMEND_UPDATE=1 cargo test schema");
     }
 
     #[test]

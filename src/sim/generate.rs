@@ -194,6 +194,7 @@ impl Builder {
                 prefix: None,
                 suffix: None,
                 limit: None,
+                schedule: None,
             });
             policies.push(id);
         }
@@ -273,6 +274,7 @@ impl Builder {
             id: id.clone(),
             vm_id: vm_id.to_owned(),
             location: region.to_owned(),
+            size: None,
             windows,
             power: if self.dice.hits(50) { Power::Deallocated } else { Power::Running },
             agent: if trouble == Trouble::Agent { Agent::NotReady } else { Agent::Ready },
@@ -281,6 +283,7 @@ impl Builder {
             vmsnapshot: Some(Handler {
                 version: "1.0.120.0".into(),
                 state: if failed { HandlerState::Failed } else { HandlerState::Ready },
+                code: None,
                 message: if failed { "the snapshot failed".into() } else { String::new() },
             }),
             broken: false,
@@ -320,6 +323,7 @@ impl Builder {
             deleting: false,
             deletes_needed: 1,
             delete_hangs: false,
+            disk_gb: None,
             points: (0..points).rev().map(|day| new_point(at(day), vm_id.to_owned())).collect(),
         });
         Ok(())
@@ -378,6 +382,8 @@ impl Builder {
                 user_triggered: Some(false),
                 tasks: Vec::new(),
                 error,
+                more_errors: Vec::new(),
+                dynamic_error: String::new(),
                 expiry: None,
                 collection: None,
                 recovery_point: None,
@@ -400,6 +406,7 @@ impl Builder {
             protection,
             last_backup_status: if failing.is_some() { "Failed" } else { "Completed" }.into(),
             last_backup_time: Some(began(0)),
+            reported: None,
             recovery_points: good.rev().map(point).collect(),
             id,
         });

@@ -20,6 +20,7 @@ mod checklist;
 mod cli;
 mod crash_matrix;
 mod doctor;
+mod fleet;
 mod guest;
 mod interference;
 mod inventory;

@@ -69,30 +69,7 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             comparable(baseline, &ask)?;
         }
         desk.printer.dim("reading VMs, vaults, restore points and locks");
-        let no_graph = |failed: GraphFailed| {
-            CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
-        };
-        let looking = Looking::new(&desk.printer);
-        let mut auditor = Auditor::new(&library, &ask);
-        let scan = Scan::open(&arm, &visible, &selection, wanted, auditor.jobs(), &looking).await.map_err(no_graph)?;
-        if bulk::vault_is_known(scan.bulk()) == Some(false) {
-            let text = selection.vault.as_deref().unwrap_or_default();
-            let names = near(text, scan.bulk().vaults.iter().map(|vault| vault.id.name()));
-            let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
-            let hint = format!("did you mean {}?", names.join(" or "));
-            return Err(if names.is_empty() { error } else { error.hint(hint) });
-        }
-        if bulk::group_is_known(scan.bulk()) == Some(false) {
-            let text = selection.group.as_deref().unwrap_or_default();
-            let why = format!("no subscription that was looked into has a resource group {text:?}");
-            return Err(CliError::input(why).code("group_not_found"));
-        }
-        // VMs are looked at as they come, and let go.
-        let mut sink =
-            |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| auditor.vms(bulk, index, &rows, &deep);
-        let (bulk, index, deep) = Box::pin(scan.run(&mut sink)).await.map_err(no_graph)?;
-        looking.end();
-        Ok(auditor.finish(&bulk, &index, &deep, arm.clock().now(), arm.calls()))
+        look(desk, &arm, &library, &visible, &selection, wanted, &ask).await
     }));
     let mut found = found.await?;
     if let Some(dir) = &args.playbooks {
@@ -124,6 +101,44 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     desk.printer.data(&render(&found, format));
     vms::tell_calls(&arm);
     Ok(found.exit_code)
+}
+
+/// Reads a scope and makes the audit of it.
+///
+/// # Errors
+/// When a named vault or group is not there, or Azure does not answer at all.
+pub async fn look(
+    desk: &Desk,
+    arm: &Arm,
+    library: &Library,
+    visible: &Visible,
+    selection: &Selection,
+    wanted: Option<Collector>,
+    ask: &Ask,
+) -> Result<Audit, CliError> {
+    let no_graph = |failed: GraphFailed| {
+        CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
+    };
+    let looking = Looking::new(&desk.printer);
+    let mut auditor = Auditor::new(library, ask);
+    let scan = Scan::open(arm, visible, selection, wanted, auditor.jobs(), &looking).await.map_err(no_graph)?;
+    if bulk::vault_is_known(scan.bulk()) == Some(false) {
+        let text = selection.vault.as_deref().unwrap_or_default();
+        let names = near(text, scan.bulk().vaults.iter().map(|vault| vault.id.name()));
+        let error = CliError::input(format!("no visible vault is called {text:?}")).code("vault_not_found");
+        let hint = format!("did you mean {}?", names.join(" or "));
+        return Err(if names.is_empty() { error } else { error.hint(hint) });
+    }
+    if bulk::group_is_known(scan.bulk()) == Some(false) {
+        let text = selection.group.as_deref().unwrap_or_default();
+        let why = format!("no subscription that was looked into has a resource group {text:?}");
+        return Err(CliError::input(why).code("group_not_found"));
+    }
+    // VMs are looked at as they come, and let go.
+    let mut sink = |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| auditor.vms(bulk, index, &rows, &deep);
+    let (bulk, index, deep) = Box::pin(scan.run(&mut sink)).await.map_err(no_graph)?;
+    looking.end();
+    Ok(auditor.finish(&bulk, &index, &deep, arm.clock().now(), arm.calls()))
 }
 
 /// Whether the scope is wider than the subscriptions that the environment names.
@@ -343,7 +358,11 @@ fn outs(args: &AuditArgs) -> Result<Vec<(&Path, Format)>, CliError> {
     args.out.iter().map(|path| Ok((path.as_path(), one(path)?))).collect()
 }
 
-fn read_baseline(path: &Path) -> Result<Audit, CliError> {
+/// An audit that was written as JSON.
+///
+/// # Errors
+/// When it is none.
+pub fn read_baseline(path: &Path) -> Result<Audit, CliError> {
     let text = files::read_text(path, MAX_BASELINE)?;
     let wrong = |why: String| {
         CliError::input(format!("{} is not an audit of azmend: {why}", path.display()))

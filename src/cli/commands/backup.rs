@@ -1,7 +1,7 @@
 //! `azmend backup --vm VM`: the playbook `backup-now` by its everyday name. All of it is `fix`'s.
 
 use super::fix;
-use crate::cli::args::{BackupArgs, FixArgs, FollowArg};
+use crate::cli::args::{BackupArgs, FixArgs, FleetArgs, FollowArg};
 use crate::cli::error::CliError;
 use crate::cli::execute::Desk;
 
@@ -26,19 +26,20 @@ fn as_fix(args: BackupArgs) -> FixArgs {
         set.push(("follow".to_owned(), until.to_owned()));
     }
     FixArgs {
-        playbook: "backup-now".to_owned(),
-        vm: args.vm,
+        playbook: Some("backup-now".to_owned()),
+        vm: Some(args.vm),
         dry_run: args.dry_run,
         yes: args.yes,
         plan_out: args.plan_out,
         relock: false,
         allow_guest: false,
         set,
-        max_changes: 20,
+        max_changes: None,
         deadline: args.deadline,
         // The shipped playbook: a file of the user's cannot stand in for it here.
         playbooks: None,
         overrides: Vec::new(),
         locks: Vec::new(),
+        fleet: FleetArgs::default(),
     }
 }

@@ -12,6 +12,7 @@ use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
 use crate::cli::{files, store};
 use crate::engine::choose::{Choice, choose};
+use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
 use crate::estate::collect::{CollectOptions, collect};
@@ -26,21 +27,18 @@ use crate::text::shell_quote;
 /// # Errors
 /// Nothing was changed then.
 pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
-    let library = library(desk, args.playbooks.as_deref());
-    let named = if args.playbook == AUTO { None } else { Some(find(&library, &args.playbook)?) };
-    let set = parameters(&args.set)?;
-    // Wrong parameters are said before anything is asked of Azure.
-    if let Some(playbook) = named {
-        let resolved = playbook.resolve(&set).map_err(|errors| wrong_parameters(playbook, &errors))?;
-        if args.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
-            return Err(CliError::refused(
-                "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
-            )
-            .code("s6.relock-service")
-            .hint("leave --relock out, or use --set cleanup=stale"));
-        }
+    if args.fleet.wanted() {
+        return Box::pin(super::fleet::run(desk, args)).await;
     }
-    Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
+    let library = library(desk, args.playbooks.as_deref());
+    let asked = args.playbook.as_deref().unwrap_or(AUTO);
+    let named = if asked == AUTO { None } else { Some(find(&library, asked)?) };
+    let set = parameters(&args.set)?;
+    if let Some(playbook) = named {
+        check_parameters(playbook, &set, args.relock)?;
+    }
+    let vm_text = args.vm.as_deref().unwrap_or_default();
+    Azure::check_names(vm_text, &desk.settings.subscriptions)?;
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
         store::open(&desk.settings)?;
@@ -48,15 +46,12 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
-    // A vault may be asked to look for VMs before it protects one: nothing of the user's changes by that (S1).
-    let protects =
-        named.is_some_and(|one| one.steps().iter().any(|step| step.action() == ActionName::ProtectionEnable));
-    let arm = azure.reader_within(if protects { &[ReadPost::RefreshContainers] } else { &[] }, args.allow_guest)?;
+    let arm = azure.reader_within(reads_more(named), args.allow_guest)?;
     let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;
-            desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
-            let vm = azure.find_vm(&arm, &args.vm, &desk.settings.subscriptions).await?;
+            desk.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
+            let vm = azure.find_vm(&arm, vm_text, &desk.settings.subscriptions).await?;
             let world = azure.world(&arm, vm.subscription()).await;
             let request = |playbook, why| PlanRequest {
                 playbook,
@@ -66,7 +61,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 named_locks: args.locks.clone(),
                 relock: args.relock,
                 allow_guest: args.allow_guest,
-                max_changes: args.max_changes,
+                max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
                 world: world.clone(),
                 why,
             };
@@ -127,7 +122,30 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
 }
 
 /// What stands for "the one that this VM needs".
-const AUTO: &str = "auto";
+pub const AUTO: &str = "auto";
+
+/// Wrong parameters are said before anything is asked of Azure.
+///
+/// # Errors
+/// Every parameter that is wrong.
+pub fn check_parameters(playbook: &Playbook, set: &BTreeMap<String, String>, relock: bool) -> Result<(), CliError> {
+    let resolved = playbook.resolve(set).map_err(|errors| wrong_parameters(playbook, &errors))?;
+    if relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
+        return Err(CliError::refused(
+            "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
+        )
+        .code("s6.relock-service")
+        .hint("leave --relock out, or use --set cleanup=stale"));
+    }
+    Ok(())
+}
+
+/// A vault may be asked to look for VMs before it protects one: nothing of the user's changes by that (S1).
+pub fn reads_more(named: Option<&Playbook>) -> &'static [ReadPost] {
+    let protects =
+        named.is_some_and(|one| one.steps().iter().any(|step| step.action() == ActionName::ProtectionEnable));
+    if protects { &[ReadPost::RefreshContainers] } else { &[] }
+}
 
 /// Why a playbook was chosen, and which others apply too.
 fn told(choice: &Choice) -> String {
@@ -139,7 +157,7 @@ fn told(choice: &Choice) -> String {
 }
 
 /// A known error that no playbook is for is refused with the way to its explanation; a VM without one needs nothing.
-fn nothing_fits(choice: Choice, view: View) -> Planned {
+pub fn nothing_fits(choice: Choice, view: View) -> Planned {
     let also = match choice.others.as_slice() {
         [] => String::new(),
         others => format!("; what applies besides: {}", others.join(", ")),
@@ -182,8 +200,16 @@ fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
 /// The command that does what the dry run showed.
 fn command_without_dry_run(desk: &Desk, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
     // In one world a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
-    let vm = if world.sandbox { args.vm.clone() } else { vm.to_string() };
-    let mut words = vec![args.playbook.clone(), "--vm".to_owned(), vm];
+    let vm = if world.sandbox { args.vm.clone().unwrap_or_default() } else { vm.to_string() };
+    let mut words = vec![args.playbook.clone().unwrap_or_default(), "--vm".to_owned(), vm];
+    words.extend(options(args));
+    let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
+    format!("{} fix {}", desk.program(), words.join(" "))
+}
+
+/// The options that a plan depends on, as they were typed.
+pub fn options(args: &FixArgs) -> Vec<String> {
+    let mut words = Vec::new();
     for (key, value) in &args.set {
         words.extend(["--set".to_owned(), format!("{key}={value}")]);
     }
@@ -199,14 +225,13 @@ fn command_without_dry_run(desk: &Desk, args: &FixArgs, vm: &ResourceId, world: 
     if args.allow_guest {
         words.push("--allow-guest".to_owned());
     }
-    if args.max_changes != 20 {
-        words.extend(["--max-changes".to_owned(), args.max_changes.to_string()]);
+    if let Some(max_changes) = args.max_changes {
+        words.extend(["--max-changes".to_owned(), max_changes.to_string()]);
     }
     if let Some(dir) = &args.playbooks {
         words.extend(["--playbooks".to_owned(), dir.display().to_string()]);
     }
-    let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
-    format!("{} fix {}", desk.program(), words.join(" "))
+    words
 }
 
 /// The playbooks; what is wrong with the user's own is said and hides no other.
@@ -234,7 +259,11 @@ pub fn find<'a>(library: &'a Library, name: &str) -> Result<&'a Playbook, CliErr
     })
 }
 
-fn parameters(set: &[(String, String)]) -> Result<BTreeMap<String, String>, CliError> {
+/// `--set`, each once.
+///
+/// # Errors
+/// When one is given twice.
+pub fn parameters(set: &[(String, String)]) -> Result<BTreeMap<String, String>, CliError> {
     let mut out = BTreeMap::new();
     for (key, value) in set {
         if out.insert(key.clone(), value.clone()).is_some() {

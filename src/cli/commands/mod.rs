@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod engines;
 pub mod explain;
 pub mod fix;
+pub mod fleet;
 pub mod jobs;
 pub mod playbook;
 pub mod protect;

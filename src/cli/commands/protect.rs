@@ -1,7 +1,7 @@
 //! `azmend protect --vm VM --vault V --policy P`: the playbook `unprotected-vm` by its everyday name. All of it is `fix`'s.
 
 use super::fix;
-use crate::cli::args::{FixArgs, ProtectArgs};
+use crate::cli::args::{FixArgs, FleetArgs, ProtectArgs};
 use crate::cli::error::CliError;
 use crate::cli::execute::Desk;
 
@@ -11,20 +11,21 @@ use crate::cli::execute::Desk;
 /// Nothing was changed then.
 pub async fn run(desk: &Desk, args: ProtectArgs) -> Result<u8, CliError> {
     let fix = FixArgs {
-        playbook: "unprotected-vm".to_owned(),
-        vm: args.vm,
+        playbook: Some("unprotected-vm".to_owned()),
+        vm: Some(args.vm),
         dry_run: args.dry_run,
         yes: args.yes,
         plan_out: args.plan_out,
         relock: false,
         set: vec![("vault".to_owned(), args.vault), ("policy".to_owned(), args.policy)],
-        max_changes: 20,
+        max_changes: None,
         deadline: args.deadline,
         // The shipped playbook: a file of the user's cannot stand in for it here.
         playbooks: None,
         allow_guest: false,
         overrides: Vec::new(),
         locks: Vec::new(),
+        fleet: FleetArgs::default(),
     };
     Box::pin(fix::run(desk, fix)).await
 }

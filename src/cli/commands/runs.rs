@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::fleet;
 use crate::arm::ResourceId;
 use crate::cli::args::RunsCommand;
 use crate::cli::azure::Azure;
@@ -17,7 +18,7 @@ use crate::engine::exit;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::state::{Phase, RunPhase, RunState};
-use crate::journal::{self, Integrity, LocalRun, RunEntry, StateDir, resolve_run_id};
+use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::table;
 use crate::report::plan::place;
 use crate::report::planned::recorded;
@@ -42,10 +43,13 @@ struct Line {
     entry: RunEntry,
     word: String,
     locks_off: usize,
+    /// The fleet that it belongs to.
+    fleet: Option<String>,
 }
 
-fn lines(state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
+fn lines(desk: &Desk, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
     let list = journal::runs(state)?;
+    let mut fleets = fleet::fleet_of_each_run(desk, state);
     let lines = list
         .runs
         .into_iter()
@@ -62,14 +66,15 @@ fn lines(state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliErro
                 Err(_) => ("unreadable".to_owned(), 0),
             };
             let word = if entry.damaged.is_some() { "damaged".to_owned() } else { word };
-            Line { entry, word, locks_off }
+            let fleet = fleets.remove(&entry.id);
+            Line { entry, word, locks_off, fleet }
         })
         .collect();
     Ok((lines, list.skipped))
 }
 
 fn list(desk: &Desk) -> Result<u8, CliError> {
-    let found = store::existing(&desk.settings)?.map(|state| lines(&state)).transpose()?;
+    let found = store::existing(&desk.settings)?.map(|state| lines(desk, &state)).transpose()?;
     let (lines, skipped) = found.unwrap_or_default();
     for skipped in skipped {
         desk.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
@@ -86,6 +91,9 @@ fn list(desk: &Desk) -> Result<u8, CliError> {
                 }
                 if line.locks_off > 0 {
                     state.push_str(&format!(", {} off", plural(line.locks_off, "lock")));
+                }
+                if let Some(fleet) = &line.fleet {
+                    state.push_str(&format!(", fleet {}", store::short(fleet)));
                 }
                 vec![
                     store::short(&entry.id).to_owned(),
@@ -115,6 +123,7 @@ fn object(line: &Line) -> Value {
         "last": line.entry.last_at(),
         "playbook": line.entry.playbook,
         "vm": line.entry.vm,
+        "fleet_id": line.fleet,
         "sandbox": line.entry.sandbox,
         "state": line.word,
         "locks_off": line.locks_off,
@@ -130,7 +139,14 @@ fn minute(at: Timestamp) -> String {
 
 fn show(desk: &Desk, id: &str) -> Result<u8, CliError> {
     let state = store::with_runs(&desk.settings)?;
-    let id = resolve_run_id(&state, id)?;
+    let id = match (resolve_run_id(&state, id), resolve_fleet_id(&state, id)) {
+        (Ok(run), Ok(fleet)) => {
+            let candidates = vec![run, fleet];
+            return Err(JournalError::Ambiguous { prefix: id.to_owned(), candidates }.into());
+        }
+        (_, Ok(fleet)) => return fleet::show(desk, &state, &fleet),
+        (run, Err(_)) => run?,
+    };
     let run = store::understand(&id, journal::load(&state, &id)?)?;
     let mut result = recorded(&run.plan, &run.state, &run.id);
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
@@ -295,6 +311,7 @@ fn prune(desk: &Desk, older_than: Span) -> Result<u8, CliError> {
         if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it is not over".to_owned()) }
     };
     let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
+    fleet::forget_fleets_without_runs(&state, older_than)?;
     pruned(desk, &done)
 }
 
@@ -326,7 +343,10 @@ pub fn forget_sandbox_runs(desk: &Desk, digest: &str) -> Result<usize, CliError>
         }
     };
     // Later than any record: in the sandbox times may lie ahead of the machine's.
-    Ok(journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len())
+    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len();
+    let of_world = |record: &journal::FleetRecord| record.sandbox && record.estate_digest == digest;
+    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world)?;
+    Ok(gone)
 }
 
 #[cfg(test)]

@@ -1,0 +1,417 @@
+//! `azmend fix PLAYBOOK --all`: the same repair on many VMs. One plan each, one question, waves, one summary.
+//!
+//! Duty: from what was typed to [`crate::engine::fleet`] and back. Everything about one VM is `fix`'s: the same planner, the
+//! same runs, the same journal. Must never: change anything that was not in the plans that were shown, or begin a VM after
+//! something said stop.
+
+mod progress;
+mod retry;
+mod scope;
+mod show;
+mod voyage;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use futures::StreamExt as _;
+use futures::stream;
+
+use self::scope::Wanted;
+use super::fix::{self, AUTO};
+use super::vms;
+use crate::arm::{Arm, ReadPost, ResourceId};
+use crate::cli::args::FixArgs;
+use crate::cli::azure::Azure;
+use crate::cli::confirm::confirm;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::execute::{Desk, deadline};
+use crate::cli::store;
+use crate::engine::choose::choose;
+use crate::engine::exit;
+use crate::engine::fleet::result::{Counts, FLEET_SCHEMA, FleetResult, NotPlanned, Sums, Unplanned};
+use crate::engine::fleet::{DEFAULT_MAX_CHANGES, Limits, MAX_CHANGES_OF_ONE};
+use crate::engine::plan::{Plan, World};
+use crate::engine::planner::{PlanRequest, Planned, plan_of, view_of};
+use crate::engine::result::{ErrorResult, Status};
+use crate::estate::collect::{CollectOptions, collect};
+use crate::estate::facts::Part;
+use crate::playbook::Playbook;
+use crate::playbook::library::Library;
+use crate::playbook::model::Severity;
+use crate::report::fleet as page;
+use crate::report::{self, Subject};
+use crate::text::{plural, shell_quote};
+
+pub use show::{fleet_of_each_run, forget_fleets_without_runs, show};
+
+/// How many VMs are planned at once; only reads.
+const PLANNED_AT_ONCE: usize = 8;
+/// When no other number is given.
+const CONCURRENCY: u8 = 4;
+
+/// What every VM of a fleet is planned with.
+struct Order<'a> {
+    desk: &'a Desk,
+    library: &'a Library,
+    /// The playbook; `None` chooses for each VM.
+    named: Option<&'a Playbook>,
+    set: BTreeMap<String, String>,
+    args: &'a FixArgs,
+}
+
+/// Plans for all, and unless told otherwise asks and goes through the waves.
+///
+/// # Errors
+/// Nothing was changed then.
+pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
+    // Everything that was typed is checked before anything is sent.
+    let again = args.fleet.retry_failed.as_deref().map(|id| retry::load(desk, id)).transpose()?;
+    if let Some(again) = &again {
+        again.adopt(&mut args)?;
+    }
+    let args = args;
+    let library = fix::library(desk, args.playbooks.as_deref());
+    let asked = args.playbook.as_deref().unwrap_or(AUTO);
+    let named = if asked == AUTO { None } else { Some(fix::find(&library, asked)?) };
+    let set = fix::parameters(&args.set)?;
+    if let Some(playbook) = named {
+        fix::check_parameters(playbook, &set, args.relock)?;
+        if playbook.severity() == Severity::Info && again.is_none() {
+            return Err(CliError::input(format!("{asked} is a task, not a problem: no VM can be found by it"))
+                .code("unknown_playbook")
+                .hint(format!("do it VM by VM: {} fix {asked} --vm VM", desk.program())));
+        }
+    }
+    vms::check_subscriptions(desk)?;
+    let hints = scope::hints(desk, &args.fleet)?;
+    if !args.dry_run {
+        store::open(&desk.settings)?;
+    }
+    let azure = desk.azure()?;
+    if let Some(again) = &again {
+        again.same_place(&azure)?;
+    }
+    let stop_at = deadline(&azure, args.deadline);
+    let started = azure.clock().now();
+    let more = [&[ReadPost::ResourceGraph], fix::reads_more(named)].concat();
+    let arm = azure.reader_within(&more, args.allow_guest)?.sharing_jobs();
+    let order = Order { desk, library: &library, named, set, args: &args };
+    let looked = desk.reading(Box::pin(async {
+        let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
+        let worlds = worlds(&azure, &arm, &wanted.vms).await;
+        if !wanted.vms.is_empty() {
+            desk.printer.dim(&format!("reading {} by themselves", plural(wanted.vms.len(), "VM")));
+        }
+        let (plans, not_planned) = plan_all(&order, &arm, &wanted.vms, &worlds).await;
+        Ok((wanted, worlds, plans, not_planned))
+    }));
+    let (wanted, worlds, plans, not_planned) = looked.await?;
+    let limits = Limits {
+        ramp: args.fleet.ramp.clone().unwrap_or_default(),
+        concurrency: usize::from(args.fleet.concurrency.unwrap_or(CONCURRENCY)),
+        max_failures: args.fleet.max_failures.map_or(1, |most| usize::try_from(most).unwrap_or(usize::MAX)),
+    };
+    let mut fleet = FleetResult {
+        started: Some(started),
+        plan: Sums::of(&plans),
+        waves: limits.ramp.waves(plans.len()),
+        not_planned,
+        ..empty(desk, asked, &wanted, &worlds)
+    };
+    fleet.retry_of = again.as_ref().map(|again| again.record.id.clone());
+    let allowed = args.max_changes.unwrap_or(DEFAULT_MAX_CHANGES);
+    let refused = (fleet.plan.changes > allowed).then(|| too_many(fleet.plan.changes, allowed));
+    if args.dry_run || plans.is_empty() || refused.is_some() {
+        return Ok(not_begun(&order, fleet, &plans, &limits, refused, azure.clock().now()));
+    }
+    // Told as before a single run: what would be done, then one question.
+    if !(args.yes && desk.printer.quiet()) {
+        fleet.conclude(false);
+        fleet.counts.planned = plans.len();
+        desk.printer.say(&page::overview(&fleet, &plans, &limits, desk.printer.err_width()));
+    }
+    if let Err(error) = confirm(&desk.printer, args.yes, &page::question(&fleet, &plans)).await {
+        desk.printer.error(&error);
+        return Ok(not_begun(&order, fleet, &plans, &limits, Some(error), azure.clock().now()));
+    }
+    voyage::sail(desk, &azure, voyage::Orders { fleet, plans, limits, args: &args, stop_at }).await
+}
+
+/// A fleet of which nothing is known yet.
+fn empty(desk: &Desk, playbook: &str, wanted: &Wanted, worlds: &BTreeMap<String, World>) -> FleetResult {
+    let one = |of: fn(&World) -> &String| {
+        let mut all: Vec<&String> = worlds.values().map(of).filter(|text| !text.is_empty()).collect();
+        all.dedup();
+        // A fleet over two tenants has no single one to name; its results have theirs.
+        if let [only] = all.as_slice() { Some((*only).clone()) } else { None }
+    };
+    FleetResult {
+        schema: FLEET_SCHEMA.to_owned(),
+        status: Status::Planned,
+        exit_code: exit::OK,
+        fleet_id: None,
+        retry_of: None,
+        sandbox: desk.settings.sandbox(),
+        cloud: one(|world| &world.cloud),
+        tenant: one(|world| &world.tenant),
+        identity: one(|world| &world.identity),
+        playbook: playbook.to_owned(),
+        scope: wanted.scope.clone(),
+        started: None,
+        ended: None,
+        counts: Counts::default(),
+        plan: Sums::default(),
+        waves: Vec::new(),
+        results: Vec::new(),
+        not_planned: Vec::new(),
+        not_started: Vec::new(),
+        not_read: wanted.not_read.clone(),
+        warnings: wanted.warnings.clone(),
+        retry_after: None,
+        error: None,
+        next: None,
+    }
+}
+
+/// The world of each subscription (S13).
+async fn worlds(azure: &Azure, arm: &Arm, vms: &[ResourceId]) -> BTreeMap<String, World> {
+    let mut worlds = BTreeMap::new();
+    for vm in vms {
+        if let Entry::Vacant(missing) = worlds.entry(vm.subscription().to_lowercase()) {
+            missing.insert(azure.world(arm, vm.subscription()).await);
+        }
+    }
+    worlds
+}
+
+/// A plan for each VM, or why there is none; in the order of the VMs.
+async fn plan_all(
+    order: &Order<'_>,
+    arm: &Arm,
+    vms: &[ResourceId],
+    worlds: &BTreeMap<String, World>,
+) -> (Vec<Plan>, Vec<NotPlanned>) {
+    let each = vms.iter().filter_map(|vm| {
+        let world = worlds.get(&vm.subscription().to_lowercase())?;
+        Some(Box::pin(plan_one(order, arm, vm, world)))
+    });
+    let planned: Vec<Result<Plan, NotPlanned>> = stream::iter(each).buffered(PLANNED_AT_ONCE).collect().await;
+    let (mut plans, mut not_planned) = (Vec::new(), Vec::new());
+    for one in planned {
+        match one {
+            Ok(plan) => plans.push(plan),
+            Err(why) => not_planned.push(why),
+        }
+    }
+    (plans, not_planned)
+}
+
+/// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
+async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
+    let facts = Box::pin(collect(arm, vm, &CollectOptions::default())).await;
+    if matches!(facts.vm, Part::Absent { .. }) {
+        return Err(NotPlanned {
+            vm: vm.to_string(),
+            playbook: order.named.map(|playbook| playbook.name().to_owned()),
+            reason: Unplanned::Refused,
+            code: Some("vm_not_found".to_owned()),
+            why: "the VM does not exist any more".to_owned(),
+            hint: None,
+            not_read: BTreeMap::new(),
+        });
+    }
+    let request = |playbook, why| PlanRequest {
+        playbook,
+        set: order.set.clone(),
+        vm: vm.clone(),
+        overrides: order.args.overrides.iter().copied().collect(),
+        named_locks: order.args.locks.clone(),
+        relock: order.args.relock,
+        allow_guest: order.args.allow_guest,
+        max_changes: MAX_CHANGES_OF_ONE,
+        world: world.clone(),
+        why,
+    };
+    let (playbook, planned) = match order.named {
+        Some(playbook) => (Some(playbook), Box::pin(plan_of(arm, &request(playbook, None), &facts)).await),
+        None => {
+            let view = view_of(&facts, arm, &std::collections::BTreeSet::new());
+            if view.unread("backup.last_error").is_some() {
+                (None, Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) })
+            } else {
+                let choice = choose(order.library, &facts, &view);
+                match choice.playbook.as_deref().and_then(|name| order.library.find(name).ok()) {
+                    Some(playbook) => {
+                        let request = request(playbook, Some(choice.why));
+                        (Some(playbook), Box::pin(plan_of(arm, &request, &facts)).await)
+                    }
+                    None => (None, fix::nothing_fits(choice, view)),
+                }
+            }
+        }
+    };
+    let name = playbook.map(Playbook::name);
+    let by_itself = || {
+        let playbook = shell_quote(name.unwrap_or(AUTO));
+        format!("{} fix {playbook} --vm {}", order.desk.program(), shell_quote(vm.as_str()))
+    };
+    match NotPlanned::of(vm.as_str(), name, &planned, &by_itself()) {
+        Some(why) => Err(why),
+        None => match planned {
+            Planned::Plan(plan) => Ok(*plan),
+            // `of` answers for everything else.
+            _ => Err(NotPlanned {
+                vm: vm.to_string(),
+                playbook: None,
+                reason: Unplanned::NotChecked,
+                code: None,
+                why: "no plan".to_owned(),
+                hint: None,
+                not_read: BTreeMap::new(),
+            }),
+        },
+    }
+}
+
+fn too_many(changes: usize, allowed: usize) -> CliError {
+    CliError::refused(format!(
+        "the plans have {} together ({allowed} allowed; every point in a collection counts); nothing was changed",
+        plural(changes, "change")
+    ))
+    .code("s9.max-changes")
+    .hint(format!("look at the plans, then allow them with --max-changes {changes}, or narrow the scope"))
+}
+
+/// Shows a fleet that is not begun: a dry run, nothing to do, refused.
+fn not_begun(
+    order: &Order<'_>,
+    mut fleet: FleetResult,
+    plans: &[Plan],
+    limits: &Limits,
+    refused: Option<CliError>,
+    now: jiff::Timestamp,
+) -> u8 {
+    let desk = order.desk;
+    fleet.ended = Some(now);
+    let next = command_without_dry_run(order);
+    fleet.results = plans
+        .iter()
+        .map(|plan| {
+            let subject = Subject {
+                world: &plan.world,
+                playbook: &plan.playbook,
+                vm: plan.vm.as_str(),
+                started: fleet.started.unwrap_or(now),
+                ended: now,
+            };
+            let by_itself = format!(
+                "{} fix {} --vm {}",
+                desk.program(),
+                shell_quote(&plan.playbook),
+                shell_quote(plan.vm.as_str())
+            );
+            subject.planned(plan, by_itself)
+        })
+        .collect();
+    fleet.conclude(false);
+    if let Some(error) = refused {
+        fleet.status = if error.kind == Kind::Refused { Status::Refused } else { Status::Failed };
+        fleet.exit_code = error.exit_code();
+        let hint = (!error.hints.is_empty()).then(|| error.hints.join("; "));
+        fleet.error = Some(ErrorResult { code: error.code, message: error.message, hint: hint.clone() });
+        fleet.next = hint;
+    } else if !plans.is_empty() {
+        fleet.next = Some(next);
+    }
+    if !desk.printer.for_people() {
+        desk.printer.json(&fleet);
+        return fleet.exit_code;
+    }
+    // What was just shown above a question is not shown again.
+    let asked = fleet.error.as_ref().is_some_and(|error| error.code == "not_confirmed");
+    if !plans.is_empty() && !asked {
+        desk.printer.data(&page::overview(&fleet, plans, limits, desk.printer.width()));
+    }
+    match (&fleet.error, &fleet.next) {
+        (Some(error), _) if !asked => {
+            let error = CliError::refused(error.message.clone()).maybe_hint(error.hint.clone());
+            desk.printer.error(&error);
+        }
+        (None, Some(next)) => desk.printer.note(&format!("nothing was changed; to apply it: {next}")),
+        (None, None) => desk.printer.data(&page::result(&fleet, &desk.program(), desk.printer.width())),
+        _ => {}
+    }
+    fleet.exit_code
+}
+
+/// The command that does what the dry run showed.
+fn command_without_dry_run(order: &Order<'_>) -> String {
+    let (desk, args) = (order.desk, order.args);
+    let mut words = Vec::new();
+    match &args.fleet.retry_failed {
+        Some(id) => {
+            words.extend(["--retry-failed".to_owned(), id.clone()]);
+            // Playbook, parameters and --relock come from the record.
+            let own = FixArgs { set: Vec::new(), relock: false, ..args_of(args) };
+            words.extend(fix::options(&own));
+        }
+        None => {
+            words.extend([args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()), "--all".to_owned()]);
+            for subscription in &desk.settings.subscriptions {
+                words.extend(["--subscription".to_owned(), subscription.clone()]);
+            }
+            let fleet = &args.fleet;
+            let option = |name: &str, value: Option<&String>| {
+                value.map(|value| [format!("--{name}"), value.clone()]).into_iter().flatten().collect::<Vec<_>>()
+            };
+            words.extend(option("resource-group", fleet.resource_group.as_ref()));
+            for tag in &fleet.tag {
+                words.extend(["--tag".to_owned(), tag.clone()]);
+            }
+            words.extend(option("vault", fleet.vault.as_ref()));
+            words.extend(option("from", fleet.from.as_ref().map(|file| file.display().to_string()).as_ref()));
+            words.extend(fix::options(args));
+        }
+    }
+    let fleet = &args.fleet;
+    if let Some(ramp) = &fleet.ramp {
+        words.extend(["--ramp".to_owned(), ramp.to_string()]);
+    }
+    if let Some(concurrency) = fleet.concurrency {
+        words.extend(["--concurrency".to_owned(), concurrency.to_string()]);
+    }
+    if let Some(max_failures) = fleet.max_failures {
+        words.extend(["--max-failures".to_owned(), max_failures.to_string()]);
+    }
+    let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
+    format!("{} fix {}", desk.program(), words.join(" "))
+}
+
+/// What was typed beside the playbook and the scope.
+fn args_of(args: &FixArgs) -> FixArgs {
+    FixArgs {
+        playbook: None,
+        vm: None,
+        dry_run: false,
+        yes: false,
+        plan_out: None,
+        relock: args.relock,
+        allow_guest: args.allow_guest,
+        set: args.set.clone(),
+        max_changes: args.max_changes,
+        deadline: args.deadline,
+        playbooks: args.playbooks.clone(),
+        overrides: args.overrides.clone(),
+        locks: args.locks.clone(),
+        fleet: args.fleet.clone(),
+    }
+}
+
+/// Shows what a fleet came to, in the format that was asked for, and gives back its exit code.
+fn finish(desk: &Desk, fleet: &FleetResult) -> u8 {
+    match desk.printer.for_people() {
+        true => desk.printer.data(&report::fleet::result(fleet, &desk.program(), desk.printer.width())),
+        false => desk.printer.json(fleet),
+    }
+    fleet.exit_code
+}

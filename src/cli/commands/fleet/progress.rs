@@ -1,0 +1,110 @@
+//! What is said while a fleet is on its way: a line when a VM begins and when it ends, and what must never be silent.
+//!
+//! Several VMs are at work at once, so every line names its VM, and the small steps of each are left to its journal. How a
+//! removed lock is written back by hand, and warnings, are said even with `--quiet`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cli::printer::Printer;
+use crate::cli::settings::Output;
+use crate::cli::store::short;
+use crate::engine::fleet::Fate;
+use crate::engine::plan::Plan;
+use crate::engine::progress::{Listener, Progress};
+use crate::report::fleet::outcome;
+use crate::report::jsonl;
+use crate::report::layout::{BOLD, DIM, paint};
+use crate::text::{plural, safe, safe_short};
+
+/// Columns that a VM's name takes in a line.
+const NAME: usize = 60;
+
+/// The stage for all voices.
+#[derive(Debug)]
+pub(super) struct Board {
+    printer: Printer,
+    all: usize,
+    begun: AtomicUsize,
+    wave: Mutex<Option<usize>>,
+}
+
+impl Board {
+    pub(super) fn new(printer: &Printer, all: usize) -> Self {
+        Self { printer: printer.clone(), all, begun: AtomicUsize::new(0), wave: Mutex::new(None) }
+    }
+
+    fn line(&self, text: &str) {
+        if self.printer.output() != Output::Jsonl {
+            self.printer.note(text);
+        }
+    }
+
+    /// A VM begins.
+    pub(super) fn begins(self: &Arc<Self>, plan: &Plan, run: &str, wave: usize) -> Voice {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut last = self.wave.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != Some(wave) {
+            *last = Some(wave);
+            self.line(&paint(BOLD, &format!("wave {}", wave + 1)));
+        }
+        drop(last);
+        let vm = safe_short(&plan.vm.short_name(), NAME);
+        let what = format!("  [{number}/{}] {vm}: {} begins ", self.all, safe(&plan.playbook));
+        let tail = format!("({}, run {})", plural(plan.weight(), "change"), short(run));
+        self.line(&format!("{what}{}", paint(DIM, &tail)));
+        Voice { board: Arc::clone(self), vm, id: plan.vm.to_string(), run: run.to_owned() }
+    }
+
+    /// A VM has ended, or could not begin.
+    pub(super) fn ended(&self, plan: &Plan, fate: &Fate) {
+        let vm = safe_short(&plan.vm.short_name(), NAME);
+        match fate {
+            Fate::Ran(result) => {
+                let (word, style) = outcome(result.status);
+                let why = result.error.as_ref().map(|error| format!(": {}", safe(&error.message))).unwrap_or_default();
+                self.line(&format!("  {} {vm}{why}", paint(style, &format!("{word:<9}"))));
+            }
+            Fate::NotStarted { why, .. } => self.printer.warn(&format!("{vm} was not begun: {why}")),
+        }
+    }
+}
+
+/// What one VM's run says.
+#[derive(Debug)]
+pub(super) struct Voice {
+    board: Arc<Board>,
+    vm: String,
+    id: String,
+    run: String,
+}
+
+impl Listener for Voice {
+    fn progress(&self, at: Timestamp, progress: &Progress) {
+        let printer = &self.board.printer;
+        if printer.output() == Output::Jsonl {
+            let mut event = jsonl::event(at, progress);
+            if let Some(object) = event.as_object_mut() {
+                object.insert("run_id".to_owned(), Value::String(self.run.clone()));
+                object.insert("vm".to_owned(), Value::String(self.id.clone()));
+            }
+            printer.json(&event);
+        }
+        match progress {
+            Progress::LockNote { lock, command } => {
+                let name = lock.rsplit('/').next().unwrap_or_default();
+                printer.say(&format!(
+                    "  {}: to write the lock {} back by hand: {}",
+                    self.vm,
+                    safe(name),
+                    safe(command)
+                ));
+            }
+            Progress::Warning { text } => printer.warn(&format!("{}: {text}", self.vm)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A fleet from its record: `azmend runs show FLEET`, and which run belongs to which fleet.
+
+use std::collections::BTreeMap;
+
+use super::{exit, finish, voyage};
+use crate::cli::error::CliError;
+use crate::cli::execute::Desk;
+use crate::cli::store;
+use crate::clock::{Clock as _, SystemClock};
+use crate::duration::Span;
+use crate::engine::fleet::Reason;
+use crate::engine::fleet::result::{Counts, FLEET_SCHEMA, FleetResult, NotStarted, Sums};
+use crate::engine::result::Status;
+use crate::journal::{self, FleetRecord, FleetStage, StateDir, fleets, load_fleet, prune_fleets};
+use crate::report::planned::recorded;
+
+/// Shows what the record and the journals of its runs say; nothing is read anew.
+///
+/// # Errors
+/// When the record cannot be understood.
+pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
+    let record = load_fleet(state, id)?;
+    let mut fleet = FleetResult {
+        schema: FLEET_SCHEMA.to_owned(),
+        status: Status::Planned,
+        exit_code: exit::OK,
+        fleet_id: Some(record.id.clone()),
+        retry_of: record.retry_of.clone(),
+        sandbox: record.sandbox,
+        cloud: Some(record.cloud.clone()),
+        tenant: None,
+        identity: None,
+        playbook: record.playbook.clone(),
+        scope: record.scope.clone(),
+        started: Some(record.started),
+        ended: record.ended,
+        counts: Counts::default(),
+        plan: Sums::default(),
+        waves: Vec::new(),
+        results: Vec::new(),
+        not_planned: Vec::new(),
+        not_started: Vec::new(),
+        not_read: Vec::new(),
+        warnings: Vec::new(),
+        retry_after: None,
+        error: None,
+        next: None,
+    };
+    let mut plans = Vec::new();
+    for one in &record.vms {
+        let stored = one.run.as_deref().map(|run| {
+            let loaded = journal::load(state, run).map_err(CliError::from)?;
+            store::understand(run, loaded)
+        });
+        match stored {
+            Some(Ok(run)) => {
+                fleet.results.push(recorded(&run.plan, &run.state, &run.id));
+                plans.push(run.plan);
+            }
+            Some(Err(error)) if one.stage == FleetStage::Ended => fleet.warnings.push(error.message),
+            _ => {
+                let why = match one.stage {
+                    FleetStage::NotStarted => one.why.clone(),
+                    _ => "its turn has not come, or the fleet was ended before".to_owned(),
+                };
+                let reason = serde_json::from_value(one.status.as_str().into()).unwrap_or(Reason::Interrupted);
+                fleet.not_started.push(NotStarted { vm: one.vm.clone(), playbook: one.playbook.clone(), reason, why });
+            }
+        }
+    }
+    fleet.plan = Sums::of(&plans);
+    fleet.conclude(true);
+    fleet.next = voyage::next(desk, &mut fleet, &record.id);
+    // What the fleet came to is data; that it can be shown is success.
+    finish(desk, &fleet);
+    Ok(exit::OK)
+}
+
+/// The fleet of every run that belongs to one. What cannot be read is left out, and said.
+pub fn fleet_of_each_run(desk: &Desk, state: &StateDir) -> BTreeMap<String, String> {
+    let found = fleets(state).unwrap_or_default();
+    for skipped in &found.skipped {
+        desk.printer.warn(&format!("a fleet cannot be shown: {}", skipped.why));
+    }
+    let of = |fleet: FleetRecord| {
+        let id = fleet.id;
+        fleet.vms.into_iter().filter_map(|one| one.run).map(move |run| (run, id.clone())).collect::<Vec<_>>()
+    };
+    found.fleets.into_iter().flat_map(of).collect()
+}
+
+/// The records of fleets go with the last of their runs.
+///
+/// # Errors
+/// When the state directory cannot be used.
+pub fn forget_fleets_without_runs(state: &StateDir, older_than: Span) -> Result<usize, CliError> {
+    let kept: Vec<String> = journal::runs(state)?.runs.into_iter().map(|run| run.id).collect();
+    let may_go =
+        |record: &FleetRecord| !record.vms.iter().any(|one| one.run.as_ref().is_some_and(|run| kept.contains(run)));
+    Ok(prune_fleets(state, older_than, SystemClock.now(), may_go)?.len())
+}

@@ -1,0 +1,269 @@
+//! A confirmed fleet on its way: each VM locked, recorded, run, recorded again.
+//!
+//! Invariants: the fleet's record says that a VM begins before its run exists, and is on disk; a run is made and locked as a
+//! single `fix` makes it; when the record cannot be written any more nothing else begins; all runs share one client, so
+//! one set of token buckets. The sandbox's world is locked once, for all of them.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::super::fix::AUTO;
+use super::progress::Board;
+use super::{exit, finish};
+use crate::arm::Arm;
+use crate::cli::args::FixArgs;
+use crate::cli::azure::Azure;
+use crate::cli::error::CliError;
+use crate::cli::execute::{Desk, keys, run_id, world_key};
+use crate::cli::interrupt::Interrupts;
+use crate::cli::store::{self, short};
+use crate::clock::{Clock as _, SystemClock, later};
+use crate::engine::fleet::result::FleetResult;
+use crate::engine::fleet::{self, Fate, Limits, Member, Reason};
+use crate::engine::plan::Plan;
+use crate::engine::result::Status;
+use crate::engine::run::Run;
+use crate::journal::{FLEET_FORMAT, FileLock, FleetFile, FleetRecord, FleetStage, FleetVm, LocalRun, StateDir};
+use crate::text::plural;
+
+/// No VM begins this shortly before a deadline: it could only pause.
+const LAST_CALL: Duration = Duration::from_secs(60);
+
+/// What was confirmed.
+pub(super) struct Orders<'a> {
+    pub fleet: FleetResult,
+    pub plans: Vec<Plan>,
+    pub limits: Limits,
+    pub args: &'a FixArgs,
+    pub stop_at: Option<Timestamp>,
+}
+
+struct Voyage<'a> {
+    desk: &'a Desk,
+    plans: &'a [Plan],
+    state: StateDir,
+    file: FleetFile,
+    arm: Arm,
+    cancel: CancellationToken,
+    stop_at: Option<Timestamp>,
+    board: Arc<Board>,
+    /// The time of the last id: the short form of ids is their millisecond, so no two may share it.
+    last_id: Cell<Timestamp>,
+    /// Why the record cannot be written any more.
+    broken: Cell<Option<String>>,
+}
+
+/// Goes through the waves and shows what came of it.
+///
+/// # Errors
+/// When the record cannot be begun or another azmend works in the same sandbox; nothing was changed then.
+pub(super) async fn sail(desk: &Desk, azure: &Azure, orders: Orders<'_>) -> Result<u8, CliError> {
+    let Orders { mut fleet, plans, limits, args, stop_at } = orders;
+    let state = store::open(&desk.settings)?;
+    let begun = SystemClock.now();
+    let id = run_id(begun);
+    let world = FileLock::take(&state, &id, world_key(azure))?;
+    let arm = azure.writer(&id)?;
+    let file = FleetFile::create(&state, record(azure, &fleet, &plans, args, &id))?;
+    desk.printer.note(&format!("fleet {}: {}", short(&id), plural(plans.len(), "VM")));
+    let cancel = CancellationToken::new();
+    let interrupts = Interrupts::listen(cancel.clone(), desk.printer.clone());
+    let voyage = Voyage {
+        desk,
+        plans: &plans,
+        state,
+        file,
+        arm,
+        cancel,
+        stop_at,
+        board: Arc::new(Board::new(&desk.printer, plans.len())),
+        last_id: Cell::new(begun),
+        broken: Cell::new(None),
+    };
+    let members: Vec<Member> = plans.iter().map(Member::of).collect();
+    let halt = || voyage.halt();
+    let fates = Box::pin(fleet::sail(&members, &limits, halt, |index, wave| Box::pin(voyage.one(index, wave)))).await;
+    drop(interrupts);
+    voyage.close(&fates, &mut fleet);
+    fleet.fleet_id = Some(id.clone());
+    fleet.ended = Some(azure.clock().now());
+    fleet.take(&plans, fates);
+    fleet.conclude(true);
+    if let Some(error) = azure.sandbox.as_ref().and_then(|sandbox| sandbox.sim.save_error()) {
+        fleet.warnings.push(error);
+        fleet.exit_code = exit::worst(fleet.exit_code, exit::PARTIAL);
+    }
+    fleet.next = next(desk, &mut fleet, &id);
+    drop(world);
+    Ok(finish(desk, &fleet))
+}
+
+/// What is most urgent. The commands of the single results are made to be of this world too.
+pub(super) fn next(desk: &Desk, fleet: &mut FleetResult, id: &str) -> Option<String> {
+    for result in &mut fleet.results {
+        if let Some(rest) = result.next.as_deref().and_then(|next| next.strip_prefix("azmend runs ")) {
+            result.next = Some(format!("{} runs {rest}", desk.program()));
+        }
+    }
+    let of = |status: Status| fleet.results.iter().find(|one| one.status == status);
+    if let Some(stuck) = of(Status::Stuck) {
+        return stuck.next.clone();
+    }
+    if fleet.retriable() {
+        return Some(format!("{} fix --retry-failed {}", desk.program(), short(id)));
+    }
+    of(Status::Paused).and_then(|paused| paused.next.clone())
+}
+
+fn record(azure: &Azure, fleet: &FleetResult, plans: &[Plan], args: &FixArgs, id: &str) -> FleetRecord {
+    let (cloud, endpoint) = azure.place();
+    let mut beyond: Vec<String> = args.overrides.iter().map(|rule| format!("--override {}", rule.name())).collect();
+    beyond.extend(args.locks.iter().map(|lock| format!("--lock {lock}")));
+    if args.allow_guest {
+        beyond.push("--allow-guest".to_owned());
+    }
+    FleetRecord {
+        format: FLEET_FORMAT.to_owned(),
+        id: id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        retry_of: fleet.retry_of.clone(),
+        started: fleet.started.unwrap_or_else(|| azure.clock().now()),
+        ended: None,
+        sandbox: azure.sandbox.is_some(),
+        cloud: cloud.to_owned(),
+        endpoint: endpoint.to_string(),
+        estate_digest: azure.sandbox.as_ref().map(|sandbox| sandbox.digest.clone()).unwrap_or_default(),
+        playbook: args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()),
+        playbooks: args.playbooks.as_ref().map(|dir| dir.display().to_string()),
+        set: args.set.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        relock: args.relock,
+        beyond,
+        scope: fleet.scope.clone(),
+        vms: plans
+            .iter()
+            .map(|plan| FleetVm {
+                vm: plan.vm.to_string(),
+                playbook: plan.playbook.clone(),
+                stage: FleetStage::Waiting,
+                run: None,
+                status: String::new(),
+                why: String::new(),
+            })
+            .collect(),
+    }
+}
+
+/// The word of a status or a reason in the record.
+fn word(value: impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+impl Voyage<'_> {
+    fn halt(&self) -> Option<Reason> {
+        if self.cancel.is_cancelled() {
+            return Some(Reason::Interrupted);
+        }
+        let broken = self.broken.take();
+        let is_broken = broken.is_some();
+        self.broken.set(broken);
+        if is_broken {
+            return Some(Reason::CouldNotBegin);
+        }
+        let late = self.stop_at.is_some_and(|stop| later(self.arm.clock().now(), LAST_CALL) >= stop);
+        late.then_some(Reason::Deadline)
+    }
+
+    fn next_id(&self) -> String {
+        let now = SystemClock.now().max(later(self.last_id.get(), Duration::from_millis(1)));
+        self.last_id.set(now);
+        run_id(now)
+    }
+
+    /// One VM, from its lock to its result.
+    async fn one(&self, index: usize, wave: usize) -> Fate {
+        let could_not = |why: String| Fate::NotStarted { reason: Reason::CouldNotBegin, why };
+        let Some(plan) = self.plans.get(index) else { return could_not("it has no plan".to_owned()) };
+        let fate = match self.begin(index, plan) {
+            Ok((run_id, log, locks)) => {
+                let voice = self.board.begins(plan, &run_id, wave);
+                let run = Run {
+                    arm: self.arm.with_run_id(&run_id),
+                    log: Arc::new(log),
+                    plan: plan.clone(),
+                    run_id,
+                    listener: Arc::new(voice),
+                    cancel: self.cancel.clone(),
+                    deadline: self.stop_at,
+                    pid: std::process::id(),
+                };
+                let result = Box::pin(run.start()).await;
+                drop(locks);
+                let status = word(result.status);
+                let why = result.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                self.update(|record| {
+                    if let Some(one) = record.vms.get_mut(index) {
+                        (one.stage, one.status, one.why) = (FleetStage::Ended, status, why);
+                    }
+                });
+                Fate::Ran(Box::new(result))
+            }
+            Err(why) => could_not(why),
+        };
+        self.board.ended(plan, &fate);
+        fate
+    }
+
+    /// Locks the VM, writes down that it begins, and makes its run. Nothing was sent when this fails.
+    fn begin(&self, index: usize, plan: &Plan) -> Result<(String, LocalRun, FileLock), String> {
+        plan.check(self.arm.clock().now(), &plan.world).map_err(|error| error.to_string())?;
+        let run_id = self.next_id();
+        let locks = FileLock::take(&self.state, &run_id, keys(plan)).map_err(|error| error.to_string())?;
+        let text = serde_json::to_string_pretty(plan).map_err(|error| error.to_string())?;
+        let written = self.file.update(|record| {
+            if let Some(one) = record.vms.get_mut(index) {
+                (one.stage, one.run) = (FleetStage::Begun, Some(run_id.clone()));
+            }
+        });
+        if let Err(error) = written {
+            self.broken.set(Some(error.to_string()));
+            return Err(format!("the fleet's record could not be written: {error}"));
+        }
+        let log = LocalRun::create(&self.state, &run_id, &text).map_err(|error| {
+            self.update(|record| {
+                if let Some(one) = record.vms.get_mut(index) {
+                    (one.stage, one.run) = (FleetStage::NotStarted, None);
+                }
+            });
+            error.to_string()
+        })?;
+        Ok((run_id, log, locks))
+    }
+
+    fn update(&self, change: impl FnOnce(&mut FleetRecord)) {
+        if let Err(error) = self.file.update(change) {
+            self.broken.set(Some(error.to_string()));
+        }
+    }
+
+    /// Writes down what was not started, and the end.
+    fn close(&self, fates: &[Fate], fleet: &mut FleetResult) {
+        let ended = self.arm.clock().now();
+        self.update(|record| {
+            for (one, fate) in record.vms.iter_mut().zip(fates) {
+                if let Fate::NotStarted { reason, why } = fate {
+                    (one.stage, one.status, one.why) = (FleetStage::NotStarted, word(reason), why.clone());
+                }
+            }
+            record.ended = Some(ended);
+        });
+        if let Some(why) = self.broken.take() {
+            let text = format!("{why}; what each run did stands in its own journal");
+            self.desk.printer.warn(&text);
+            fleet.warnings.push(text);
+        }
+    }
+}

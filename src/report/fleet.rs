@@ -1,0 +1,284 @@
+//! A fleet on the screen: what would be done, the question, and what came of it.
+
+use anstyle::Style;
+
+use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
+use super::plan::{place, plan as plan_page};
+use crate::clock::elapsed;
+use crate::engine::fleet::Limits;
+use crate::engine::fleet::result::{FleetResult, NotPlanned, Sums, Unplanned};
+use crate::engine::plan::Plan;
+use crate::engine::result::{RunResult, Status};
+use crate::text::{human_duration, plural, safe};
+
+/// Plans that are shown in full; the rest have a line each.
+const IN_FULL: usize = 3;
+/// Lines of one kind on the screen; the rest are counted. The JSON has all.
+const MOST_LINES: usize = 40;
+
+/// The fleet before it begins.
+#[must_use]
+pub fn overview(fleet: &FleetResult, plans: &[Plan], limits: &Limits, width: usize) -> String {
+    let mut page = Page::new(width);
+    let title = format!("{} on {} in {}", safe(&fleet.playbook), plural(plans.len(), "VM"), place(fleet.sandbox));
+    page.line(&paint(BOLD, &title));
+    page.item("  scope    ", DIM, &fleet.scope);
+    page.item("  changes  ", Style::new(), &sums(&fleet.plan));
+    page.item("  waves    ", Style::new(), &waves(&fleet.waves, limits));
+    for plan in plans.iter().take(IN_FULL) {
+        page.gap();
+        page.line(plan_page(plan, width).trim_end());
+    }
+    let rest = plans.get(IN_FULL..).unwrap_or_default();
+    if !rest.is_empty() {
+        page.gap();
+        page.line(&paint(BOLD, &format!("and {} more", rest.len())));
+        for plan in rest {
+            let own = sums(&Sums::of([plan]));
+            page.item("  - ", Style::new(), &format!("{} ({}): {own}", plan.vm.short_name(), plan.playbook));
+        }
+    }
+    unplanned(&mut page, &fleet.not_planned);
+    notes(&mut page, fleet);
+    page.finish()
+}
+
+fn sums(sums: &Sums) -> String {
+    let mut parts = Vec::new();
+    let mut part = |n: usize, noun: &str, verb: &str| {
+        if n > 0 {
+            parts.push(format!("{} {verb}", plural(n, noun)));
+        }
+    };
+    part(sums.locks, "lock", "removed");
+    part(sums.points, "restore point", "deleted");
+    part(sums.restarts, "VM", "restarted");
+    part(sums.backups, "backup", "started");
+    let all = plural(sums.changes, "change");
+    if parts.is_empty() { all } else { format!("{all}: {}", parts.join(", ")) }
+}
+
+fn waves(waves: &[usize], limits: &Limits) -> String {
+    let sizes: Vec<String> = waves.iter().map(ToString::to_string).collect();
+    format!(
+        "{}; {} at once; stops after {}",
+        sizes.join(", then "),
+        limits.concurrency,
+        plural(limits.max_failures, "failure")
+    )
+}
+
+/// The question before the fleet begins.
+#[must_use]
+pub fn question(fleet: &FleetResult, plans: &[Plan]) -> String {
+    let mut text = String::new();
+    if let Some(first) = plans.first() {
+        for rule in &first.overrides {
+            text.push_str(&format!("You switched off {}: {}.\n", rule.name(), rule.meaning()));
+        }
+        if first.relock {
+            text.push_str("The removed locks are put back at the end of each VM's run.\n");
+        }
+    }
+    let vms = plural(plans.len(), "VM");
+    text.push_str(&format!("{} on {vms} in {}. Begin?", capital(&sums(&fleet.plan)), place(fleet.sandbox)));
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The word of a run that has ended, and how it looks.
+#[must_use]
+pub const fn outcome(status: Status) -> (&'static str, Style) {
+    match status {
+        Status::Succeeded => ("done", GOOD),
+        Status::NothingToDo => ("nothing", GOOD),
+        Status::Planned => ("planned", CARE),
+        Status::Partial => ("partly", CARE),
+        Status::Refused => ("refused", CARE),
+        Status::Paused => ("paused", CARE),
+        Status::Undone => ("undone", GOOD),
+        Status::Failed | Status::Error => ("failed", BAD),
+        Status::Stuck => ("stuck", BAD),
+    }
+}
+
+/// The fleet when it is over; `program` is how azmend is called in commands.
+#[must_use]
+pub fn result(fleet: &FleetResult, program: &str, width: usize) -> String {
+    let mut page = Page::new(width);
+    let (word, style) = match fleet.status {
+        Status::Planned => ("planned, nothing changed", CARE),
+        Status::NothingToDo => ("nothing to do", GOOD),
+        Status::Succeeded => ("succeeded", GOOD),
+        Status::Partial => ("partly done", CARE),
+        Status::Refused => ("refused, nothing changed", CARE),
+        Status::Paused => ("paused", CARE),
+        Status::Failed | Status::Error => ("failed", BAD),
+        Status::Undone => ("taken back", GOOD),
+        Status::Stuck => ("stuck: a person is needed", BAD),
+    };
+    let mut title = paint(Style::new().bold().fg_color(style.get_fg_color()), word);
+    if let (Some(started), Some(ended), Some(_)) = (fleet.started, fleet.ended, &fleet.fleet_id) {
+        title.push_str(&format!(" after {}", human_duration(elapsed(started, ended))));
+    }
+    let vms = plural(fleet.counts.vms, "VM");
+    title.push_str(&format!(": {} on {vms} in {}", paint(BOLD, &safe(&fleet.playbook)), place(fleet.sandbox)));
+    page.line(&title);
+    if fleet.counts.vms == 0 {
+        page.item("  ", Style::new(), &format!("no VM was found by {} in {}", fleet.playbook, fleet.scope));
+    } else {
+        page.item("  ", Style::new(), &counts(fleet));
+    }
+    runs(&mut page, &fleet.results, program);
+    let mut rest = fleet.not_started.iter();
+    if !fleet.not_started.is_empty() {
+        page.gap();
+    }
+    for one in rest.by_ref().take(MOST_LINES) {
+        page.item("  not begun  ", CARE, &format!("{}: {}", short(&one.vm), one.why));
+    }
+    more(&mut page, rest.count());
+    unplanned(&mut page, &fleet.not_planned);
+    locks(&mut page, &fleet.results, program);
+    notes(&mut page, fleet);
+    if fleet.next.is_some() || fleet.fleet_id.is_some() || fleet.retry_after.is_some() {
+        page.gap();
+    }
+    if let Some(seconds) = fleet.retry_after.filter(|seconds| *seconds > 0) {
+        page.item("  come back in  ", Style::new(), &human_duration(std::time::Duration::from_secs(seconds)));
+    }
+    if let Some(next) = &fleet.next {
+        page.item("  next   ", BOLD, next);
+    }
+    if let Some(id) = &fleet.fleet_id {
+        page.item("  fleet  ", DIM, id);
+    }
+    page.finish()
+}
+
+fn counts(fleet: &FleetResult) -> String {
+    let counts = &fleet.counts;
+    let all = [
+        (counts.succeeded, "done"),
+        (counts.partial, "partly done"),
+        (counts.failed, "failed"),
+        (counts.refused, "refused at its turn"),
+        (counts.stuck, "stuck"),
+        (counts.paused, "paused"),
+        (counts.not_started, "not begun"),
+        (counts.not_plannable, "refused before"),
+        (counts.not_checked, "not checked"),
+        (counts.nothing_to_do, "with nothing to do"),
+    ];
+    let parts: Vec<String> = all.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    parts.join(", ")
+}
+
+/// The runs, those that need somebody first.
+fn runs(page: &mut Page, results: &[RunResult], program: &str) {
+    if results.is_empty() {
+        return;
+    }
+    page.gap();
+    let rank = |status: Status| match status {
+        Status::Stuck => 0,
+        Status::Failed | Status::Error => 1,
+        Status::Partial => 2,
+        Status::Refused => 3,
+        Status::Paused => 4,
+        _ => 5,
+    };
+    let mut sorted: Vec<&RunResult> = results.iter().collect();
+    sorted.sort_by_key(|one| rank(one.status));
+    let mut rest = sorted.into_iter();
+    for one in rest.by_ref().take(MOST_LINES) {
+        let (word, style) = outcome(one.status);
+        let vm = one.vm.as_deref().map(short).unwrap_or_default();
+        let mut text = vm;
+        if let Some(error) = &one.error {
+            text.push_str(&format!(": {} ({})", error.message, error.code));
+        }
+        page.marked(&format!("  {}", paint(style, &format!("{word:<9}  "))), 13, Style::new(), &text);
+        let unhappy = !matches!(one.status, Status::Succeeded | Status::NothingToDo | Status::Undone);
+        if unhappy && let Some(run) = &one.run_id {
+            let word = if one.status == Status::Paused { "resume" } else { "show" };
+            page.item("             ", DIM, &format!("{program} runs {word} {}", run.get(..13).unwrap_or(run)));
+        }
+    }
+    more(page, rest.count());
+}
+
+fn more(page: &mut Page, rest: usize) {
+    if rest > 0 {
+        page.item("  ", DIM, &format!("and {rest} more; -o json lists all"));
+    }
+}
+
+/// The VMs without a plan: those that a rule stopped first, those that need nothing last.
+fn unplanned(page: &mut Page, all: &[NotPlanned]) {
+    let kinds = [
+        (Unplanned::Refused, "refused    ", CARE),
+        (Unplanned::NotChecked, "not checked", CARE),
+        (Unplanned::NothingToDo, "nothing    ", DIM),
+    ];
+    if !all.is_empty() {
+        page.gap();
+    }
+    for (kind, word, style) in kinds {
+        let mut rest = all.iter().filter(|one| one.reason == kind);
+        for one in rest.by_ref().take(MOST_LINES) {
+            let code = one.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+            page.item(&format!("  {word}  "), style, &format!("{}: {}{code}", short(&one.vm), one.why));
+            if let Some(hint) = &one.hint {
+                page.item("               ", DIM, hint);
+            }
+        }
+        more(page, rest.count());
+    }
+}
+
+/// The locks that are off now, with the run that puts each back.
+fn locks(page: &mut Page, results: &[RunResult], program: &str) {
+    let mut first = true;
+    for one in results {
+        for lock in one.locks_removed.iter().filter(|lock| !lock.restored) {
+            if std::mem::take(&mut first) {
+                page.gap();
+            }
+            let name = lock.id.rsplit('/').next().unwrap_or_default();
+            let run = one.run_id.as_deref().unwrap_or_default();
+            let text = format!("{name} ({}) is off; {program} runs undo {}", lock.level, run.get(..13).unwrap_or(run));
+            page.item("  lock     ", CARE, &text);
+            if one.status == Status::Stuck {
+                page.item("           ", DIM, &format!("by hand: {}", lock.recreate_command));
+            }
+        }
+    }
+}
+
+fn notes(page: &mut Page, fleet: &FleetResult) {
+    if !(fleet.not_read.is_empty() && fleet.warnings.is_empty()) {
+        page.gap();
+    }
+    for text in &fleet.warnings {
+        page.item("  warning   ", CARE, text);
+    }
+    for one in &fleet.not_read {
+        page.item("  not read  ", CARE, &format!("{}: {}", one.what, one.why));
+    }
+}
+
+/// `group/name` of a resource id, else the text.
+fn short(id: &str) -> String {
+    let words: Vec<&str> = id.split('/').collect();
+    match (words.get(3), words.get(4), words.last()) {
+        (Some(kind), Some(group), Some(name)) if kind.eq_ignore_ascii_case("resourceGroups") => {
+            format!("{group}/{name}")
+        }
+        _ => id.to_owned(),
+    }
+}
