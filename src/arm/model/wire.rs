@@ -27,9 +27,13 @@ pub trait FromWire: Sized {
     fn from_wire(value: &Value) -> Result<Self, Malformed>;
 }
 
-/// The value at a JSON pointer of plain names. [`Value::pointer`] copies each of them, a million times in a large scope.
+/// The value at a JSON pointer of plain names and places. [`Value::pointer`] copies each of them, a million times in a large
+/// scope.
 pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    pointer.split('/').skip(1).try_fold(value, |value, name| value.get(name))
+    pointer.split('/').skip(1).try_fold(value, |value, name| match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => value.get(name),
+    })
 }
 
 /// The text at a JSON pointer; numbers and booleans become text, anything else is empty.
