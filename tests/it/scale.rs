@@ -110,10 +110,7 @@ async fn every_way_finds_the_same_on_generated_estates() {
             |scope: &str| Permission { scope: scope.to_owned(), actions: vec!["*/read".into()], not_actions: vec![] };
         let role: Vec<Permission> =
             world.subscriptions.iter().skip(1).map(|one| read(&format!("/subscriptions/{}", one.id))).collect();
-        assert_eq!(Box::pin(differ(world.clone(), Some(&role))).await, None, "seed {seed}, one is forbidden");
-        let blind =
-            Permission { not_actions: vec!["Microsoft.RecoveryServices/Vaults/backupJobs/read".into()], ..read("/") };
-        assert_eq!(Box::pin(differ(world, Some(&[blind]))).await, None, "seed {seed}, no jobs");
+        assert_eq!(Box::pin(differ(world, Some(&role))).await, None, "seed {seed}, one is forbidden");
     }
 }
 
