@@ -140,7 +140,8 @@ impl Alike {
                 rest = &rest[next.len_utf8()..];
             }
         }
-        out
+        // Whether a shell needs quotes around a name is the name's affair.
+        out.replace("'<", "<").replace(">'", ">")
     }
 }
 
@@ -166,6 +167,7 @@ fn words(captured: &Captured) -> Vec<String> {
     captured.collections.iter().filter_map(|one| one.collection.source_id()).for_each(|source| id(&source));
     captured.locks.iter().for_each(|lock| id(&lock.id));
     captured.key_vaults.iter().for_each(|one| id(&one.id));
+    out.extend(captured.subscriptions.iter().map(|one| one.name.clone()));
     out.extend(captured.locks.iter().map(|lock| lock.notes.clone()));
     out.extend(captured.items.iter().flat_map(|item| &item.jobs).map(|job| job.id.name().to_owned()));
     for vm in &captured.vms {

@@ -126,7 +126,10 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
 
 /// What protects vaults, each asked once in a reading.
 #[derive(Default)]
-pub(super) struct Vaults(Mutex<BTreeMap<ResourceId, Arc<OnceCell<(Part<Vault>, Part<bool>)>>>>);
+pub(super) struct Vaults(Mutex<BTreeMap<ResourceId, Arc<OnceCell<VaultFacts>>>>);
+
+/// A vault, and whether a resource guard protects it.
+type VaultFacts = (Part<Vault>, Part<bool>);
 
 impl Vaults {
     async fn read(&self, reader: &Reader<'_>, id: &ResourceId) -> (Part<Vault>, Part<bool>) {
