@@ -1,6 +1,6 @@
-//! The page of an audit in a real browser: headless Chromium, driven by WebDriver (W3C) through its `chromedriver`.
+//! What an audit writes, in the programs that read it. The page in a real browser: headless Chromium, driven by WebDriver (W3C) through its `chromedriver`.
 //!
-//! Ignored unless asked for (`.ci/run browser` installs both and asks): the other tests need nothing but cargo.
+//! JUnit's XML in xmllint. Ignored unless asked for (`.ci/run browser` installs all of them and asks): the other tests need nothing but cargo.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -261,6 +261,32 @@ fn the_page_is_legible_in_light_and_dark_on_paper_and_on_a_phone() {
     phone.go(&dir.path().join("audit.html"));
     fits(&phone, "phone");
     phone.screenshot("phone");
+}
+
+#[test]
+#[ignore = "needs xmllint: .ci/run browser"]
+fn junit_is_valid_by_the_published_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    hostile_page(dir.path());
+    azmend(
+        dir.path(),
+        &["--sandbox=estate.yaml", "audit", "--baseline", "audit.json", "--plans", "--out", "audit.xml"],
+    );
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/published/junit-10.xsd");
+    let check = || {
+        let mut command = Command::new("xmllint");
+        command.args(["--noout", "--nonet", "--schema", schema, "audit.xml"]).current_dir(dir.path());
+        command.output().expect("xmllint is in the Debian package libxml2-utils")
+    };
+    let out = check();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = std::fs::read_to_string(dir.path().join("audit.xml")).unwrap();
+    std::fs::write(
+        dir.path().join("audit.xml"),
+        text.replace("<testcase ", "<test ").replace("</testcase>", "</test>"),
+    )
+    .unwrap();
+    assert!(!check().status.success(), "a check that cannot fail shows nothing");
 }
 
 #[test]

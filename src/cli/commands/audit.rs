@@ -85,6 +85,7 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     if let Some(baseline) = &baseline {
         found.compare(baseline, &ask);
     }
+    name_fleets(desk, args, wide, &library, &mut found);
     for (path, format) in outs {
         files::write_private(path, &render(&found, format))?;
     }
@@ -179,6 +180,31 @@ fn name_directory(found: &mut Audit, library: &Library, dir: &Path) {
         if own.iter().any(|words| command.contains(words.as_str())) {
             command.push_str(&format!(" --playbooks {}", shell_quote(&dir.display().to_string())));
         }
+    }
+}
+
+/// The command that repairs all findings of a playbook, in the scope that was looked at.
+fn name_fleets(desk: &Desk, args: &AuditArgs, wide: bool, library: &Library, found: &mut Audit) {
+    // A fleet knows no management group, and takes the subscription that the environment names.
+    if wide {
+        return;
+    }
+    let mut scope = String::new();
+    let mut add = |option: &str, value: &str| scope.push_str(&format!(" {option} {}", shell_quote(value)));
+    desk.settings.subscriptions.iter().for_each(|one| add("-s", one));
+    args.resource_group.iter().for_each(|group| add("--resource-group", group));
+    args.tag.iter().for_each(|tag| add("--tag", tag));
+    args.vault.iter().for_each(|vault| add("--vault", vault));
+    for count in found.summary.rules.iter_mut().filter(|count| count.count > 1) {
+        // Vault and policy of an unprotected VM are chosen one by one.
+        let named =
+            library.iter().find(|(playbook, _)| playbook.name() == count.rule && count.rule != "unprotected-vm");
+        let Some((playbook, origin)) = named else { continue };
+        let own = match (origin, &args.playbooks) {
+            (Origin::File(_), Some(dir)) => format!(" --playbooks {}", shell_quote(&dir.display().to_string())),
+            _ => String::new(),
+        };
+        count.command = Some(format!("{} fix {} --all{scope}{own}", desk.program(), shell_quote(playbook.name())));
     }
 }
 

@@ -401,6 +401,7 @@ impl Audit {
                 title: finding.title.clone(),
                 level: finding.level,
                 count: 0,
+                command: None,
             });
             count.count += 1;
             count.level = count.level.max(finding.level);

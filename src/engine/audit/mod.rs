@@ -112,6 +112,8 @@ pub struct Count {
     pub level: Level,
     /// How many.
     pub count: usize,
+    /// The command that repairs all of them, each planned anew; absent where there is none.
+    pub command: Option<String>,
 }
 
 /// Counts, and what to do first.

@@ -37,6 +37,7 @@ pub fn html(audit: &Audit) -> String {
     );
     out.push_str(&numbers(audit));
     out.push_str(&charts(audit));
+    out.push_str(&fleets(audit));
     out.push_str(&not_read(audit));
     out.push_str(&findings(audit));
     out.push_str(&format!("</main>\n<script>{JS}</script>\n</body>\n</html>\n"));
@@ -132,6 +133,28 @@ fn chart(title: &str, bars: &[Bar]) -> String {
     }
     out.push_str("</svg>\n</section>\n");
     out
+}
+
+/// The commands that repair all findings of a rule.
+fn fleets(audit: &Audit) -> String {
+    let rows: String = audit
+        .summary
+        .rules
+        .iter()
+        .filter_map(|rule| Some((rule, rule.command.as_deref()?)))
+        .map(|(rule, command)| {
+            let command = format!("<code class=\"command\">{}</code>", text(command));
+            format!("<tr><td>{}</td><td>{}</td><td>{command}</td></tr>\n", text(&rule.title), rule.count)
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<h2>All at once</h2>\n<table>\n<caption>Every VM is planned by itself, and one question is asked.</caption>\n\
+         <thead><tr><th scope=\"col\">Finding</th><th scope=\"col\">VMs</th><th scope=\"col\">Command</th></tr></thead>\n\
+         <tbody>\n{rows}</tbody>\n</table>\n"
+    )
 }
 
 fn not_read(audit: &Audit) -> String {

@@ -22,11 +22,12 @@ pub fn markdown(audit: &Audit) -> String {
         out.push_str(&format!("\nAll plans together: {}.\n", changes(&summary.planned)));
     }
     if !summary.rules.is_empty() {
-        out.push_str("\n| level | finding | count |\n|---|---|---|\n");
+        out.push_str("\n| level | finding | count | all of them |\n|---|---|---|---|\n");
     }
     for count in &summary.rules {
-        let row =
-            format!("| {} | {}: {} | {} |\n", count.level.as_str(), cell(&count.rule), cell(&count.title), count.count);
+        let all = count.command.as_deref().map(code).unwrap_or_default();
+        let (rule, title) = (cell(&count.rule), cell(&count.title));
+        let row = format!("| {} | {rule}: {title} | {} | {all} |\n", count.level.as_str(), count.count);
         out.push_str(&row);
     }
     if !audit.findings.is_empty() {

@@ -87,7 +87,34 @@ mod tests {
     use super::*;
     use crate::report::audit::testing::{HOSTILE, hostile};
 
-    /// The properties that the published schema requires, and its enumerations.
+    #[test]
+    fn the_published_schema_holds() {
+        let schema = include_str!("../../../tests/fixtures/published/sarif-schema-2.1.0.json");
+        let mut schema: Value = serde_json::from_str(schema).unwrap();
+        // A slip of the published text, corrected in its errata: a bracket that was never opened is no regular expression.
+        for place in ["run", "toolComponent"] {
+            let language = schema["definitions"][place]["properties"]["language"].as_object_mut().unwrap();
+            assert!(language.remove("pattern").is_some() && !sarif(&hostile()).contains("\"language\""));
+        }
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let mut audit = hostile();
+        let check = |audit: &Audit| {
+            let log: Value = serde_json::from_str(&sarif(audit)).unwrap();
+            let wrong: Vec<String> = validator.iter_errors(&log).map(|error| error.to_string()).collect();
+            assert_eq!(wrong, Vec::<String>::new());
+        };
+        check(&audit);
+        audit.findings.iter_mut().for_each(|one| one.change = None);
+        audit.not_read.clear();
+        check(&audit);
+        audit.findings.clear();
+        audit.summary.rules.clear();
+        check(&audit);
+        // A test that cannot fail shows nothing.
+        assert!(!validator.is_valid(&json!({ "version": "2.0.0", "runs": [] })));
+    }
+
+    /// What refers to what.
     #[test]
     fn what_the_schema_requires_is_there() {
         let log: Value = serde_json::from_str(&sarif(&hostile())).unwrap();

@@ -40,6 +40,9 @@ pub fn page(audit: &Audit, width: usize) -> String {
             BOLD,
             &format!("{} ({})", count.title, found.len()),
         );
+        if let Some(command) = &count.command {
+            page.item("  all of them: ", DIM, command);
+        }
         for finding in found.iter().take(SHOWN) {
             one(&mut page, finding);
         }
