@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench audit` measures all sizes; `-- 1000x10 100000x100` (VMs x subscriptions) those that are named,
 //! `-- --smoke` a tiny one. `--latency 0` or `--latency 50` measures with that latency alone, `--virtual` only under
-//! simulated limits.
+//! simulated limits, `--kinds` says after each size what the pages of Resource Graph were for.
 //!
 //! azmend runs as a process of its own against the embedded Azure in another one over HTTP on loopback, so processor time
 //! and peak memory are azmend's alone (from `/proc`; elsewhere than on Linux they are not shown). It keeps ARM's published
@@ -13,6 +13,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a benchmark ends where it goes wrong"
 )]
@@ -196,13 +197,28 @@ fn shortest(log: &[Exchange]) -> Duration {
     Duration::from_secs(of_graph.max(of_reads))
 }
 
+/// Pages by the type of resource that their query is for.
+fn of_kinds(log: &[Exchange]) -> String {
+    let mut pages: BTreeMap<String, usize> = BTreeMap::new();
+    for one in log.iter().filter(|one| one.path == GRAPH) {
+        let query = one.body["query"].as_str().unwrap_or_default();
+        let kind = query.split('\'').nth(1).and_then(|kind| kind.rsplit('/').next()).unwrap_or_default();
+        let narrowed = if query.contains("in~") { " by name" } else { "" };
+        *pages.entry(format!("{kind}{narrowed}")).or_default() += 1;
+    }
+    pages.iter().map(|(kind, count)| format!("{kind}: {count}")).collect::<Vec<_>>().join(", ")
+}
+
 fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-fn row(vms: usize, subscriptions: usize, latencies: &[u64]) -> String {
+fn row(vms: usize, subscriptions: usize, latencies: &[u64], kinds: bool) -> String {
     let (took, least, log) = limits(vms, subscriptions);
+    if kinds {
+        eprintln!("{}", of_kinds(&log));
+    }
     let pages = log.iter().filter(|one| one.path == GRAPH && one.status == Some(200)).count();
     let refused = log.iter().filter(|one| one.status == Some(429)).count();
     let (calls, of_vms) = (log.len(), vms as f64);
@@ -256,12 +272,13 @@ fn main() {
         Some(pair) => vec![pair[1].parse().unwrap()],
         None => vec![0, 50],
     };
+    let kinds = args.iter().any(|arg| arg == "--kinds");
     println!(
         "| VMs | subscriptions | findings | calls | calls per 1,000 VMs | Resource Graph pages | pages per 10,000 VMs | \
          processor s | peak MB | wall s at 0 ms | wall s at 50 ms | s under ARM's limits | least s | ratio | refused |"
     );
     println!("|{}", "--:|".repeat(15));
     for (vms, subscriptions) in sizes {
-        println!("{}", row(vms, subscriptions, &latencies));
+        println!("{}", row(vms, subscriptions, &latencies, kinds));
     }
 }

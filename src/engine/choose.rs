@@ -74,17 +74,32 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
     found
 }
 
+/// A playbook that applies.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The playbook; none of severity info.
+    pub playbook: &'a Playbook,
+    /// How many values its condition looks at.
+    pub touched: usize,
+}
+
 /// Chooses among the playbooks of a library.
 #[must_use]
 pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
-    let mut candidates: Vec<(&Playbook, usize)> = library
-        .iter()
-        .filter(|(playbook, _)| playbook.severity() != Severity::Info)
-        .filter_map(|(playbook, _)| {
-            let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
-            (resolved.applies(view) == Verdict::True).then(|| (playbook, resolved.applies.touched().len()))
-        })
-        .collect();
+    let playbooks = library.iter().filter(|(playbook, _)| playbook.severity() != Severity::Info);
+    let candidates = playbooks.filter_map(|(playbook, _)| {
+        let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
+        let candidate = Candidate { playbook, touched: resolved.applies.touched().len() };
+        (resolved.applies(view) == Verdict::True).then_some(candidate)
+    });
+    choose_among(candidates.collect(), facts, view)
+}
+
+/// Chooses among those that are known to apply.
+#[must_use]
+pub fn choose_among(candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &View) -> Choice {
+    let mut candidates: Vec<(&Playbook, usize)> =
+        candidates.into_iter().map(|one| (one.playbook, one.touched)).collect();
     candidates.sort_by_key(|(playbook, touched)| {
         (Reverse(*touched), playbook.codes().len(), Reverse(playbook.severity()), playbook.name())
     });

@@ -659,6 +659,19 @@ fn a_subscription_that_cannot_be_read_is_exit_6() {
     assert_eq!(code, 6, "{err}");
     let told: Value = serde_json::from_str(&out).unwrap();
     assert!(!told["not_read"].as_array().unwrap().is_empty() && told["exit_code"] == 6);
+    // With the names taken out nothing that is printed has one either: it goes into a ticket as easily as the file.
+    let world = World::from_estate(&Estate::parse(ESTATES[0].1, "built-in.yaml").unwrap());
+    let names: Vec<String> = world.subscriptions.iter().flat_map(|one| [one.name.clone(), one.id.clone()]).collect();
+    assert!(names.iter().any(|name| out.contains(name.as_str()) || err.contains(name.as_str())), "{out}{err}");
+    for format in ["json", "table"] {
+        let words =
+            ["--sandbox=limited.yaml", "capture", "--out", "anonymous.yaml", "--force", "--anonymize", "-o", format];
+        let (code, out, err) = azmend(dir.path(), &words);
+        assert_eq!(code, 6, "{err}");
+        for name in &names {
+            assert!(!out.contains(name.as_str()) && !err.contains(name.as_str()), "{name}: {out}{err}");
+        }
+    }
     assert!(err.contains("not read"), "{err}");
     let text = std::fs::read_to_string(dir.path().join("estate.yaml")).unwrap();
     assert!(text.contains("# NOT READ: "));

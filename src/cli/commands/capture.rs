@@ -59,10 +59,11 @@ pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
         Ok(captured)
     }));
     let mut captured = read.await?;
-    let not_read = captured.not_read.clone();
     if args.anonymize {
         captured.anonymize(&mut || uuid::Uuid::new_v4().as_u128());
     }
+    // After the names are gone: what is printed goes into a ticket as easily as the file.
+    let not_read = captured.not_read.clone();
     let estate = captured.text();
     check(&estate)?;
     write(args, &estate)?;

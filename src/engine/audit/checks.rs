@@ -49,7 +49,11 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let (view, points) = (&seen.view, &seen.view.points);
     let unread = ["points.count", "points.limit"].iter().any(|path| view.unread(path).is_some());
     // Over the limit is the playbook's.
-    if unread || seen.applies.contains("rp-collection-limit") || points.count < 1 || points.count < points.limit - 1 {
+    if unread
+        || seen.applies.iter().any(|one| one.playbook.name() == "rp-collection-limit")
+        || points.count < 1
+        || points.count < points.limit - 1
+    {
         return;
     }
     let mut finding = scene.finding("near-limit", title("near-limit"), Level::Low, &seen.row.vm.id);
@@ -263,7 +267,7 @@ fn item_in_error(
         evidence.push(gone(vm));
     }
     finding.evidence = evidence;
-    let chosen = seen.and_then(|seen| choose::choose(scene.library, &seen.facts, &seen.view).playbook);
+    let chosen = seen.and_then(|seen| choose::choose_among(seen.applies.clone(), &seen.facts, &seen.view).playbook);
     let command = |words: &str| match seen {
         Some(_) => scene.command(words, vm),
         None => scene.command_by_id(words, vm),

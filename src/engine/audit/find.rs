@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use super::values::Values;
 use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::arm::ResourceId;
 use crate::arm::model::Subscription;
+use crate::engine::choose::Candidate;
 use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
 use crate::estate::facts::VmFacts;
@@ -58,7 +60,7 @@ pub(super) struct Seen<'a> {
     pub facts: VmFacts,
     pub view: View,
     /// Playbooks that apply.
-    pub applies: BTreeSet<String>,
+    pub applies: Vec<Candidate<'a>>,
 }
 
 /// What the checks look at.
@@ -67,7 +69,6 @@ pub(super) struct Scene<'a> {
     pub index: &'a Index,
     pub deep: &'a Deep,
     pub program: &'a str,
-    pub library: &'a Library,
     /// Subscriptions by their id.
     pub subscriptions: &'a HashMap<String, Named>,
 }
@@ -167,42 +168,33 @@ struct Judge<'a> {
     /// Places in the list of touched paths.
     touched: Vec<usize>,
     known: HashMap<String, bool>,
+    /// The combination that is asked about.
+    key: String,
 }
 
 impl Judge<'_> {
     /// The most combinations that are remembered.
     const MOST: usize = 4096;
 
-    /// `values` are those of the touched paths; `None` is not read.
-    fn applies(&mut self, view: &View, values: &[Option<String>]) -> bool {
-        let mut key = String::new();
+    fn applies(&mut self, view: &View, values: &Values) -> bool {
+        self.key.clear();
         for place in &self.touched {
             // What was not read decides nothing.
-            let Some(Some(value)) = values.get(*place) else { return false };
+            let Some(value) = values.get(*place) else { return false };
             // JSON: no text ends before its quote.
-            key.push_str(value);
-            key.push(',');
+            self.key.push_str(value);
+            self.key.push(',');
         }
-        if let Some(known) = self.known.get(&key) {
+        if let Some(known) = self.known.get(&self.key) {
             return *known;
         }
         let applies = self.resolved.applies(view) == Verdict::True;
         if self.known.len() >= Self::MOST {
             self.known.clear();
         }
-        self.known.insert(key, applies);
+        self.known.insert(self.key.clone(), applies);
         applies
     }
-}
-
-/// The values of these paths as JSON; `None` for one that was not read.
-fn values(view: &View, paths: &[String]) -> Vec<Option<String>> {
-    let whole = serde_json::to_value(view).unwrap_or_default();
-    let value = |path: &String| {
-        let found = path.split('.').try_fold(&whole, |value, name| value.get(name));
-        found.map_or_else(|| "null".to_owned(), serde_json::Value::to_string)
-    };
-    paths.iter().map(|path| view.unread(path).is_none().then(|| value(path))).collect()
 }
 
 /// An audit in the making: VMs come in any order and any number at a time, and only findings are kept.
@@ -211,7 +203,7 @@ pub struct Auditor<'a> {
     ask: &'a Ask,
     judges: Vec<Judge<'a>>,
     /// Everything that their conditions look at.
-    paths: Vec<String>,
+    values: Values,
     findings: Vec<Finding>,
     protected: usize,
     /// The subscriptions of the reading, when it has begun.
@@ -240,10 +232,10 @@ impl<'a> Auditor<'a> {
                 })
             };
             let touched = resolved.applies.touched().iter().map(&mut place).collect();
-            Some(Judge { playbook, resolved, touched, known: HashMap::new() })
+            Some(Judge { playbook, resolved, touched, known: HashMap::new(), key: String::new() })
         };
         let judges: Vec<Judge<'a>> = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
-        Self { library, ask, judges, paths, findings: Vec::new(), protected: 0, names: None }
+        Self { library, ask, judges, values: Values::of(&paths), findings: Vec::new(), protected: 0, names: None }
     }
 
     /// Which jobs a reading must have for these playbooks.
@@ -259,15 +251,15 @@ impl<'a> Auditor<'a> {
     /// Looks at VMs with what was read of them alone.
     pub fn vms(&mut self, bulk: &Bulk, index: &Index, rows: &[VmRow], deep: &Deep) {
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
-        let scene = Scene { bulk, index, deep, program: &self.ask.program, library: self.library, subscriptions };
+        let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
         let mut found = Vec::new();
         for row in rows {
             let mut seen = see(&scene, row);
             self.protected += usize::from(seen.facts.active_item().is_some());
-            let values = values(&seen.view, &self.paths);
+            self.values.look(&seen.view);
             for judge in &mut self.judges {
-                if judge.applies(&seen.view, &values) {
-                    seen.applies.insert(judge.playbook.name().to_owned());
+                if judge.applies(&seen.view, &self.values) {
+                    seen.applies.push(Candidate { playbook: judge.playbook, touched: judge.touched.len() });
                     found.push(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
                 }
             }
@@ -285,7 +277,7 @@ impl<'a> Auditor<'a> {
     pub fn finish(mut self, bulk: &Bulk, index: &Index, deep: &Deep, ended: Timestamp, calls: u64) -> Audit {
         let mut found = Vec::new();
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
-        let scene = Scene { bulk, index, deep, program: &self.ask.program, library: self.library, subscriptions };
+        let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
         checks::of_scope(&scene, &mut found);
         self.keep(found);
         let mut findings = self.findings;
@@ -334,7 +326,7 @@ fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {
     let overrides = BTreeSet::new();
     let ground = Ground { facts: &facts, now: scene.bulk.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
     let view = View::of(&facts, &stale::counts(&ground), scene.bulk.at);
-    Seen { row, facts, view, applies: BTreeSet::new() }
+    Seen { row, facts, view, applies: Vec::new() }
 }
 
 fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Finding {

@@ -1,6 +1,6 @@
 //! The bulk collector over plain lists of ARM: for clouds and callers without Resource Graph.
 //!
-//! Per subscription VMs, power states, groups and collections; per vault items, policies and jobs; extensions by a list for
+//! Per subscription VMs, power states and groups; per vault items, policies and jobs; extensions by a list for
 //! each VM that is looked at, for no list of a subscription has them.
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::estate::graph::VmRow;
 use crate::estate::inventory::Visible;
 use crate::estate::read::Reader;
 
-/// Everything but locks. The VMs are those that were asked for.
+/// Everything but what [`super::read_own`] reads. The VMs are those that were asked for.
 pub(super) async fn read(reader: &Reader<'_>, visible: &Visible, selection: &Selection, jobs: Jobs) -> Bulk {
     let mut bulk = Bulk::new(reader.now(), Collector::Arm, visible, selection);
     add_rights(reader, &mut bulk, visible).await;
@@ -77,16 +77,14 @@ async fn compute(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) -> Vec
                 reader.arm.tagged_vms(&scope),
                 reader.arm.power_states(&scope),
                 reader.arm.groups(&one.id),
-                reader.arm.collections(&scope),
             );
             (one, scope, lists)
         })
     });
-    for (one, scope, (vms, power, groups, collections)) in reader.side_by_side(calls.collect()).await {
+    for (one, scope, (vms, power, groups)) in reader.side_by_side(calls.collect()).await {
         let name = format!("the subscription {}", one.name);
         add_vms(bulk, &scope, &name, vms, power, &mut out);
-        take(bulk, Kind::Groups, scope.clone(), &name, groups, |bulk, rows| bulk.groups.extend(rows));
-        take(bulk, Kind::Collections, scope, &name, collections, |bulk, rows| bulk.collections.extend(rows));
+        take(bulk, Kind::Groups, scope, &name, groups, |bulk, rows| bulk.groups.extend(rows));
     }
     out
 }

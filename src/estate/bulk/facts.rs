@@ -59,7 +59,9 @@ impl Bulk {
     /// An item that protects the VM is enough, for there can be no second such one; without it every list must be whole.
     fn item_facts(&self, index: &Index, deep: &Deep, row: &VmRow) -> Part<Vec<ItemFacts>> {
         let id = &row.vm.id;
-        let items: Vec<ItemFacts> = index.items(self, id).map(|item| self.item(index, deep, id, item)).collect();
+        // Nearly always one: `collect` would take room for four of these large things first.
+        let mut items = Vec::with_capacity(1);
+        items.extend(index.items(self, id).map(|item| self.item(index, deep, id, item)));
         let active = items.iter().any(|facts| !facts.item.soft_deleted && !facts.item.stopped());
         match index.may_lack_item(self, &row.vm.location) {
             Some(why) if !active => Part::Unread { why: why.to_owned() },

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::jobs::Fold;
 use super::{Bulk, Collector, Jobs, Kind, Selection, add_rights};
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Extension, Group, Job, Policy, ProtectedItem, Subscription, Vault};
+use crate::arm::model::{Extension, Group, Job, Policy, ProtectedItem, Subscription, Vault};
 use crate::arm::{Arm, ArmError, GraphScope, JobFilter};
 use crate::clock::earlier;
 use crate::estate::bulk::deep::in_error;
@@ -32,7 +32,7 @@ pub(super) fn scope_of(subscriptions: &[Subscription]) -> GraphScope {
     GraphScope::subscriptions(&subscriptions.iter().map(|one| one.id.as_str()).collect::<Vec<_>>())
 }
 
-/// Everything but VMs and locks.
+/// Everything but VMs and what [`super::read_own`] reads.
 pub(super) async fn read(
     reader: &Reader<'_>,
     visible: &Visible,
@@ -64,17 +64,14 @@ pub(super) async fn read(
     let extensions = if jobs == Jobs::Every { Extension::query() } else { extensions_unwell() };
     let of_vms = async {
         let groups = Box::pin(rows::<Group>(arm, &chosen, &Group::query())).await?;
-        let extensions = Box::pin(rows::<Extension>(arm, &chosen, &extensions)).await?;
-        Ok((groups, extensions, Box::pin(rows::<Collection>(arm, &chosen, &Collection::query())).await?))
+        Ok((groups, Box::pin(rows::<Extension>(arm, &chosen, &extensions)).await?))
     };
     let mut fold = Fold::new(jobs);
     let query = if jobs == Jobs::Unwell { jobs_unwell() } else { Job::query() };
     let of_jobs = Box::pin(job_rows(arm, &all, &query, &mut fold));
-    let ((vaults, policies, items), (groups, extensions, collections), missing) =
-        futures::try_join!(of_vaults, of_vms, of_jobs)?;
+    let ((vaults, policies, items), (groups, extensions), missing) = futures::try_join!(of_vaults, of_vms, of_jobs)?;
     bulk.groups = take(&mut bulk, Kind::Groups, groups);
     bulk.extensions = take(&mut bulk, Kind::Extensions, extensions);
-    bulk.collections = take(&mut bulk, Kind::Collections, collections);
     bulk.vaults = take(&mut bulk, Kind::Vaults, vaults);
     bulk.policies = take(&mut bulk, Kind::Policies, policies);
     bulk.items = take(&mut bulk, Kind::Items, items).into_iter().map(|row| row.item).collect();
@@ -117,10 +114,13 @@ fn take<T>(bulk: &mut Bulk, kind: Kind, (rows, missing): (Vec<T>, Option<String>
     rows
 }
 
+/// A VM's name, and a subscription with a vault that may have jobs of it; both in lower case.
+type Where = (String, String);
+
 /// Completed backups where one can matter: of VMs with a backup that ended otherwise (it may not be the newest), and of
 /// items that are not well (when the last good one was). Most have one of the last days; the others are asked again.
 async fn good_jobs(arm: &Arm, bulk: &mut Bulk, all: &GraphScope, fold: &mut Fold) -> Result<(), ArmError> {
-    let mut names: BTreeSet<String> = fold.finished().map(|(whose, _)| whose.name.clone()).collect();
+    let place = |vault: &ResourceId, name: &str| -> Where { (vault.subscription().to_lowercase(), name.to_owned()) };
     let name = |item: &ProtectedItem| item.source.rsplit('/').next().unwrap_or_default().to_lowercase();
     let unwell: Vec<(ResourceId, String, String)> = bulk
         .items
@@ -131,7 +131,14 @@ async fn good_jobs(arm: &Arm, bulk: &mut Bulk, all: &GraphScope, fold: &mut Fold
             Some((item.vault_id()?, container, name(item)))
         })
         .collect();
-    names.extend(unwell.iter().map(|(_, _, name)| name.clone()));
+    let mut wanted: BTreeSet<Where> = fold.finished().map(|(whose, _)| place(&whose.vault, &whose.name)).collect();
+    wanted.extend(unwell.iter().map(|(vault, _, name)| place(vault, name)));
+    let names: HashSet<String> = wanted.iter().map(|(_, name)| name.clone()).collect();
+    // A VM that was moved has items in several vaults, and the newest job of all of them counts.
+    let others = bulk.items.iter().filter_map(|item| Some((item.vault_id()?, name(item))));
+    let others: BTreeSet<Where> =
+        others.filter(|one| names.contains(&one.1)).map(|one| place(&one.0, &one.1)).collect();
+    wanted.extend(others.iter().cloned());
     // Where many VMs are concerned, or one whose name is not plain, all jobs cost less than asking by name.
     let plain = names.iter().all(|name| jobs_good(SOON, &[name.as_str()]).is_some());
     if !plain || names.len() * 3 > bulk.items.len().max(NAMES) {
@@ -141,10 +148,12 @@ async fn good_jobs(arm: &Arm, bulk: &mut Bulk, all: &GraphScope, fold: &mut Fold
     }
     let soon = earlier(bulk.at, Duration::from_secs(SOON * 86_400));
     for days in [SOON, JOB_DAYS] {
-        let list: Vec<&str> = names.iter().map(String::as_str).collect();
-        for part in list.chunks(NAMES) {
-            let Some(query) = jobs_good(days, part) else { continue };
-            let missing = Box::pin(job_rows(arm, all, &query, fold)).await?;
+        // In the order of their subscriptions, so that each query looks into few.
+        for part in wanted.iter().collect::<Vec<_>>().chunks(NAMES) {
+            let names: BTreeSet<&str> = part.iter().map(|(_, name)| name.as_str()).collect();
+            let Some(query) = jobs_good(days, &names.into_iter().collect::<Vec<_>>()) else { continue };
+            let scope = GraphScope::subscriptions(&part.iter().map(|(place, _)| place).collect::<Vec<_>>());
+            let missing = Box::pin(job_rows(arm, &scope, &query, fold)).await?;
             note(bulk, Kind::Jobs, missing.as_deref());
         }
         // What ended in the first days is newer than everything that the second look could find.
@@ -156,13 +165,15 @@ async fn good_jobs(arm: &Arm, bulk: &mut Bulk, all: &GraphScope, fold: &mut Fold
         let open = fold
             .finished()
             .filter(|(whose, _)| !done.contains(&(&whose.vault, whose.container.as_str(), whose.name.as_str())));
-        let mut left: BTreeSet<String> = open.map(|(whose, _)| whose.name.clone()).collect();
+        let mut left: BTreeSet<Where> = open.map(|(whose, _)| place(&whose.vault, &whose.name)).collect();
         let is_done = |(vault, container, name): &(ResourceId, String, String)| {
             let short = container.split_once(';').map_or(container.as_str(), |(_, rest)| rest);
             [container.as_str(), short, ""].iter().any(|form| done.contains(&(vault, form, name.as_str())))
         };
-        left.extend(unwell.iter().filter(|one| !is_done(one)).map(|(_, _, name)| name.clone()));
-        names = left;
+        left.extend(unwell.iter().filter(|one| !is_done(one)).map(|(vault, _, name)| place(vault, name)));
+        let names: HashSet<&String> = left.iter().map(|(_, name)| name).collect();
+        wanted = others.iter().filter(|(_, name)| names.contains(name)).cloned().collect();
+        wanted.extend(left);
     }
     Ok(())
 }

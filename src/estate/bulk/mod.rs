@@ -4,8 +4,8 @@
 //! types and in the same order, so that what is found does not depend on the collector. [`Bulk::facts`] gives the
 //! [`VmFacts`](super::facts::VmFacts) of one VM: what a bulk reading does not have is *not asked for*, never absent.
 //!
-//! Both collectors ask what the caller may list (RBAC leaves out rows without a word), and both read locks from ARM:
-//! Resource Graph has none. Vaults are looked for in every visible subscription, for one may protect a VM of another.
+//! Both collectors ask what the caller may list (RBAC leaves out rows without a word), and both read locks and restore point
+//! collections from ARM, one list of each for a subscription. Vaults are looked for in every visible subscription, for one may protect a VM of another.
 //! Instance views and restore points are read for VMs that look suspicious alone ([`deep::suspicious`]), a bounded number
 //! at a time. [`Scan`] is the same reading as a stream: VMs come page by page, and none has to be kept.
 //!
@@ -37,7 +37,7 @@ use super::inventory::{NotRead, Visible};
 use super::read::{Reader, action, one_line};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Extension, Group, Job, Lock, Policy, ProtectedItem, Subscription, Vault};
-use crate::arm::{Arm, ArmError};
+use crate::arm::{Arm, ArmError, Listing};
 
 /// How many single reads are out at once. ARM lets 25 through per second and subscription, which the gateway keeps to.
 const CONCURRENCY: usize = 16;
@@ -423,16 +423,35 @@ async fn add_rights(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
     }
 }
 
-/// One list of locks for each subscription.
-async fn read_locks(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
+/// What is listed for each subscription by ARM, whoever collects the rest.
+///
+/// Resource Graph has no locks. It has restore point collections, but there is about one for each VM, and its pages of 1000
+/// rows come out of one quota of the user, while each subscription has a quota of its own for lists of ARM.
+struct Own {
+    scope: ResourceId,
+    name: String,
+    locks: Result<Listing<Lock>, ArmError>,
+    collections: Result<Listing<Collection>, ArmError>,
+}
+
+async fn read_own(reader: &Reader<'_>, visible: &Visible) -> Vec<Own> {
     let calls = visible.chosen.iter().filter_map(|one| {
         let scope = ResourceId::subscription_scope(&one.id).ok()?;
-        Some(async move { (one, reader.arm.locks(&scope).await, scope) })
+        Some(async move {
+            let (locks, collections) =
+                futures::join!(Box::pin(reader.arm.locks(&scope)), Box::pin(reader.arm.collections(&scope)));
+            Own { name: format!("the subscription {}", one.name), scope, locks, collections }
+        })
     });
-    for (one, listed, scope) in reader.side_by_side(calls.collect()).await {
-        let name = format!("the subscription {}", one.name);
-        take(bulk, Kind::Locks, scope, &name, listed, |bulk, rows| bulk.locks.extend(rows));
+    reader.side_by_side(calls.collect()).await
+}
+
+fn take_own(bulk: &mut Bulk, lists: Vec<Own>) {
+    for Own { scope, name, locks, collections } in lists {
+        take(bulk, Kind::Locks, scope.clone(), &name, locks, |bulk, rows| bulk.locks.extend(rows));
+        take(bulk, Kind::Collections, scope, &name, collections, |bulk, rows| bulk.collections.extend(rows));
     }
+    bulk.collections.shrink_to_fit();
 }
 
 /// Takes the rows of a list; what is missing becomes a gap.
@@ -441,7 +460,7 @@ fn take<T>(
     kind: Kind,
     scope: ResourceId,
     name: &str,
-    listed: Result<crate::arm::Listing<T>, ArmError>,
+    listed: Result<Listing<T>, ArmError>,
     keep: impl FnOnce(&mut Bulk, Vec<T>),
 ) {
     match listed {

@@ -14,7 +14,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::deep::{self, Reads, Vaults, suspicious};
 use super::graph::scope_of;
 use super::watch::{Seen, Stage, Watch};
-use super::{Bulk, CONCURRENCY, Collector, Deep, GraphFailed, Index, Jobs, Kind, Selection, arm, graph, read_locks};
+use super::{
+    Bulk, CONCURRENCY, Collector, Deep, GraphFailed, Index, Jobs, Kind, Selection, arm, graph, read_own, take_own,
+};
 use crate::arm::{Arm, ArmError, GraphRefusal};
 use crate::estate::graph::{GraphReader, VmRow};
 use crate::estate::inventory::Visible;
@@ -68,21 +70,26 @@ impl<'a> Scan<'a> {
         let reader = Reader::new(arm, CONCURRENCY);
         let mut seen = Seen { subscriptions: visible.chosen.len(), ..Seen::default() };
         tell(&reader, watch, &mut seen);
-        let mut lists = Box::pin(lists(&reader, visible, selection, wanted, jobs));
+        // Side by side: Resource Graph and each subscription have quotas of their own.
+        let mut lists = Box::pin(futures::future::join(
+            lists(&reader, visible, selection, wanted, jobs),
+            read_own(&reader, visible),
+        ));
         // Told whenever an answer moves it on.
         let read = std::future::poll_fn(|context| {
             let polled = lists.as_mut().poll(context);
             tell(&reader, watch, &mut seen);
             polled
         });
-        let mut bulk = read.await?;
+        let (bulk, own) = read.await;
         drop(lists);
+        let mut bulk = bulk?;
+        take_own(&mut bulk, own);
         for line in &visible.malformed {
             for kind in [Kind::Vms, Kind::Vaults] {
                 bulk.add_gap(kind, None, "a subscription", line);
             }
         }
-        read_locks(&reader, &mut bulk, visible).await;
         bulk.sort();
         let index = Index::of(&bulk);
         Ok(Self { reader, visible, watch, bulk, index, may_change: wanted.is_none(), seen, vaults: Vaults::default() })

@@ -193,6 +193,14 @@ async fn vms(
     let mut found = Vec::new();
     for (vm, key_vaults, mut not_read) in reader.side_by_side(calls.collect()).await {
         out.not_read.append(&mut not_read);
+        let vaults: BTreeSet<&ResourceId> = key_vaults.iter().map(|vault| &vault.id).collect();
+        if vaults.len() > 1 {
+            let name = vm.row.vm.id.name();
+            out.leave_out(
+                "which of its disks a VM encrypts with another key vault: an estate has one for each VM",
+                name,
+            );
+        }
         found.push(vm);
         for vault in key_vaults {
             if !out.key_vaults.iter().any(|known| known.id == vault.id) {

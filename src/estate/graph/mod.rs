@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use serde_json::{Map, Value};
 
 pub use backup::ItemRow;
-pub use compute::{DiskRow, VmRow};
+pub use compute::VmRow;
 
 use crate::arm::error_body::clean;
 use crate::arm::model::{FromWire, Group, Malformed, Subscription};
@@ -205,18 +205,6 @@ fn columns(resource: &Value) -> &Value {
 /// A text of a row; anything else is empty.
 fn text(row: &Value, name: &str) -> String {
     row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// A whole number of a row, also when it is sent as text or with a fraction of zero.
-fn whole(row: &Value, name: &str) -> Option<i64> {
-    match row.get(name)? {
-        #[expect(clippy::cast_possible_truncation, reason = "a whole number of this size")]
-        Value::Number(number) => {
-            number.as_i64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15).map(|n| n as i64))
-        }
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
 }
 
 impl GraphRow for Group {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Extension, Job, Policy, Vault};
+use crate::arm::model::{Extension, Job, Policy, Vault};
 use crate::arm::{ArmSettings, GraphRefusal, JobFilter, ReadOnly, ReadPost, StaticToken};
 use crate::sim::{Estate, Permission, Sim, World};
 
@@ -41,7 +41,7 @@ async fn graph<T: GraphRow>(sim: &Sim) -> Vec<T> {
 async fn both_collectors_say_the_same_of_compute() {
     let sim = sim();
     let arm = arm(&sim);
-    let (mut vms, mut powers, mut collections, mut extensions, mut groups) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut vms, mut powers, mut extensions, mut groups) = (vec![], vec![], vec![], vec![]);
     for guid in guids(&sim) {
         let scope = ResourceId::subscription_scope(&guid).unwrap();
         let listed = arm.vms(&scope).await.unwrap().items;
@@ -51,7 +51,6 @@ async fn both_collectors_say_the_same_of_compute() {
         }
         vms.extend(listed);
         powers.extend(arm.power_states(&scope).await.unwrap().items.into_iter().map(|row| (row.id, row.power)));
-        collections.extend(arm.collections(&scope).await.unwrap().items);
         groups.extend(arm.groups(&guid).await.unwrap().items);
     }
     let rows = graph::<VmRow>(&sim).await;
@@ -59,25 +58,7 @@ async fn both_collectors_say_the_same_of_compute() {
     assert_eq!(shown(rows.iter().map(|row| (row.vm.id.clone(), row.power.clone()))), shown(powers));
     assert!(rows.iter().any(|row| row.vm.disks.first().is_some_and(|d| d.id.is_some() && d.size_gb == Some(128))));
     assert_eq!(shown(graph::<Extension>(&sim).await), shown(extensions));
-    let found = graph::<Collection>(&sim).await;
-    assert!(found.iter().all(|collection| collection.points.is_none()));
-    // Lists write the group in capitals (recorded), which is the same group.
-    let same = |c: &Collection| {
-        (
-            c.id.key().to_owned(),
-            c.location.clone(),
-            c.source.clone(),
-            c.collection_id.clone(),
-            c.provisioning_state.clone(),
-        )
-    };
-    assert_eq!(shown(found.iter().map(same)), shown(collections.iter().map(same)));
     assert_eq!(shown(graph::<Group>(&sim).await), shown(groups));
-    let disks = graph::<DiskRow>(&sim).await;
-    let attached: BTreeSet<String> =
-        rows.iter().flat_map(|row| &row.vm.disks).filter_map(|d| Some(d.id.as_ref()?.key().into())).collect();
-    assert_eq!(disks.iter().map(|disk| disk.id.key().to_owned()).collect::<BTreeSet<_>>(), attached);
-    assert!(disks.iter().all(|d| d.size_gb == Some(128) && d.sku == "Premium_LRS" && d.max_shares.is_none()));
 }
 
 #[tokio::test]
@@ -151,8 +132,6 @@ fn rows_are_read_leniently() {
     let vm = format!("{sub}/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/v");
     lenient::<VmRow>(&vm);
     lenient::<Extension>(&format!("{vm}/extensions/e"));
-    lenient::<Collection>(&vm);
-    lenient::<DiskRow>(&vm);
     lenient::<Vault>(&vm);
     lenient::<ItemRow>(&vm);
     lenient::<Policy>(&vm);
@@ -169,8 +148,6 @@ fn every_query_says_its_duty_and_is_ordered_by_id() {
     let files = [
         VmRow::FILE,
         Extension::FILE,
-        Collection::FILE,
-        DiskRow::FILE,
         Vault::FILE,
         ItemRow::FILE,
         Policy::FILE,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use azmend::actions::change::Override;
 use azmend::arm::http::{Request, Response, Transport, TransportError};
-use azmend::arm::model::{Collection, Extension, Group, Job, Policy, Vault};
+use azmend::arm::model::{Extension, Group, Job, Policy, Vault};
 use azmend::arm::model::{RunCommand, Shell};
 use azmend::arm::{Arm, ArmSettings, GraphScope, JobFilter, ResourceId, StaticToken, Tag};
 use azmend::clock::Clock;
@@ -162,10 +162,8 @@ async fn run_all_ways(lab: &Lab, playbook: &str, vm: &str, ask: &Ask) -> bool {
 async fn resource_graph(arm: &Arm) {
     let one = || GraphScope::subscriptions(&[SUB]);
     graph::read_all::<graph::VmRow>(arm, one()).await.unwrap();
-    graph::read_all::<graph::DiskRow>(arm, one()).await.unwrap();
     graph::read_all::<graph::ItemRow>(arm, GraphScope::Tenant).await.unwrap();
     graph::read_all::<Extension>(arm, one()).await.unwrap();
-    graph::read_all::<Collection>(arm, one()).await.unwrap();
     graph::read_all::<Vault>(arm, one()).await.unwrap();
     graph::read_all::<Group>(arm, one()).await.unwrap();
     graph::read_all::<Policy>(arm, one()).await.unwrap();
