@@ -458,6 +458,50 @@ fn a_signal_pauses_what_runs_and_nothing_else_begins() {
     assert!(serving.sim.world().locks.iter().any(|lock| lock.id.name() == "shared"), "it was put back");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_kill_between_two_vms_loses_nothing_and_does_nothing_twice() {
+    use std::io::{BufRead as _, BufReader};
+
+    let serving = serving();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = client(&serving, dir.path(), &format!("{FIX} --yes --ramp 100% --concurrency 1 -o jsonl"));
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    // The second VM begins: what became of the first stands in its run and in the record.
+    let mut seen = BTreeSet::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        seen.insert(name(&event["vm"]));
+        if seen.len() == 2 {
+            child.kill().unwrap();
+            break;
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), None, "killed");
+    let record = std::fs::read_dir(dir.path().join("state/fleets")).unwrap().next().unwrap().unwrap().path();
+    let id = record.file_stem().unwrap().to_str().unwrap().to_owned();
+    let (_, shown) = served(&serving, dir.path(), &format!("runs show {id} -o json"));
+    valid(&shown);
+    assert_eq!(by_status(&shown, "succeeded"), ["a-01"], "{shown:#}");
+    assert_eq!(names(&shown["not_started"]), ["c-03", "d-04", "e-05"]);
+    // Its run is over first, then the fleet's others are done.
+    let (_, runs) = served(&serving, dir.path(), "runs list -o json");
+    let open = runs["runs"].as_array().unwrap().iter().find(|run| name(&run["vm"]) == "b-02").unwrap();
+    let run = open["run_id"].as_str().unwrap();
+    assert_eq!(served(&serving, dir.path(), &format!("runs resume {run} --yes -o json")).1["status"], "succeeded");
+    let (code, again) = served(&serving, dir.path(), &format!("fix --retry-failed {id} --yes -o json"));
+    assert_eq!(
+        (code, by_status(&again, "succeeded")),
+        (0, vec!["c-03".into(), "d-04".into(), "e-05".into()]),
+        "{again:#}"
+    );
+    let world = serving.sim.world();
+    for vm in ["a-01", "b-02", "c-03", "d-04", "e-05"] {
+        assert_eq!(backups(&world, vm), 1, "{vm}");
+    }
+    assert!(world.locks.is_empty(), "{:?}", world.locks);
+}
+
 #[test]
 fn a_dry_run_names_the_command_that_does_it() {
     let user = User::new();

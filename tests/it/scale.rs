@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use azmend::arm::ResourceId;
 use azmend::arm::model::Subscription;
 use azmend::clock::{Clock as _, elapsed};
 use azmend::engine::audit::{Ask, Audit, Auditor, Level, audit};
@@ -112,6 +113,62 @@ async fn every_way_finds_the_same_on_generated_estates() {
             world.subscriptions.iter().skip(1).map(|one| read(&format!("/subscriptions/{}", one.id))).collect();
         assert_eq!(Box::pin(differ(world, Some(&role))).await, None, "seed {seed}, one is forbidden");
     }
+}
+
+#[tokio::test]
+async fn every_way_finds_the_same_when_jobs_may_not_be_read() {
+    for seed in 0..3 {
+        let wanted = Generate { vms: 40, subscriptions: 2, seed, troubled_per_mille: 500, ..Generate::default() };
+        let mut world = World::generated(&wanted).unwrap();
+        world.settings.latency_ms = 0;
+        let all = Lab::on(world.clone()).arm.subscriptions().await.unwrap().items;
+        let jobs = "Microsoft.RecoveryServices/vaults/backupJobs/read".to_owned();
+        let role = Permission { scope: "/".to_owned(), actions: vec!["*/read".into()], not_actions: vec![jobs] };
+        world.permissions = vec![role];
+        let mut audits = Vec::new();
+        for wanted in [Collector::Arm, Collector::Graph] {
+            audits.push(whole(&Lab::on(world.clone()), &all, wanted).await);
+            audits.push(streamed(&Lab::on(world.clone()), &all, wanted, None, &Unwatched).await);
+        }
+        let found = |audit: &Audit| {
+            let findings = audit.findings.iter().map(|one| serde_json::to_string(one).unwrap().to_lowercase());
+            findings.collect::<Vec<_>>()
+        };
+        for audit in &audits {
+            assert_eq!(found(audit), found(&audits[0]), "seed {seed}");
+            // In their own words: Resource Graph is refused as a whole, lists for each vault.
+            assert!(!audit.not_read.is_empty() && audit.exit_code == 6, "{:?}", audit.not_read);
+            assert!(audit.not_read.iter().all(|one| one.what.contains("jobs")), "{:?}", audit.not_read);
+        }
+        assert!(audits[0].findings.iter().any(|one| one.rule == "unprotected-vm"), "the rest is found");
+    }
+}
+
+#[tokio::test]
+async fn of_a_moved_vm_the_newest_job_of_all_its_vaults_counts() {
+    let wanted = Generate { vms: 40, subscriptions: 3, troubled_per_mille: 700, ..Generate::default() };
+    let mut world = World::generated(&wanted).unwrap();
+    let ids: Vec<String> = world.subscriptions.iter().map(|one| one.id.clone()).collect();
+    // Each failed item stays behind in its vault, and another subscription's vault protects the VM now.
+    let mut moved = 0;
+    for item in world.items.clone() {
+        let failed = world.jobs.iter().any(|job| job.item == item.id && job.error.is_some());
+        let (Some(vault), true) = (item.vault(), failed) else { continue };
+        let to = ids.iter().find(|id| !id.eq_ignore_ascii_case(vault.subscription())).unwrap();
+        let Some(other) = world.vaults.iter().find(|one| one.id.subscription().eq_ignore_ascii_case(to)) else {
+            continue;
+        };
+        let new = ResourceId::parse(&item.id.as_str().replace(vault.as_str(), other.id.as_str())).unwrap();
+        let policy = world.policies.iter().find(|one| other.id.covers(&one.id)).map(|one| one.id.clone());
+        let mut copy = azmend::sim::Item { id: new, policy, ..item.clone() };
+        copy.recovery_points.clear();
+        copy.last_backup_status = "Completed".into();
+        world.items.push(copy);
+        world.items.iter_mut().find(|one| one.id == item.id).unwrap().protection = azmend::sim::Protection::Stopped;
+        moved += 1;
+    }
+    assert!(moved > 3, "{moved}");
+    assert_eq!(Box::pin(differ(world, None)).await, None);
 }
 
 /// The least time that ARM's limits allow for these requests.
