@@ -180,9 +180,9 @@ impl View {
         backup.state.clone_from(&main.item.protection_state);
         backup.soft_deleted = main.item.soft_deleted;
         backup.health.clone_from(&main.item.health);
-        self.mark(&main.recovery_points, &["backup.last_backup_days_ago"]);
-        if let Some(time) = last_success(main) {
-            self.backup.last_backup_days_ago = whole(elapsed(time, now), 86_400);
+        match last_success(main) {
+            Some(time) => self.backup.last_backup_days_ago = whole(elapsed(time, now), 86_400),
+            None => self.mark(&main.recovery_points, &["backup.last_backup_days_ago"]),
         }
         self.mark(&main.policy, &["policy", "points.limit", "points.expired"]);
         if main.policy.is_absent() {
@@ -239,6 +239,8 @@ impl View {
             let days = whole(elapsed(end, now), 86_400);
             let known = facts.main_item().and_then(last_success).is_some();
             self.backup.last_backup_days_ago = if known { self.backup.last_backup_days_ago.min(days) } else { days };
+            // A job that succeeded made the newest recovery point, read or not.
+            self.unread.remove("backup.last_backup_days_ago");
         }
     }
 

@@ -274,7 +274,15 @@ fn every_unread_part_marks_its_paths_and_only_those() {
         ),
         (
             "recovery points",
-            |f, w| edit(f, |i| i.recovery_points = unread(w)),
+            |f, w| {
+                let at = f.at;
+                edit(f, |i| {
+                    i.recovery_points = unread(w);
+                    // Otherwise the item and its jobs say it.
+                    i.item.last_backup_status = "Failed".into();
+                    i.jobs = Part::Known { at, value: Vec::new() };
+                });
+            },
             &["backup.last_backup_days_ago"],
             &["backup.last_error"],
         ),

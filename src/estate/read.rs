@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
@@ -37,6 +37,8 @@ pub(super) mod action {
     pub const DENY: &str = "Microsoft.Authorization/denyAssignments/read";
     pub const VAULTS: &str = "Microsoft.RecoveryServices/Vaults/read";
     pub const ITEMS: &str = "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read";
+    pub const ITEM: &str = "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read";
+    pub const POLICIES: &str = "Microsoft.RecoveryServices/Vaults/backupPolicies/read";
     pub const JOBS: &str = "Microsoft.RecoveryServices/Vaults/backupJobs/read";
     pub const ENGINES: &str = "Microsoft.RecoveryServices/Vaults/backupEngines/read";
     pub const GUARD: &str = "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read";
@@ -154,7 +156,12 @@ impl<'a> Reader<'a> {
 
     /// Runs the calls with a bound on how many are out at once; the answers in the order of the calls.
     pub async fn side_by_side<T, F: Future<Output = T>>(&self, calls: Vec<F>) -> Vec<T> {
-        stream::iter(calls).buffered(self.concurrency).collect().await
+        self.one_by_one(calls).collect().await
+    }
+
+    /// The answers in the order of the calls as they come, for those that are too large to be kept all together.
+    pub fn one_by_one<T, F: Future<Output = T>>(&self, calls: Vec<F>) -> impl Stream<Item = T> + Unpin {
+        stream::iter(calls).buffered(self.concurrency)
     }
 }
 

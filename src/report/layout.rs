@@ -72,6 +72,13 @@ impl Page {
         }
     }
 
+    /// A command: in one line whatever its length, for a line break in the middle would be typed with it.
+    pub fn command(&mut self, mark: &str, command: &str) {
+        self.text.push_str(mark);
+        self.text.push_str(&safe(command));
+        self.text.push('\n');
+    }
+
     /// The page.
     #[must_use]
     pub fn finish(self) -> String {

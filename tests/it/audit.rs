@@ -107,7 +107,8 @@ async fn the_built_in_estate_shows_each_kind_of_trouble() {
     assert!(!rules.iter().any(|rule| rule.starts_with("backup-now")), "a task is no finding");
     let inherited = found.findings.iter().find(|one| one.name == "AzureBackupRG_northeurope_1").unwrap();
     assert!(inherited.evidence[0].contains("inherited from the subscription"), "{inherited:?}");
-    assert!(inherited.command.as_ref().unwrap().contains("--lock "), "a lock from above is removed only by name");
+    let command = inherited.command.as_ref().unwrap();
+    assert!(command.contains(" diagnose --vm"), "a lock from above is its owner's: {command}");
     let orphan = found.findings.iter().find(|one| one.rule == "orphan-candidate").unwrap();
     assert!(orphan.evidence.iter().any(|line| line.contains("at most 30 GB")), "{orphan:?}");
     let web = found.findings.iter().find(|one| one.rule == "rp-collection-limit" && one.name == "web-01").unwrap();
@@ -153,6 +154,100 @@ async fn locks_that_cannot_be_read_are_not_absent_locks() {
     let found = look(&lab, None).await;
     assert!(found.exit_code == 6 && found.not_read.iter().any(|one| one.what.contains("the locks of")), "{found:?}");
     assert!(!rules(&found).iter().any(|rule| rule.starts_with("unlock-backup-groups")));
+}
+
+#[tokio::test]
+async fn what_resource_graph_may_leave_out_without_a_word_is_said() {
+    let vaults = "Microsoft.RecoveryServices/Vaults";
+    for (lacking, what) in [
+        (format!("{vaults}/backupPolicies/read"), "the backup policies of"),
+        (format!("{vaults}/backupFabrics/protectionContainers/protectedItems/read"), "the protected items of"),
+        (format!("{vaults}/backupProtectedItems/read"), "the protected items of"),
+        (format!("{vaults}/read"), "the vaults of"),
+    ] {
+        let lab = Lab::new();
+        lab.sim.edit(|world| {
+            let not_actions = vec![lacking.clone()];
+            world.permissions = vec![Permission { scope: "/".into(), actions: vec!["*/read".into()], not_actions }];
+        });
+        let found = look(&lab, Some(Collector::Graph)).await;
+        assert!(found.not_read.iter().any(|one| one.what.contains(what)), "{lacking}: {:?}", found.not_read);
+        assert_eq!(found.exit_code, 6, "{lacking}");
+        let hasty = |rule: &String| rule.starts_with("unprotected-vm") && !lacking.contains("Policies");
+        assert!(!rules(&found).iter().any(hasty), "{lacking}: {:#?}", rules(&found));
+    }
+}
+
+#[tokio::test]
+async fn a_vm_that_goes_while_it_is_looked_at_is_no_finding_and_nothing_unread() {
+    for wanted in [Collector::Graph, Collector::Arm] {
+        let lab = Lab::new();
+        lab.sim.on_request(Box::new(|world, request, _| {
+            if request.url.path().ends_with("/virtualMachines/web-01/instanceView") {
+                world.vms.retain(|vm| vm.id.name() != "web-01");
+            }
+        }));
+        let found = look(&lab, Some(wanted)).await;
+        assert_eq!(found.not_read, Vec::new(), "{wanted:?}");
+        assert!(lab.sim.world().vms.iter().all(|vm| vm.id.name() != "web-01"), "it went");
+        assert!(!rules(&found).contains("rp-collection-limit web-01"), "{wanted:?}: {:#?}", rules(&found));
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_before_is_looked_at_again() {
+    let lab = Lab::of(ESTATES[2]);
+    let rule = |audit: &Audit| {
+        let silent = audit.findings.iter().find(|one| one.rule == "agent-not-ready").cloned();
+        silent.map(|one| (one.resource.to_lowercase(), one.key))
+    };
+    let thorough = Selection { thorough: true, ..Selection::default() };
+    let before = look_with(&lab, None, &thorough).await;
+    let (vm, key) = rule(&before).unwrap();
+    // Nothing else is wrong with it, so that nobody would look.
+    lab.sim.edit(|world| {
+        world.jobs.clear();
+        for item in &mut world.items {
+            (item.last_backup_status, item.reported) = ("Completed".into(), None);
+        }
+        world.locks.clear();
+    });
+    let glance = look(&lab, None).await;
+    assert!(glance.findings.iter().all(|one| one.key != key), "{:#?}", rules(&glance));
+    let again = Selection { also: [vm].into(), ..Selection::default() };
+    let mut found = look_with(&lab, None, &again).await;
+    let all = lab.arm.subscriptions().await.unwrap().items.into_iter().map(|one| one.id.to_lowercase()).collect();
+    found.compare(&before, &ask(), &all);
+    let still = found.findings.iter().find(|one| one.key == key).unwrap();
+    assert_eq!(still.change, Some(azmend::engine::audit::Change::Unchanged));
+    // A subscription that is not visible any more was not repaired.
+    found.compare(&before, &ask(), &[].into());
+    assert!(found.exit_code == 6 && found.not_read.iter().any(|one| one.why.contains("not visible now")));
+}
+
+#[tokio::test]
+async fn a_subscription_is_named_as_it_can_be_typed() {
+    for (name, word) in [("Pay-As-You-Go Dev/Test", None), ("R&D", None), ("-x", None), ("Contoso", Some("-s Contoso"))]
+    {
+        let lab = Lab::new();
+        lab.sim.edit(|world| world.subscriptions.iter_mut().find(|one| one.id == SUB).unwrap().name = name.to_owned());
+        let found = look(&lab, None).await;
+        let commands =
+            found.findings.iter().filter(|one| one.subscription == SUB).filter_map(|one| one.command.as_ref());
+        let commands: Vec<&String> = commands.filter(|command| command.contains(" -s ")).collect();
+        let guid = format!("-s {SUB}");
+        assert!(!commands.is_empty());
+        assert!(commands.iter().all(|command| command.ends_with(word.unwrap_or(&guid))), "{name}: {commands:#?}");
+    }
+    // One that is not looked into has the same name.
+    let lab = Lab::new();
+    lab.sim.edit(|world| world.subscriptions.iter_mut().for_each(|one| one.name = "Twin".to_owned()));
+    let all = lab.arm.subscriptions().await.unwrap().items;
+    let chosen = all.iter().filter(|one| one.id == SUB).cloned().collect();
+    let visible = Visible { chosen, all, malformed: Vec::new() };
+    let (bulk, deep) = bulk::read(&lab.arm, &visible, &Selection::default(), None).await.unwrap();
+    let found = audit(&Library::shipped(), &bulk, &deep, &ask(), bulk.at, 0);
+    assert!(found.findings.iter().filter_map(|one| one.command.as_ref()).all(|command| !command.contains("Twin")));
 }
 
 #[tokio::test]

@@ -37,11 +37,13 @@ const MAX_BASELINE: u64 = 256 * 1024 * 1024;
 pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
     vms::check_subscriptions(desk)?;
-    let selection = selection(args)?;
+    let mut selection = selection(args)?;
     let library = fix::library(desk, args.playbooks.as_deref());
     let mut ask = ask(desk, args, &library)?;
     let outs = outs(args)?;
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    // What was found before is looked at again, however well its VM looks now.
+    selection.also = baseline.iter().flat_map(Audit::standing).map(|one| one.resource.to_lowercase()).collect();
     let wanted = match args.collector {
         CollectorArg::Auto => None,
         CollectorArg::Graph => Some(Collector::Graph),
@@ -69,9 +71,10 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             comparable(baseline, &ask)?;
         }
         desk.printer.dim("reading VMs, vaults, restore points and locks");
-        look(desk, &arm, &library, &visible, &selection, wanted, &ask).await
+        let looked: Vec<String> = visible.chosen.iter().map(|one| one.id.to_lowercase()).collect();
+        Ok((look(desk, &arm, &library, &visible, &selection, wanted, &ask).await?, looked))
     }));
-    let mut found = found.await?;
+    let (mut found, looked) = found.await?;
     if let Some(dir) = &args.playbooks {
         name_directory(&mut found, &library, dir);
     }
@@ -83,11 +86,15 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
         .await?;
     }
     if let Some(baseline) = &baseline {
-        found.compare(baseline, &ask);
+        found.compare(baseline, &ask, &looked.into_iter().collect());
     }
     name_fleets(desk, args, wide, &library, &mut found);
+    // A file that cannot be written costs nothing of what was read.
+    let mut lost = Ok(());
     for (path, format) in outs {
-        files::write_private(path, &render(&found, format))?;
+        // Excel takes a file without the mark for the code page of the machine.
+        let mark = if format == Format::Csv { "\u{feff}" } else { "" };
+        lost = lost.and(files::write_private(path, &format!("{mark}{}", render(&found, format))));
     }
     let format = match desk.printer.output() {
         Output::Json => Format::Json,
@@ -101,7 +108,7 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     };
     desk.printer.data(&render(&found, format));
     vms::tell_calls(&arm);
-    Ok(found.exit_code)
+    lost.map(|()| found.exit_code)
 }
 
 /// Reads a scope and makes the audit of it.
@@ -263,7 +270,7 @@ pub fn selection_of(group: Option<&str>, tags: &[String], vault: Option<&str>) -
         group: group.map(str::to_owned),
         tags: tags.iter().map(tag).collect::<Result<_, _>>()?,
         vault: vault.map(str::to_owned),
-        thorough: false,
+        ..Selection::default()
     })
 }
 
@@ -348,6 +355,10 @@ fn scope(args: &AuditArgs, visible: &Visible, named: &[String], tenant: Option<&
     if !args.code.is_empty() {
         parts.push(format!("code {}", list(&args.code)));
     }
+    let min = args.min_severity;
+    if min != LevelArg::Info {
+        parts.push(format!("{min:?} and above").to_lowercase());
+    }
     if args.thorough {
         parts.push("thorough".to_owned());
     }
@@ -381,7 +392,18 @@ fn outs(args: &AuditArgs) -> Result<Vec<(&Path, Format)>, CliError> {
                 .hint(format!("an audit is written as {ENDINGS}"))
         })
     };
-    args.out.iter().map(|path| Ok((path.as_path(), one(path)?))).collect()
+    // Found out before anything is read, which can take long.
+    let place = |path: &Path| {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match directory {
+            _ if path.is_dir() => Err(CliError::io(format!("{} is a directory", path.display()))),
+            Some(parent) if !parent.is_dir() => {
+                Err(CliError::io(format!("there is no directory {}", parent.display())))
+            }
+            _ => Ok(()),
+        }
+    };
+    args.out.iter().map(|path| place(path).and(Ok((path.as_path(), one(path)?)))).collect()
 }
 
 /// An audit that was written as JSON.

@@ -149,15 +149,11 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
             plural(held.len(), "restore point collection"),
             plural(vms.len(), "VM")
         ));
-        finding.command = vms.iter().find(|vm| bulk.every_vm.contains(vm.key())).map(|vm| {
-            let command = scene.command("fix unlock-backup-groups", vm);
-            // A lock from above is removed only when it is named.
-            let above = locks.iter().find(|lock| !group.id.covers(&lock.scope()));
-            match above {
-                Some(lock) => format!("{command} --lock {} --dry-run", shell_quote(lock.id.as_str())),
-                None => command,
-            }
-        });
+        // A lock from above is its owner's; a repair that needs it gone names it (`--lock`). No playbook is for it alone.
+        let below = locks.iter().any(|lock| group.id.covers(&lock.scope()));
+        let words = if below { "fix unlock-backup-groups" } else { "diagnose" };
+        let listed = vms.iter().find(|vm| bulk.every_vm.contains(vm.key()));
+        finding.command = listed.map(|vm| scene.command(words, vm));
         finding.code = Some("ScopeLocked".to_owned());
         out.push(finding);
     }
@@ -202,14 +198,10 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 /// Items whose VM is not among the VMs of a subscription that was looked into.
 fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     let bulk = scene.bulk;
-    let whole = bulk.selection.group.is_none() && bulk.selection.tags.is_empty() && bulk.selection.vault.is_none();
-    if !whole {
-        return;
-    }
     for item in bulk.items.iter().filter(|item| !item.soft_deleted) {
         let Ok(vm) = ResourceId::parse(&item.source) else { continue };
-        if !bulk.looks_into(vm.subscription()) || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some()
-        {
+        let here = bulk.looks_into(vm.subscription()) && bulk.selection.tells_of_gone(&vm);
+        if !here || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some() {
             continue;
         }
         if item.stopped() {
@@ -305,7 +297,9 @@ fn stuck(scene: &Scene<'_>, listed: bool, job: &Job, vm: &ResourceId, out: &mut 
     }
     let mut finding = scene.finding("job-stuck", title("job-stuck"), Level::Medium, &job.id);
     vm.name().clone_into(&mut finding.name);
+    finding.group = vm.resource_group().unwrap_or_default().to_owned();
     finding.subscription = vm.subscription().to_lowercase();
+    finding.subscription_name = scene.subscription_name(vm);
     let started = days(age);
     finding.evidence = vec![format!("the {} job is {} since {started}", job.operation, job.status)];
     finding.command = Some(match listed {

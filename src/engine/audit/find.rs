@@ -11,6 +11,7 @@ use super::values::Values;
 use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::arm::ResourceId;
+use crate::arm::id::check_name;
 use crate::arm::model::Subscription;
 use crate::engine::choose::Candidate;
 use crate::engine::{exit, planner};
@@ -128,12 +129,12 @@ pub(super) struct Named {
 }
 
 fn names(bulk: &Bulk) -> HashMap<String, Named> {
-    let mut count: HashMap<String, usize> = HashMap::new();
-    for one in &bulk.subscriptions {
-        *count.entry(one.name.to_lowercase()).or_default() += 1;
-    }
     let named = |one: &Subscription| {
-        let clear = !one.name.contains(';') && count.get(&one.name.to_lowercase()) == Some(&1);
+        // What `-s` takes: it refuses what no id could have, and a name that several have.
+        let clear = check_name("subscription", &one.name).is_ok()
+            && !one.name.starts_with('-')
+            && !one.name.contains(';')
+            && !bulk.shared_names.contains(&one.name.to_lowercase());
         let name = if one.name.is_empty() { &one.id } else { &one.name };
         Named { name: name.clone(), word: if clear { name.clone() } else { one.id.clone() } }
     };
@@ -287,7 +288,15 @@ impl<'a> Auditor<'a> {
                 .then_with(|| a.rule.cmp(&b.rule))
                 .then_with(|| (&a.key, &a.name, &a.evidence).cmp(&(&b.key, &b.name, &b.evidence)))
         });
-        findings.dedup_by(|a, b| a.key == b.key);
+        // Of one VM in two vaults, what is said of both.
+        findings.dedup_by(|other, first| {
+            let same = other.key == first.key;
+            if same {
+                let more = other.evidence.drain(..).filter(|line| !first.evidence.contains(line));
+                first.evidence.extend(more.collect::<Vec<_>>());
+            }
+            same
+        });
         let not_read: Vec<NotSeen> = bulk
             .not_read()
             .into_iter()
@@ -355,14 +364,25 @@ fn wanted(library: &Library, ask: &Ask, finding: &Finding) -> bool {
 
 impl Audit {
     /// Compares with an earlier audit of the same scope. What only the baseline has is `gone`, and no finding any more; when
-    /// something was not read this time, nothing is called gone, for it may be in there (S12).
-    pub fn compare(&mut self, baseline: &Self, ask: &Ask) {
+    /// something was not read this time, nothing is called gone, for it may be in there (S12). `looked` are the ids, in
+    /// lower case, of the subscriptions that were looked into: one that the baseline knows and that is not among them was
+    /// not read.
+    pub fn compare(&mut self, baseline: &Self, ask: &Ask, looked: &HashSet<String>) {
         let before: HashMap<&str, &Finding> = baseline.standing().map(|one| (one.key.as_str(), one)).collect();
         let now: HashSet<String> = self.findings.iter().map(|one| one.key.clone()).collect();
         for finding in &mut self.findings {
             let known = before.contains_key(finding.key.as_str());
             finding.change = Some(if known { Change::Unchanged } else { Change::New });
         }
+        let lost: BTreeMap<&str, &str> = baseline
+            .standing()
+            .filter(|one| !looked.contains(&one.subscription.to_lowercase()))
+            .map(|one| (one.subscription.as_str(), one.subscription_name.as_str()))
+            .collect();
+        self.not_read.extend(lost.into_values().map(|name| NotSeen {
+            what: format!("the subscription {name}"),
+            why: "the baseline has findings there, and it is not visible now".to_owned(),
+        }));
         if self.not_read.is_empty() {
             let gone = baseline.standing().filter(|one| !now.contains(&one.key) && one.level >= ask.min);
             self.findings.extend(gone.map(|one| Finding {

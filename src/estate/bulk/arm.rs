@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+
 use super::jobs::Fold;
 use super::{Bulk, Collector, Jobs, Kind, Selection, add_rights, take};
 use crate::arm::id::ResourceId;
@@ -113,7 +115,9 @@ async fn backup(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible, jobs: J
         }
     });
     let mut fold = Fold::new(jobs);
-    for (id, (items, policies, jobs)) in reader.side_by_side(calls.collect()).await {
+    // Each list of jobs is reduced to what is kept before the next ones come.
+    let mut answers = reader.one_by_one(calls.collect());
+    while let Some((id, (items, policies, jobs))) = answers.next().await {
         let name = format!("the vault {}", id.name());
         take(bulk, Kind::Items, id.clone(), &name, items, |bulk, rows| bulk.items.extend(rows));
         take(bulk, Kind::Policies, id.clone(), &name, policies, |bulk, rows| bulk.policies.extend(rows));

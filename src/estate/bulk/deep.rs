@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::index::key_of;
 use super::{Bulk, Index, Kind};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault};
@@ -31,6 +30,8 @@ pub struct Deep {
     pub(super) vaults: HashMap<String, (Part<Vault>, Part<bool>)>,
     /// How many VMs were read by themselves.
     pub vms: usize,
+    /// The VM that was read is gone by now.
+    pub(super) gone: bool,
     /// What was not read.
     pub not_read: Vec<NotRead>,
 }
@@ -86,6 +87,7 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
         in_error(item) || last()
     };
     bulk.selection.thorough
+        || bulk.selection.also.contains(id.key())
         || failed(&row.vm.provisioning_state)
         || index.extensions(bulk, id).any(|one| failed(&one.provisioning_state))
         || index.items(bulk, id).any(of_item)
@@ -97,18 +99,10 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
 /// where a list that could speak against it is not complete. With a tag or a vault nothing is said of VMs that are gone.
 #[must_use]
 pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, ResourceId)> {
-    let selection = &bulk.selection;
-    if !selection.tags.is_empty() || selection.vault.is_some() {
-        return Vec::new();
-    }
     let blind = bulk.gaps.iter().any(|gap| matches!(gap.kind, Kind::Vaults | Kind::Items));
     if blind {
         return Vec::new();
     }
-    let of_group = |vm: &ResourceId| {
-        let group = selection.group.as_deref();
-        group.is_none_or(|group| vm.resource_group().is_some_and(|own| own.eq_ignore_ascii_case(group)))
-    };
     let here = |vm: &ResourceId| bulk.looks_into(vm.subscription());
     let candidates = bulk.collections.iter().filter_map(|one| Some((one, one.source_id()?)));
     candidates
@@ -116,7 +110,7 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
             vm.is_type("Microsoft.Compute/virtualMachines")
                 && names_vm(one.id.name(), vm.name())
                 && here(vm)
-                && of_group(vm)
+                && bulk.selection.tells_of_gone(vm)
                 && !bulk.every_vm.contains(vm.key())
                 && bulk.gap(Kind::Vms, vm).is_none()
                 && index.items(bulk, vm).next().is_none()
@@ -161,6 +155,8 @@ pub(super) struct Reads {
     collections: Vec<ResourceId>,
     /// Items whose recovery points are read, and whether what protects their vault is.
     items: Vec<(ResourceId, bool)>,
+    /// Its view and its collections, when they were read already.
+    begun: Option<Deep>,
 }
 
 impl Reads {
@@ -169,19 +165,36 @@ impl Reads {
         let collections: Vec<ResourceId> = index.collections(bulk, vm).map(|one| one.id.clone()).collect();
         let several = collections.len() > 1;
         let items = index.items(bulk, vm).filter(|item| in_error(item) || several);
-        Self { items: items.map(|item| (item.id.clone(), several)).collect(), vm: vm.clone(), collections }
+        let items = items.map(|item| (item.id.clone(), several)).collect();
+        Self { items, vm: vm.clone(), collections, begun: None }
+    }
+
+    /// The view and the points of a VM that is not listed yet.
+    pub fn early(vm: ResourceId, collections: Vec<ResourceId>) -> Self {
+        Self { vm, collections, items: Vec::new(), begun: None }
+    }
+
+    /// The VM.
+    pub const fn vm(&self) -> &ResourceId {
+        &self.vm
+    }
+
+    /// Goes on from what was read early.
+    pub fn after(self, begun: Option<Deep>) -> Self {
+        let whole =
+            |deep: &Deep| deep.gone || self.collections.iter().all(|one| deep.collections.contains_key(one.key()));
+        let begun = begun.filter(whole);
+        Self { begun, ..self }
     }
 
     /// Its calls one after the other, for other VMs are read beside it.
-    pub async fn read(&self, reader: &Reader<'_>, vaults: &Vaults) -> Deep {
-        let id = &self.vm;
-        let mut deep = Deep { vms: 1, ..Deep::default() };
-        let at = reader.now();
-        let view = single(at, reader.arm.instance_view(id).await);
-        deep.note(view.unread(), || format!("the instance view of the VM {}", id.name()));
-        deep.instances.insert(id.key().to_owned(), view);
-        for one in &self.collections {
-            deep.read_collection(reader, one).await;
+    pub async fn read(self, reader: &Reader<'_>, vaults: &Vaults) -> Deep {
+        let mut deep = match self.begun {
+            Some(begun) => begun,
+            None => Self::begin(&self.vm, &self.collections, reader).await,
+        };
+        if deep.gone {
+            return deep;
         }
         for (item, protected) in &self.items {
             deep.read_points(reader, item).await;
@@ -189,6 +202,24 @@ impl Reads {
                 let read = vaults.read(reader, &vault).await;
                 deep.vaults.insert(vault.key().to_owned(), read);
             }
+        }
+        deep
+    }
+
+    async fn begin(id: &ResourceId, collections: &[ResourceId], reader: &Reader<'_>) -> Deep {
+        let mut deep = Deep { vms: 1, ..Deep::default() };
+        let at = reader.now();
+        let view = reader.arm.instance_view(id).await;
+        if view.as_ref().err().is_some_and(is_missing) {
+            // Rows of Resource Graph can be minutes old. A view alone is never missing: a VM that is there has one.
+            deep.gone = true;
+            return deep;
+        }
+        let view = single(at, view);
+        deep.note(view.unread(), || format!("the instance view of the VM {}", id.name()));
+        deep.instances.insert(id.key().to_owned(), view);
+        for one in collections {
+            deep.read_collection(reader, one).await;
         }
         deep
     }
@@ -203,15 +234,13 @@ enum Rest {
 /// Reads what belongs to no VM that was read: collections without their VM, and items in error whose VM is gone (how old
 /// their last backup is matters most then).
 pub(super) async fn rest(reader: &Reader<'_>, bulk: &Bulk, index: &Index) -> Deep {
-    let here = |item: &&ProtectedItem| {
-        let of = ResourceId::parse(&item.source).ok();
-        of.is_some_and(|vm| bulk.looks_into(vm.subscription()))
-    };
     let mut wanted = Vec::new();
-    if bulk.selection == super::Selection::default() {
-        let lost = bulk.items.iter().filter(|item| in_error(item)).filter(here);
-        let lost = lost.filter(|item| !bulk.every_vm.contains(&key_of(&item.source)));
-        wanted.extend(lost.map(|item| Rest::Points(item.id.clone())));
+    for item in bulk.items.iter().filter(|item| in_error(item)) {
+        let Ok(vm) = ResourceId::parse(&item.source) else { continue };
+        let here = bulk.looks_into(vm.subscription()) && bulk.selection.tells_of_gone(&vm);
+        if here && !bulk.every_vm.contains(vm.key()) {
+            wanted.push(Rest::Points(item.id.clone()));
+        }
     }
     wanted.extend(without_vm(bulk, index).into_iter().map(|(one, _)| Rest::Collection(one.id.clone())));
     let calls = wanted.into_iter().map(|one| async move {

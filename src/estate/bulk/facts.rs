@@ -139,10 +139,14 @@ impl Bulk {
             .filter(|group| homes.contains(&group.id) || (near(group) && fits(group) && locked(group)));
         let facts = wanted.map(|group| {
             let with_points = |one: &Collection| mine.iter().find(|own| own.id == one.id).unwrap_or(one).clone();
-            let collections = match locked(group) {
-                true => known(self.at, index.in_group(self, &group.id).map(with_points).collect()),
-                false => Part::not_asked(),
+            // The VM's own, and of the others' one that tells whether the group looks like one of Backup's: a group holds
+            // hundreds, and many VMs are under one lock.
+            let collections = || {
+                let own = listed.iter().copied().filter(|one| group.id.covers(&one.id));
+                let other = index.telling(self, &group.id).filter(|other| listed.iter().all(|one| one.id != other.id));
+                own.chain(other).map(with_points).collect()
             };
+            let collections = if locked(group) { known(self.at, collections()) } else { Part::not_asked() };
             GroupFacts { group: group.clone(), others: Part::not_asked(), collections }
         });
         known(self.at, facts.collect())

@@ -10,6 +10,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+
 use super::jobs::Fold;
 use super::{Bulk, Collector, Jobs, Kind, Selection, add_rights};
 use crate::arm::id::ResourceId;
@@ -190,7 +192,8 @@ async fn job_errors(reader: &Reader<'_>, bulk: &mut Bulk, fold: &mut Fold) {
             (vault, listed)
         }
     });
-    for (vault, listed) in reader.side_by_side(calls.collect()).await {
+    let mut answers = reader.one_by_one(calls.collect());
+    while let Some((vault, listed)) = answers.next().await {
         let name = format!("the vault {}", vault.name());
         match listed {
             Err(error) => bulk.add_gap(Kind::Jobs, Some(vault), &name, &why(&error)),

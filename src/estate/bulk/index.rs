@@ -11,6 +11,7 @@ use super::{Bulk, Gap, Kind};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Extension, Group, Job, Lock, Policy, ProtectedItem};
 use crate::estate::collect::plain_location;
+use crate::estate::groups::names_vm;
 
 /// Positions in the lists of one [`Bulk`]; of no use with another.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Index {
     items: Rows,
     collections: Rows,
     in_group: Rows,
+    /// Collections whose names are not of Backup's form, by their group.
+    foreign: Rows,
     extensions: Rows,
     locks: Rows,
     /// Locks by the resource group that they stand in, or by their subscription.
@@ -101,11 +104,16 @@ impl Index {
         let key = |id: &ResourceId| Some(hash(id.key()));
         let locked: HashSet<ResourceId> = bulk.locks.iter().map(Lock::scope).collect();
         let in_locked = |group: &Group| locked.contains(&group.id).then(|| hash(group.id.subscription_id().key()));
+        let foreign = |one: &Collection| {
+            let ours = one.source_id().is_some_and(|vm| names_vm(one.id.name(), vm.name()));
+            if ours { None } else { key(&one.id.group_id()?) }
+        };
         let job = |job: &Job| Some(of_vault(&job.id.up_to("vaults")?, &name_of(job)));
         Self {
             items: Rows::of(bulk.items.iter().map(|item| Some(hash(&key_of(&item.source))))),
             collections: Rows::of(bulk.collections.iter().map(|one| Some(hash(&key_of(&one.source))))),
             in_group: Rows::of(bulk.collections.iter().map(|one| key(&one.id.group_id()?))),
+            foreign: Rows::of(bulk.collections.iter().map(foreign)),
             extensions: Rows::of(bulk.extensions.iter().map(|one| key(&one.id.up_to("virtualMachines")?))),
             locks: Rows::of(bulk.locks.iter().map(|lock| key(&lock.scope()))),
             locks_in: Rows::of(bulk.locks.iter().map(|lock| key(&home(&lock.scope())))),
@@ -130,6 +138,12 @@ impl Index {
     /// The collections in a group.
     pub fn in_group<'a>(&'a self, bulk: &'a Bulk, group: &'a ResourceId) -> impl Iterator<Item = &'a Collection> {
         self.in_group.pick(&bulk.collections, hash(group.key())).filter(|one| group.covers(&one.id))
+    }
+
+    /// A collection that says what a group holds by names: one that is not named as Backup names them, where there is one.
+    pub(super) fn telling<'a>(&'a self, bulk: &'a Bulk, group: &'a ResourceId) -> Option<&'a Collection> {
+        let mut foreign = self.foreign.pick(&bulk.collections, hash(group.key())).filter(|one| group.covers(&one.id));
+        foreign.next().or_else(|| self.in_group(bulk, group).next())
     }
 
     /// The extensions of the VM.

@@ -14,6 +14,7 @@
 
 mod arm;
 pub mod deep;
+mod early;
 mod facts;
 mod graph;
 mod index;
@@ -128,11 +129,24 @@ pub struct Selection {
     pub vault: Option<String>,
     /// Every one is read by itself, suspicious or not.
     pub thorough: bool,
+    /// The VMs with these keys are read by themselves too, suspicious or not.
+    pub also: HashSet<String>,
 }
 
 impl Selection {
-    fn narrows(&self) -> bool {
+    /// Whether some VMs are not looked at.
+    #[must_use]
+    pub fn narrows(&self) -> bool {
         self.group.is_some() || !self.tags.is_empty() || self.vault.is_some()
+    }
+
+    /// Whether something is said of VMs that are gone, and of this one: a tag or a vault they have no more.
+    #[must_use]
+    pub fn tells_of_gone(&self, vm: &ResourceId) -> bool {
+        let group = self.group.as_deref();
+        self.tags.is_empty()
+            && self.vault.is_none()
+            && group.is_none_or(|group| vm.resource_group().is_some_and(|own| own.eq_ignore_ascii_case(group)))
     }
 
     /// Whether the vault of this id is the one that is meant.
@@ -158,6 +172,8 @@ pub struct Bulk {
     pub selection: Selection,
     /// The subscriptions that were looked into.
     pub subscriptions: Vec<Subscription>,
+    /// Names in lower case that several visible subscriptions have.
+    pub shared_names: HashSet<String>,
     /// The VMs that are looked at, with power and tags.
     pub vms: Vec<VmRow>,
     /// Every VM of the subscriptions by its key, looked at or not.
@@ -195,6 +211,7 @@ impl Bulk {
             collector,
             selection: selection.clone(),
             subscriptions: visible.chosen.clone(),
+            shared_names: shared_names(&visible.all),
             vms: Vec::new(),
             every_vm: HashSet::new(),
             extensions: Vec::new(),
@@ -319,6 +336,14 @@ impl Bulk {
         picked.extend(rows.iter().map(|row| row.vm.id.key().to_owned()));
     }
 
+    /// A VM that was listed is gone by now.
+    fn forget(&mut self, vm: &ResourceId) {
+        self.every_vm.remove(vm.key());
+        if let Some(picked) = &mut self.picked {
+            picked.remove(vm.key());
+        }
+    }
+
     /// One order for both collectors, and no row twice.
     fn sort(&mut self) {
         fn tidy<T>(rows: &mut Vec<T>, id: impl Fn(&T) -> &ResourceId) {
@@ -335,6 +360,11 @@ impl Bulk {
         tidy(&mut self.jobs, |row| &row.id);
         tidy(&mut self.locks, |row| &row.id);
     }
+}
+
+fn shared_names(all: &[Subscription]) -> HashSet<String> {
+    let mut seen = HashSet::new();
+    all.iter().map(|one| one.name.to_lowercase()).filter(|name| !seen.insert(name.clone())).collect()
 }
 
 /// Whether the vault that was named is there; `None` when none was named or it may be in what was not read.
@@ -393,13 +423,22 @@ async fn add_rights(reader: &Reader<'_>, bulk: &mut Bulk, visible: &Visible) {
         (Kind::Collections, &[action::COLLECTIONS, action::POINTS]),
         (Kind::Locks, &[action::LOCKS]),
     ];
-    const OF_VAULTS: [(Kind, &[&str]); 3] =
+    // Resource Graph leaves out rows of what the caller may not read, without a word; lists of ARM refuse. Which action its
+    // items need is not verified: that of the list, or that of the type of its rows.
+    const OF_GRAPH: [(Kind, &[&str]); 4] = [
+        (Kind::Vaults, &[action::VAULTS]),
+        (Kind::Items, &[action::ITEMS, action::ITEM]),
+        (Kind::Jobs, &[action::JOBS]),
+        (Kind::Policies, &[action::POLICIES]),
+    ];
+    const OF_LISTS: [(Kind, &[&str]); 3] =
         [(Kind::Vaults, &[action::VAULTS]), (Kind::Items, &[action::ITEMS]), (Kind::Jobs, &[action::JOBS])];
+    let of_vaults: &[(Kind, &[&str])] = if bulk.collector == Collector::Graph { &OF_GRAPH } else { &OF_LISTS };
     let chosen: HashSet<&str> = visible.chosen.iter().map(|one| one.id.as_str()).collect();
     let calls = visible.all.iter().map(|one| {
         let kinds: Vec<_> = match chosen.contains(one.id.as_str()) {
-            true => OF_VMS.into_iter().chain(OF_VAULTS).collect(),
-            false => OF_VAULTS.to_vec(),
+            true => OF_VMS.iter().chain(of_vaults).copied().collect(),
+            false => of_vaults.to_vec(),
         };
         async move {
             let mut lacking = Vec::new();

@@ -7,15 +7,21 @@
 //! be let go before the last VM: one row for each collection and item, and the suspicious VMs that wait for their reads.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future as _;
+use std::sync::PoisonError;
+use std::task::Poll;
 
+use futures::FutureExt as _;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::OnceCell;
 
 use super::deep::{self, Reads, Vaults, suspicious};
 use super::graph::scope_of;
 use super::watch::{Seen, Stage, Watch};
 use super::{
-    Bulk, CONCURRENCY, Collector, Deep, GraphFailed, Index, Jobs, Kind, Selection, arm, graph, read_own, take_own,
+    Bulk, CONCURRENCY, Collector, Deep, GraphFailed, Index, Jobs, Kind, Selection, arm, early, graph, read_own,
+    take_own,
 };
 use crate::arm::{Arm, ArmError, GraphRefusal};
 use crate::estate::graph::{GraphReader, VmRow};
@@ -46,6 +52,8 @@ pub struct Scan<'a> {
     may_change: bool,
     seen: Seen,
     vaults: Vaults,
+    /// What was read of VMs before they were listed, by their keys.
+    early: HashMap<String, Deep>,
 }
 
 impl std::fmt::Debug for Scan<'_> {
@@ -70,21 +78,37 @@ impl<'a> Scan<'a> {
         let reader = Reader::new(arm, CONCURRENCY);
         let mut seen = Seen { subscriptions: visible.chosen.len(), ..Seen::default() };
         tell(&reader, watch, &mut seen);
+        let (vaults, early, own) = (Vaults::default(), early::Ready::default(), OnceCell::new());
         // Side by side: Resource Graph and each subscription have quotas of their own.
-        let mut lists = Box::pin(futures::future::join(
-            lists(&reader, visible, selection, wanted, jobs),
-            read_own(&reader, visible),
-        ));
-        // Told whenever an answer moves it on.
+        let mut lists = Box::pin(lists(&reader, visible, selection, wanted, jobs).fuse());
+        let mut others = Box::pin(
+            async {
+                let read = own.get_or_init(|| read_own(&reader, visible)).await;
+                // With a narrower selection it is not known whether they are asked for.
+                if !selection.narrows() {
+                    early::read(&reader, read, &vaults, &early).await;
+                }
+            }
+            .fuse(),
+        );
+        // Told whenever an answer moves it on. What is read early goes on as long as the lists take.
+        let mut listed = None;
         let read = std::future::poll_fn(|context| {
-            let polled = lists.as_mut().poll(context);
+            if let Poll::Ready(read) = lists.as_mut().poll(context) {
+                listed = Some(read);
+            }
+            let _going_on = others.as_mut().poll(context);
             tell(&reader, watch, &mut seen);
-            polled
+            match own.initialized().then(|| listed.take()).flatten() {
+                Some(read) => Poll::Ready(read),
+                None => Poll::Pending,
+            }
         });
-        let (bulk, own) = read.await;
+        let read = read.await;
         drop(lists);
-        let mut bulk = bulk?;
-        take_own(&mut bulk, own);
+        drop(others);
+        let mut bulk = read?;
+        take_own(&mut bulk, own.into_inner().unwrap_or_default());
         for line in &visible.malformed {
             for kind in [Kind::Vms, Kind::Vaults] {
                 bulk.add_gap(kind, None, "a subscription", line);
@@ -92,7 +116,8 @@ impl<'a> Scan<'a> {
         }
         bulk.sort();
         let index = Index::of(&bulk);
-        Ok(Self { reader, visible, watch, bulk, index, may_change: wanted.is_none(), seen, vaults: Vaults::default() })
+        let early = early.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Self { reader, visible, watch, bulk, index, may_change: wanted.is_none(), seen, vaults, early })
     }
 
     /// What was read so far.
@@ -107,7 +132,7 @@ impl<'a> Scan<'a> {
     /// # Errors
     /// As [`Scan::open`].
     pub async fn run(self, sink: &mut Sink<'_>) -> Result<(Bulk, Index, Deep), GraphFailed> {
-        let Self { reader, visible, watch, mut bulk, index, may_change, mut seen, vaults } = self;
+        let Self { reader, visible, watch, mut bulk, index, may_change, mut seen, vaults, mut early } = self;
         let (reader, vaults) = (&reader, &vaults);
         let in_vault = bulk.in_vault();
         let (mut notes, mut line) = (Deep::default(), Line::default());
@@ -142,7 +167,11 @@ impl<'a> Scan<'a> {
                     line.done(&row);
                     notes.vms += deep.vms;
                     notes.not_read.append(&mut deep.not_read);
-                    sink(&bulk, &index, vec![row], deep);
+                    if deep.gone {
+                        bulk.forget(&row.vm.id);
+                    } else {
+                        sink(&bulk, &index, vec![row], deep);
+                    }
                     seen.read += 1;
                     if seen.read.is_multiple_of(TELL) {
                         tell(reader, watch, &mut seen);
@@ -181,7 +210,8 @@ impl<'a> Scan<'a> {
                 match suspicious(&bulk, &index, &row) {
                     true => {
                         seen.to_read += 1;
-                        line.push(Reads::of(&bulk, &index, &row), row);
+                        let begun = early.remove(row.vm.id.key());
+                        line.push(Reads::of(&bulk, &index, &row).after(begun), row);
                     }
                     false => well.push(row),
                 }

@@ -2,7 +2,8 @@
 //!
 //! RFC 4180: CRLF, quotes doubled. Invariant: no cell is a formula. One that begins with `=`, `+`, `-`, `@`, a tab or a
 //! carriage return would be run by Excel; it gets an apostrophe in front (OWASP, CSV injection), which spreadsheets do not
-//! show. Without a byte order mark: Excel 2019 and later ask for the encoding, and other readers would see it as data.
+//! show. The same after a semicolon: where it separates lists (Windows in German, French, ...), Excel opens a file by it.
+//! A file begins with a byte order mark, without which Excel takes it for the code page of the machine; a pipe does not.
 
 use crate::engine::audit::{Audit, Finding};
 use crate::text::safe;
@@ -44,9 +45,9 @@ fn cells(finding: &Finding) -> [String; COLUMNS.len()] {
         finding.subscription.clone(),
         finding.subscription_name.clone(),
         finding.code.clone().unwrap_or_default(),
-        finding.evidence.join("; "),
+        finding.evidence.join(" / "),
         finding.command.clone().unwrap_or_default(),
-        finding.plan.join("; "),
+        finding.plan.join(" / "),
         change.unwrap_or_default(),
         finding.key.clone(),
     ]
@@ -57,11 +58,23 @@ fn row(cells: &[String]) -> String {
     format!("{}\r\n", cells.join(","))
 }
 
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
 fn cell(text: &str) -> String {
-    let formula = text.trim_start_matches(' ').starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = safe(text);
-    let text = if formula { format!("'{text}") } else { text };
-    if text.contains([',', '"', '\n', '\r', '\'']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    let mut out = String::with_capacity(text.len());
+    let mut begins = true;
+    for c in text.chars() {
+        if begins && FORMULA.contains(&c) {
+            out.push('\'');
+        }
+        begins = c == ';' || begins && (c == ' ' || c == '"');
+        out.push(c);
+    }
+    let text = safe(&out);
+    match text.contains([',', ';', '"', '\n', '\r', '\'']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text,
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +102,7 @@ mod tests {
             assert!(!quoted, "{line}");
         }
         assert_eq!(cell("=1+1"), "\"'=1+1\"");
+        assert_eq!(cell("x; =HYPERLINK(1);\"@a\""), "\"x; '=HYPERLINK(1);\"\"'@a\"\"\"");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(cell("plain"), "plain");
     }

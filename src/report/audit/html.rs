@@ -112,8 +112,11 @@ fn charts(audit: &Audit) -> String {
 fn chart(title: &str, bars: &[Bar]) -> String {
     let Some(most) = bars.iter().map(|bar| bar.count).max().filter(|most| *most > 0) else { return String::new() };
     let height = bars.len() * 26 + 4;
+    // Who hears the page has the numbers here: an image hides what is in it.
+    let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.name, bar.count)).collect();
+    let told = text(&format!("{title}: {}", told.join(", ")));
     let mut out = format!(
-        "<section>\n<h2>{title}</h2>\n<svg role=\"img\" aria-label=\"{title}\" width=\"600\" height=\"{height}\" \
+        "<section>\n<h2>{title}</h2>\n<svg role=\"img\" aria-label=\"{told}\" width=\"600\" height=\"{height}\" \
          viewBox=\"0 0 600 {height}\">\n"
     );
     for (index, bar) in bars.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! `azmend audit -o junit`: test results as pipelines read them (the schema of Apache Ant's and Jenkins' JUnit XML).
 //!
 //! One suite for each rule; a finding is a test case that failed (high, medium) or passed with a remark. What could not be
-//! read is a test case with an error, so that a pipeline does not take "not looked" for "fine".
+//! read is a test case with an error, so that a pipeline does not take "not looked" for "fine". What is gone since the baseline
+//! is no test case.
 //! Invariant: well-formed XML 1.0 whatever Azure names things; characters that XML cannot hold are replaced.
 
 use crate::engine::audit::{Audit, Finding, Level};
@@ -11,7 +12,7 @@ use crate::engine::audit::{Audit, Finding, Level};
 pub fn junit(audit: &Audit) -> String {
     let mut suites = String::new();
     for rule in &audit.summary.rules {
-        let findings: Vec<&Finding> = audit.findings.iter().filter(|finding| finding.rule == rule.rule).collect();
+        let findings: Vec<&Finding> = audit.standing().filter(|finding| finding.rule == rule.rule).collect();
         let failures = findings.iter().filter(|finding| fails(finding)).count();
         suites.push_str(&format!(
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\">\n",
@@ -35,12 +36,12 @@ pub fn junit(audit: &Audit) -> String {
         }
         suites.push_str("  </testsuite>\n");
     }
-    let failures = audit.findings.iter().filter(|finding| fails(finding)).count();
+    let failures = audit.standing().filter(|finding| fails(finding)).count();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"azmend audit: {}\" tests=\"{}\" failures=\"{failures}\" \
          errors=\"{}\">\n{suites}</testsuites>\n",
         text(&audit.scope),
-        audit.findings.len() + audit.not_read.len(),
+        audit.standing().count() + audit.not_read.len(),
         audit.not_read.len()
     )
 }

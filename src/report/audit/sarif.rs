@@ -34,7 +34,7 @@ pub fn sarif(audit: &Audit) -> String {
         .not_read
         .iter()
         .map(
-            |one| json!({ "level": "error", "message": { "text": format!("{} was not read: {}", one.what, one.why) } }),
+            |one| json!({ "level": "error", "message": { "text": plain(&format!("{} was not read: {}", one.what, one.why)) } }),
         )
         .collect();
     let log = json!({
@@ -62,10 +62,14 @@ fn result(audit: &Audit, finding: &Finding) -> Value {
         text = format!("{text}: {}", finding.evidence.join("; "));
     }
     let mut result = json!({
-        "ruleId": finding.rule, "level": level(finding.level), "message": { "text": text },
-        "locations": [{ "logicalLocations": [{
-            "name": finding.name, "fullyQualifiedName": finding.resource, "kind": "resource"
-        }] }],
+        "ruleId": finding.rule, "level": level(finding.level), "message": { "text": plain(&text) },
+        "locations": [{
+            // Code scanning refuses a result without a file: the resource id, as one.
+            "physicalLocation": { "artifactLocation": { "uri": uri(&finding.resource) }, "region": { "startLine": 1 } },
+            "logicalLocations": [{
+                "name": finding.name, "fullyQualifiedName": finding.resource, "kind": "resource"
+            }]
+        }],
         "partialFingerprints": { "azmend/v1": finding.key },
         "properties": { "subscription": finding.subscription, "code": finding.code, "command": finding.command, "plan": finding.plan }
     });
@@ -80,6 +84,30 @@ fn result(audit: &Audit, finding: &Finding) -> Value {
         });
     }
     result
+}
+
+/// A text without embedded links (SARIF 3.11.6: `[text](target)`, escaped by a backslash).
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '[' | ']') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A resource id as a relative reference (RFC 3986).
+fn uri(id: &str) -> String {
+    let mut out = String::with_capacity(id.len());
+    for byte in id.trim_start_matches('/').bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -112,6 +140,12 @@ mod tests {
         check(&audit);
         // A test that cannot fail shows nothing.
         assert!(!validator.is_valid(&json!({ "version": "2.0.0", "runs": [] })));
+    }
+
+    #[test]
+    fn text_of_azure_is_no_link_and_a_resource_is_a_place() {
+        assert_eq!(plain(r"a [click](https://x) \ b"), r"a \[click\](https://x) \\ b");
+        assert_eq!(uri("/subscriptions/1/x (y)/ü"), "subscriptions/1/x%20%28y%29/%C3%BC");
     }
 
     /// What refers to what.

@@ -41,7 +41,7 @@ pub fn page(audit: &Audit, width: usize) -> String {
             &format!("{} ({})", count.title, found.len()),
         );
         if let Some(command) = &count.command {
-            page.item("  all of them: ", DIM, command);
+            page.command("  all of them: ", command);
         }
         for finding in found.iter().take(SHOWN) {
             one(&mut page, finding);
@@ -68,7 +68,7 @@ fn one(page: &mut Page, finding: &Finding) {
         page.item("      ", DIM, &finding.evidence.join("; "));
     }
     if let Some(command) = &finding.command {
-        page.item("      ", Style::new(), command);
+        page.command("      ", command);
     }
     for line in &finding.plan {
         page.item("        > ", DIM, line);
