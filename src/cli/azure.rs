@@ -28,8 +28,6 @@ use crate::sim::{self, Estate, Sim};
 
 /// The endpoint of the embedded Azure: a name that cannot exist (RFC 2606), so that nothing can ever leave for it.
 const SANDBOX_ENDPOINT: &str = "https://management.sandbox.invalid/";
-/// The largest estate that is read.
-const MAX_ESTATE: u64 = 8 * 1024 * 1024;
 
 /// The world of a sandbox and its place.
 #[derive(Debug, Clone)]
@@ -330,7 +328,7 @@ fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, CliEr
     let (text, file) = match source {
         EstateSource::BuiltIn => (Estate::built_in_text().to_owned(), Path::new("built-in.yaml")),
         EstateSource::File(file) => {
-            let text = files::read_text(file, MAX_ESTATE)
+            let text = files::read_text(file, sim::MAX_BYTES as u64)
                 .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
             (text, file.as_path())
         }

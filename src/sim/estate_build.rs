@@ -2,6 +2,7 @@
 //!
 //! Invariants: nothing is drawn by chance (ids come from names); every wrong reference is reported, not only the first.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::engines;
@@ -21,8 +22,13 @@ use crate::clock::later;
 
 /// The world of an estate, and what is wrong with it.
 pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) {
-    let mut builder =
-        Builder { world: World::empty(spec.now), file: file.to_owned(), errors: Vec::new(), shift: spec.shift };
+    let mut builder = Builder {
+        world: World::empty(spec.now),
+        shift: spec.shift,
+        file: file.to_owned(),
+        errors: Vec::new(),
+        vms: HashMap::new(),
+    };
     builder.head(spec);
     let mut scopes = Vec::new();
     for subscription in &spec.subscriptions {
@@ -67,12 +73,14 @@ pub(crate) struct Builder {
     pub shift: jiff::SignedDuration,
     file: String,
     errors: Vec<EstateError>,
+    /// Its VMs by what they may be called, in lower case: id, `group/name` and name.
+    vms: HashMap<String, Vec<ResourceId>>,
 }
 
 impl Builder {
     pub(crate) fn error<T>(&mut self, at: &Spanned<T>, message: String, hint: Option<String>) {
         let (line, column) = (at.referenced.line(), at.referenced.column());
-        self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint });
+        self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint, too_large: false });
     }
 
     pub(crate) fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, crate::arm::id::IdError>) -> Option<T> {
@@ -275,7 +283,7 @@ impl Builder {
     fn vm(&mut self, group: &ResourceId, group_spec: &GroupSpec, spec: &VmSpec) {
         let id = group.resource("Microsoft.Compute", "virtualMachines", &spec.name.value);
         let Some(id) = self.checked(&spec.name, id) else { return };
-        if self.world.vm(&id).is_some() {
+        if self.vms.contains_key(id.key()) {
             self.error(
                 &spec.name,
                 format!("the virtual machine {:?} is there twice in {}", spec.name.value, group.name()),
@@ -310,6 +318,9 @@ impl Builder {
             })
             .collect();
         let guest = self.guest(spec);
+        for text in [id.key().to_owned(), id.short_name().to_ascii_lowercase(), id.name().to_ascii_lowercase()] {
+            self.vms.entry(text).or_default().push(id.clone());
+        }
         self.world.vms.push(Vm {
             vm_id: spec.vm_id.clone().unwrap_or_else(|| guid_from(&format!("vm/{}", id.key()))),
             id: id.clone(),
@@ -372,17 +383,10 @@ impl Builder {
         if let Some(id) = whole.as_ref().filter(|id| !id.is_type("Microsoft.Compute/virtualMachines")) {
             return Some(id.clone());
         }
-        let found: Vec<&Vm> = self
-            .world
-            .vms
-            .iter()
-            .filter(|vm| match &whole {
-                Some(id) => vm.id == *id,
-                None => vm.id.name().eq_ignore_ascii_case(wanted) || vm.id.short_name().eq_ignore_ascii_case(wanted),
-            })
-            .collect();
+        let called = whole.map_or_else(|| wanted.to_ascii_lowercase(), |id| id.key().to_owned());
+        let found = self.vms.get(&called).cloned().unwrap_or_default();
         match found.as_slice() {
-            [one] => Some(one.id.clone()),
+            [one] => Some(one.clone()),
             [] => {
                 let names: Vec<String> =
                     self.world.vms.iter().flat_map(|vm| [vm.id.name().to_owned(), vm.id.short_name()]).collect();
@@ -392,7 +396,7 @@ impl Builder {
                 None
             }
             [first, ..] => {
-                let hint = format!("write {}", first.id.short_name());
+                let hint = format!("write {}", first.short_name());
                 self.error(
                     text,
                     format!("there are {} virtual machines {wanted:?} in this estate", found.len()),
@@ -544,7 +548,14 @@ impl Builder {
                 let hint = nearest(target, self.world.vms.iter().map(|vm| vm.id.name()));
                 let message = format!("there is no {target:?} in this estate for this event");
                 let (line, column) = (at.line(), at.column());
-                self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint });
+                self.errors.push(EstateError {
+                    file: self.file.clone(),
+                    line,
+                    column,
+                    message,
+                    hint,
+                    too_large: false,
+                });
             }
         }
         self.world.faults = spec.faults.iter().map(super::estate::FaultSpec::fault).collect();

@@ -57,7 +57,7 @@ pub use http::{Server, ServerOptions};
 pub use identity::Identity;
 pub use persist::LoadError;
 pub use shell::{Exchange, Sim};
-pub use source::EstateError;
+pub use source::{EstateError, MAX_BYTES, MAX_VALUES};
 pub use timeline::{Effect, Event};
 pub use wire::Reply;
 pub use world::{

@@ -6,7 +6,18 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_saphyr::Error as YamlError;
 pub use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
+
+/// The largest estate that is read, in bytes.
+///
+/// A VM with a month of recovery points and two weeks of jobs takes about 10 KB as `azmend capture` writes it: this is an
+/// estate of some 12,000 of them. More does not fit the memory of a small machine beside the world made of it.
+pub const MAX_BYTES: usize = 128 * 1024 * 1024;
+
+/// The most values (maps, lists, words) of an estate: as many as [`MAX_BYTES`] hold when they are short ones.
+pub const MAX_VALUES: usize = 10_000_000;
 
 /// What is wrong in an estate file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +32,8 @@ pub struct EstateError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Nothing is wrong but its size: it is over [`MAX_BYTES`] or [`MAX_VALUES`].
+    pub too_large: bool,
 }
 
 impl std::fmt::Display for EstateError {
@@ -73,9 +86,39 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
 
 /// Parses the text.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Vec<EstateError>> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    parse_within(text, file, MAX_BYTES, MAX_VALUES)
+}
+
+fn parse_within<T: DeserializeOwned>(
+    text: &str,
+    file: &str,
+    bytes: usize,
+    values: usize,
+) -> Result<T, Vec<EstateError>> {
+    let too_large = |line, column, message| {
+        vec![EstateError { file: file.to_owned(), line, column, message, hint: None, too_large: true }]
+    };
+    if text.len() > bytes {
+        let message = format!("the estate is larger than {} MB, the most that is read", bytes / (1024 * 1024));
+        return Err(too_large(0, 0, message));
+    }
+    // The library's own limits are for settings of a program. What aliases repeat stays within them.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_reader_input_bytes: Some(bytes),
+            max_total_scalar_bytes: bytes,
+            max_nodes: values,
+            // Every list and map has an end beside its beginning.
+            max_events: values.saturating_mul(2).saturating_add(16),
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let error = error.without_snippet();
         let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+        if let YamlError::Budget { breach: BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. }, .. } = error {
+            let message = format!("the estate has more than {values} values, the most that are read");
+            return too_large(line, column, message);
+        }
         let full = error.to_string();
         let message = full.lines().next().unwrap_or_default().to_owned();
         let message = match message.find(" at line ").filter(|_| line > 0) {
@@ -83,7 +126,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Ve
             None => message,
         };
         let hint = hint_in(&full);
-        vec![EstateError { file: file.to_owned(), line, column, message, hint }]
+        vec![EstateError { file: file.to_owned(), line, column, message, hint, too_large: false }]
     })
 }
 
@@ -107,4 +150,37 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
         .filter(|(distance, word)| *distance <= 2.max(word.len() / 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| format!("did you mean \"{word}\"?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    type Lists = BTreeMap<String, Vec<u32>>;
+
+    #[test]
+    fn the_size_is_told_apart_from_what_is_wrong() {
+        let text = format!("list: [{}]\n", vec!["7"; 300_000].join(","));
+        // More values than the library takes of itself.
+        assert_eq!(parse::<Lists>(&text, "f").unwrap()["list"].len(), 300_000);
+        let few = parse_within::<Lists>(&text, "f", MAX_BYTES, 1000).unwrap_err();
+        assert!(few[0].too_large && few[0].message.contains("more than 1000 values"), "{few:?}");
+        let small = parse_within::<Lists>(&text, "f", 1024 * 1024 / 2, MAX_VALUES).unwrap_err();
+        assert!(small[0].too_large && small[0].message.contains("larger than"), "{small:?}");
+        let wrong = parse_within::<Lists>("list: [x]\n", "f", MAX_BYTES, MAX_VALUES).unwrap_err();
+        assert!(!wrong[0].too_large && wrong[0].line == 1, "{wrong:?}");
+    }
+
+    #[test]
+    fn aliases_do_not_multiply() {
+        let mut text = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+        for level in 1..9 {
+            let repeated = vec![format!("*a{}", level - 1); 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{repeated}]\n"));
+        }
+        let error = parse::<serde_json::Value>(&text, "f").unwrap_err();
+        assert!(!error[0].message.is_empty(), "{error:?}");
+    }
 }

@@ -16,6 +16,7 @@ mod automation;
 mod behaviour;
 mod browser;
 mod capture;
+mod capture_scope;
 mod checklist;
 mod cli;
 mod crash_matrix;

@@ -32,6 +32,11 @@ pub struct Lab {
     library: &'static Library,
 }
 
+/// How many seeds a test takes: all of them with `AZMEND_FULL=1`, a part of them otherwise.
+pub fn seeds(part: u64, all: u64) -> std::ops::Range<u64> {
+    0..if std::env::var_os("AZMEND_FULL").is_some() { all } else { part }
+}
+
 /// What a plan is asked for with.
 #[derive(Debug, Default, Clone)]
 pub struct Ask {

@@ -14,7 +14,7 @@ use crate::cli::files;
 use crate::engine::exit;
 use crate::estate::bulk;
 use crate::estate::capture::{self, Captured, EstateText, Wanted};
-use crate::sim::Estate;
+use crate::sim::{Estate, EstateError};
 use crate::text::{near, plural};
 
 /// Reads and writes.
@@ -86,12 +86,21 @@ fn taken(args: &CaptureArgs) -> CliError {
         .hint("choose a name that is free, or replace it with --force")
 }
 
-/// What was written must load: anything else is a bug, and is not left behind as a file.
+/// What was written must load: what does not is not left behind as a file. It may be too large; anything else is a bug.
 fn check(estate: &EstateText) -> Result<(), CliError> {
-    let Err(errors) = Estate::parse(&estate.text, "the captured estate") else { return Ok(()) };
+    Estate::parse(&estate.text, "the captured estate").map(drop).map_err(|errors| unloadable(&errors))
+}
+
+fn unloadable(errors: &[EstateError]) -> CliError {
+    if let Some(error) = errors.iter().find(|error| error.too_large) {
+        let why = format!("the sandbox would not load so large an estate, so nothing was written: {}", error.message);
+        return CliError::input(why).code("estate_too_large").hint(
+            "capture a part of it: --subscription, --resource-group, --tag, --vault or --vm; nothing in Azure was changed",
+        );
+    }
     let first = errors.first().map(ToString::to_string).unwrap_or_default();
-    Err(CliError::new(Kind::Bug, format!("the captured estate does not load, so nothing was written: {first}"))
-        .hint("nothing in Azure was changed; please report this line"))
+    CliError::new(Kind::Bug, format!("the captured estate does not load, so nothing was written: {first}"))
+        .hint("nothing in Azure was changed; please report this line")
 }
 
 fn write(args: &CaptureArgs, estate: &EstateText) -> Result<(), CliError> {
@@ -138,4 +147,21 @@ fn tell(
         desk.printer.dim("names, GUIDs, tags, notes and messages were replaced; regions, sizes and times were not");
     }
     desk.printer.dim(&format!("use it with: azmend --sandbox={} audit", args.out.display()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::MAX_BYTES;
+
+    #[test]
+    fn an_estate_that_is_too_large_is_no_bug() {
+        let estate = EstateText { text: "#".repeat(MAX_BYTES + 1), left_out: Vec::new() };
+        let error = check(&estate).unwrap_err();
+        assert_eq!((error.kind, error.exit_code()), (Kind::Input, exit::INPUT));
+        assert!(error.message.contains("128 MB"), "{}", error.message);
+        assert!(error.hints.iter().any(|hint| hint.contains("--resource-group")));
+        let estate = EstateText { text: "apiVersion: 1\n".to_owned(), left_out: Vec::new() };
+        assert_eq!(check(&estate).unwrap_err().kind, Kind::Bug);
+    }
 }

@@ -33,6 +33,8 @@ impl Captured {
         for policy in &self.policies {
             names.pattern(&policy.group_prefix, &policy.group_suffix);
         }
+        self.groups.iter().for_each(|group| names.region(&group.location));
+        self.vms.iter().for_each(|vm| names.region(&vm.row.vm.location));
         // The same walk twice: it collects first, then it replaces.
         let mut walk = Walk { names, vms };
         walk.everything(&mut self.clone());
@@ -49,7 +51,8 @@ impl Captured {
 
 /// What was not read, without its name, and the status of the answer alone.
 fn generic(line: &NotRead) -> NotRead {
-    const KNOWN: [&str; 18] = [
+    const KNOWN: [&str; 19] = [
+        "the deny assignments of",
         "the VMs of",
         "the power states of",
         "the extensions of",

@@ -14,18 +14,14 @@ const HANGS: Duration = Duration::from_secs(24 * 3600);
 
 impl Writer<'_> {
     pub(super) fn vault(&mut self, captured: &CapturedVault, group: &Group) -> Map {
-        let from = self.from;
         let vault = &captured.vault;
+        let held = self.of_vault.remove(&vault.id).unwrap_or_default();
         let locks = self.locks(&vault.id);
         let elsewhere =
             (!vault.location.is_empty() && vault.location != group.location).then_some(vault.location.as_str());
         let immutability = known_word(&vault.immutability, &["unlocked", "locked"]);
-        let mut policies: Vec<&Policy> = from.policies.iter().filter(|policy| vault.id.covers(&policy.id)).collect();
-        policies.sort_by(|a, b| a.id.cmp(&b.id));
-        let policies = policies.into_iter().map(|policy| self.policy(policy)).collect();
-        let mut items: Vec<&CapturedItem> = from.items.iter().filter(|one| vault.id.covers(&one.item.id)).collect();
-        items.sort_by(|a, b| a.item.id.cmp(&b.item.id));
-        let items = items.into_iter().map(|item| self.item(item, &vault.id).into()).collect();
+        let policies = held.policies.into_iter().map(|policy| self.policy(policy)).collect();
+        let items = held.items.into_iter().map(|item| self.item(item, &vault.id).into()).collect();
         Map::default()
             .with("name", vault.id.name())
             .with_some("location", elsewhere)
@@ -74,7 +70,7 @@ impl Writer<'_> {
         let (container, name) = own_names(item, &captured.vm);
         let policy = ResourceId::parse(&item.policy_id).ok();
         let policy = policy.filter(|policy| {
-            let known = self.from.policies.iter().any(|one| one.id == *policy);
+            let known = self.policies.contains(policy);
             if !known {
                 self.leave_out("the policy of an item, which was not read", item.id.name());
             }

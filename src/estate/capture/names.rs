@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arm::id::{ResourceId, is_guid};
+use crate::estate::collect::plain_location;
 use crate::estate::groups::{collection_name, default_group_name, is_point_name, matches_pattern};
 
 /// What a name is of.
@@ -38,6 +39,7 @@ pub(super) enum Kind {
     Error,
     Prefix,
     Suffix,
+    Geo,
     Guid,
 }
 
@@ -71,6 +73,7 @@ impl Kind {
             Self::Error => format!("Error{number:03}"),
             Self::Prefix => format!("backup{number:02}x"),
             Self::Suffix => format!("x{number:02}"),
+            Self::Geo => format!("geo{number:02}"),
             Self::Guid => format!("00000000-0000-4000-8000-{number:012}"),
         }
     }
@@ -88,6 +91,8 @@ pub(super) struct Names {
     called: BTreeMap<(Kind, String), Option<String>>,
     /// Prefixes and suffixes of groups, as policies have them.
     patterns: BTreeSet<(String, String)>,
+    /// Azure's regions in the estate.
+    regions: BTreeSet<String>,
     collecting: bool,
 }
 
@@ -141,15 +146,18 @@ impl Names {
         }
     }
 
+    /// Where something stands, before any group is named.
+    pub(super) fn region(&mut self, location: &str) {
+        self.regions.insert(plain_location(location));
+    }
+
     pub(super) fn guid(&mut self, text: &str) -> String {
         self.name(Kind::Guid, text)
     }
 
-    /// A group's name: Azure Backup's own keep their form, with a policy's prefix and suffix replaced.
+    /// A group's name: Azure Backup's own keep their form, with a policy's prefix and suffix replaced. A policy is asked
+    /// first: its prefix may look like the beginning of a default name, and is a word of somebody's all the same.
     pub(super) fn group(&mut self, name: &str) -> String {
-        if default_group_name(name).is_some() {
-            return name.to_owned();
-        }
         let fits = self.patterns.iter().find(|(prefix, suffix)| matches_pattern(name, prefix, suffix)).cloned();
         if let Some((prefix, suffix)) = fits {
             let low = name.to_lowercase();
@@ -157,7 +165,13 @@ impl Names {
             let digits = rest.strip_suffix(&suffix.to_lowercase()).unwrap_or(rest).to_owned();
             return format!("{}{digits}{}", self.name(Kind::Prefix, &prefix), self.name(Kind::Suffix, &suffix));
         }
-        self.name(Kind::Group, name)
+        match default_group_name(name) {
+            // The locations of the estate stay in it: a region of one of them tells nothing more.
+            Some(default) if self.regions.contains(&default.geo) => name.to_owned(),
+            // Anybody may use the form with a word that is no region.
+            Some(default) => format!("AzureBackupRG_{}_{}", self.name(Kind::Geo, &default.geo), default.number),
+            None => self.name(Kind::Group, name),
+        }
     }
 
     /// A collection's name: `AzureBackup_<VM>_<digits>` keeps its form.

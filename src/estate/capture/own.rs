@@ -1,6 +1,6 @@
 //! Reads of single things, beyond what a bulk reading has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::read::{may_be_backup, running};
 use super::{Captured, CapturedItem, CapturedVm};
@@ -137,11 +137,19 @@ pub(super) async fn job_details(
         let read = reader.arm.job(&id).await;
         (id, read)
     });
-    for (id, read) in reader.side_by_side(calls.collect()).await {
+    let read = reader.side_by_side(calls.collect()).await;
+    let mut places: HashMap<ResourceId, (usize, usize)> = HashMap::new();
+    for (at, item) in items.iter().enumerate() {
+        for (job, read) in item.jobs.iter().enumerate() {
+            places.entry(read.id.clone()).or_insert((at, job));
+        }
+    }
+    for (id, read) in read {
         match read {
             Ok(full) => {
-                let mut jobs = items.iter_mut().flat_map(|item| &mut item.jobs);
-                if let Some(job) = jobs.find(|job| job.id == id) {
+                if let Some((item, at)) = places.get(&id)
+                    && let Some(job) = items.get_mut(*item).and_then(|item| item.jobs.get_mut(*at))
+                {
                     *job = full;
                 }
             }
@@ -164,19 +172,24 @@ pub(super) async fn others(reader: &Reader<'_>, bulk: &Bulk, out: &mut Captured)
         (group, read)
     });
     let read = reader.side_by_side(calls.collect()).await;
-    let captured: BTreeSet<ResourceId> = out
+    let captured: HashSet<String> = out
         .vms
         .iter()
-        .flat_map(|vm| vm.row.vm.disks.iter().filter_map(|disk| disk.id.clone()).chain([vm.row.vm.id.clone()]))
-        .chain(out.vaults.iter().map(|one| one.vault.id.clone()))
-        .chain(out.key_vaults.iter().map(|one| one.id.clone()))
+        .flat_map(|vm| vm.row.vm.disks.iter().filter_map(|disk| disk.id.as_ref()).chain([&vm.row.vm.id]))
+        .chain(out.vaults.iter().map(|one| &one.vault.id))
+        .chain(out.key_vaults.iter().map(|one| &one.id))
+        .map(|id| id.key().to_owned())
         .collect();
+    // At or below one of them.
+    let within = |id: &ResourceId| {
+        let key = id.key();
+        key.match_indices('/').map(|(at, _)| &key[..at]).chain([key]).any(|above| captured.contains(above))
+    };
     for (group, read) in read {
         match read {
             Ok(ids) => {
                 let known = |id: &ResourceId| {
-                    id.resource_type().starts_with("microsoft.compute/restorepointcollections")
-                        || captured.iter().any(|one| one.covers(id))
+                    id.resource_type().starts_with("microsoft.compute/restorepointcollections") || within(id)
                 };
                 let (flat, nested): (Vec<_>, Vec<_>) = ids
                     .into_iter()
@@ -230,9 +243,14 @@ pub(super) async fn rights(reader: &Reader<'_>, bulk: &Bulk, out: &mut Captured)
             }
         }
         if chosen(&scope) {
-            // Whoever may not see them learns nothing of them anywhere in azmend: no line of its own.
-            if let Ok((_, found)) = reader.deny_assignments(&scope).await {
-                out.denies.extend(found);
+            match reader.deny_assignments(&scope).await {
+                Ok((_, found)) => out.denies.extend(found),
+                // Also when the right to see them is all that is missing (S12): one of them wins over every role, so without
+                // them a rehearsal may do what Azure would refuse.
+                Err(why) => {
+                    let what = format!("the deny assignments of {}", scope.subscription());
+                    out.not_read.push(NotRead { what, why });
+                }
             }
         }
     }

@@ -64,6 +64,7 @@ pub async fn read(arm: &Arm, visible: &Visible, wanted: &Wanted) -> Result<(Capt
     out.not_read.sort_by(|a, b| (&a.what, &a.why).cmp(&(&b.what, &b.why)));
     out.not_read.dedup();
     out.left_out.sort();
+    out.left_out.dedup();
     Ok((out, bulk))
 }
 
@@ -121,12 +122,18 @@ impl Scope {
         // A named VM that is gone may have left points and items behind.
         let asked: BTreeSet<&ResourceId> = out.chosen.iter().chain(&out.missing).collect();
         let homes = asked.iter().flat_map(|vm| index.collections(bulk, vm)).filter_map(|one| one.id.group_id());
-        let regions: BTreeSet<String> = rows().map(|row| plain_location(&row.vm.location)).collect();
+        // Azure Backup keeps points in the VM's own subscription and region.
+        let place = |id: &ResourceId, location: &str| (id.subscription().to_lowercase(), plain_location(location));
+        let places: BTreeSet<(String, String)> = rows().map(|row| place(&row.vm.id, &row.vm.location)).collect();
         let near = bulk.groups.iter().filter(|group| {
+            let here = |location: &str| places.contains(&place(&group.id, location));
             let name = group.id.name();
-            let fits = default_group_name(name).is_some()
+            let pattern =
                 || bulk.policies.iter().any(|one| matches_pattern(name, &one.group_prefix, &one.group_suffix));
-            fits && regions.contains(&plain_location(&group.location))
+            match default_group_name(name) {
+                Some(default) => here(&default.geo) || here(&group.location),
+                None => here(&group.location) && pattern(),
+            }
         });
         out.backup_groups = homes.chain(near.map(|group| group.id.clone())).map(|id| id.key().to_owned()).collect();
         if !out.whole {
@@ -347,23 +354,29 @@ fn places(out: &mut Captured, visible: &Visible, bulk: &Bulk, scope: &Scope) {
     }
     out.groups.sort_by(|a, b| a.id.cmp(&b.id));
     let mut ids: BTreeSet<String> = out.groups.iter().map(|group| group.id.subscription().to_lowercase()).collect();
-    ids.extend(bulk.subscriptions.iter().map(|one| one.id.to_lowercase()));
+    // A VM that is gone, and left nothing behind, is gone from a subscription that is there.
+    let left = scope.missing.iter().map(|vm| vm.subscription().to_lowercase());
+    ids.extend(left.filter(|id| visible.all.iter().any(|one| one.id.eq_ignore_ascii_case(id))));
+    // A part of the scope tells nothing of other subscriptions. Where nothing was found, they are what was looked into.
+    if scope.whole || ids.is_empty() {
+        ids.extend(bulk.subscriptions.iter().map(|one| one.id.to_lowercase()));
+    }
+    let written = |id: &ResourceId| ids.contains(&id.subscription().to_lowercase());
     out.subscriptions = ids
-        .into_iter()
+        .iter()
         .map(|id| {
-            let known = visible.all.iter().chain(&visible.chosen).find(|one| one.id.eq_ignore_ascii_case(&id));
+            let known = visible.all.iter().chain(&visible.chosen).find(|one| one.id.eq_ignore_ascii_case(id));
             known.cloned().unwrap_or_else(|| Subscription {
                 name: id.clone(),
-                id,
+                id: id.clone(),
                 state: "Enabled".to_owned(),
                 tenant: String::new(),
             })
         })
         .collect();
     let keys: HashSet<&str> = out.groups.iter().map(|group| group.id.key()).collect();
-    let here = |id: &ResourceId| id.group_id().is_none_or(|group| keys.contains(group.key()));
-    let locks = bulk.locks.iter().filter(|lock| scope.whole || here(&lock.scope())).cloned().collect();
-    out.locks = locks;
+    let here = |id: &ResourceId| id.group_id().map_or_else(|| written(id), |group| keys.contains(group.key()));
+    out.locks = bulk.locks.iter().filter(|lock| scope.whole || here(&lock.scope())).cloned().collect();
 }
 
 /// The groups in which the sandbox must show everything: those that are, or may be taken for, backup groups.

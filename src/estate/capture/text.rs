@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::own::vm_of;
 use super::yaml::{Map, Node, comment, document, words};
-use super::{Captured, CapturedVm, LeftOut};
+use super::{Captured, CapturedItem, CapturedVault, CapturedVm, LeftOut};
 use crate::arm::id::{ResourceId, is_guid};
-use crate::arm::model::{Group, Lock, Status, Subscription};
+use crate::arm::model::{Group, Lock, Policy, SizedCollection, Status, Subscription};
 use crate::estate::derive::{is_vmsnapshot, vmsnapshot};
 use crate::estate::keyvaults::KeyVaultFacts;
 
@@ -53,6 +53,31 @@ pub(super) struct Writer<'a> {
     /// Scopes whose locks were written where they stand.
     pub(super) inline: HashSet<String>,
     pub(super) left_out: Vec<LeftOut>,
+    groups: HashMap<String, Vec<&'a Group>>,
+    inside: HashMap<ResourceId, Inside<'a>>,
+    /// Policies and items by their vault.
+    pub(super) of_vault: HashMap<ResourceId, OfVault<'a>>,
+    pub(super) policies: HashSet<&'a ResourceId>,
+    vms: HashSet<&'a ResourceId>,
+    /// How many VMs are called by this `group/name`, in lower case.
+    short_names: HashMap<String, usize>,
+}
+
+/// What a group holds. Lists are made once: an estate has thousands of groups and of VMs.
+#[derive(Default)]
+struct Inside<'a> {
+    vms: Vec<&'a CapturedVm>,
+    vaults: Vec<&'a CapturedVault>,
+    key_vaults: Vec<&'a KeyVaultFacts>,
+    collections: Vec<&'a SizedCollection>,
+    others: Vec<&'a ResourceId>,
+}
+
+/// What a vault holds.
+#[derive(Default)]
+pub(super) struct OfVault<'a> {
+    pub(super) policies: Vec<&'a Policy>,
+    pub(super) items: Vec<&'a CapturedItem>,
 }
 
 pub(super) fn same(text: &str, other: &str) -> bool {
@@ -72,7 +97,60 @@ impl<'a> Writer<'a> {
         for lock in sorted {
             locks.entry(lock.scope().key().to_owned()).or_default().push(lock);
         }
-        Self { from, locks, inline: HashSet::new(), left_out: Vec::new() }
+        let mut out = Self {
+            from,
+            locks,
+            inline: HashSet::new(),
+            left_out: Vec::new(),
+            groups: HashMap::new(),
+            inside: HashMap::new(),
+            of_vault: HashMap::new(),
+            policies: from.policies.iter().map(|policy| &policy.id).collect(),
+            vms: from.vms.iter().map(|vm| &vm.row.vm.id).collect(),
+            short_names: HashMap::new(),
+        };
+        for group in &from.groups {
+            out.groups.entry(group.id.subscription().to_lowercase()).or_default().push(group);
+        }
+        for vm in &out.vms {
+            *out.short_names.entry(vm.short_name().to_ascii_lowercase()).or_default() += 1;
+        }
+        out.place();
+        out
+    }
+
+    /// Everything to the group or vault that holds it, in the order in which it is written.
+    fn place(&mut self) {
+        let from = self.from;
+        let mut at = |id: &ResourceId, put: &dyn Fn(&mut Inside<'a>)| {
+            if let Some(group) = id.group_id() {
+                put(self.inside.entry(group).or_default());
+            }
+        };
+        from.vms.iter().for_each(|one| at(&one.row.vm.id, &|inside| inside.vms.push(one)));
+        from.vaults.iter().for_each(|one| at(&one.vault.id, &|inside| inside.vaults.push(one)));
+        from.key_vaults.iter().for_each(|one| at(&one.id, &|inside| inside.key_vaults.push(one)));
+        from.collections.iter().for_each(|one| at(&one.collection.id, &|inside| inside.collections.push(one)));
+        from.others.iter().for_each(|one| at(one, &|inside| inside.others.push(one)));
+        let mut of = |id: &ResourceId, put: &dyn Fn(&mut OfVault<'a>)| {
+            if let Some(vault) = id.up_to("vaults") {
+                put(self.of_vault.entry(vault).or_default());
+            }
+        };
+        from.policies.iter().for_each(|one| of(&one.id, &|vault| vault.policies.push(one)));
+        from.items.iter().for_each(|one| of(&one.item.id, &|vault| vault.items.push(one)));
+        self.groups.values_mut().for_each(|groups| groups.sort_by(|a, b| a.id.cmp(&b.id)));
+        for inside in self.inside.values_mut() {
+            inside.vms.sort_by(|a, b| a.row.vm.id.cmp(&b.row.vm.id));
+            inside.vaults.sort_by(|a, b| a.vault.id.cmp(&b.vault.id));
+            inside.key_vaults.sort_by(|a, b| a.id.cmp(&b.id));
+            inside.collections.sort_by(|a, b| a.collection.id.cmp(&b.collection.id));
+            inside.others.sort();
+        }
+        for vault in self.of_vault.values_mut() {
+            vault.policies.sort_by(|a, b| a.id.cmp(&b.id));
+            vault.items.sort_by(|a, b| a.item.id.cmp(&b.item.id));
+        }
     }
 
     pub(super) fn leave_out(&mut self, what: &str, which: &str) {
@@ -96,13 +174,10 @@ impl<'a> Writer<'a> {
     }
 
     fn subscription(&mut self, one: &Subscription) -> Map {
-        let from = self.from;
         let name = if one.name.is_empty() { one.id.as_str() } else { one.name.as_str() };
         let scope = ResourceId::subscription_scope(&one.id).ok();
         let locks = scope.as_ref().map(|scope| self.locks(scope)).unwrap_or_default();
-        let mut groups: Vec<&Group> =
-            from.groups.iter().filter(|group| scope.as_ref().is_some_and(|scope| scope.covers(&group.id))).collect();
-        groups.sort_by(|a, b| a.id.cmp(&b.id));
+        let groups = self.groups.remove(&one.id.to_lowercase()).unwrap_or_default();
         let groups = groups.into_iter().map(|group| self.group(group).into()).collect();
         Map::default()
             .with("name", name)
@@ -139,9 +214,8 @@ impl<'a> Writer<'a> {
     }
 
     fn group(&mut self, group: &Group) -> Map {
-        let from = self.from;
         let id = &group.id;
-        let inside = |other: &ResourceId| other.group_id().as_ref() == Some(id);
+        let inside = self.inside.remove(id).unwrap_or_default();
         let service = format!("subscriptions/{}/providers/Microsoft.RecoveryServices/", id.subscription());
         let managed_by = match group.managed_by.as_str() {
             "" => None,
@@ -153,22 +227,12 @@ impl<'a> Writer<'a> {
             .with("location", group.location.as_str())
             .with_some("managed_by", managed_by)
             .with_list("locks", self.locks(id));
-        let mut vms: Vec<&CapturedVm> = from.vms.iter().filter(|vm| inside(&vm.row.vm.id)).collect();
-        vms.sort_by(|a, b| a.row.vm.id.cmp(&b.row.vm.id));
-        let vms = vms.into_iter().map(|vm| self.vm(vm, group).into()).collect();
-        let mut vaults: Vec<_> = from.vaults.iter().filter(|one| inside(&one.vault.id)).collect();
-        vaults.sort_by(|a, b| a.vault.id.cmp(&b.vault.id));
-        let vaults = vaults.into_iter().map(|one| self.vault(one, group).into()).collect();
-        let mut keys: Vec<_> = from.key_vaults.iter().filter(|one| inside(&one.id)).collect();
-        keys.sort_by(|a, b| a.id.cmp(&b.id));
-        let keys = keys.into_iter().map(|one| self.key_vault(one).into()).collect();
-        let mut collections: Vec<_> = from.collections.iter().filter(|one| inside(&one.collection.id)).collect();
-        collections.sort_by(|a, b| a.collection.id.cmp(&b.collection.id));
+        let vms = inside.vms.into_iter().map(|vm| self.vm(vm, group).into()).collect();
+        let vaults = inside.vaults.into_iter().map(|one| self.vault(one, group).into()).collect();
+        let keys = inside.key_vaults.into_iter().map(|one| self.key_vault(one).into()).collect();
         let collections =
-            collections.into_iter().filter_map(|one| self.collection(one, group)).map(Node::from).collect();
-        let mut others: Vec<&ResourceId> = from.others.iter().filter(|other| inside(other)).collect();
-        others.sort();
-        let others = others.into_iter().filter_map(resource).collect();
+            inside.collections.into_iter().filter_map(|one| self.collection(one, group)).map(Node::from).collect();
+        let others = inside.others.into_iter().filter_map(resource).collect();
         map = map.with_list("vms", vms).with_list("vaults", vaults).with_list("key_vaults", keys);
         map.with_list("collections", collections).with_list("resources", others)
     }
@@ -378,19 +442,19 @@ impl<'a> Writer<'a> {
 
     /// The VM as the sandbox finds it again: `group/name`, or its id where that could be another one.
     pub(super) fn vm_text(&self, vm: &ResourceId, near: &ResourceId) -> String {
-        let listed = self.from.vms.iter().map(|one| &one.row.vm.id);
-        let exact = listed.clone().find(|id| *id == vm).unwrap_or(vm);
-        let twice = listed.filter(|id| same(&id.short_name(), &vm.short_name())).count() > 1;
+        let exact = self.vms.get(vm).copied().unwrap_or(vm);
+        let short = exact.short_name();
+        let twice = self.short_names.get(&short.to_ascii_lowercase()).is_some_and(|vms| *vms > 1);
         let near = same(vm.subscription(), near.subscription());
-        if near && !twice { exact.short_name() } else { exact.as_str().to_owned() }
+        if near && !twice { short } else { exact.as_str().to_owned() }
     }
 
     /// Whether the VM is in the estate.
     pub(super) fn has_vm(&self, vm: &ResourceId) -> bool {
-        self.from.vms.iter().any(|one| one.row.vm.id == *vm)
+        self.vms.contains(vm)
     }
 
-    fn collection(&mut self, one: &crate::arm::model::SizedCollection, group: &Group) -> Option<Map> {
+    fn collection(&mut self, one: &SizedCollection, group: &Group) -> Option<Map> {
         let collection = &one.collection;
         let locks = self.locks(&collection.id);
         let Some(source) = collection.source_id() else {

@@ -1,7 +1,8 @@
 //! What azmend sends, and what the sandbox answers, against the contracts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
 use azmend::actions::change::Override;
@@ -49,6 +50,9 @@ impl Transport for Tap {
     }
 }
 
+/// Requests that were found to be in the contracts: a matrix sends the same ones a thousand times.
+static GOOD: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+
 /// The embedded Azure for every laboratory: a request that is not in the contracts ends the test where it is sent.
 #[derive(Debug, Clone)]
 pub struct Strict(pub Sim);
@@ -56,8 +60,14 @@ pub struct Strict(pub Sim);
 #[async_trait]
 impl Transport for Strict {
     async fn send(&self, request: &Request) -> Result<Response, TransportError> {
-        if let Err(wrong) = CONTRACTS.request(&sent(request)) {
-            panic!("{} is not in the published contracts: {}", request.summary(), wrong.join("; "));
+        let mut hasher = DefaultHasher::new();
+        (request.method.as_str(), request.url.as_str(), &request.body[..]).hash(&mut hasher);
+        let seen = hasher.finish();
+        if !GOOD.lock().unwrap().contains(&seen) {
+            if let Err(wrong) = CONTRACTS.request(&sent(request)) {
+                panic!("{} is not in the published contracts: {}", request.summary(), wrong.join("; "));
+            }
+            GOOD.lock().unwrap().insert(seen);
         }
         self.0.send(request).await
     }
