@@ -475,7 +475,8 @@ fn a_kill_between_two_vms_loses_nothing_and_does_nothing_twice() {
         let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
         seen.insert(name(&event["vm"]));
         if seen.len() == 2 {
-            // While it is under way nobody takes it up again, and nobody is told to.
+            // While it is under way nobody takes it up again, and nobody is told to. It is held still for that.
+            assert!(Command::new("kill").arg("-STOP").arg(child.id().to_string()).status().unwrap().success());
             let record = std::fs::read_dir(dir.path().join("state/fleets")).unwrap().next().unwrap().unwrap().path();
             let id = record.file_stem().unwrap().to_str().unwrap().to_owned();
             let (code, busy) =

@@ -167,9 +167,10 @@ fn two_vms_of_a_group_without_locks_go_on_beside_each_other() {
 
 #[test]
 fn playbooks_for_vms_that_are_gone_name_the_way() {
-    let done = User::new().run("fix stale-collections-of-deleted-vm --all --yes");
-    assert!(done.code == 2 && done.err.contains("do not exist any more"), "{}", done.err);
-    assert!(done.err.contains("audit --playbook orphan-candidate"), "{}", done.err);
+    let refused = User::new().json("fix stale-collections-of-deleted-vm --all --yes");
+    assert_eq!(refused["exit_code"], 2, "{refused:#}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("do not exist any more"), "{refused:#}");
+    assert!(refused["error"]["hint"].as_str().unwrap().contains("audit --playbook orphan-candidate"), "{refused:#}");
 }
 
 #[test]
@@ -225,7 +226,8 @@ fn thorough_finds_what_an_audit_with_it_finds() {
 fn a_plan_that_grew_too_old_is_left_for_the_next_fleet() {
     // Each backup takes eleven hours and is followed to its end, one after the other: the fourth begins on the second day.
     let estate = with("UserErrorRpCollectionLimitReached", "UserErrorBackupOperationInProgress")
-        .replace("transfer: 1h", "transfer: 11h");
+        .replace("transfer: 1h", "transfer: 11h")
+        .replace("at: \"23:00\"", "at: \"08:45\"");
     let user = User::of(&estate);
     let fleet = user.fleet("fix backup-in-progress --all --set follow=job --yes --ramp 100% --concurrency 1");
     assert_eq!(names(&fleet["not_started"]), ["d-04", "e-05"], "{fleet:#}");

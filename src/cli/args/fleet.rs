@@ -32,6 +32,7 @@ pub struct FleetArgs {
     /// Plan again for the VMs of an earlier fleet that failed, were partly done or not started
     #[arg(long, value_name = "FLEET", group = "many", help_heading = "Many VMs")]
     #[arg(conflicts_with_all = ["playbook", "vm", "set", "relock", "plan_out"])]
+    #[arg(conflicts_with_all = ["from", "resource_group", "tag", "vault", "thorough"])]
     pub retry_failed: Option<String>,
     /// Waves, each counted from the beginning: one VM, then a tenth, then all [default: 1,10%,100%]
     #[arg(long, value_name = "STAGES", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
@@ -102,6 +103,8 @@ mod tests {
             "fix p --all --from a.json --thorough",
             "fix p --vm v --thorough",
             "fix --retry-failed 0199 --thorough",
+            "fix --retry-failed 0199 --tag a=b",
+            "fix --retry-failed 0199 --from a.json",
             "fix p --all --plan-out f",
             "fix p --all --concurrency 0",
             "fix p --all --concurrency 17",
