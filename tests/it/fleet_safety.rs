@@ -227,7 +227,8 @@ fn a_plan_that_grew_too_old_is_left_for_the_next_fleet() {
     // Each backup takes eleven hours and is followed to its end, one after the other: the fourth begins on the second day.
     let estate = with("UserErrorRpCollectionLimitReached", "UserErrorBackupOperationInProgress")
         .replace("transfer: 1h", "transfer: 11h")
-        .replace("at: \"23:00\"", "at: \"08:45\"");
+        .replace("at: \"23:00\"", "at: \"08:45\"")
+        .replace("count: 20", "count: 2");
     let user = User::of(&estate);
     let fleet = user.fleet("fix backup-in-progress --all --set follow=job --yes --ramp 100% --concurrency 1");
     assert_eq!(names(&fleet["not_started"]), ["d-04", "e-05"], "{fleet:#}");
