@@ -90,7 +90,7 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "ID|NAME", env = "AZMEND_SUBSCRIPTION", value_delimiter = ';')]
     #[arg(help_heading = "Azure")]
     pub subscription: Vec<String>,
-    /// Tenant to sign in to. For `audit`, also all of it, whatever subscription the environment names
+    /// Tenant to sign in to. For `audit` and `fix --all`, also all of it, whatever subscription the environment names
     #[arg(long, global = true, value_name = "ID", env = "AZMEND_TENANT", help_heading = "Azure")]
     #[arg(num_args = 0..=1, default_missing_value = "")]
     pub tenant: Option<String>,

@@ -1,18 +1,22 @@
 //! The record of a fleet: which VMs it meant to repair, which run each got, how each ended.
 //!
 //! ```text
-//! <state>/fleets/<fleet id>.json
+//! <state>/fleets/<fleet id>.jsonl
 //! ```
+//!
+//! The first line is the fleet as it was confirmed; each other line says how far one VM has come, or that the fleet has
+//! ended. A line is small, so that ten thousand VMs cost ten thousand small writes.
 //!
 //! Duty: to find the runs of a fleet, and the VMs that are left to do, also after a kill. It proves nothing: what a run did
 //! stands in the run's own journal, and a VM that is taken up again is read and planned anew.
 //!
-//! Invariants: the file is whole at every moment (written beside, synced, renamed) and says that a VM's run begins before
-//! it does; it is read strictly: another format, an unknown key, an id that is none is an error, never a guess. Must never:
-//! be needed to put a lock back.
+//! Invariants: the file appears with its whole first line (written beside, synced, renamed), and after that is only added to;
+//! a line is on disk (fsync) before the change returns, so it says that a VM's run begins before it does. It is read strictly:
+//! another format, an unknown key, an id that is none is an error, never a guess; only the beginning of a last line is left
+//! out, for its append never returned. Must never: be needed to put a lock back.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::JournalError;
+use super::lock::{FileLock, LockKey};
 use super::runs::Skipped;
 use super::state::{self, StateDir};
 use crate::clock::elapsed;
@@ -29,9 +34,9 @@ use crate::text::safe_short;
 
 /// The format this azmend writes and reads.
 pub const FLEET_FORMAT: &str = "azmend.fleet-record/v1";
-/// The largest record that is read: a VM takes less than 1 KB.
-const MAX_RECORD: u64 = 64 * 1024 * 1024;
-const ENDING: &str = ".json";
+/// The largest record that is read: a VM takes about 1 KB.
+const MAX_RECORD: u64 = 512 * 1024 * 1024;
+const ENDING: &str = ".jsonl";
 const UNFINISHED: &str = ".new-";
 
 /// How far a VM of a fleet has come.
@@ -106,6 +111,28 @@ pub struct FleetRecord {
     pub vms: Vec<FleetVm>,
 }
 
+/// A line behind the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// One VM has come this far.
+    Vm(Progress),
+    /// The fleet has ended.
+    Ended(Timestamp),
+}
+
+/// How far one VM has come: what of a [`FleetVm`] changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    /// Its place in the list, from 0.
+    index: usize,
+    stage: FleetStage,
+    run: Option<String>,
+    status: String,
+    why: String,
+}
+
 /// All fleets, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FleetList {
@@ -121,7 +148,9 @@ impl FleetRecord {
     /// # Errors
     /// Why it is none.
     pub fn parse(text: &str, id: &str) -> Result<Self, String> {
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut lines = text.split_inclusive('\n');
+        let head = lines.next().unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_str(head).map_err(|error| error.to_string())?;
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(FLEET_FORMAT) => {}
             Some(other) => {
@@ -129,9 +158,17 @@ impl FleetRecord {
             }
             None => return Err("it names no format".to_owned()),
         }
-        let record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let mut record: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
         if record.id != id {
             return Err("it is the record of another fleet".to_owned());
+        }
+        for (number, text) in lines.enumerate() {
+            match serde_json::from_str::<Line>(text) {
+                Ok(line) => record.follow(line).map_err(|why| format!("line {}: {why}", number + 2))?,
+                // The beginning of a last line: a crash while it was written.
+                Err(_) if !text.ends_with('\n') => {}
+                Err(error) => return Err(format!("line {}: {error}", number + 2)),
+            }
         }
         let mut seen = BTreeSet::new();
         for one in &record.vms {
@@ -147,14 +184,33 @@ impl FleetRecord {
         }
         Ok(record)
     }
+
+    fn follow(&mut self, line: Line) -> Result<(), String> {
+        match line {
+            Line::Vm(Progress { index, stage, run, status, why }) => {
+                let vm = self.vms.get_mut(index).ok_or_else(|| format!("there is no VM {index} in it"))?;
+                (vm.stage, vm.run, vm.status, vm.why) = (stage, run, status, why);
+            }
+            Line::Ended(at) => self.ended = Some(at),
+        }
+        Ok(())
+    }
 }
 
-/// The record of a fleet that is under way.
+/// The record of a fleet that is under way. One process adds to it: the one that holds [`super::LockKey::fleet`].
 #[derive(Debug)]
 pub struct FleetFile {
     path: PathBuf,
-    dir: PathBuf,
-    record: Mutex<FleetRecord>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The file, or why nothing can be added any more.
+    file: Result<File, JournalError>,
+    /// How long it is.
+    len: u64,
+    record: FleetRecord,
 }
 
 impl FleetFile {
@@ -171,38 +227,90 @@ impl FleetFile {
         if fs::symlink_metadata(&path).is_ok() {
             return Err(JournalError::Exists(record.id));
         }
-        write(&dir, &path, &record)?;
+        let len = write(&dir, &path, &record)?;
         state::sync_dir(state.root())?;
-        Ok(Self { path, dir, record: Mutex::new(record) })
+        let file = OpenOptions::new().append(true).open(&path).map_err(|e| JournalError::io("open", &path, &e))?;
+        Ok(Self { path, inner: Mutex::new(Inner { file: Ok(file), len, record }) })
     }
 
-    /// Changes the record; on disk when this returns.
+    /// Changes one VM of the list; on disk when this returns.
     ///
     /// # Errors
-    /// [`JournalError`]: the file is as it was before.
-    pub fn update(&self, change: impl FnOnce(&mut FleetRecord)) -> Result<(), JournalError> {
-        let mut record = self.lock();
-        let mut next = record.clone();
-        change(&mut next);
-        write(&self.dir, &self.path, &next)?;
-        *record = next;
-        Ok(())
+    /// [`JournalError`]: the record is as it was before.
+    pub fn change(&self, index: usize, change: impl FnOnce(&mut FleetVm)) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let Some(mut vm) = inner.record.vms.get(index).cloned() else { return Ok(()) };
+        change(&mut vm);
+        inner.append(&self.path, vec![Line::Vm(Progress::of(index, vm))])
+    }
+
+    /// Writes down the VMs whose turn never came, by their place in the list, and that the fleet has ended.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub fn end(&self, left: Vec<(usize, String, String)>, at: Timestamp) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let mut lines = Vec::with_capacity(left.len() + 1);
+        for (index, status, why) in left {
+            if let Some(vm) = inner.record.vms.get(index).cloned() {
+                let vm = FleetVm { stage: FleetStage::NotStarted, status, why, ..vm };
+                lines.push(Line::Vm(Progress::of(index, vm)));
+            }
+        }
+        lines.push(Line::Ended(at));
+        inner.append(&self.path, lines)
     }
 
     /// The record as it is on disk.
     #[must_use]
     pub fn record(&self) -> FleetRecord {
-        self.lock().clone()
+        self.lock().record.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, FleetRecord> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn write(dir: &Path, path: &Path, record: &FleetRecord) -> Result<(), JournalError> {
+impl Progress {
+    fn of(index: usize, vm: FleetVm) -> Self {
+        Self { index, stage: vm.stage, run: vm.run, status: vm.status, why: vm.why }
+    }
+}
+
+impl Inner {
+    fn append(&mut self, path: &Path, lines: Vec<Line>) -> Result<(), JournalError> {
+        let file = match &mut self.file {
+            Ok(file) => file,
+            Err(error) => return Err(error.clone()),
+        };
+        let mut text = String::new();
+        for line in &lines {
+            let line = serde_json::to_string(line).map_err(io::Error::other);
+            text.push_str(&line.map_err(|e| JournalError::io("write", path, &e))?);
+            text.push('\n');
+        }
+        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
+            let error = JournalError::io("write", path, &error);
+            // A line behind half a line would make the whole record unreadable.
+            if file.set_len(self.len).and_then(|()| file.sync_data()).is_err() {
+                self.file = Err(error.clone());
+            }
+            return Err(error);
+        }
+        self.len += text.len() as u64;
+        for line in lines {
+            // Its place was looked up in this record.
+            self.record.follow(line).ok();
+        }
+        Ok(())
+    }
+}
+
+/// Makes the file with its first line; gives back its length.
+fn write(dir: &Path, path: &Path, record: &FleetRecord) -> Result<u64, JournalError> {
     let failed = |error: &io::Error| JournalError::io("write", path, error);
-    let mut text = serde_json::to_string_pretty(record).map_err(|error| failed(&io::Error::other(error)))?;
+    let mut text = serde_json::to_string(record).map_err(|error| failed(&io::Error::other(error)))?;
     text.push('\n');
     let beside = dir.join(format!("{UNFINISHED}{}", uuid::Uuid::new_v4()));
     let written = state::create_new(&beside)
@@ -216,7 +324,8 @@ fn write(dir: &Path, path: &Path, record: &FleetRecord) -> Result<(), JournalErr
         fs::remove_file(&beside).ok();
         return Err(failed(&error));
     }
-    state::sync_dir(dir)
+    state::sync_dir(dir)?;
+    Ok(text.len() as u64)
 }
 
 /// The names in the directory of fleets, the newest first; none when there is no such directory yet.
@@ -250,13 +359,24 @@ pub fn load_fleet(state: &StateDir, id: &str) -> Result<FleetRecord, JournalErro
     if !state::expect_file_or_nothing(&path)? {
         return Err(JournalError::NoFleet { fleet: id.to_owned(), state: state.root().to_owned() });
     }
-    let mut text = String::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX_RECORD + 1).read_to_string(&mut text));
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(MAX_RECORD + 1).read_to_end(&mut bytes));
     read.map_err(|e| JournalError::io("read", &path, &e))?;
-    if text.len() as u64 > MAX_RECORD {
+    if bytes.len() as u64 > MAX_RECORD {
         return Err(JournalError::NotAFleet { path, why: "it is too large".to_owned() });
     }
-    FleetRecord::parse(&text, id).map_err(|why| JournalError::NotAFleet { path, why })
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        // A crash may cut the last line within a letter.
+        Err(error) => {
+            let (good, bad) = bytes.split_at(error.valid_up_to());
+            match std::str::from_utf8(good) {
+                Ok(text) if !bad.contains(&b'\n') => text,
+                _ => return Err(JournalError::NotAFleet { path, why: "it is not text".to_owned() }),
+            }
+        }
+    };
+    FleetRecord::parse(text, id).map_err(|why| JournalError::NotAFleet { path, why })
 }
 
 /// Lists the fleets; what cannot be read is told apart and hides no other.
@@ -294,7 +414,7 @@ pub fn resolve_fleet_id(state: &StateDir, prefix: &str) -> Result<String, Journa
 }
 
 /// Removes the records that are older than `older_than` and that `may_go` releases (none of their runs is kept any more).
-/// What cannot be read stays. Returns the ids of those that are gone.
+/// What cannot be read stays, and what a process works on. Returns the ids of those that are gone.
 ///
 /// # Errors
 /// [`JournalError`] when the directory itself cannot be read.
@@ -308,8 +428,17 @@ pub fn prune_fleets(
     for record in fleets(state)?.fleets {
         let age = elapsed(record.ended.unwrap_or(record.started), now);
         if age >= older_than.to_std() && may_go(&record) {
+            let key = LockKey::fleet(&record.id);
+            let held = match FileLock::take(state, &record.id, [key.clone()]) {
+                Ok(held) => held,
+                Err(JournalError::Busy { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             let path = state.fleets_dir().join(format!("{}{ENDING}", record.id));
             fs::remove_file(&path).map_err(|e| JournalError::io("remove", &path, &e))?;
+            drop(held);
+            // Without a record nobody asks for this lock again.
+            fs::remove_file(state.locks_dir().join(key.file_name())).ok();
             gone.push(record.id);
         }
     }
@@ -326,120 +455,5 @@ pub fn prune_fleets(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const A: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-    const B: &str = "01890a5d-ff00-774b-bcce-b302099a8057";
-    const RUN: &str = "0199ffff-0000-774b-bcce-b302099a8057";
-
-    fn at(day: u64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + Duration::from_secs(day * 86_400)
-    }
-
-    fn record(id: &str) -> FleetRecord {
-        let vm = |name: &str| FleetVm {
-            vm: format!("/subscriptions/s/{name}"),
-            playbook: "stuck-job".into(),
-            stage: FleetStage::Waiting,
-            run: None,
-            status: String::new(),
-            why: String::new(),
-        };
-        FleetRecord {
-            format: FLEET_FORMAT.into(),
-            id: id.into(),
-            version: "1".into(),
-            retry_of: None,
-            started: at(20),
-            ended: None,
-            sandbox: true,
-            cloud: "sandbox".into(),
-            endpoint: "https://x/".into(),
-            estate_digest: "d".into(),
-            playbook: "auto".into(),
-            playbooks: None,
-            set: vec!["retain=14d".into()],
-            relock: true,
-            beyond: Vec::new(),
-            scope: "all".into(),
-            vms: vec![vm("a"), vm("b")],
-        }
-    }
-
-    fn state() -> (tempfile::TempDir, StateDir) {
-        let home = tempfile::tempdir().unwrap();
-        let state = StateDir::open(&home.path().join("s"), true).unwrap();
-        (home, state)
-    }
-
-    #[test]
-    fn what_is_written_is_read_again_at_every_moment() {
-        let (_home, state) = state();
-        let file = FleetFile::create(&state, record(A)).unwrap();
-        assert_eq!(load_fleet(&state, A).unwrap(), record(A));
-        assert!(matches!(FleetFile::create(&state, record(A)), Err(JournalError::Exists(_))));
-        file.update(|record| {
-            let vm = record.vms.first_mut().unwrap();
-            (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()));
-        })
-        .unwrap();
-        let read = load_fleet(&state, A).unwrap();
-        assert_eq!(read, file.record());
-        assert_eq!(read.vms.first().unwrap().run.as_deref(), Some(RUN));
-        assert_eq!(fs::read_dir(state.fleets_dir()).unwrap().count(), 1, "nothing is left beside it");
-    }
-
-    #[test]
-    fn an_update_that_fails_leaves_the_record_as_it_was() {
-        let (_home, state) = state();
-        let file = FleetFile::create(&state, record(A)).unwrap();
-        fs::rename(state.fleets_dir(), state.root().join("elsewhere")).unwrap();
-        assert!(file.update(|record| record.ended = Some(at(21))).is_err());
-        assert_eq!(file.record().ended, None);
-    }
-
-    #[test]
-    fn what_is_no_record_is_refused_and_hides_no_other() {
-        let (_home, state) = state();
-        FleetFile::create(&state, record(A)).unwrap();
-        let text = serde_json::to_string(&record(B)).unwrap();
-        let edits = [
-            ("fleet-record/v1", "fleet-record/v9"),
-            ("\"relock\"", "\"rellock\""),
-            ("\"waiting\"", "\"begun\""),
-            ("\"waiting\"", "\"great\""),
-            ("\"run\":null", "\"run\":\"../../x\""),
-            ("subscriptions/s/b", "SUBSCRIPTIONS/s/A"),
-            (B, A),
-            ("{", ""),
-        ];
-        for (from, to) in edits {
-            let wrong = text.replacen(from, to, 1);
-            assert_ne!(wrong, text);
-            fs::write(state.fleets_dir().join(format!("{B}.json")), wrong).unwrap();
-            assert!(matches!(load_fleet(&state, B), Err(JournalError::NotAFleet { .. })), "{to}");
-            let list = fleets(&state).unwrap();
-            assert_eq!((list.fleets.len(), list.skipped.len()), (1, 1), "{to}");
-        }
-        fs::write(state.fleets_dir().join(format!("{B}.json")), &text).unwrap();
-        assert_eq!(fleets(&state).unwrap().fleets.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [B, A]);
-    }
-
-    #[test]
-    fn the_beginning_of_an_id_is_enough_and_old_records_go() {
-        let (_home, state) = state();
-        assert!(matches!(resolve_fleet_id(&state, "01"), Err(JournalError::NoFleet { .. })));
-        FleetFile::create(&state, record(A)).unwrap();
-        FleetFile::create(&state, FleetRecord { ended: Some(at(39)), ..record(B) }).unwrap();
-        assert_eq!(resolve_fleet_id(&state, "01890A5D-f").unwrap(), B);
-        assert!(matches!(resolve_fleet_id(&state, "01890a5d"), Err(JournalError::Ambiguous { .. })));
-        assert!(matches!(resolve_fleet_id(&state, "../.."), Err(JournalError::NotARunId(_))));
-        let month = Span::from_secs(10 * 86_400);
-        assert_eq!(prune_fleets(&state, month, at(40), |_| false).unwrap(), Vec::<String>::new());
-        assert_eq!(prune_fleets(&state, month, at(40), |_| true).unwrap(), [A]);
-        assert_eq!(fleets(&state).unwrap().fleets.len(), 1);
-    }
-}
+#[path = "fleet_tests.rs"]
+mod tests;

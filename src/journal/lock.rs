@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::chain;
 use super::error::JournalError;
-use super::state::{StateDir, expect_dir, make_private, open_lock_file};
+use super::state::{StateDir, expect_dir, expect_file_or_nothing, make_private, open_lock_file};
 use crate::text::{safe, safe_short};
 
 /// What a lock is for. Resource ids differ in case only by accident, so case does not count.
@@ -35,7 +35,13 @@ impl LockKey {
         Self { key: format!("scope\n{}", id.to_lowercase()), what: format!("the locks of {}", safe_short(id, 200)) }
     }
 
-    fn file_name(&self) -> String {
+    /// A fleet that is under way, or taken up again.
+    #[must_use]
+    pub fn fleet(id: &str) -> Self {
+        Self { key: format!("fleet\n{}", id.to_lowercase()), what: format!("the fleet {}", safe_short(id, 80)) }
+    }
+
+    pub(super) fn file_name(&self) -> String {
         let mut name = chain::digest(&[self.key.as_bytes()]);
         name.truncate(16);
         name + ".lock"
@@ -72,6 +78,23 @@ impl FileLock {
             .map(|key| HeldFile::take(&dir.join(key.file_name()), run, &key.what))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { held })
+    }
+
+    /// Who holds the lock of this key now, if anybody does. Nothing is made, and nobody is kept away by looking.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn holder(state: &StateDir, key: &LockKey) -> Result<Option<String>, JournalError> {
+        let path = state.locks_dir().join(key.file_name());
+        if !expect_file_or_nothing(&path)? {
+            return Ok(None);
+        }
+        let mut file = File::open(&path).map_err(|e| JournalError::io("open", &path, &e))?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(holder(&mut file))),
+            Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path, &error)),
+        }
     }
 
     /// How many locks are held.
@@ -141,6 +164,22 @@ mod tests {
         assert_eq!(error.to_string(), expected);
         drop(held);
         assert_eq!(FileLock::take(&state, "other", [LockKey::vm("/subscriptions/1/vm/web-01")]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn who_holds_a_lock_can_be_asked_without_taking_it() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&home.path().join("s"), true).unwrap();
+        let key = LockKey::fleet(RUN);
+        assert_eq!(FileLock::holder(&state, &key).unwrap(), None);
+        assert!(!state.locks_dir().join(key.file_name()).exists(), "asking makes nothing");
+        let held = FileLock::take(&state, RUN, [key.clone()]).unwrap();
+        let holder = FileLock::holder(&state, &key).unwrap().unwrap();
+        assert!(holder.contains(&format!("pid {}", std::process::id())), "{holder}");
+        assert!(FileLock::take(&state, "other", [key.clone()]).unwrap_err().to_string().contains("the fleet 01890a5d"));
+        drop(held);
+        assert_eq!(FileLock::holder(&state, &key).unwrap(), None);
+        assert_eq!(FileLock::take(&state, "other", [key, LockKey::vm(RUN)]).unwrap().len(), 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!                       journal.jsonl   what happened
 //!                       lock            held by the process that works on the run
 //! <state>/locks/<hash>.lock             one for each VM and each scope with locks that a run works on
-//! <state>/fleets/<fleet id>.json         which runs belong together
+//! <state>/fleets/<fleet id>.jsonl        which runs belong together
 //! <state>/sandbox/                      the sandbox's own
 //! ```
 //!

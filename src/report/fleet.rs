@@ -1,9 +1,12 @@
 //! A fleet on the screen: what would be done, the question, and what came of it.
 
+use std::collections::BTreeSet;
+
 use anstyle::Style;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::plan::{place, plan as plan_page};
+use crate::actions::change::ChangeKind;
 use crate::clock::elapsed;
 use crate::engine::fleet::Limits;
 use crate::engine::fleet::result::{FleetResult, NotPlanned, Sums, Unplanned};
@@ -15,6 +18,9 @@ use crate::text::{human_duration, plural, safe};
 const IN_FULL: usize = 3;
 /// Lines of one kind on the screen; the rest are counted. The JSON has all.
 const MOST_LINES: usize = 40;
+
+/// The code of a run that a process works on right now: there is nothing to do about it.
+pub const AT_WORK: &str = "at_work";
 
 /// The fleet before it begins.
 #[must_use]
@@ -33,9 +39,14 @@ pub fn overview(fleet: &FleetResult, plans: &[Plan], limits: &Limits, width: usi
     if !rest.is_empty() {
         page.gap();
         page.line(&paint(BOLD, &format!("and {} more", rest.len())));
+        // A removed lock is shown with its notes and what else it protects, once for all VMs that share it.
+        let mut shown: BTreeSet<&str> = plans.iter().take(IN_FULL).flat_map(unlocked).map(|(lock, _)| lock).collect();
         for plan in rest {
-            let own = sums(&Sums::of([plan]));
+            let own = sums(&Sums::of(std::slice::from_ref(plan)));
             page.item("  - ", Style::new(), &format!("{} ({}): {own}", plan.vm.short_name(), plan.playbook));
+            for (_, effect) in unlocked(plan).filter(|(lock, _)| shown.insert(lock)) {
+                page.item("    ", CARE, effect);
+            }
         }
     }
     unplanned(&mut page, &fleet.not_planned);
@@ -43,19 +54,40 @@ pub fn overview(fleet: &FleetResult, plans: &[Plan], limits: &Limits, width: usi
     page.finish()
 }
 
+/// The locks that a plan removes: key and effect.
+fn unlocked(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
+    plan.changes().filter_map(|(_, change)| match &change.what {
+        ChangeKind::RemoveLock { lock } => Some((lock.id.key(), change.effect.as_str())),
+        _ => None,
+    })
+}
+
+/// Every kind of change by name: what is agreed to is never only a number.
 fn sums(sums: &Sums) -> String {
-    let mut parts = Vec::new();
-    let mut part = |n: usize, noun: &str, verb: &str| {
-        if n > 0 {
-            parts.push(format!("{} {verb}", plural(n, noun)));
-        }
+    // What does not come back stands first, the backup that is the aim of most plans last.
+    let rank = |words: &str| match words {
+        "locks removed" => 0,
+        "restore points deleted" => 1,
+        "backups started" => 3,
+        _ => 2,
     };
-    part(sums.locks, "lock", "removed");
-    part(sums.points, "restore point", "deleted");
-    part(sums.restarts, "VM", "restarted");
-    part(sums.backups, "backup", "started");
+    let mut kinds: Vec<(&String, &usize)> = sums.kinds.iter().collect();
+    kinds.sort_by_key(|(words, _)| rank(words));
+    let parts: Vec<String> = kinds.into_iter().map(|(words, count)| counted(*count, words)).collect();
     let all = plural(sums.changes, "change");
     if parts.is_empty() { all } else { format!("{all}: {}", parts.join(", ")) }
+}
+
+/// `1 lock removed`, `2 locks removed`.
+fn counted(count: usize, words: &str) -> String {
+    if count != 1 {
+        return format!("{count} {words}");
+    }
+    if words == "settings inside VMs changed" {
+        return "1 setting inside a VM changed".to_owned();
+    }
+    let (noun, verb) = words.rsplit_once(' ').unwrap_or((words, ""));
+    format!("1 {} {verb}", noun.strip_suffix('s').unwrap_or(noun))
 }
 
 fn waves(waves: &[usize], limits: &Limits) -> String {
@@ -204,7 +236,11 @@ fn runs(page: &mut Page, results: &[RunResult], program: &str) {
         }
         page.marked(&format!("  {}", paint(style, &format!("{word:<9}  "))), 13, Style::new(), &text);
         let unhappy = !matches!(one.status, Status::Succeeded | Status::NothingToDo | Status::Undone);
-        if unhappy && let Some(run) = &one.run_id {
+        let at_work = one.error.as_ref().is_some_and(|error| error.code == AT_WORK);
+        if unhappy
+            && !at_work
+            && let Some(run) = &one.run_id
+        {
             let word = if one.status == Status::Paused { "resume" } else { "show" };
             page.item("             ", DIM, &format!("{program} runs {word} {}", run.get(..13).unwrap_or(run)));
         }
@@ -280,5 +316,30 @@ fn short(id: &str) -> String {
             format!("{group}/{name}")
         }
         _ => id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_change_is_named() {
+        let kinds = [
+            ("VMs protected", 1),
+            ("backups started", 4),
+            ("key vault permissions granted", 1),
+            ("locks removed", 1),
+            ("protections resumed", 2),
+            ("settings inside VMs changed", 1),
+        ];
+        let kinds = kinds.into_iter().map(|(words, count)| (words.to_owned(), count)).collect();
+        let text = sums(&Sums { changes: 10, kinds, ..Sums::default() });
+        assert_eq!(
+            text,
+            "10 changes: 1 lock removed, 1 VM protected, 1 key vault permission granted, 2 protections resumed, \
+             1 setting inside a VM changed, 4 backups started"
+        );
+        assert_eq!(sums(&Sums { changes: 1, ..Sums::default() }), "1 change");
     }
 }

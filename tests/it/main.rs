@@ -22,6 +22,7 @@ mod cli;
 mod crash_matrix;
 mod doctor;
 mod fleet;
+mod fleet_safety;
 mod guest;
 mod interference;
 mod inventory;

@@ -26,9 +26,13 @@ pub struct FleetArgs {
     /// Only VMs with an item in this vault: name, group/name or resource id
     #[arg(long, value_name = "VAULT", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub vault: Option<String>,
+    /// Look closely at every VM, not at suspicious ones alone, as `audit --thorough` does: one to three calls for each
+    #[arg(long, requires = "all", conflicts_with_all = ["vm", "from"], help_heading = "Many VMs")]
+    pub thorough: bool,
     /// Plan again for the VMs of an earlier fleet that failed, were partly done or not started
     #[arg(long, value_name = "FLEET", group = "many", help_heading = "Many VMs")]
     #[arg(conflicts_with_all = ["playbook", "vm", "set", "relock", "plan_out"])]
+    #[arg(conflicts_with_all = ["from", "resource_group", "tag", "vault", "thorough"])]
     pub retry_failed: Option<String>,
     /// Waves, each counted from the beginning: one VM, then a tenth, then all [default: 1,10%,100%]
     #[arg(long, value_name = "STAGES", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
@@ -76,6 +80,7 @@ mod tests {
             "fix --retry-failed 0199",
             "fix --retry-failed 0199 --dry-run --ramp 100%",
             "fix p --all --dry-run",
+            "fix p --all --thorough",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -95,6 +100,11 @@ mod tests {
             "fix p --vm v --max-failures 2",
             "fix p --from a.json",
             "fix p --all --from a.json --vault v",
+            "fix p --all --from a.json --thorough",
+            "fix p --vm v --thorough",
+            "fix --retry-failed 0199 --thorough",
+            "fix --retry-failed 0199 --tag a=b",
+            "fix --retry-failed 0199 --from a.json",
             "fix p --all --plan-out f",
             "fix p --all --concurrency 0",
             "fix p --all --concurrency 17",

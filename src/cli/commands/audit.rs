@@ -164,7 +164,10 @@ fn wide(desk: &Desk, args: &AuditArgs) -> Result<bool, CliError> {
 }
 
 /// The subscriptions of one tenant: with Azure Lighthouse those of others are listed too.
-fn of_tenant(visible: Visible, tenant: &str) -> Result<Visible, CliError> {
+///
+/// # Errors
+/// When none that is visible belongs to it.
+pub fn of_tenant(visible: Visible, tenant: &str) -> Result<Visible, CliError> {
     let theirs = |one: &&Subscription| one.tenant.is_empty() || one.tenant.eq_ignore_ascii_case(tenant);
     // A tenant may also be named by a domain: then what the sign-in shows is what there is.
     let is_id = uuid::Uuid::try_parse(tenant).is_ok();
@@ -202,6 +205,9 @@ fn name_fleets(desk: &Desk, args: &AuditArgs, wide: bool, library: &Library, fou
     args.resource_group.iter().for_each(|group| add("--resource-group", group));
     args.tag.iter().for_each(|tag| add("--tag", tag));
     args.vault.iter().for_each(|vault| add("--vault", vault));
+    if args.thorough {
+        scope.push_str(" --thorough");
+    }
     for count in found.summary.rules.iter_mut().filter(|count| count.count > 1) {
         // Vault and policy of an unprotected VM are chosen one by one.
         let named =

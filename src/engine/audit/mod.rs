@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use find::{Ask, Auditor, CHECKS, audit};
-pub use plans::{planned, plans};
+pub use plans::{kinds, planned, plans};
 
 /// Name and version of the object.
 pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";

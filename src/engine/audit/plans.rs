@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use super::{Audit, Change};
 use crate::actions::change::ChangeKind;
 use crate::arm::{Arm, ResourceId};
-use crate::engine::plan::World;
+use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, plan_of};
 use crate::estate::collect::{CollectOptions, collect};
 use crate::playbook::library::Library;
@@ -70,15 +70,32 @@ pub async fn plans(
 /// What all these plans together would change: kind and how many. A change that several plans make counts once.
 #[must_use]
 pub fn planned(plans: &[(usize, Planned)]) -> BTreeMap<String, usize> {
+    kinds(plans.iter().filter_map(|(_, planned)| match planned {
+        Planned::Plan(plan) => Some(&**plan),
+        _ => None,
+    }))
+}
+
+/// The kinds of change in these plans and how many of each. A change that several plans make counts once.
+#[must_use]
+pub fn kinds<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> BTreeMap<String, usize> {
     let mut seen: BTreeSet<(&str, String)> = BTreeSet::new();
-    for (_, planned) in plans {
-        let Planned::Plan(plan) = planned else { continue };
+    for plan in plans {
         for (_, change) in plan.changes() {
             let words = words(&change.what);
-            if let ChangeKind::DeleteCollection { collection, .. } = &change.what {
-                seen.extend(collection.points().iter().map(|point| (words, point.id.key().to_owned())));
-            } else if !words.is_empty() {
-                seen.insert((words, change.resource().key().to_owned()));
+            let resource = change.resource().key();
+            match &change.what {
+                ChangeKind::DeleteCollection { collection, .. } => {
+                    seen.extend(collection.points().iter().map(|point| (words, point.id.key().to_owned())));
+                }
+                // A VM may have several settings to change.
+                ChangeKind::SetGuest { .. } => {
+                    seen.insert((words, format!("{resource} {}", change.effect)));
+                }
+                _ if words.is_empty() => {}
+                _ => {
+                    seen.insert((words, resource.to_owned()));
+                }
             }
         }
     }

@@ -4,8 +4,8 @@
 //! ([`super::Run`]), so a fleet that is killed leaves only runs that can be shown, resumed and taken back by themselves.
 //!
 //! Invariants: a wave begins when the one before it is over; at most [`Limits::concurrency`] runs are at work, at most
-//! [`PER_REGION`] of one subscription and region (design 6), and never two whose plans touch the same lock scope; when
-//! enough VMs have failed, one is stuck, or azmend is asked to stop, nothing more begins, and what has begun goes on to its
+//! [`PER_REGION`] of one subscription and region (design 6), and never two of which one removes a lock that stands over what
+//! the other unlocks or deletes; when enough VMs have failed, one is stuck, or azmend is asked to stop, nothing more begins, and what has begun goes on to its
 //! own end. Every VM has exactly one [`Fate`]. Must never: begin a VM twice, or cut a run off.
 
 mod ramp;
@@ -25,6 +25,8 @@ use super::plan::Plan;
 use super::result::{RunResult, Status};
 use crate::actions::change::ChangeKind;
 use crate::arm::ResourceId;
+use crate::arm::model::Collection;
+use crate::estate::facts::VmFacts;
 use crate::text::plural;
 
 /// The most runs at once in one subscription and region (design 6, throttle).
@@ -50,34 +52,56 @@ pub struct Limits {
 pub struct Member {
     /// Subscription and region, without case.
     pub place: (String, String),
-    /// Scopes whose locks the plan works on or works under.
-    pub claims: Vec<ResourceId>,
+    /// The scopes of the locks that the plan removes.
+    pub unlocks: Vec<ResourceId>,
+    /// What the plan deletes, or the resource group of it: a lock there would stop the deletion.
+    pub deletes: Vec<ResourceId>,
 }
 
 impl Member {
-    /// What this plan claims: the scope of every lock it removes, and the resource group of every restore point it
-    /// deletes, for a lock that another run puts back there would stop the deletion.
+    /// What of this plan matters to the others.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let mut claims: Vec<ResourceId> = plan
-            .changes()
-            .filter_map(|(_, change)| match &change.what {
-                ChangeKind::RemoveLock { lock } => Some(lock.scope()),
-                ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => change.resource().group_id(),
-                _ => None,
-            })
-            .collect();
-        claims.sort_by(|a, b| a.key().cmp(b.key()));
-        claims.dedup();
+        let (mut unlocks, mut deletes) = (Vec::new(), Vec::new());
+        for (_, change) in plan.changes() {
+            match &change.what {
+                ChangeKind::RemoveLock { lock } => unlocks.push(lock.scope()),
+                // Hundreds of points stand in one group.
+                ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
+                    deletes.extend(change.resource().group_id());
+                }
+                ChangeKind::UninstallExtension { extension, .. } => deletes.push(extension.clone()),
+                _ => {}
+            }
+        }
+        for ids in [&mut unlocks, &mut deletes] {
+            ids.sort_by(|a, b| a.key().cmp(b.key()));
+            ids.dedup();
+        }
         let place = (plan.vm.subscription().to_lowercase(), plan.before.vm.location.to_lowercase());
-        Self { place, claims }
+        Self { place, unlocks, deletes }
     }
 
-    /// Whether the two may not be at work at the same time.
+    /// Whether the two may not be at work at the same time: one of them removes a lock, and may put it back, over what the
+    /// other unlocks or deletes. Two that only delete in the same group do not mind each other.
     #[must_use]
     pub fn conflicts(&self, other: &Self) -> bool {
-        self.claims.iter().any(|a| other.claims.iter().any(|b| a.covers(b) || b.covers(a)))
+        let meet = |a: &[ResourceId], b: &[ResourceId]| a.iter().any(|a| b.iter().any(|b| a.covers(b) || b.covers(a)));
+        meet(&self.unlocks, &other.unlocks)
+            || meet(&self.unlocks, &other.deletes)
+            || meet(&self.deletes, &other.unlocks)
     }
+}
+
+/// Whether a lock that was named for a fleet concerns this VM: it stands on the VM, on one of its collections or points, or
+/// on what these are in.
+#[must_use]
+pub fn concerns(lock: &ResourceId, facts: &VmFacts) -> bool {
+    let Some(scope) = lock.scope() else { return false };
+    let holds = |collection: &Collection| {
+        scope.covers(&collection.id) || collection.points().iter().any(|point| scope.covers(&point.id))
+    };
+    scope.covers(&facts.id) || facts.collections().any(holds)
 }
 
 /// What became of a VM.
@@ -108,6 +132,10 @@ pub enum Reason {
     Deadline,
     /// It was its turn, and its run could not be begun: another azmend works on it, or it could not be written down.
     CouldNotBegin,
+    /// Its turn came so late that its plan was too old. It is no failure: `--retry-failed` plans it anew.
+    Expired,
+    /// Its turn has not come: the fleet is still running.
+    Waiting,
 }
 
 impl Fate {
@@ -186,7 +214,7 @@ where
         Reason::Stuck => "a VM before it is stuck: a person is needed before anything else begins".to_owned(),
         Reason::Interrupted => "azmend was interrupted before its turn".to_owned(),
         Reason::Deadline => "the deadline came before its turn".to_owned(),
-        Reason::CouldNotBegin => "it was never its turn".to_owned(),
+        Reason::CouldNotBegin | Reason::Expired | Reason::Waiting => "it was never its turn".to_owned(),
     };
     let rest = || Fate::NotStarted { reason, why: why.clone() };
     fates.into_iter().map(|fate| fate.unwrap_or_else(rest)).collect()

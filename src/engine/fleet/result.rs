@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fate, Reason};
 use crate::actions::change::ChangeKind;
-use crate::engine::audit::NotSeen;
+use crate::engine::audit::{NotSeen, kinds};
 use crate::engine::exit;
 use crate::engine::plan::Plan;
 use crate::engine::planner::Planned;
@@ -65,7 +65,7 @@ pub struct NotStarted {
 }
 
 /// What plans would change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sums {
     /// Changes; every point in a collection counts (S9).
     pub changes: usize,
@@ -77,6 +77,9 @@ pub struct Sums {
     pub backups: usize,
     /// VMs that are restarted.
     pub restarts: usize,
+    /// Every kind of change and how many: `{ "locks removed": 2, "protections resumed": 1 }`. What several VMs share counts
+    /// once.
+    pub kinds: BTreeMap<String, usize>,
 }
 
 /// VMs by what became of them.
@@ -165,8 +168,9 @@ pub struct FleetResult {
 
 impl Sums {
     /// The sums of these plans.
-    pub fn of<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Self {
-        let mut sums = Self::default();
+    #[must_use]
+    pub fn of(plans: &[Plan]) -> Self {
+        let mut sums = Self { kinds: kinds(plans), ..Self::default() };
         let mut locks = std::collections::BTreeSet::new();
         for plan in plans {
             sums.changes += plan.weight();
@@ -308,7 +312,7 @@ impl FleetResult {
                 match one.reason {
                     // Whatever stopped it has the code that tells.
                     Reason::Failures | Reason::Stuck => exit::OK,
-                    Reason::Interrupted | Reason::Deadline => exit::COME_BACK,
+                    Reason::Interrupted | Reason::Deadline | Reason::Expired | Reason::Waiting => exit::COME_BACK,
                     Reason::CouldNotBegin => exit::REFUSED,
                 },
             );
@@ -343,7 +347,9 @@ impl FleetResult {
     }
 
     fn come_back(&self) -> bool {
-        self.not_started.iter().any(|one| matches!(one.reason, Reason::Interrupted | Reason::Deadline))
+        let later =
+            |reason| matches!(reason, Reason::Interrupted | Reason::Deadline | Reason::Expired | Reason::Waiting);
+        self.not_started.iter().any(|one| later(one.reason))
     }
 
     /// Whether `--retry-failed` would find something.
@@ -425,6 +431,8 @@ mod tests {
         assert_eq!(ended(&[ok, (Status::Paused, 7)], |_| {}), (Status::Paused, 7));
         assert_eq!(ended(&[ok], |f| f.not_started.push(waiting(Reason::Interrupted))), (Status::Partial, 7));
         assert_eq!(ended(&[], |f| f.not_started.push(waiting(Reason::Deadline))), (Status::Paused, 7));
+        assert_eq!(ended(&[], |f| f.not_started.push(waiting(Reason::Expired))), (Status::Paused, 7));
+        assert_eq!(ended(&[ok], |f| f.not_started.push(waiting(Reason::Expired))), (Status::Partial, 7));
         assert_eq!(ended(&[ok], |f| f.not_planned.push(unplanned(Unplanned::Refused))), (Status::Partial, 6));
         assert_eq!(ended(&[ok], |f| f.not_planned.push(unplanned(Unplanned::NothingToDo))), (Status::Succeeded, 0));
         let unread = NotSeen { what: "a subscription".into(), why: "403".into() };

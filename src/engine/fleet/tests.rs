@@ -8,7 +8,7 @@ use crate::clock::{Clock as _, VirtualClock};
 
 fn member(region: &str, claim: Option<&str>) -> Member {
     let id = |group: &str| ResourceId::group("11111111-1111-1111-1111-111111111111", group).unwrap();
-    Member { place: ("s".into(), region.into()), claims: claim.map(id).into_iter().collect() }
+    Member { place: ("s".into(), region.into()), unlocks: claim.map(id).into_iter().collect(), deletes: Vec::new() }
 }
 
 fn ended(status: Status) -> Fate {
@@ -129,7 +129,7 @@ async fn the_same_lock_scope_and_a_full_region_wait() {
     members.extend(vec![member("ne", None); 4]);
     // A lock on the whole subscription is above all groups.
     let above = ResourceId::subscription_scope("11111111-1111-1111-1111-111111111111").unwrap();
-    members.push(Member { place: ("s".into(), "ne".into()), claims: vec![above] });
+    members.push(Member { place: ("s".into(), "ne".into()), unlocks: vec![above], deletes: Vec::new() });
     for seed in 0..40u64 {
         let (fates, begun) =
             sailed(&members, &limits("100%", 16, 1), |i| 1 + (i as u64 * 31 + seed * 17) % 9, |_| Status::Succeeded)
@@ -142,6 +142,53 @@ async fn the_same_lock_scope_and_a_full_region_wait() {
             assert!(others.iter().filter(|other| other.place == own.place).count() < PER_REGION);
         }
         assert!(begun.iter().any(|(_, _, others)| others.len() > PER_REGION), "another region goes on");
+    }
+}
+
+#[test]
+fn only_a_lock_that_goes_keeps_two_apart() {
+    let group = |name: &str| ResourceId::group("11111111-1111-1111-1111-111111111111", name).unwrap();
+    let of = |unlocks: &[&str], deletes: &[&str]| Member {
+        unlocks: unlocks.iter().map(|name| group(name)).collect(),
+        deletes: deletes.iter().map(|name| group(name)).collect(),
+        ..member("we", None)
+    };
+    let apart = |a: &Member, b: &Member| {
+        assert_eq!(a.conflicts(b), b.conflicts(a));
+        a.conflicts(b)
+    };
+    assert!(!apart(&of(&[], &["rg-a"]), &of(&[], &["rg-a"])), "two delete in a group that nobody unlocks");
+    assert!(apart(&of(&["rg-a"], &[]), &of(&[], &["RG-A"])), "a lock that is put back would stop the other");
+    assert!(apart(&of(&["rg-a"], &["rg-a"]), &of(&["rg-a"], &[])));
+    assert!(!apart(&of(&["rg-a"], &["rg-a"]), &of(&["rg-b"], &["rg-b"])));
+    let collection = |name: &str| group("rg-a").resource("Microsoft.Compute", "restorePointCollections", name).unwrap();
+    let one = Member { unlocks: vec![collection("c")], ..of(&[], &[]) };
+    let other = Member { unlocks: vec![collection("d")], ..of(&[], &[]) };
+    assert!(!apart(&one, &other) && apart(&one, &of(&[], &["rg-a"])) && apart(&one, &of(&["rg-a"], &[])));
+}
+
+#[test]
+fn a_plan_that_grew_too_old_is_no_failure() {
+    let waiting = |reason| Fate::NotStarted { reason, why: String::new() };
+    assert!(!waiting(Reason::Expired).failed() && waiting(Reason::CouldNotBegin).failed());
+}
+
+#[test]
+fn a_named_lock_concerns_what_it_stands_over() {
+    let facts = crate::actions::rules::testing::facts();
+    let on = |scope: &ResourceId| scope.resource("Microsoft.Authorization", "locks", "keep").unwrap();
+    let other = facts.id.subscription_id();
+    assert!(concerns(&on(&facts.id), &facts) && concerns(&on(&other), &facts));
+    assert!(concerns(&on(&facts.id.group_id().unwrap()), &facts));
+    let collection = facts.collections().find(|one| !one.points().is_empty()).unwrap().clone();
+    let point = &collection.points().first().unwrap().id;
+    for scope in [&collection.id, point, &collection.id.group_id().unwrap()] {
+        assert!(concerns(&on(scope), &facts), "{scope}");
+    }
+    for group in ["rg-elsewhere", "AzureBackupRG_elsewhere_1"] {
+        let group = ResourceId::group(facts.id.subscription(), group).unwrap();
+        let vm = group.resource("Microsoft.Compute", "virtualMachines", "other").unwrap();
+        assert!(!concerns(&on(&group), &facts) && !concerns(&on(&vm), &facts));
     }
 }
 

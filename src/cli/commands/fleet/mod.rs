@@ -10,8 +10,9 @@ mod scope;
 mod show;
 mod voyage;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
 use futures::stream;
@@ -19,6 +20,8 @@ use futures::stream;
 use self::scope::Wanted;
 use super::fix::{self, AUTO};
 use super::vms;
+use crate::actions::change::ChangeKind;
+use crate::actions::spec::ActionName;
 use crate::arm::{Arm, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
@@ -29,7 +32,7 @@ use crate::cli::store;
 use crate::engine::choose::choose;
 use crate::engine::exit;
 use crate::engine::fleet::result::{Counts, FLEET_SCHEMA, FleetResult, NotPlanned, Sums, Unplanned};
-use crate::engine::fleet::{DEFAULT_MAX_CHANGES, Limits, MAX_CHANGES_OF_ONE};
+use crate::engine::fleet::{DEFAULT_MAX_CHANGES, Limits, MAX_CHANGES_OF_ONE, concerns};
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, plan_of, view_of};
 use crate::engine::result::{ErrorResult, Status};
@@ -37,7 +40,7 @@ use crate::estate::collect::{CollectOptions, collect};
 use crate::estate::facts::Part;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
-use crate::playbook::model::Severity;
+use crate::playbook::model::{Severity, Step};
 use crate::report::fleet as page;
 use crate::report::{self, Subject};
 use crate::text::{plural, shell_quote};
@@ -57,6 +60,8 @@ struct Order<'a> {
     named: Option<&'a Playbook>,
     set: BTreeMap<String, String>,
     args: &'a FixArgs,
+    /// The locks of `--lock` that concern a VM, by their keys.
+    concerned: RefCell<BTreeSet<String>>,
 }
 
 /// Plans for all, and unless told otherwise asks and goes through the waves.
@@ -81,6 +86,13 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
                 .code("unknown_playbook")
                 .hint(format!("do it VM by VM: {} fix {asked} --vm VM", desk.program())));
         }
+        if of_deleted_vms(playbook) {
+            let why = format!("{asked} is for VMs that do not exist any more: no list of VMs can find them");
+            return Err(CliError::input(why).code("unknown_playbook").hint(format!(
+                "the command for each stands in the findings of: {} audit --playbook orphan-candidate",
+                desk.program()
+            )));
+        }
     }
     vms::check_subscriptions(desk)?;
     let hints = scope::hints(desk, &args.fleet)?;
@@ -95,7 +107,7 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
     let started = azure.clock().now();
     let more = [&[ReadPost::ResourceGraph], fix::reads_more(named)].concat();
     let arm = azure.reader_within(&more, args.allow_guest)?.sharing_jobs();
-    let order = Order { desk, library: &library, named, set, args: &args };
+    let order = Order { desk, library: &library, named, set, args: &args, concerned: RefCell::default() };
     let looked = desk.reading(Box::pin(async {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
         let worlds = worlds(&azure, &arm, &wanted.vms).await;
@@ -118,6 +130,7 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         not_planned,
         ..empty(desk, asked, &wanted, &worlds)
     };
+    fleet.warnings.extend(locks_that_stay(&order, &plans));
     fleet.retry_of = again.as_ref().map(|again| again.record.id.clone());
     let allowed = args.max_changes.unwrap_or(DEFAULT_MAX_CHANGES);
     let refused = (fleet.plan.changes > allowed).then(|| too_many(fleet.plan.changes, allowed));
@@ -135,6 +148,32 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         return Ok(not_begun(&order, fleet, &plans, &limits, Some(error), azure.clock().now()));
     }
     voyage::sail(desk, &azure, voyage::Orders { fleet, plans, limits, args: &args, stop_at }).await
+}
+
+/// Whether a playbook's condition asks for a VM that is gone.
+fn of_deleted_vms(playbook: &Playbook) -> bool {
+    let condition = playbook.applies().source();
+    !condition.contains("||") && condition.split("&&").any(|part| part.trim() == "!vm.exists")
+}
+
+/// Whether a playbook brings protection to a VM that has none. That lasts, and costs; somebody may have stopped it on purpose.
+fn protects(playbook: &Playbook) -> bool {
+    let lasting = |step: &Step| matches!(step.action(), ActionName::ProtectionResume | ActionName::ProtectionEnable);
+    playbook.steps().iter().any(lasting)
+}
+
+/// What to say of locks that were named and that no plan removes.
+fn locks_that_stay(order: &Order<'_>, plans: &[Plan]) -> Vec<String> {
+    let removes = |plan: &Plan, id: &ResourceId| {
+        plan.changes().any(|(_, change)| matches!(&change.what, ChangeKind::RemoveLock { lock } if lock.id == *id))
+    };
+    let stay = order.args.locks.iter().filter(|id| !plans.iter().any(|plan| removes(plan, id)));
+    let concerned = order.concerned.borrow();
+    let say = |id: &ResourceId| match concerned.contains(id.key()) {
+        true => format!("no plan removes the lock {id} named with --lock: it is not there, or a rule keeps it"),
+        false => format!("the lock {id} named with --lock concerns none of these VMs and stays"),
+    };
+    stay.map(say).collect()
 }
 
 /// A fleet of which nothing is known yet.
@@ -220,12 +259,19 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
             not_read: BTreeMap::new(),
         });
     }
+    let by_itself = |playbook: Option<&Playbook>| {
+        let playbook = shell_quote(playbook.map_or(AUTO, Playbook::name));
+        format!("{} fix {playbook} --vm {}", order.desk.program(), shell_quote(vm.as_str()))
+    };
+    // A lock that was named is a change of the VMs that it stands over, and of no other.
+    let named_locks: Vec<ResourceId> = order.args.locks.iter().filter(|lock| concerns(lock, &facts)).cloned().collect();
+    order.concerned.borrow_mut().extend(named_locks.iter().map(|lock| lock.key().to_owned()));
     let request = |playbook, why| PlanRequest {
         playbook,
         set: order.set.clone(),
         vm: vm.clone(),
         overrides: order.args.overrides.iter().copied().collect(),
-        named_locks: order.args.locks.clone(),
+        named_locks: named_locks.clone(),
         relock: order.args.relock,
         allow_guest: order.args.allow_guest,
         max_changes: MAX_CHANGES_OF_ONE,
@@ -235,12 +281,26 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
     let (playbook, planned) = match order.named {
         Some(playbook) => (Some(playbook), Box::pin(plan_of(arm, &request(playbook, None), &facts)).await),
         None => {
-            let view = view_of(&facts, arm, &std::collections::BTreeSet::new());
+            let view = view_of(&facts, arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
                 (None, Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) })
             } else {
                 let choice = choose(order.library, &facts, &view);
                 match choice.playbook.as_deref().and_then(|name| order.library.find(name).ok()) {
+                    Some(playbook) if protects(playbook) => {
+                        return Err(NotPlanned {
+                            vm: vm.to_string(),
+                            playbook: Some(playbook.name().to_owned()),
+                            reason: Unplanned::Refused,
+                            code: Some("protection.not-by-auto".to_owned()),
+                            why: format!(
+                                "{}, and for many VMs `auto` neither resumes nor begins protection",
+                                choice.why
+                            ),
+                            hint: Some(format!("if it is wanted, name it: {}", by_itself(Some(playbook)))),
+                            not_read: BTreeMap::new(),
+                        });
+                    }
                     Some(playbook) => {
                         let request = request(playbook, Some(choice.why));
                         (Some(playbook), Box::pin(plan_of(arm, &request, &facts)).await)
@@ -250,12 +310,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
             }
         }
     };
-    let name = playbook.map(Playbook::name);
-    let by_itself = || {
-        let playbook = shell_quote(name.unwrap_or(AUTO));
-        format!("{} fix {playbook} --vm {}", order.desk.program(), shell_quote(vm.as_str()))
-    };
-    match NotPlanned::of(vm.as_str(), name, &planned, &by_itself()) {
+    match NotPlanned::of(vm.as_str(), playbook.map(Playbook::name), &planned, &by_itself(playbook)) {
         Some(why) => Err(why),
         None => match planned {
             Planned::Plan(plan) => Ok(*plan),
@@ -316,7 +371,8 @@ fn not_begun(
     fleet.conclude(false);
     if let Some(error) = refused {
         fleet.status = if error.kind == Kind::Refused { Status::Refused } else { Status::Failed };
-        fleet.exit_code = error.exit_code();
+        // What was not read is not forgotten over it.
+        fleet.exit_code = exit::worst(fleet.exit_code, error.exit_code());
         let hint = (!error.hints.is_empty()).then(|| error.hints.join("; "));
         fleet.error = Some(ErrorResult { code: error.code, message: error.message, hint: hint.clone() });
         fleet.next = hint;
@@ -357,8 +413,12 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
         }
         None => {
             words.extend([args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()), "--all".to_owned()]);
-            for subscription in &desk.settings.subscriptions {
-                words.extend(["--subscription".to_owned(), subscription.clone()]);
+            if let Some(id) = scope::tenant(desk) {
+                words.extend(["--tenant".to_owned(), id.to_owned()]);
+            } else {
+                for subscription in &desk.settings.subscriptions {
+                    words.extend(["--subscription".to_owned(), subscription.clone()]);
+                }
             }
             let fleet = &args.fleet;
             let option = |name: &str, value: Option<&String>| {
@@ -369,6 +429,9 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
                 words.extend(["--tag".to_owned(), tag.clone()]);
             }
             words.extend(option("vault", fleet.vault.as_ref()));
+            if fleet.thorough {
+                words.push("--thorough".to_owned());
+            }
             words.extend(option("from", fleet.from.as_ref().map(|file| file.display().to_string()).as_ref()));
             words.extend(fix::options(args));
         }

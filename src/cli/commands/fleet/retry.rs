@@ -15,7 +15,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::engine::resume_check;
 use crate::engine::state::RunPhase;
 use crate::journal::{
-    self, Event, FleetRecord, FleetStage, FleetVm, JournalError, StateDir, load_fleet, resolve_fleet_id,
+    self, Event, FileLock, FleetRecord, FleetStage, FleetVm, JournalError, LockKey, StateDir, load_fleet,
+    resolve_fleet_id,
 };
 use crate::report::plan::place;
 
@@ -28,6 +29,8 @@ pub(super) struct Again {
     pub vms: Vec<ResourceId>,
     /// VMs that are not done and not taken up either, and why.
     pub left: Vec<String>,
+    /// Keeps everybody else from taking it up too.
+    _held: FileLock,
 }
 
 /// What is to be done with a VM of an earlier fleet.
@@ -43,10 +46,12 @@ enum Left {
 /// Reads the record, and how its VMs stand.
 ///
 /// # Errors
-/// No such fleet, or its record cannot be understood.
+/// No such fleet, its record cannot be understood, or the fleet is still running.
 pub(super) fn load(desk: &Desk, id: &str) -> Result<Again, CliError> {
     let state = store::with_runs(&desk.settings)?;
     let id = resolve_fleet_id(&state, id).map_err(|error| not_a_fleet(&state, id, error))?;
+    // Its VMs that wait would be taken for VMs that were left.
+    let held = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
     let record = load_fleet(&state, &id)?;
     if record.sandbox != desk.settings.sandbox() {
         let hint = if record.sandbox { "add --sandbox" } else { "leave --sandbox out" };
@@ -65,7 +70,7 @@ pub(super) fn load(desk: &Desk, id: &str) -> Result<Again, CliError> {
             Left::Alone(why) => left.push(format!("{} is left alone: {why}", vm.short_name())),
         }
     }
-    Ok(Again { record, vms, left })
+    Ok(Again { record, vms, left, _held: held })
 }
 
 /// The id of a single run is a common slip.
@@ -96,16 +101,8 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
     match &stored.state.phase {
         RunPhase::Planned => Left::Again,
         RunPhase::Finished { status, .. } => {
-            let told = !matches!(one.status.as_str(), "" | "paused");
-            let taken_back = || stored.loaded.records.iter().any(|one| matches!(one.event, Event::UndoStarted { .. }));
-            if told {
-                // What came of it for the fleet: that somebody took it back later is no failure.
-                by_word(&one.status, run)
-            } else if taken_back() {
-                Left::Alone("somebody took its run back".to_owned())
-            } else {
-                by_word(status, run)
-            }
+            let taken_back = stored.loaded.records.iter().any(|one| matches!(one.event, Event::UndoStarted { .. }));
+            if taken_back && status != "stuck" { after_undo(&one.status) } else { by_word(status, run) }
         }
         RunPhase::Running | RunPhase::Paused { .. } | RunPhase::Undoing => {
             // The sandbox's time stands still between commands; its runs can be resumed for ever.
@@ -122,6 +119,16 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
                 vm.name()
             ))
         }
+    }
+}
+
+/// A run that somebody took back since; `told` is what had come of it for the fleet. To take back what succeeded is no
+/// failure, and what had failed or was stuck may be tried again.
+fn after_undo(told: &str) -> Left {
+    match told {
+        "failed" | "partial" | "refused" | "error" | "stuck" => Left::Again,
+        "succeeded" | "nothing_to_do" => Left::Done,
+        _ => Left::Alone("somebody took its run back".to_owned()),
     }
 }
 

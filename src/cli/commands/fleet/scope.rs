@@ -44,6 +44,7 @@ pub(super) struct Hints {
 /// Wrong names, or a file that is no audit of this kind of world.
 pub(super) fn hints(desk: &Desk, args: &FleetArgs) -> Result<Hints, CliError> {
     let selection = audit::selection_of(args.resource_group.as_deref(), &args.tag, args.vault.as_deref())?;
+    let selection = Selection { thorough: args.thorough, ..selection };
     let Some(file) = &args.from else { return Ok(Hints { selection, audit: None }) };
     let read = audit::read_baseline(file).map_err(|error| CliError { hints: Vec::new(), ..error }.code("from"));
     let found =
@@ -70,7 +71,10 @@ pub(super) async fn wanted(
     hints: Hints,
     again: Option<&Again>,
 ) -> Result<Wanted, CliError> {
-    let visible = vms::visible(order.desk, azure, arm).await?;
+    let visible = match tenant(order.desk) {
+        Some(id) => audit::of_tenant(vms::visible_of(azure, arm, &[]).await?, id)?,
+        None => vms::visible(order.desk, azure, arm).await?,
+    };
     let mut wanted = match (again, &hints.audit) {
         (Some(again), _) => {
             let (vms, outside) = inside(order.desk, &visible, again.vms.clone());
@@ -98,6 +102,12 @@ pub(super) async fn wanted(
     let by_key: BTreeMap<String, ResourceId> = wanted.vms.drain(..).map(|vm| (vm.key().to_owned(), vm)).collect();
     wanted.vms = by_key.into_values().collect();
     Ok(wanted)
+}
+
+/// The tenant all of which is meant, as for an audit: one that was typed, without a subscription beside it. With Azure
+/// Lighthouse the subscriptions of others are visible too.
+pub(super) fn tenant(desk: &Desk) -> Option<&str> {
+    desk.settings.whole_tenant.as_deref().filter(|id| !id.is_empty() && !desk.settings.subscriptions_typed)
 }
 
 /// Whether a finding is one that this fleet would repair.
@@ -133,12 +143,17 @@ fn of_file(order: &Order<'_>, visible: &Visible, audit: &Audit) -> Result<Wanted
     // What a baseline had and the audit did not find any more is in the file too.
     let vms = ids(order, audit, |one| one.change != Some(Change::Gone))?;
     let (vms, outside) = inside(order.desk, visible, vms);
-    let mut warnings: Vec<String> = outside.into_iter().collect();
-    if !audit.not_read.is_empty() {
-        let count = plural(audit.not_read.len(), "scope");
-        warnings.push(format!("the audit in the file could not read {count}: VMs of these are not in it"));
-    }
-    Ok(Wanted { vms, scope: format!("an audit of {} ({})", audit.ended, audit.scope), not_read: Vec::new(), warnings })
+    // VMs of what the audit could not read are not in the file: this fleet has not seen them either (S12).
+    let unread = |one: &NotSeen| NotSeen {
+        what: one.what.clone(),
+        why: format!("in the audit of {}: {}", audit.ended, one.why),
+    };
+    Ok(Wanted {
+        vms,
+        scope: format!("an audit of {} ({})", audit.ended, audit.scope),
+        not_read: audit.not_read.iter().map(unread).collect(),
+        warnings: outside.into_iter().collect(),
+    })
 }
 
 /// The VMs of the findings.
@@ -163,7 +178,7 @@ fn ids(
 
 /// The VMs of the subscriptions that were asked for, and what to say of the others.
 fn inside(desk: &Desk, visible: &Visible, vms: Vec<ResourceId>) -> (Vec<ResourceId>, Option<String>) {
-    if desk.settings.subscriptions.is_empty() {
+    if desk.settings.subscriptions.is_empty() && tenant(desk).is_none() {
         return (vms, None);
     }
     let all = vms.len();
@@ -177,7 +192,9 @@ fn inside(desk: &Desk, visible: &Visible, vms: Vec<ResourceId>) -> (Vec<Resource
 
 /// What was asked for, in words.
 fn scope(desk: &Desk, visible: &Visible, selection: &Selection) -> String {
-    let mut parts = vec![if desk.settings.subscriptions.is_empty() {
+    let mut parts = vec![if let Some(id) = tenant(desk) {
+        format!("tenant {}", id.to_lowercase())
+    } else if desk.settings.subscriptions.is_empty() {
         "all visible subscriptions".to_owned()
     } else {
         let mut names: Vec<String> = visible.chosen.iter().map(|one| format!("subscription {}", one.name)).collect();
@@ -187,5 +204,6 @@ fn scope(desk: &Desk, visible: &Visible, selection: &Selection) -> String {
     parts.extend(selection.group.as_ref().map(|group| format!("resource group {group}")));
     parts.extend(selection.tags.iter().map(|(name, value)| format!("tag {name}={value}")));
     parts.extend(selection.vault.as_ref().map(|vault| format!("vault {vault}")));
+    parts.extend(selection.thorough.then(|| "thorough".to_owned()));
     parts.join("; ")
 }

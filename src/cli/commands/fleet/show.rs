@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use super::{exit, finish, voyage};
 use crate::cli::error::CliError;
 use crate::cli::execute::Desk;
-use crate::cli::store;
+use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
 use crate::engine::fleet::Reason;
 use crate::engine::fleet::result::{Counts, FLEET_SCHEMA, FleetResult, NotStarted, Sums};
-use crate::engine::result::Status;
-use crate::journal::{self, FleetRecord, FleetStage, StateDir, fleets, load_fleet, prune_fleets};
+use crate::engine::result::{ErrorResult, Status};
+use crate::engine::state::RunPhase;
+use crate::journal::{self, FileLock, FleetRecord, FleetStage, LockKey, StateDir, fleets, load_fleet, prune_fleets};
+use crate::report::fleet::AT_WORK;
 use crate::report::planned::recorded;
 
 /// Shows what the record and the journals of its runs say; nothing is read anew.
@@ -20,6 +22,9 @@ use crate::report::planned::recorded;
 /// When the record cannot be understood.
 pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
     let record = load_fleet(state, id)?;
+    // Where it cannot be told nothing is claimed: taking the fleet up again asks for the lock itself.
+    let holder = FileLock::holder(state, &LockKey::fleet(&record.id)).unwrap_or_default();
+    let running = holder.is_some() && record.ended.is_none();
     let mut fleet = FleetResult {
         schema: FLEET_SCHEMA.to_owned(),
         status: Status::Planned,
@@ -54,16 +59,24 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
         });
         match stored {
             Some(Ok(run)) => {
-                fleet.results.push(recorded(&run.plan, &run.state, &run.id));
+                let mut result = recorded(&run.plan, &run.state, &run.id);
+                if running && one.stage == FleetStage::Begun && !matches!(run.state.phase, RunPhase::Finished { .. }) {
+                    let message = "the fleet works on it right now".to_owned();
+                    result.error = Some(ErrorResult { code: AT_WORK.to_owned(), message, hint: None });
+                    result.next = None;
+                }
+                fleet.results.push(result);
                 plans.push(run.plan);
             }
             Some(Err(error)) if one.stage == FleetStage::Ended => fleet.warnings.push(error.message),
             _ => {
                 let why = match one.stage {
                     FleetStage::NotStarted => one.why.clone(),
-                    _ => "its turn has not come, or the fleet was ended before".to_owned(),
+                    _ if running => "its turn has not come".to_owned(),
+                    _ => "the fleet ended before its turn".to_owned(),
                 };
-                let reason = serde_json::from_value(one.status.as_str().into()).unwrap_or(Reason::Interrupted);
+                let reason = if running { Reason::Waiting } else { Reason::Interrupted };
+                let reason = serde_json::from_value(one.status.as_str().into()).unwrap_or(reason);
                 fleet.not_started.push(NotStarted { vm: one.vm.clone(), playbook: one.playbook.clone(), reason, why });
             }
         }
@@ -71,6 +84,13 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
     fleet.plan = Sums::of(&plans);
     fleet.conclude(true);
     fleet.next = voyage::next(desk, &mut fleet, &record.id);
+    if let Some(holder) = holder {
+        fleet.warnings.push(match running {
+            true => format!("the fleet is still running ({holder}): this is what it has come to so far"),
+            false => format!("the fleet is taken up again right now ({holder})"),
+        });
+        fleet.next = Some(format!("{} runs show {}", desk.program(), short(&record.id)));
+    }
     // What the fleet came to is data; that it can be shown is success.
     finish(desk, &fleet);
     Ok(exit::OK)

@@ -24,10 +24,12 @@ use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock, later};
 use crate::engine::fleet::result::FleetResult;
 use crate::engine::fleet::{self, Fate, Limits, Member, Reason};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Plan, PlanError};
 use crate::engine::result::Status;
 use crate::engine::run::Run;
-use crate::journal::{FLEET_FORMAT, FileLock, FleetFile, FleetRecord, FleetStage, FleetVm, LocalRun, StateDir};
+use crate::journal::{
+    FLEET_FORMAT, FileLock, FleetFile, FleetRecord, FleetStage, FleetVm, JournalError, LocalRun, LockKey, StateDir,
+};
 use crate::text::plural;
 
 /// No VM begins this shortly before a deadline: it could only pause.
@@ -66,6 +68,8 @@ pub(super) async fn sail(desk: &Desk, azure: &Azure, orders: Orders<'_>) -> Resu
     let state = store::open(&desk.settings)?;
     let begun = SystemClock.now();
     let id = run_id(begun);
+    // As long as this is held the fleet is under way, and nobody takes it up again.
+    let alive = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
     let world = FileLock::take(&state, &id, world_key(azure))?;
     let arm = azure.writer(&id)?;
     let file = FleetFile::create(&state, record(azure, &fleet, &plans, args, &id))?;
@@ -98,7 +102,7 @@ pub(super) async fn sail(desk: &Desk, azure: &Azure, orders: Orders<'_>) -> Resu
         fleet.exit_code = exit::worst(fleet.exit_code, exit::PARTIAL);
     }
     fleet.next = next(desk, &mut fleet, &id);
-    drop(world);
+    drop((world, alive));
     Ok(finish(desk, &fleet))
 }
 
@@ -185,8 +189,10 @@ impl Voyage<'_> {
 
     /// One VM, from its lock to its result.
     async fn one(&self, index: usize, wave: usize) -> Fate {
-        let could_not = |why: String| Fate::NotStarted { reason: Reason::CouldNotBegin, why };
-        let Some(plan) = self.plans.get(index) else { return could_not("it has no plan".to_owned()) };
+        let not_started = |reason, why| Fate::NotStarted { reason, why };
+        let Some(plan) = self.plans.get(index) else {
+            return not_started(Reason::CouldNotBegin, "it has no plan".to_owned());
+        };
         let fate = match self.begin(index, plan) {
             Ok((run_id, log, locks)) => {
                 let voice = self.board.begins(plan, &run_id, wave);
@@ -204,47 +210,44 @@ impl Voyage<'_> {
                 drop(locks);
                 let status = word(result.status);
                 let why = result.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-                self.update(|record| {
-                    if let Some(one) = record.vms.get_mut(index) {
-                        (one.stage, one.status, one.why) = (FleetStage::Ended, status, why);
-                    }
-                });
+                self.write(self.file.change(index, |one| {
+                    (one.stage, one.status, one.why) = (FleetStage::Ended, status, why);
+                }));
                 Fate::Ran(Box::new(result))
             }
-            Err(why) => could_not(why),
+            Err((reason, why)) => not_started(reason, why),
         };
         self.board.ended(plan, &fate);
         fate
     }
 
     /// Locks the VM, writes down that it begins, and makes its run. Nothing was sent when this fails.
-    fn begin(&self, index: usize, plan: &Plan) -> Result<(String, LocalRun, FileLock), String> {
-        plan.check(self.arm.clock().now(), &plan.world).map_err(|error| error.to_string())?;
+    fn begin(&self, index: usize, plan: &Plan) -> Result<(String, LocalRun, FileLock), (Reason, String)> {
+        let could_not = |why: String| (Reason::CouldNotBegin, why);
+        plan.check(self.arm.clock().now(), &plan.world).map_err(|error| match error {
+            PlanError::Expired(_) => (Reason::Expired, error.to_string()),
+            _ => could_not(error.to_string()),
+        })?;
         let run_id = self.next_id();
-        let locks = FileLock::take(&self.state, &run_id, keys(plan)).map_err(|error| error.to_string())?;
-        let text = serde_json::to_string_pretty(plan).map_err(|error| error.to_string())?;
-        let written = self.file.update(|record| {
-            if let Some(one) = record.vms.get_mut(index) {
-                (one.stage, one.run) = (FleetStage::Begun, Some(run_id.clone()));
-            }
+        let locks = FileLock::take(&self.state, &run_id, keys(plan)).map_err(|error| could_not(error.to_string()))?;
+        let text = serde_json::to_string_pretty(plan).map_err(|error| could_not(error.to_string()))?;
+        let written = self.file.change(index, |one| {
+            (one.stage, one.run) = (FleetStage::Begun, Some(run_id.clone()));
         });
         if let Err(error) = written {
             self.broken.set(Some(error.to_string()));
-            return Err(format!("the fleet's record could not be written: {error}"));
+            return Err(could_not(format!("the fleet's record could not be written: {error}")));
         }
         let log = LocalRun::create(&self.state, &run_id, &text).map_err(|error| {
-            self.update(|record| {
-                if let Some(one) = record.vms.get_mut(index) {
-                    (one.stage, one.run) = (FleetStage::NotStarted, None);
-                }
-            });
-            error.to_string()
+            self.write(self.file.change(index, |one| (one.stage, one.run) = (FleetStage::NotStarted, None)));
+            could_not(error.to_string())
         })?;
         Ok((run_id, log, locks))
     }
 
-    fn update(&self, change: impl FnOnce(&mut FleetRecord)) {
-        if let Err(error) = self.file.update(change) {
+    /// Nothing else begins when the record cannot be written any more.
+    fn write(&self, written: Result<(), JournalError>) {
+        if let Err(error) = written {
             self.broken.set(Some(error.to_string()));
         }
     }
@@ -252,14 +255,11 @@ impl Voyage<'_> {
     /// Writes down what was not started, and the end.
     fn close(&self, fates: &[Fate], fleet: &mut FleetResult) {
         let ended = self.arm.clock().now();
-        self.update(|record| {
-            for (one, fate) in record.vms.iter_mut().zip(fates) {
-                if let Fate::NotStarted { reason, why } = fate {
-                    (one.stage, one.status, one.why) = (FleetStage::NotStarted, word(reason), why.clone());
-                }
-            }
-            record.ended = Some(ended);
+        let left = fates.iter().enumerate().filter_map(|(index, fate)| match fate {
+            Fate::NotStarted { reason, why } => Some((index, word(reason), why.clone())),
+            Fate::Ran(_) => None,
         });
+        self.write(self.file.end(left.collect(), ended));
         if let Some(why) = self.broken.take() {
             let text = format!("{why}; what each run did stands in its own journal");
             self.desk.printer.warn(&text);
