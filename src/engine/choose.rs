@@ -97,18 +97,16 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
 
 /// Chooses among those that are known to apply.
 #[must_use]
-pub fn choose_among(candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &View) -> Choice {
-    let mut candidates: Vec<(&Playbook, usize)> =
-        candidates.into_iter().map(|one| (one.playbook, one.touched)).collect();
-    candidates.sort_by_key(|(playbook, touched)| {
+pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &View) -> Choice {
+    candidates.sort_by_key(|Candidate { playbook, touched }| {
         (Reverse(*touched), playbook.codes().len(), Reverse(playbook.severity()), playbook.name())
     });
     let symptoms = symptoms(facts, view);
     for symptom in &symptoms {
         let named = |playbook: &Playbook| playbook.codes().contains(&symptom.code);
-        if let Some((playbook, _)) = candidates.iter().find(|(playbook, _)| named(playbook)) {
-            let others = candidates.iter().filter(|(other, _)| other.name() != playbook.name());
-            let mut others: Vec<&Playbook> = others.map(|(other, _)| *other).collect();
+        if let Some(Candidate { playbook, .. }) = candidates.iter().find(|one| named(one.playbook)) {
+            let others = candidates.iter().filter(|other| other.playbook.name() != playbook.name());
+            let mut others: Vec<&Playbook> = others.map(|other| other.playbook).collect();
             others.sort_by_key(|other| !named(other));
             return Choice {
                 playbook: Some(playbook.name().to_owned()),
@@ -124,17 +122,19 @@ pub fn choose_among(candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &View
             playbook: None,
             why: format!("{}, and no playbook is for that", symptom.why),
             code: Some(symptom.code.clone()),
-            others: candidates.iter().map(|(playbook, _)| playbook.name().to_owned()).collect(),
+            others: candidates.iter().map(|one| one.playbook.name().to_owned()).collect(),
             inside: false,
         };
     }
-    candidates.sort_by_key(|(playbook, touched)| (Reverse(playbook.severity()), Reverse(*touched), playbook.name()));
+    candidates.sort_by_key(|Candidate { playbook, touched }| {
+        (Reverse(playbook.severity()), Reverse(*touched), playbook.name())
+    });
     match candidates.split_first() {
-        Some(((playbook, _), others)) => Choice {
+        Some((Candidate { playbook, .. }, others)) => Choice {
             playbook: Some(playbook.name().to_owned()),
             why: format!("no backup has failed, and the VM shows it already: {}", playbook.title()),
             code: None,
-            others: others.iter().map(|(other, _)| other.name().to_owned()).collect(),
+            others: others.iter().map(|other| other.playbook.name().to_owned()).collect(),
             inside: inside(playbook),
         },
         None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },

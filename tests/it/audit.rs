@@ -9,7 +9,7 @@ use azmend::engine::audit::{Ask, Audit, Level, audit};
 use azmend::estate::bulk::{self, Collector, Selection};
 use azmend::estate::inventory::Visible;
 use azmend::playbook::library::Library;
-use azmend::sim::{Estate, Permission};
+use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Permission};
 use serde_json::Value;
 
 use crate::support::{Lab, SUB, check_requests};
@@ -192,6 +192,31 @@ async fn a_vm_that_goes_while_it_is_looked_at_is_no_finding_and_nothing_unread()
         assert!(lab.sim.world().vms.iter().all(|vm| vm.id.name() != "web-01"), "it went");
         assert!(!rules(&found).contains("rp-collection-limit web-01"), "{wanted:?}: {:#?}", rules(&found));
     }
+}
+
+#[tokio::test]
+async fn a_view_that_is_missing_is_not_a_vm_that_is_gone() {
+    let lab = Lab::new();
+    let reply = FaultEffect::Reply {
+        status: 404,
+        code: "ResourceNotFound".into(),
+        message: "no view".into(),
+        retry_after: None,
+        raw_body: None,
+    };
+    let when = FaultMatch {
+        method: Some("GET".into()),
+        path_contains: Some("web-01/instanceView".into()),
+        nth: None,
+        times: None,
+    };
+    lab.sim.edit(|world| {
+        world.faults.push(Fault { id: "no-view".into(), when, effect: reply, seen: 0, fired: 0 });
+    });
+    let found = look(&lab, None).await;
+    let told = found.not_read.iter().any(|one| one.what.contains("the instance view of the VM web-01"));
+    assert!(told && found.exit_code == 6, "{:?}", found.not_read);
+    assert!(rules(&found).iter().any(|rule| rule.ends_with(" web-01")), "{:#?}", rules(&found));
 }
 
 #[tokio::test]

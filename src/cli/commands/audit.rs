@@ -22,7 +22,7 @@ use crate::estate::inventory::Visible;
 use crate::playbook::library::{Library, Origin};
 use crate::playbook::model::Severity;
 use crate::report;
-use crate::report::audit::{ENDINGS, Format, render};
+use crate::report::audit::{ENDINGS, Format, file, render};
 use crate::text::{near, shell_quote};
 
 /// What one VM's plan may change: the default of `azmend fix` (S9).
@@ -90,11 +90,13 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     }
     name_fleets(desk, args, wide, &library, &mut found);
     // A file that cannot be written costs nothing of what was read.
-    let mut lost = Ok(());
+    let mut lost: Option<CliError> = None;
     for (path, format) in outs {
-        // Excel takes a file without the mark for the code page of the machine.
-        let mark = if format == Format::Csv { "\u{feff}" } else { "" };
-        lost = lost.and(files::write_private(path, &format!("{mark}{}", render(&found, format))));
+        if let Err(error) = files::write_private(path, &file(&found, format))
+            && let Some(earlier) = lost.replace(error)
+        {
+            desk.printer.warn(&earlier.message);
+        }
     }
     let format = match desk.printer.output() {
         Output::Json => Format::Json,
@@ -108,7 +110,7 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
     };
     desk.printer.data(&render(&found, format));
     vms::tell_calls(&arm);
-    lost.map(|()| found.exit_code)
+    lost.map_or(Ok(found.exit_code), Err)
 }
 
 /// Reads a scope and makes the audit of it.

@@ -5,8 +5,8 @@
 //!
 //! Invariants: a wave begins when the one before it is over; at most [`Limits::concurrency`] runs are at work, at most
 //! [`PER_REGION`] of one subscription and region (design 6), and never two of which one removes a lock that stands over what
-//! the other unlocks or deletes; when enough VMs have failed, one is stuck, or azmend is asked to stop, nothing more begins, and what has begun goes on to its
-//! own end. Every VM has exactly one [`Fate`]. Must never: begin a VM twice, or cut a run off.
+//! the other unlocks or deletes; when enough VMs have failed, one is stuck, or azmend is asked to stop, nothing more begins, and
+//! what has begun goes on to its own end. Every VM has exactly one [`Fate`]. Must never: begin a VM twice, or cut a run off.
 
 mod ramp;
 pub mod result;

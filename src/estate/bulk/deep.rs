@@ -1,7 +1,8 @@
 //! Single reads of ARM, for VMs that look suspicious and for collections whose VM is not listed.
 //!
 //! A VM is [`suspicious`] when its provisioning or an extension failed, when its last backup did not succeed or its item is
-//! not well, when a lock holds one of its collections, or when it has more than one collection. Of such a VM the instance
+//! not well, when a lock holds one of its collections, or when it has more than one collection; and when somebody asks for it
+//! ([`super::Selection::also`], `--thorough`). Of such a VM the instance
 //! view and the points of its own collections are read; of its items, when they are not well or there are several
 //! collections, the recovery points; with several collections also what its vault protects. Everything else is decided by
 //! the bulk reading alone, so a VM that is none of these and yet near its limit is not seen: `--thorough` reads every VM.
@@ -210,8 +211,10 @@ impl Reads {
         let mut deep = Deep { vms: 1, ..Deep::default() };
         let at = reader.now();
         let view = reader.arm.instance_view(id).await;
-        if view.as_ref().err().is_some_and(is_missing) {
-            // Rows of Resource Graph can be minutes old. A view alone is never missing: a VM that is there has one.
+        // Rows of Resource Graph can be minutes old. Whether a VM that is there can lack its view is not verified, so the VM
+        // itself is asked: only one that is gone may be left out without a word (S12).
+        if view.as_ref().err().is_some_and(is_missing) && reader.arm.vm(id).await.err().is_some_and(|e| is_missing(&e))
+        {
             deep.gone = true;
             return deep;
         }

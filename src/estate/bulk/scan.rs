@@ -1,10 +1,11 @@
 //! A bulk reading as a stream: VMs come page by page, are looked at, and are let go.
 //!
 //! Duty: [`Scan::open`] reads what every VM may need (items, policies, jobs, collections, extensions that are not well,
-//! groups, locks); [`Scan::run`] reads the VMs and hands them on, those that look suspicious with what was read of them
-//! alone. Invariants: each VM is handed on once; at the end every VM of the scope is known by its key; single reads are
-//! spread over the subscriptions, for each has a quota of its own, and a bounded number is out at once. Kept is what cannot
-//! be let go before the last VM: one row for each collection and item, and the suspicious VMs that wait for their reads.
+//! groups, locks), and of VMs below a lock already what is read of them alone ([`early`]); [`Scan::run`] reads the VMs and
+//! hands them on, those that look suspicious with what was read of them alone. Invariants: each VM is handed on once, unless
+//! it goes meanwhile; at the end every VM of the scope is known by its key; single reads are spread over the subscriptions,
+//! for each has a quota of its own, and a bounded number is out at once. Kept is what cannot be let go before the last VM:
+//! one row for each collection and item, and the suspicious VMs that wait for their reads or for their row.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future as _;

@@ -62,6 +62,13 @@ pub fn changes(planned: &BTreeMap<String, usize>) -> String {
     each.join(", ")
 }
 
+/// The audit as a file in a format. Excel takes a file without a byte order mark for the code page of the machine.
+#[must_use]
+pub fn file(audit: &Audit, format: Format) -> String {
+    let text = render(audit, format);
+    if format == Format::Csv { format!("\u{feff}{text}") } else { text }
+}
+
 /// The audit in a format.
 #[must_use]
 pub fn render(audit: &Audit, format: Format) -> String {
