@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::{Ground, backups};
 use super::spec::{BackupStart, BackupUntil};
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
 use crate::arm::{ErrorClass, JobFilter};
@@ -104,7 +104,7 @@ pub async fn check(cx: &Context<'_>, item: &ResourceId, history: &History) -> Ch
     if history.attempts.iter().filter(|attempt| attempt.answered).count() >= 4 {
         return Check::GiveUp(Failure::new("", "Azure refused to start the backup four times"));
     }
-    Check::Go(Next { verb: "POST", target: item.clone(), before: json!({ "state": facts.item.protection_state }) })
+    Check::Go(Request { verb: super::Verb::Post, target: item.clone(), before: json!({ "state": facts.item.protection_state }) })
 }
 
 /// The on-demand backup job of this item that began after the request.
@@ -163,7 +163,7 @@ pub async fn verify(cx: &Context<'_>, item: &ResourceId, until: BackupUntil, his
         }
         Err(error) => return Verify::Pending { why: format!("reading the job: {error}"), wait: PROBE },
     };
-    judge(&job, until, cx.unlocked && history.clean_up_pending == 0)
+    judge(&job, until, cx.unlocked.is_some() && history.clean_up_pending == 0)
 }
 
 /// What a job says about the change.

@@ -16,7 +16,7 @@ use super::rules::Ground;
 use super::rules::enabling::{Candidate, choose, nobody_protects};
 use super::rules::protection::is_protected;
 use super::spec::ProtectionEnable;
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::ErrorClass;
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
@@ -83,7 +83,7 @@ pub async fn check(cx: &Context<'_>, item: &ResourceId, policy: &ResourceId, his
     if history.attempts.len() >= TRIES {
         return Check::GiveUp(Failure::new("", format!("{TRIES} requests made no protected item")));
     }
-    Check::Go(Next { verb: "PUT", target: item.clone(), before: json!({ "state": "absent" }) })
+    Check::Go(Request { verb: super::Verb::Put, target: item.clone(), before: json!({ "state": "absent" }) })
 }
 
 /// Reads the item once.

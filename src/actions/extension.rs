@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::Ground;
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::ErrorClass;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Handler;
@@ -171,7 +171,7 @@ pub async fn check(cx: &Context<'_>, extension: &ResourceId, version: &str, code
             }
         }
     };
-    Check::Go(Next { verb: "DELETE", target, before: json!({ "version": version, "code": code }) })
+    Check::Go(Request { verb: super::Verb::Delete, target, before: json!({ "version": version, "code": code }) })
 }
 
 /// The extension is gone when the agent no longer reports the handler.

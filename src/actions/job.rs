@@ -13,7 +13,7 @@ use serde_json::json;
 use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::{Ground, jobs as rule};
 use super::spec::JobCancel;
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::ErrorClass;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
@@ -144,7 +144,7 @@ pub async fn check_cancel(
     if history.attempts.len() >= TRIES {
         return Check::GiveUp(Failure::new("JobCancelFailed", format!("the job {} still runs", job.name())));
     }
-    Check::Go(Next { verb: "POST", target: job.clone(), before: json!({ "status": now.status }) })
+    Check::Go(Request { verb: super::Verb::Post, target: job.clone(), before: json!({ "status": now.status }) })
 }
 
 /// A job that is cancelled says so itself.

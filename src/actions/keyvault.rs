@@ -22,7 +22,7 @@ use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::Ground;
 use super::rules::keyvault::{ADMINISTRATOR, asked, holds_role, mine, not_locked, still_used, unread, vaults, wanted};
 use super::spec::KeyvaultGrant;
-use super::{Check, Context, History, Inverse, Next, Verify};
+use super::{Check, Context, History, Inverse, Request, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::keyvault::Grant;
 use crate::arm::model::{KeyPermissions, KeyVault, RoleAssignment};
@@ -210,7 +210,7 @@ pub async fn check_grant(cx: &Context<'_>, change: &Granted<'_>, history: &Histo
         return Check::GiveUp(Failure::new("", message));
     }
     match policy_target(change.vault, "add") {
-        Ok(target) => Check::Go(Next { verb: "PUT", target, before: json!({ "permissions": now }) }),
+        Ok(target) => Check::Go(Request { verb: super::Verb::Put, target, before: json!({ "permissions": now }) }),
         Err(error) => Check::Unreadable(error),
     }
 }
@@ -227,7 +227,7 @@ fn stands(missing: &KeyPermissions) -> String {
 ///
 /// # Errors
 /// As Azure answered.
-pub async fn send_grant(cx: &Context<'_>, change: &Granted<'_>, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+pub async fn send_grant(cx: &Context<'_>, change: &Granted<'_>, next: &Request, tag: &Tag) -> Result<Sent, ArmError> {
     let permissions = change.before.with(change.missing);
     let grant = Grant { tenant: change.tenant, principal: change.principal, permissions: &permissions };
     cx.arm.write_access_policy(&next.target, grant, tag).await
@@ -278,7 +278,7 @@ pub async fn check_grant_back(arm: &Arm, change: &Granted<'_>, sent: bool) -> In
     }
     let now = vault.permits(change.principal).unwrap_or_default();
     let go = |kind: &str| match policy_target(change.vault, kind) {
-        Ok(target) => Inverse::Go(Next { verb: "PUT", target, before: json!({ "permissions": now }) }),
+        Ok(target) => Inverse::Go(Request { verb: super::Verb::Put, target, before: json!({ "permissions": now }) }),
         Err(error) => Inverse::Unreadable(error),
     };
     if now.same(change.before) {
@@ -302,7 +302,7 @@ pub async fn check_grant_back(arm: &Arm, change: &Granted<'_>, sent: bool) -> In
 ///
 /// # Errors
 /// As Azure answered.
-pub async fn send_grant_back(arm: &Arm, change: &Granted<'_>, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+pub async fn send_grant_back(arm: &Arm, change: &Granted<'_>, next: &Request, tag: &Tag) -> Result<Sent, ArmError> {
     let permissions = if next.target.name() == "remove" { change.missing } else { change.before };
     let grant = Grant { tenant: change.tenant, principal: change.principal, permissions };
     arm.write_access_policy(&next.target, grant, tag).await
@@ -369,7 +369,7 @@ pub async fn check_assign(cx: &Context<'_>, change: &Assigned<'_>, history: &His
         let message = format!("{TRIES} requests did not assign the role on key vault {}", vault.name());
         return Check::GiveUp(Failure::new("", message));
     }
-    Check::Go(Next { verb: "PUT", target: change.assignment.clone(), before: json!({ "assignment": null }) })
+    Check::Go(Request { verb: super::Verb::Put, target: change.assignment.clone(), before: json!({ "assignment": null }) })
 }
 
 /// Reads the role assignments once.
@@ -399,8 +399,8 @@ pub async fn check_assign_back(arm: &Arm, change: &Assigned<'_>) -> Inverse {
     match found(&all, change) {
         None => Inverse::Holds(format!("the role assignment is not on key vault {}", vault.name())),
         Some((_, false)) => Inverse::Refuse(changed(&vault, "has a role assignment of this name with another content")),
-        Some((one, true)) => Inverse::Go(Next {
-            verb: "DELETE",
+        Some((one, true)) => Inverse::Go(Request {
+            verb: super::Verb::Delete,
             target: change.assignment.clone(),
             before: json!({ "assignment": one }),
         }),

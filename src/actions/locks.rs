@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::{Ground, groups, locks as rule};
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::ErrorClass;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Lock;
@@ -125,7 +125,7 @@ pub async fn check(cx: &Context<'_>, planned: &Lock, history: &History) -> Check
     if history.attempts.len() >= 5 {
         return Check::GiveUp(Failure::new("", format!("the lock {} still stands after 5 tries", planned.id.name())));
     }
-    Check::Go(Next { verb: "DELETE", target: planned.id.clone(), before: before_image(&now) })
+    Check::Go(Request { verb: super::Verb::Delete, target: planned.id.clone(), before: before_image(&now) })
 }
 
 fn came_back(why: String) -> Refusal {
@@ -221,9 +221,10 @@ pub enum Restore {
 }
 
 /// Reads the lock, and its scope when the lock is not there.
-pub async fn check_restore(arm: &crate::arm::Arm, lock: &Lock) -> Restore {
+pub async fn check_restore(arm: &crate::arm::Arm, lock: &Lock, sent: bool) -> Restore {
     match arm.lock(&lock.id).await {
         Ok(now) => match difference(lock, &now) {
+            None if sent => Restore::Go,
             None => Restore::Stands,
             Some(difference) => Restore::Other(difference),
         },
@@ -245,5 +246,13 @@ pub async fn check_restore(arm: &crate::arm::Arm, lock: &Lock) -> Restore {
             }
         }
         Err(error) => Restore::Unreadable(error),
+    }
+}
+
+/// shim
+pub async fn verify_restore(arm: &crate::arm::Arm, lock: &Lock) -> Verify {
+    match arm.lock(&lock.id).await {
+        Ok(now) if difference(lock, &now).is_none() => Verify::Done("it is in force again, read back".to_owned()),
+        _ => Verify::Pending { why: "the lock to read back".to_owned(), wait: PROBE },
     }
 }

@@ -44,7 +44,7 @@ pub struct Context<'a> {
     /// Locks the user named.
     pub named_locks: &'a [ResourceId],
     /// Whether this run removed a lock: then a first failure of the backup for the point limit is expected.
-    pub unlocked: bool,
+    pub unlocked: Option<Timestamp>,
 }
 
 impl<'a> Context<'a> {
@@ -90,11 +90,53 @@ pub struct History {
     pub closed: bool,
 }
 
+/// The verb of a request that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// DELETE.
+    Delete,
+    /// PUT.
+    Put,
+    /// POST.
+    Post,
+    /// PATCH.
+    Patch,
+}
+
+impl Verb {
+    /// As HTTP writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "DELETE",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+        }
+    }
+}
+
+/// What requests did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Something.
+    Some,
+    /// Not known.
+    Unknown,
+}
+
+/// shim
+pub async fn effect(_cx: &Context<'_>, _change: &Change, history: &History) -> Effect {
+    if history.attempts.is_empty() { Effect::None } else { Effect::Unknown }
+}
+
 /// One request that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
-    /// `DELETE`, `POST` or `PUT`.
-    pub verb: &'static str,
+pub struct Request {
+    /// Its verb.
+    pub verb: Verb,
     /// Its target.
     pub target: ResourceId,
     /// The before-image for the journal.
@@ -105,7 +147,7 @@ pub struct Next {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Check {
     /// Send this, now.
-    Go(Next),
+    Go(Request),
     /// The resource is gone, or the state that was wanted is there.
     Holds(String),
     /// Nothing to send; go on verifying what an earlier attempt started: the job that was found for it, if one was.
@@ -119,6 +161,17 @@ pub enum Check {
     },
     /// Not needed any more.
     Skip(String),
+    /// Of an undoing: there is nothing to undo any more.
+    NotNeeded(String),
+    /// Azure has not finished within the patience: come back.
+    Late {
+        /// What it waits for.
+        why: String,
+        /// When to come back.
+        wait: Duration,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// A rule stops it.
     Refuse(Refusal),
     /// Nobody can say whether an earlier attempt took effect.
@@ -157,6 +210,15 @@ pub enum Verify {
         /// When to come back.
         wait: Duration,
     },
+    /// Azure has not finished within the patience: come back.
+    Late {
+        /// What it waits for.
+        why: String,
+        /// When to come back.
+        wait: Duration,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// It failed for good.
     Failed(Failure),
     /// A rule of Azure stops it.
@@ -169,7 +231,7 @@ pub enum Verify {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inverse {
     /// Send this, now.
-    Go(Next),
+    Go(Request),
     /// The resource is as it was before the change.
     Holds(String),
     /// There is nothing to take back any more: what was changed is gone.
@@ -214,7 +276,7 @@ pub async fn check_inverse(arm: &Arm, change: &Change, _before: &Value, sent: bo
 ///
 /// # Errors
 /// As Azure answered; [`ArmError::may_have_taken_effect`] says whether the answer was lost.
-pub async fn send_inverse(arm: &Arm, change: &Change, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+pub async fn send_inverse(arm: &Arm, change: &Change, next: &Request, tag: &Tag) -> Result<Sent, ArmError> {
     match &change.what {
         ChangeKind::ResumeProtection { source, old_policy, .. } => {
             arm.stop_protection(&next.target, source, old_policy.is_empty(), tag).await
@@ -271,7 +333,7 @@ pub async fn check(cx: &Context<'_>, change: &Change, history: &History) -> Chec
 ///
 /// # Errors
 /// As Azure answered; [`ArmError::may_have_taken_effect`] says whether the answer was lost.
-pub async fn send(cx: &Context<'_>, change: &Change, next: &Next, tag: &Tag) -> Result<Sent, ArmError> {
+pub async fn send(cx: &Context<'_>, change: &Change, next: &Request, tag: &Tag) -> Result<Sent, ArmError> {
     match &change.what {
         ChangeKind::RemoveLock { .. } => cx.arm.delete_lock(&next.target, tag).await,
         ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
@@ -332,13 +394,11 @@ pub async fn verify(cx: &Context<'_>, change: &Change, history: &History) -> Ver
     }
 }
 
-/// What a finished operation teaches that must be journaled: key and value.
+/// The job of a finished backup operation.
 #[must_use]
-pub fn learn(change: &Change, body: &Value) -> Option<(String, String)> {
+pub fn learn(change: &Change, body: &Value) -> Option<ResourceId> {
     match &change.what {
-        ChangeKind::StartBackup { item, .. } => {
-            backup::job_of(item, body).map(|job| ("job".to_owned(), job.to_string()))
-        }
+        ChangeKind::StartBackup { item, .. } => backup::job_of(item, body),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::change::{Change, ChangeKind, DeleteReason, Failure, Refusal};
 use super::rules::{Ground, orphan, ownership, points as rule, stale};
 use super::spec::{DeleteStale, StaleKind, StaleUntil};
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::ErrorClass;
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
@@ -199,7 +199,7 @@ pub async fn check_point(cx: &Context<'_>, planned: &Point, collection_id: &str,
     if history.attempts.len() >= POINT_TRIES {
         return Check::GiveUp(Failure::new("", format!("{name} is still there after {POINT_TRIES} tries")));
     }
-    Check::Go(Next { verb: "DELETE", target: planned.id.clone(), before: point_image(&now) })
+    Check::Go(Request { verb: super::Verb::Delete, target: planned.id.clone(), before: point_image(&now) })
 }
 
 /// The facts with this collection as it was read just now, so that the rules count today's points.
@@ -314,13 +314,13 @@ fn next_request(now: &Collection, history: &History) -> Check {
             let why = format!("{name} is still there after {on_collection} tries, with {}", plural(left, "point"));
             return Check::GiveUp(Failure::new("", why));
         }
-        return Check::Go(Next { verb: "DELETE", target: now.id.clone(), before: collection_image(now) });
+        return Check::Go(Request { verb: super::Verb::Delete, target: now.id.clone(), before: collection_image(now) });
     }
     let mut points: Vec<&Point> = now.points().iter().collect();
     points.sort_by_key(|point| point.created);
     let tries = |point: &Point| history.attempts.iter().filter(|attempt| attempt.target == point.id).count();
     match points.into_iter().find(|point| tries(point) < POINT_TRIES) {
-        Some(point) => Check::Go(Next { verb: "DELETE", target: point.id.clone(), before: collection_image(now) }),
+        Some(point) => Check::Go(Request { verb: super::Verb::Delete, target: point.id.clone(), before: collection_image(now) }),
         None => {
             let why = format!("{} of {name} could not be deleted", plural(left, "point"));
             Check::GiveUp(

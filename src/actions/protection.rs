@@ -17,7 +17,7 @@ use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::protection::{is_protected, is_stopped, may_resume, policy_for, stopped_item, vault_name};
 use super::rules::{Ground, protection};
 use super::spec::ProtectionResume;
-use super::{Check, Context, History, Inverse, Next, Verify};
+use super::{Check, Context, History, Inverse, Request, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, Policy, ProtectedItem};
 use crate::arm::{Arm, ArmError, ErrorClass, JobFilter};
@@ -146,7 +146,7 @@ pub async fn check(cx: &Context<'_>, change: &Resumed<'_>, history: &History) ->
         return Check::GiveUp(Failure::new("", message));
     }
     let before = json!({ "state": facts.item.protection_state, "policy": facts.item.policy_id });
-    Check::Go(Next { verb: "PUT", target: change.item.clone(), before })
+    Check::Go(Request { verb: super::Verb::Put, target: change.item.clone(), before })
 }
 
 pub(super) fn stands(item: &ProtectedItem) -> String {
@@ -221,7 +221,7 @@ pub async fn check_inverse(arm: &Arm, change: &Resumed<'_>) -> Inverse {
         return Inverse::Holds(detail);
     }
     let before = json!({ "state": now.protection_state, "policy": now.policy_id });
-    Inverse::Go(Next { verb: "PUT", target: change.item.clone(), before })
+    Inverse::Go(Request { verb: super::Verb::Put, target: change.item.clone(), before })
 }
 
 /// The job of the item that runs now.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::{Ground, jobs};
-use super::{Check, Context, History, Next, Verify};
+use super::{Check, Context, History, Request, Verify};
 use crate::arm::ErrorClass;
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
@@ -89,7 +89,7 @@ pub async fn check_reapply(cx: &Context<'_>, vm: &ResourceId, history: &History)
         return Check::GiveUp(still_failed(vm));
     }
     let before = json!({ "provisioningState": now.provisioning_state, "vmId": now.vm_id });
-    Check::Go(Next { verb: "POST", target: vm.clone(), before })
+    Check::Go(Request { verb: super::Verb::Post, target: vm.clone(), before })
 }
 
 fn still_failed(vm: &ResourceId) -> Failure {
@@ -134,7 +134,7 @@ pub async fn check_restart(cx: &Context<'_>, vm: &ResourceId, history: &History)
     if let Err(refusal) = jobs::none_runs(cx.facts, "vm.job-active") {
         return Check::Refuse(refusal);
     }
-    Check::Go(Next { verb: "POST", target: vm.clone(), before: json!({ "power": instance.power }) })
+    Check::Go(Request { verb: super::Verb::Post, target: vm.clone(), before: json!({ "power": instance.power }) })
 }
 
 /// An agent that reported after the request is the proof that the guest came up again. An instance view has no start

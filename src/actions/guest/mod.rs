@@ -24,7 +24,7 @@ use serde_json::json;
 use super::change::{Change, ChangeKind, Failure, Refusal};
 use super::rules::Ground;
 use super::spec::{ConfKey, GuestAgentConf, GuestService, StartType};
-use super::{Check, Context, History, Inverse, Next, Verify};
+use super::{Check, Context, History, Inverse, Request, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::RunCommand;
 use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
@@ -319,7 +319,7 @@ pub async fn check(cx: &Context<'_>, vm: &ResourceId, setting: &Setting, history
             Check::GiveUp(Failure::new("", why).with_hint("look at the event log of the VM"))
         }
         Ok(Stand::Before | Stand::Between) => {
-            Check::Go(Next { verb: "POST", target: vm.clone(), before: setting.before() })
+            Check::Go(Request { verb: super::Verb::Post, target: vm.clone(), before: setting.before() })
         }
     }
 }
@@ -328,7 +328,7 @@ pub async fn check(cx: &Context<'_>, vm: &ResourceId, setting: &Setting, history
 ///
 /// # Errors
 /// As Azure answered.
-pub async fn send(arm: &Arm, next: &Next, setting: &Setting, tag: &Tag) -> Result<Sent, ArmError> {
+pub async fn send(arm: &Arm, next: &Request, setting: &Setting, tag: &Tag) -> Result<Sent, ArmError> {
     Box::pin(setting.send(arm, &next.target, false, tag)).await
 }
 
@@ -336,7 +336,7 @@ pub async fn send(arm: &Arm, next: &Next, setting: &Setting, tag: &Tag) -> Resul
 ///
 /// # Errors
 /// As Azure answered.
-pub async fn send_inverse(arm: &Arm, next: &Next, setting: &Setting, tag: &Tag) -> Result<Sent, ArmError> {
+pub async fn send_inverse(arm: &Arm, next: &Request, setting: &Setting, tag: &Tag) -> Result<Sent, ArmError> {
     Box::pin(setting.send(arm, &next.target, true, tag)).await
 }
 
@@ -401,7 +401,7 @@ pub async fn check_inverse(arm: &Arm, vm: &ResourceId, vm_id: &str, setting: &Se
         Ok(Stand::Other(how)) => Inverse::Refuse(changed(setting, &how)),
         Ok(Stand::After | Stand::Between) => {
             let before = json!({ "set": setting.wanted() });
-            Inverse::Go(Next { verb: "POST", target: vm.clone(), before })
+            Inverse::Go(Request { verb: super::Verb::Post, target: vm.clone(), before })
         }
     }
 }

@@ -1,0 +1,84 @@
+//! How old facts may be when something is decided on them.
+//!
+//! Duty: read again exactly those parts that the guards of a change look at and that are too old. Every action says which
+//! ([`actions::facts_needed`]). Must never: read a part again that is fresh, or let a guard see one that is not.
+
+use jiff::Timestamp;
+
+use super::driver::FRESH;
+use super::run::Session;
+use crate::actions::change::{Change, ChangeKind, DeleteReason};
+use crate::clock::elapsed;
+use crate::estate::collect::{self, CollectOptions, Refresh};
+use crate::estate::facts::VmFacts;
+
+impl Session<'_> {
+    /// A whole reading.
+    pub(super) async fn read_everything(&mut self) {
+        let facts = Box::pin(collect::collect(&self.run.arm, &self.run.plan.vm, &CollectOptions::default())).await;
+        self.facts = Some(facts);
+    }
+
+    /// The condition view of the last reading.
+    pub(super) fn view(&self) -> Option<crate::estate::view::View> {
+        let facts = self.facts.as_ref()?;
+        Some(super::planner::view_of(facts, &self.run.arm, &self.run.plan.overrides))
+    }
+
+    /// Reads again what is too old of what the guards of this change look at.
+    pub(super) async fn freshen(&mut self, change: &Change) {
+        let Some(facts) = self.facts.take() else {
+            self.read_everything().await;
+            return;
+        };
+        let what = too_old(&facts, change, self.now());
+        self.facts = Some(if what == Refresh::NOTHING {
+            facts
+        } else {
+            Box::pin(collect::refresh(&self.run.arm, &facts, what)).await
+        });
+    }
+
+    /// Whether something that the guards of this change look at is too old by now.
+    pub(super) fn stale(&self, change: &Change) -> bool {
+        self.facts.as_ref().is_none_or(|facts| too_old(facts, change, self.now()) != Refresh::NOTHING)
+    }
+}
+
+/// What the guards of this change look at, and that is older than [`FRESH`] now. A part that is unread is never fresh.
+fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
+    let old = |at: Option<Timestamp>| at.is_none_or(|at| elapsed(at, now) >= FRESH);
+    let mut what = Refresh { vm: old(facts.vm.read_at()), ..Refresh::NOTHING };
+    let backup = old(facts.items.read_at());
+    match &change.what {
+        ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => {
+            what.everything = elapsed(facts.at, now) >= FRESH;
+        }
+        ChangeKind::RemoveLock { .. } => {
+            what.groups = old(facts.groups.read_at());
+            what.locks = old(facts.locks.read_at());
+            what.rights = what.groups;
+            what.backup = backup;
+        }
+        ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
+            what.collections = old(facts.collections.read_at());
+            what.backup = backup;
+        }
+        ChangeKind::UninstallExtension { .. }
+        | ChangeKind::StartBackup { .. }
+        | ChangeKind::ReapplyVm { .. }
+        | ChangeKind::RestartVm { .. } => what.backup = backup,
+        // The job itself is read; a vault answers few job lists in an hour.
+        ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
+        ChangeKind::EnableProtection { .. } => what.backup = backup,
+        // The key vault itself is read; that the VM uses it, with the VM.
+        ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {}
+        // The guest is read again by its own check.
+        ChangeKind::SetGuest { .. } => {}
+        ChangeKind::ResumeProtection { .. } => {
+            what.collections = old(facts.collections.read_at());
+            what.backup = backup;
+        }
+    }
+    what
+}
