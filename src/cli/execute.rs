@@ -14,6 +14,7 @@ use super::progress::Live;
 use super::settings::{EstateSource, Output, Place, Settings};
 use super::store;
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::clock::{Clock as _, SystemClock, later};
 use crate::duration::Span;
 use crate::engine::exit;
@@ -189,7 +190,7 @@ impl Desk {
 pub fn keys(plan: &Plan) -> Vec<LockKey> {
     let mut keys = vec![LockKey::vm(plan.vm.as_str())];
     for (_, change) in plan.changes() {
-        if let ChangeKind::RemoveLock { lock } = &change.what {
+        if let ChangeKind::RemoveLock(RemoveLock { lock }) = &change.what {
             keys.push(LockKey::scope(lock.scope().as_str()));
         }
     }

@@ -212,12 +212,12 @@ impl Session<'_> {
 
     async fn settled_by_reading(&mut self, change: &Change, last_error: Option<Failure>) -> Outcome {
         // A lock is read by its restoration; that it may be off is what matters.
-        if matches!(change.what, ChangeKind::RemoveLock { .. }) {
+        if matches!(change.what, ChangeKind::RemoveLock(_)) {
             return Outcome::Unknown { why: "stopped before it was proven; the restoration reads it".to_owned() };
         }
         // What Azure is still deleting is waited for: only then can be said what is left.
         let mut read = Box::pin(self.read_once(change)).await;
-        if matches!(change.what, ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. }) {
+        if matches!(change.what, ChangeKind::DeleteCollection(_) | ChangeKind::DeletePoint(_)) {
             for _ in 0..SETTLE_TRIES {
                 if read.is_some() {
                     break;

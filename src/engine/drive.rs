@@ -9,16 +9,15 @@ use super::plan::PlannedStep;
 use super::progress::Progress;
 use super::run::{Session, Stop};
 use super::state::{ChangeState, Phase};
-use crate::actions::change::{Change, ChangeKind, DeleteReason, Failure, Outcome, Refusal};
-use crate::actions::{self, Check, Context, History, Next, Verify, locks};
+use crate::actions::change::{Change, ChangeKind, Failure, Outcome, Refusal};
+use crate::actions::locks::RemoveLock;
+use crate::actions::{self, Check, Context, History, Request, Verify, locks};
 use crate::arm::{ArmError, ErrorClass, Operation, PollState, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::collect::{self, CollectOptions, Refresh};
 use crate::estate::facts::VmFacts;
 use crate::journal::{Event, Purpose};
 
-/// Facts older than this are read again before a request ("just before" of the safety rules).
-const FRESH: Duration = Duration::from_secs(60);
 /// An operation that goes on for longer is not waited for any more: the resource itself is read (the known CRP time-out).
 const OPERATION_PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// After our own unlocking Azure may still say ScopeLocked for this long.
@@ -89,6 +88,7 @@ impl Session<'_> {
                     prove = false;
                     continue;
                 }
+                Check::Late { why, wait, hint } => return Err(late(why, wait, hint)),
                 Check::Skip(why) => return Ok(Outcome::Skipped { why }),
                 // What was not read may have been unreachable for a moment: a refusal stands on a second, whole reading.
                 Check::Refuse(_) if !read_twice && self.partly_unread() => {
@@ -237,7 +237,7 @@ impl Session<'_> {
 
     /// How long a backup still waits after the last unlocking of this run.
     fn lock_quiet(&self, change: &Change) -> Option<Duration> {
-        if !matches!(change.what, ChangeKind::StartBackup { .. }) {
+        if !matches!(change.what, ChangeKind::StartBackup(_)) {
             return None;
         }
         let ended = |other: &Change| {
@@ -245,7 +245,7 @@ impl Session<'_> {
             Some((other.resource().clone(), state.ended_at?))
         };
         let removed = self.run.plan.changes().filter_map(|(_, other)| match &other.what {
-            ChangeKind::RemoveLock { lock } => ended(other).map(|(_, at)| (lock.scope(), at)),
+            ChangeKind::RemoveLock(RemoveLock { lock }) => ended(other).map(|(_, at)| (lock.scope(), at)),
             _ => None,
         });
         // A deletion under it that succeeded since proves that it is released.
@@ -253,9 +253,7 @@ impl Session<'_> {
             .run
             .plan
             .changes()
-            .filter(|(_, other)| {
-                matches!(other.what, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. })
-            })
+            .filter(|(_, other)| matches!(other.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_)))
             .filter_map(|(_, other)| ended(other))
             .collect();
         let last = removed
@@ -265,23 +263,25 @@ impl Session<'_> {
         LOCK_QUIET.checked_sub(elapsed(last, self.now())).filter(|rest| !rest.is_zero())
     }
 
-    /// Whether this run removed a lock.
-    fn unlocked(&self) -> bool {
-        self.run.plan.changes().any(|(_, change)| {
-            matches!(change.what, ChangeKind::RemoveLock { .. })
-                && self.state.changes.get(&change.id).is_some_and(ChangeState::may_stand)
-        })
+    /// When this run last removed a lock.
+    fn unlocked(&self) -> Option<Timestamp> {
+        let removed = self.run.plan.changes().filter_map(|(_, change)| {
+            let state = self.state.changes.get(&change.id).filter(|state| state.may_stand())?;
+            let at = state.history.attempts.last().map(|attempt| attempt.at);
+            matches!(change.what, ChangeKind::RemoveLock(_)).then_some(state.ended_at.or(at)?)
+        });
+        removed.max()
     }
 
     /// Sends one request: intent first, then the answer.
     async fn send(
         &mut self,
         change: &Change,
-        next: &Next,
+        next: &Request,
         history: &History,
         last_error: &mut Option<Failure>,
     ) -> Result<Sending, Stop> {
-        if let ChangeKind::RemoveLock { lock } = &change.what {
+        if let ChangeKind::RemoveLock(RemoveLock { lock }) = &change.what {
             let command = locks::recreate_command(lock);
             self.tell(&Progress::LockNote { lock: lock.id.to_string(), command });
         }
@@ -290,7 +290,7 @@ impl Session<'_> {
             change: change.id.clone(),
             attempt: u32::try_from(history.attempts.len() + history.rejected + 1).unwrap_or(u32::MAX),
             purpose: Purpose::Do,
-            verb: next.verb.to_owned(),
+            verb: next.verb.as_str().to_owned(),
             target: next.target.to_string(),
             before: next.before.clone(),
             client_request_id: tag.client_request_id.to_string(),
@@ -303,12 +303,12 @@ impl Session<'_> {
             facts: &facts,
             overrides: &self.run.plan.overrides,
             named_locks: &self.run.plan.named_locks,
-            unlocked: false,
+            unlocked: None,
         };
         match Box::pin(actions::send(&context, change, next, &tag)).await {
             Ok(Sent::Done { status }) => {
                 self.answered(change, "ok", String::new())?;
-                let lock = matches!(change.what, ChangeKind::RemoveLock { .. });
+                let lock = matches!(change.what, ChangeKind::RemoveLock(_));
                 Ok(if lock && status == 204 { Sending::Gone } else { Sending::Answered })
             }
             Ok(Sent::Accepted(operation)) => {
@@ -339,7 +339,7 @@ impl Session<'_> {
         let failure = failure_of(error);
         *last_error = Some(failure.clone());
         Ok(match class {
-            ErrorClass::NotFound if matches!(change.what, ChangeKind::RemoveLock { .. }) => Sending::Gone,
+            ErrorClass::NotFound if matches!(change.what, ChangeKind::RemoveLock(_)) => Sending::Gone,
             ErrorClass::NotFound => Sending::Answered,
             ErrorClass::InUse => Sending::Ended(in_use(&failure)),
             ErrorClass::ScopeLocked => Box::pin(self.scope_locked(change, failure)).await,
@@ -355,7 +355,7 @@ impl Session<'_> {
     /// ScopeLocked: for some minutes after our own unlocking Azure may not know it yet; otherwise a lock stands.
     async fn scope_locked(&mut self, change: &Change, failure: Failure) -> Sending {
         let released = self.run.plan.changes().filter_map(|(_, other)| match &other.what {
-            ChangeKind::RemoveLock { lock } if lock.scope().covers(change.resource()) => {
+            ChangeKind::RemoveLock(RemoveLock { lock }) if lock.scope().covers(change.resource()) => {
                 self.state.changes.get(&other.id)?.ended_at.map(|at| (lock.clone(), at))
             }
             _ => None,
@@ -427,7 +427,8 @@ impl Session<'_> {
                     self.wait("Azure's operation", poll.wait, since).await?;
                 }
                 PollState::Succeeded { body } => {
-                    if let Some((key, value)) = actions::learn(change, &body) {
+                    if let Some(job) = actions::learn(change, &body) {
+                        let (key, value) = ("job".to_owned(), job.to_string());
                         self.record(Event::Learned { change: change.id.clone(), key, value })?;
                     }
                     return self.answered(change, "ok", String::new());
@@ -466,6 +467,7 @@ impl Session<'_> {
                 Verify::Failed(error) => return Ok(Some(Outcome::Failed { error })),
                 Verify::Refused(refusal) => return Ok(Some(Outcome::Refused { refusal })),
                 Verify::Unknown(why) => return Ok(Some(Outcome::Unknown { why })),
+                Verify::Late { why, wait, hint } => return Err(late(why, wait, hint)),
                 Verify::CleanUpPending { why, wait } => {
                     return Err(Stop::Pause { why: "clean_up_pending", detail: why, wait });
                 }
@@ -492,7 +494,7 @@ impl Session<'_> {
             facts: &facts,
             overrides: &self.run.plan.overrides,
             named_locks: &self.run.plan.named_locks,
-            unlocked: false,
+            unlocked: None,
         };
         let mut history = self.history(change);
         let mut verify = Box::pin(actions::verify(&context, change, &history)).await;
@@ -505,7 +507,11 @@ impl Session<'_> {
             Verify::Failed(error) => Some(Outcome::Failed { error }),
             Verify::Refused(refusal) => Some(Outcome::Refused { refusal }),
             Verify::Again { why, .. } => Some(Outcome::Failed { error: Failure::new("", why) }),
-            Verify::Found(_) | Verify::Pending { .. } | Verify::Unknown(_) | Verify::CleanUpPending { .. } => None,
+            Verify::Found(_)
+            | Verify::Pending { .. }
+            | Verify::Late { .. }
+            | Verify::Unknown(_)
+            | Verify::CleanUpPending { .. } => None,
         }
     }
 
@@ -528,40 +534,20 @@ impl Session<'_> {
             return;
         };
         let now = self.now();
-        let old = |at: Option<Timestamp>| at.is_none_or(|at| elapsed(at, now) >= FRESH);
-        // The VM itself is read before every request: a cheap read that tells a recreated VM (S3).
-        let mut what = Refresh { vm: true, ..Refresh::NOTHING };
-        let backup = old(facts.items.read_at());
-        match &change.what {
-            ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => {
-                what.everything = elapsed(facts.at, now) >= FRESH
-            }
-            ChangeKind::RemoveLock { .. } => {
-                what.groups = old(facts.groups.read_at());
-                what.locks = old(facts.locks.read_at());
-                what.rights = what.groups;
-                what.backup = backup;
-            }
-            ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
-                what.collections = old(facts.collections.read_at());
-                what.backup = backup;
-            }
-            ChangeKind::UninstallExtension { .. }
-            | ChangeKind::StartBackup { .. }
-            | ChangeKind::ReapplyVm { .. }
-            | ChangeKind::RestartVm { .. } => what.backup = backup,
-            // The job itself is read; a vault answers few job lists in an hour.
-            ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
-            ChangeKind::EnableProtection { .. } => what.backup = backup,
-            // The key vault itself is read; that the VM uses it, with the VM.
-            ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {}
-            // The guest is read again by its own check.
-            ChangeKind::SetGuest { .. } => {}
-            ChangeKind::ResumeProtection { .. } => {
-                what.collections = old(facts.collections.read_at());
-                what.backup = backup;
-            }
-        }
+        let needed = actions::facts_needed(change);
+        let old = |at: Option<Timestamp>| at.is_none_or(|at| elapsed(at, now) >= needed.age);
+        let groups = old(facts.groups.read_at());
+        let what = Refresh {
+            // The VM itself is read before every request: a cheap read that tells a recreated VM (S3).
+            vm: needed.vm,
+            collections: needed.collections && old(facts.collections.read_at()),
+            groups: needed.groups && groups,
+            locks: needed.locks && old(facts.locks.read_at()),
+            backup: needed.backup && old(facts.items.read_at()),
+            jobs: needed.jobs && old(facts.items.read_at()),
+            rights: needed.rights && groups,
+            everything: needed.everything && elapsed(facts.at, now) >= needed.age,
+        };
         self.facts = Some(Box::pin(collect::refresh(&self.run.arm, &facts, what)).await);
     }
 
@@ -571,6 +557,15 @@ impl Session<'_> {
             self.read_everything().await;
         }
     }
+}
+
+/// Azure has not finished: the run pauses.
+fn late(why: String, wait: Duration, hint: Option<String>) -> Stop {
+    let detail = match hint {
+        Some(hint) => format!("{why}; {hint}"),
+        None => why,
+    };
+    Stop::Pause { why: "operation_pending", detail, wait }
 }
 
 /// What came of one request.
@@ -597,7 +592,7 @@ enum Sending {
 /// How an accepted operation is journaled that cannot be followed to its end. That Azure took it matters where reading
 /// alone cannot tell; it is not enough to know a backup's job: there the request counts as lost, and the job is looked for.
 const fn unfollowed(change: &Change) -> &'static str {
-    if matches!(change.what, ChangeKind::RestartVm { .. }) { "accepted" } else { "lost" }
+    if matches!(change.what, ChangeKind::RestartVm(_)) { "accepted" } else { "lost" }
 }
 
 /// S3: a VM of the same name with another vmId is another VM.

@@ -9,7 +9,10 @@ use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
 use super::run::{Over, Session, Stop};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use crate::actions::change::{Change, ChangeKind, Undo};
+use crate::actions::locks::RemoveLock;
 use crate::actions::locks::recreate_command;
+use crate::actions::points::{DeleteCollection, DeletePoint};
+use crate::actions::protection::{EnableProtection, ResumeProtection};
 use crate::arm::model::Point;
 use crate::clock::later;
 use crate::estate::derive::has_backup_points;
@@ -186,7 +189,7 @@ impl Session<'_> {
 
     /// A collection whose deletion failed after some of its points were gone, as the attempts or the last reading say.
     fn partly_gone(&self, change: &Change, state: &ChangeState) -> bool {
-        let ChangeKind::DeleteCollection { collection, .. } = &change.what else { return false };
+        let ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) = &change.what else { return false };
         if state.history.attempts.is_empty() {
             return false;
         }
@@ -204,7 +207,7 @@ impl Session<'_> {
             let Some(ending) = self.state.changes.get(&change.id).and_then(|state| state.ending()) else {
                 return false;
             };
-            let backup = matches!(change.what, ChangeKind::StartBackup { .. });
+            let backup = matches!(change.what, ChangeKind::StartBackup(_));
             match ending.outcome.as_str() {
                 "succeeded" | "already_done" | "skipped" => {}
                 "failed" if backup => backup_failed = true,
@@ -277,13 +280,14 @@ impl Session<'_> {
                 continue;
             }
             match &change.what {
-                ChangeKind::RemoveLock { lock }
+                ChangeKind::RemoveLock(RemoveLock { lock })
                     if state.back == Phase::Idle
                         && facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id)) =>
                 {
                     found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
                 }
-                ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. }
+                ChangeKind::ResumeProtection(ResumeProtection { item, .. })
+                | ChangeKind::EnableProtection(EnableProtection { item, .. })
                     if state.back == Phase::Idle =>
                 {
                     let mut items = facts.items.known().into_iter().flatten();
@@ -293,13 +297,13 @@ impl Session<'_> {
                         );
                     }
                 }
-                ChangeKind::DeletePoint { point, .. } => {
+                ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
                     if facts.collections().any(|c| c.points().iter().any(|now| now.id == point.id)) {
                         found.push(format!("the point {} is listed again after it was gone", point.id.name()));
                     }
                 }
-                ChangeKind::DeleteCollection { collection, .. } => {
+                ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
                     deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
                     let again = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
                     if facts.collections().any(again) {
@@ -334,8 +338,7 @@ impl Session<'_> {
 
     /// Points that are gone although this run deletes none: Azure Backup cleans up by itself once no lock is left.
     fn cleaned_by_others(&self, facts: &VmFacts) -> Option<String> {
-        let deletes =
-            |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. });
+        let deletes = |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
         if self.run.plan.changes().any(|(_, change)| deletes(&change.what)) {
             return None;
         }
@@ -437,7 +440,7 @@ pub fn changes(plan: &Plan, state: &RunState) -> Vec<ChangeResult> {
 pub fn locks(plan: &Plan, state: &RunState) -> Vec<LockResult> {
     plan.changes()
         .filter_map(|(_, change)| {
-            let ChangeKind::RemoveLock { lock } = &change.what else { return None };
+            let ChangeKind::RemoveLock(RemoveLock { lock }) = &change.what else { return None };
             let now = state.changes.get(&change.id)?;
             if !now.lock_may_be_off() {
                 return None;

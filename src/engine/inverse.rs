@@ -101,7 +101,7 @@ impl Session<'_> {
                 change: change.id.clone(),
                 attempt: earlier + tries,
                 purpose: Purpose::Undo,
-                verb: next.verb.to_owned(),
+                verb: next.verb.as_str().to_owned(),
                 target: next.target.to_string(),
                 before: next.before.clone(),
                 client_request_id: tag.client_request_id.to_string(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::plan::Plan;
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::actions::{Attempt, History};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Lock;
@@ -350,7 +351,7 @@ impl RunState {
     pub fn locks_off<'a>(&'a self, plan: &'a Plan) -> Vec<(&'a str, &'a Lock)> {
         plan.changes()
             .filter_map(|(_, change)| match &change.what {
-                ChangeKind::RemoveLock { lock } => Some((change.id.as_str(), lock)),
+                ChangeKind::RemoveLock(RemoveLock { lock }) => Some((change.id.as_str(), lock)),
                 _ => None,
             })
             .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.lock_may_be_off() && !state.taken_back()))
