@@ -1,19 +1,25 @@
 //! `locks.remove`: removes locks that keep Azure Backup from cleaning up its restore points.
 //!
-//! Parameters: [`super::spec::LocksRemove`]. Only what `rules::locks` allows is ever planned; everything else is
-//! reported with the rule. Deletion of a lock is eventually consistent, so it is proven by a 404 that stays.
+//! Only what `rules::locks` allows is ever planned; everything else is reported with the rule. Deletion of a lock is
+//! eventually consistent, so it is proven by a 404 that stays.
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::change::{Change, ChangeKind, Failure, Refusal};
+use super::change::{Risk, Undo};
+use super::needs::{self, Place, Right, Uses};
+use super::outcome::{Failure, Refusal};
+use super::planning::{PlanContext, PlanReads, StepDraft};
 use super::rules::{Ground, groups, locks as rule};
-use super::{Check, Context, History, Request, Verify};
-use crate::arm::ErrorClass;
+use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Lock;
+use crate::arm::{ArmError, ErrorClass, Sent, Tag};
 use crate::clock::elapsed;
+use crate::estate::facts::{Part, VmFacts};
 use crate::text::{plural, safe_short, shell_quote};
 
 /// How many 404s in a row count as stable, one every [`PROBE`]. Terraform's provider waits for twelve at ten seconds;
@@ -24,29 +30,89 @@ const PROBE: Duration = Duration::from_secs(5);
 /// After this long a lock that still answers was put back by somebody, or never went.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// What the plan says about locks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LockPlan {
-    /// The locks that go.
-    pub changes: Vec<Change>,
-    /// The locks that stay, with the rule.
-    pub kept: Vec<Refusal>,
-    /// What the user should know.
-    pub notes: Vec<String>,
+/// Removes a lock.
+const DELETE: Right = Right::change(
+    "Microsoft.Authorization/locks/delete",
+    Place::BackupGroups,
+    "removes a lock from a backup resource group",
+    "locks are reported with the command that removes them",
+);
+/// Restores it.
+const WRITE: Right = Right::change(
+    "Microsoft.Authorization/locks/write",
+    Place::BackupGroups,
+    "puts a removed lock back",
+    "no lock is removed, for none could be put back (rule s6.cannot-restore)",
+);
+
+/// Removes locks that stop Azure Backup from cleaning up its restore points.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocksRemove {
+    /// Which locks.
+    pub scope: LockScope,
 }
 
-/// Plans the removal of every lock that stands over this VM's backup: on its backup groups and collections, and those
-/// above them (which are reported).
-#[must_use]
-pub fn plan(ground: &Ground<'_>, step: &str, named: &[ResourceId]) -> LockPlan {
-    let mut out = LockPlan::default();
-    let facts = ground.facts;
-    let Some(locks) = facts.locks.known() else {
-        if let Some(why) = facts.locks.unread() {
-            out.notes.push(format!("the locks were not read: {why}"));
+/// The locks that `locks.remove` looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockScope {
+    /// Locks on the VM's backup resource groups and on its Backup-owned collections.
+    #[default]
+    BackupGroups,
+}
+
+impl Action for LocksRemove {
+    const KEYS: &'static [&'static str] = &["scope"];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&needs::DENY_ASSIGNMENTS),
+        Uses::Needs(&needs::LOCKS),
+        Uses::Needs(&needs::GROUPS),
+        Uses::Needs(&needs::GROUP_CONTENTS),
+        Uses::Needs(&needs::COLLECTIONS),
+        Uses::Needs(&needs::POINTS),
+        Uses::Needs(&DELETE),
+        Uses::Needs(&WRITE),
+    ];
+    const WRITES: &'static [&'static str] = &["locks"];
+
+    /// Every lock over this VM's backup: on its backup groups and collections, and those above them (which are reported).
+    fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        let mut out = StepDraft::default();
+        let facts = cx.ground.facts;
+        let Some(locks) = facts.locks.known() else {
+            if let Some(why) = facts.locks.unread() {
+                out.notes.push(format!("the locks were not read: {why}"));
+            }
+            return out;
+        };
+        let scopes = scopes(facts);
+        let mut relevant: Vec<&Lock> = locks
+            .iter()
+            .filter(|lock| cx.named_locks.contains(&lock.id) || scopes.iter().any(|scope| lock.scope().covers(scope)))
+            .collect();
+        relevant.sort_by(|a, b| a.id.cmp(&b.id));
+        for lock in relevant {
+            match rule::may_remove(&cx.ground, lock, cx.named_locks) {
+                Ok(()) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.ground, lock, &lock.scope())),
+                Err(refusal) => {
+                    let why = format!("the {} lock {} stays: {}", lock.level, lock.id.name(), refusal.why);
+                    out.locks_that_stay.push(Refusal { why, ..refusal });
+                }
+            }
         }
-        return out;
-    };
+        for name in cx.named_locks {
+            if !locks.iter().any(|lock| lock.id == *name) {
+                out.notes.push(format!("the lock {name} named with --lock was not found"));
+            }
+        }
+        out.kept = out.locks_that_stay.iter().map(|refusal| (1, refusal.clone())).collect();
+        out
+    }
+}
+
+/// The VM's collections, their points and the groups that hold them.
+fn scopes(facts: &VmFacts) -> Vec<ResourceId> {
     let mut scopes: Vec<ResourceId> = facts.collections().map(|collection| collection.id.clone()).collect();
     for group in facts.groups.known().into_iter().flatten() {
         // A group that only fits the pattern by name and holds none of this VM's collections is not this VM's business.
@@ -57,34 +123,7 @@ pub fn plan(ground: &Ground<'_>, step: &str, named: &[ResourceId]) -> LockPlan {
     for collection in facts.collections() {
         scopes.extend(collection.points().iter().map(|point| point.id.clone()));
     }
-    let mut relevant: Vec<&Lock> = locks
-        .iter()
-        .filter(|lock| named.contains(&lock.id) || scopes.iter().any(|scope| lock.scope().covers(scope)))
-        .collect();
-    relevant.sort_by(|a, b| a.id.cmp(&b.id));
-    for lock in relevant {
-        let scope = lock.scope();
-        match rule::may_remove(ground, lock, named) {
-            Ok(()) => {
-                out.changes.push(Change::new(
-                    step,
-                    out.changes.len() + 1,
-                    ChangeKind::RemoveLock { lock: lock.clone() },
-                    effect(ground, lock, &scope),
-                ));
-            }
-            Err(refusal) => {
-                let why = format!("the {} lock {} stays: {}", lock.level, lock.id.name(), refusal.why);
-                out.kept.push(Refusal { why, ..refusal });
-            }
-        }
-    }
-    for name in named {
-        if !locks.iter().any(|lock| lock.id == *name) {
-            out.notes.push(format!("the lock {name} named with --lock was not found"));
-        }
-    }
-    out
+    scopes
 }
 
 fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
@@ -106,26 +145,100 @@ fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
     text
 }
 
-/// Re-reads the lock and evaluates S3, S5 and S6 again.
-pub async fn check(cx: &Context<'_>, planned: &Lock, history: &History) -> Check {
-    let now = match cx.arm.lock(&planned.id).await {
-        Ok(lock) => lock,
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Check::Holds("the lock is gone (404)".to_owned());
+/// Removes one management lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveLock {
+    /// The lock as it was read for the plan.
+    pub lock: Lock,
+}
+
+impl Mutation for RemoveLock {
+    const NOUN: &'static str = "locks removed";
+
+    fn resource(&self) -> &ResourceId {
+        &self.lock.id
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::Restore
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::Medium
+    }
+
+    fn facts_needed(&self) -> FactsNeeded {
+        FactsNeeded { groups: true, locks: true, rights: true, backup: true, ..FactsNeeded::VM }
+    }
+
+    fn leave(&self, facts: &mut VmFacts, _: &PlanReads) {
+        if let Part::Known { value, .. } = &mut facts.locks {
+            value.retain(|lock| lock.id != self.lock.id);
         }
-        Err(error) => return Check::Unreadable(error),
-    };
-    if let Some(difference) = difference(planned, &now) {
-        let why = format!("the lock {} is not the one in the plan: {difference}", planned.id.name());
-        return Check::Refuse(Refusal::new("s3.changed", why));
     }
-    if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
-        return Check::Refuse(refusal);
+
+    /// Re-reads the lock and evaluates S3, S5 and S6 again.
+    async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
+        let planned = &self.lock;
+        let now = match cx.arm.lock(&planned.id).await {
+            Ok(lock) => lock,
+            Err(error) if error.class() == ErrorClass::NotFound => {
+                return Check::Holds("the lock is gone (404)".to_owned());
+            }
+            Err(error) => return Check::Unreadable(error),
+        };
+        if let Some(difference) = difference(planned, &now) {
+            let why = format!("the lock {} is not the one in the plan: {difference}", planned.id.name());
+            return Check::Refuse(Refusal::new("s3.changed", why));
+        }
+        if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
+            return Check::Refuse(refusal);
+        }
+        if history.attempts.len() >= 5 {
+            return Check::GiveUp(Failure::new(
+                "",
+                format!("the lock {} still stands after 5 tries", planned.id.name()),
+            ));
+        }
+        Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: before_image(&now) })
     }
-    if history.attempts.len() >= 5 {
-        return Check::GiveUp(Failure::new("", format!("the lock {} still stands after 5 tries", planned.id.name())));
+
+    async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        cx.arm.delete_lock(&request.target, tag).await
     }
-    Check::Go(Request { verb: super::Verb::Delete, target: planned.id.clone(), before: before_image(&now) })
+
+    /// Waits for a 404 that stays. The lock's deletion reached every replica only some time after the 200.
+    async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
+        let planned = &self.lock;
+        let clock = cx.arm.clock();
+        for _ in 0..STABLE {
+            match cx.arm.lock(&planned.id).await {
+                Err(error) if error.class() == ErrorClass::NotFound => {}
+                Err(error) => {
+                    return Verify::Pending { why: format!("reading the lock: {error}"), wait: PROBE };
+                }
+                Ok(_) => {
+                    let sent = history.attempts.last().map(|attempt| attempt.at);
+                    let waited = sent.map_or(PATIENCE, |at| elapsed(at, clock.now()));
+                    let last = history.attempts.last();
+                    if last.is_some_and(|attempt| !attempt.answered) {
+                        // The reply was lost and the lock stands: the request did not arrive, or has not shown yet.
+                        return Verify::Again { why: "the lock still stands".to_owned(), wait: PROBE };
+                    }
+                    if waited >= PATIENCE {
+                        let why = format!("the lock {} stands again after it was deleted", planned.id.name());
+                        return Verify::Refused(came_back(why));
+                    }
+                    return Verify::Pending {
+                        why: "the lock's deletion to reach every replica".to_owned(),
+                        wait: PROBE,
+                    };
+                }
+            }
+            clock.sleep(PROBE).await;
+        }
+        Verify::Done("gone (404, stable)".to_owned())
+    }
 }
 
 fn came_back(why: String) -> Refusal {
@@ -154,35 +267,6 @@ pub fn difference(planned: &Lock, now: &Lock) -> Option<String> {
 #[must_use]
 pub fn before_image(lock: &Lock) -> serde_json::Value {
     json!({ "id": lock.id, "level": lock.level, "notes": lock.notes, "owners": lock.owners })
-}
-
-/// Waits for a 404 that stays. The lock's deletion reached every replica only some time after the 200.
-pub async fn verify(cx: &Context<'_>, planned: &Lock, history: &History) -> Verify {
-    let clock = cx.arm.clock();
-    for _ in 0..STABLE {
-        match cx.arm.lock(&planned.id).await {
-            Err(error) if error.class() == ErrorClass::NotFound => {}
-            Err(error) => {
-                return Verify::Pending { why: format!("reading the lock: {error}"), wait: PROBE };
-            }
-            Ok(_) => {
-                let sent = history.attempts.last().map(|attempt| attempt.at);
-                let waited = sent.map_or(PATIENCE, |at| elapsed(at, clock.now()));
-                let last = history.attempts.last();
-                if last.is_some_and(|attempt| !attempt.answered) {
-                    // The reply was lost and the lock stands: the request did not arrive, or has not shown yet.
-                    return Verify::Again { why: "the lock still stands".to_owned(), wait: PROBE };
-                }
-                if waited >= PATIENCE {
-                    let why = format!("the lock {} stands again after it was deleted", planned.id.name());
-                    return Verify::Refused(came_back(why));
-                }
-                return Verify::Pending { why: "the lock's deletion to reach every replica".to_owned(), wait: PROBE };
-            }
-        }
-        clock.sleep(PROBE).await;
-    }
-    Verify::Done("gone (404, stable)".to_owned())
 }
 
 /// The command that writes a lock back by hand.

@@ -4,7 +4,7 @@
 //! look for the proof, wait. It decides nothing but whether facts are fresh enough.
 //!
 //! Invariants: no request leaves before its intent is on disk (S2), but for a lock's restoration, whose intent is the record
-//! of its removal; facts that a guard looks at are at most [`FRESH`] old when the request leaves, however long the reading
+//! of its removal; facts that a guard looks at are as fresh as it demands when the request leaves, however long the reading
 //! of the guard itself took (S3); what a request did is read before a change ends otherwise than by success (S4, S6).
 //! Must never: send without the guards just before, or end a change whose effect was not read without saying so.
 
@@ -17,16 +17,17 @@ use super::progress::Progress;
 use super::run::{Halt, Session};
 use super::state::{ChangeState, Phase};
 use super::step::{End, LocksSeen, Machine, Next, PollSeen, ProvenBy, Seen, SendError, SendSeen, failure_of};
-use crate::actions::change::{Change, ChangeKind, Failure, Outcome, Refusal, Undo};
-use crate::actions::{self, Check, Context, History, Inverse, Request, Verb, Verify, locks};
+use crate::actions::change::{Change, Undo};
+use crate::actions::outcome::{Failure, Outcome, Refusal};
+use crate::actions::ChangeKind;
+use crate::actions::locks::{self, RemoveLock};
+use crate::actions::{self, Check, Context, History, Inverse, Request, Verb, Verify};
 use crate::arm::model::Lock;
 use crate::arm::{ArmError, ErrorClass, Operation, PollState, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
 use crate::journal::{Answer, Effect, EndKind, Ending, Event, Fact, Purpose};
 
-/// Facts older than this are read again before a request ("just before" of the safety rules).
-pub(super) const FRESH: Duration = Duration::from_secs(60);
 /// How often facts are read again for one request because reading its resource took longer than that.
 const MOST_ROUNDS: usize = 3;
 /// Azure's replicas may enforce a removed lock for this long; then the run is resumed later. No time is documented; Terraform's
@@ -152,8 +153,10 @@ impl Session<'_> {
 
     async fn guard(&mut self, task: Task<'_>, old_facts: bool) -> Result<Seen, Halt> {
         if task.purpose != Purpose::Do {
-            let check = Box::pin(self.guard_undo(task)).await;
-            return Ok(Seen::Guards { check: Box::new(check), partly_unread: false });
+            return Ok(match Box::pin(self.guard_undo(task)).await {
+                Ok(check) => Seen::Guards { check: Box::new(check), partly_unread: false },
+                Err(not_needed) => Seen::NotNeeded(not_needed),
+            });
         }
         self.pause_point(Duration::ZERO)?;
         if let Some(rest) = self.lock_quiet(task.change) {
@@ -221,35 +224,33 @@ impl Session<'_> {
         }
     }
 
-    /// The guards of an undoing.
-    async fn guard_undo(&self, task: Task<'_>) -> Check {
+    /// The guards of an undoing; `Err` when there is nothing to undo any more.
+    async fn guard_undo(&self, task: Task<'_>) -> Result<Check, String> {
         let state = self.change_state(task.change);
-        if let ChangeKind::RemoveLock { lock } = &task.change.what {
+        if let ChangeKind::RemoveLock(RemoveLock { lock }) = &task.change.what {
             let sent = self.state.locks.state(&task.change.id).is_some();
-            return match Box::pin(locks::check_restore(&self.run.arm, lock, sent)).await {
-                locks::Restore::Go => Check::Go(Request {
-                    verb: Verb::Put,
-                    target: lock.id.clone(),
-                    before: serde_json::Value::Null,
-                }),
+            return Ok(match Box::pin(locks::check_restore(&self.run.arm, lock, sent)).await {
+                locks::Restore::Go => {
+                    Check::Go(Request { verb: Verb::Put, target: lock.id.clone(), before: serde_json::Value::Null })
+                }
                 locks::Restore::Stands => Check::Holds("it is in force with the same content".to_owned()),
                 locks::Restore::Other(difference) => {
                     let why = format!("a lock of that name with other content is in force: {difference}");
                     Check::Refuse(Refusal::new("s6.other-content", why))
                 }
-                locks::Restore::ScopeGone => Check::NotNeeded("what it locked is gone".to_owned()),
+                locks::Restore::ScopeGone => return Err("what it locked is gone".to_owned()),
                 locks::Restore::Unreadable(error) => Check::Unreadable(error),
-            };
+            });
         }
         let sent = state.back_attempts > 0;
-        match Box::pin(actions::check_inverse(&self.run.arm, task.change, &state.before, sent)).await {
+        Ok(match Box::pin(actions::check_inverse(&self.run.arm, task.change, &state.before, sent)).await {
             Inverse::Go(request) => Check::Go(request),
             Inverse::Holds(detail) => Check::Holds(detail),
-            Inverse::NotNeeded(detail) => Check::NotNeeded(detail),
+            Inverse::NotNeeded(detail) => return Err(detail),
             Inverse::Wait { why, wait } => Check::Wait { why, wait },
             Inverse::Refuse(refusal) => Check::Refuse(refusal),
             Inverse::Unreadable(error) => Check::Unreadable(error),
-        }
+        })
     }
 
     /// A backup that would fail again because Azure Backup has not cleaned up yet is not started: it would use up an
@@ -276,7 +277,7 @@ impl Session<'_> {
 
     /// How long a backup still waits after the last unlocking.
     fn lock_quiet(&self, change: &Change) -> Option<Duration> {
-        if !matches!(change.what, ChangeKind::StartBackup { .. }) {
+        if !matches!(change.what, ChangeKind::StartBackup(_)) {
             return None;
         }
         let ended = |other: &Change| {
@@ -284,7 +285,7 @@ impl Session<'_> {
             Some((other.resource().clone(), state.ended_at?))
         };
         let removed = self.run.plan.changes().filter_map(|(_, other)| match &other.what {
-            ChangeKind::RemoveLock { lock } => ended(other).map(|(_, at)| (lock.scope(), at)),
+            ChangeKind::RemoveLock(RemoveLock { lock }) => ended(other).map(|(_, at)| (lock.scope(), at)),
             _ => None,
         });
         // A deletion under it that succeeded since proves that it is released.
@@ -293,7 +294,7 @@ impl Session<'_> {
             .plan
             .changes()
             .filter(|(_, other)| {
-                matches!(other.what, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. })
+                matches!(other.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_))
             })
             .filter_map(|(_, other)| ended(other))
             .collect();
@@ -309,7 +310,7 @@ impl Session<'_> {
     /// Writes the intent, sends once, writes what is known of the answer.
     async fn send(&mut self, task: Task<'_>, request: &Request) -> Result<Seen, Halt> {
         let change = task.change;
-        if let (ChangeKind::RemoveLock { lock }, Purpose::Do) = (&change.what, task.purpose) {
+        if let (ChangeKind::RemoveLock(RemoveLock { lock }), Purpose::Do) = (&change.what, task.purpose) {
             let command = locks::recreate_command(lock);
             self.tell(&Progress::LockNote { lock: lock.id.to_string(), command });
         }
@@ -367,7 +368,7 @@ impl Session<'_> {
             return Ok(None);
         }
         // The record of a lock's removal is the intent of its restoration: that one is sent all the same (S2).
-        if matches!(task.change.what, ChangeKind::RemoveLock { .. }) {
+        if matches!(task.change.what, ChangeKind::RemoveLock(_)) {
             self.record_all_the_same(intent);
             return Ok(None);
         }
@@ -381,7 +382,7 @@ impl Session<'_> {
     async fn request(&self, task: Task<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
         let arm = &self.run.arm;
         match (task.purpose, &task.change.what) {
-            (Purpose::Undo | Purpose::Relock, ChangeKind::RemoveLock { lock }) => arm.put_lock(lock, tag).await,
+            (Purpose::Undo | Purpose::Relock, ChangeKind::RemoveLock(RemoveLock { lock })) => arm.put_lock(lock, tag).await,
             (Purpose::Undo | Purpose::Relock, _) => actions::send_inverse(arm, task.change, request, tag).await,
             (Purpose::Do, _) => match self.facts.as_ref() {
                 Some(facts) => actions::send(&self.context(facts), task.change, request, tag).await,
@@ -443,7 +444,7 @@ impl Session<'_> {
     // Proof.
 
     async fn prove(&mut self, task: Task<'_>) -> Verify {
-        if let (ChangeKind::RemoveLock { lock }, Purpose::Undo | Purpose::Relock) = (&task.change.what, task.purpose) {
+        if let (ChangeKind::RemoveLock(RemoveLock { lock }), Purpose::Undo | Purpose::Relock) = (&task.change.what, task.purpose) {
             return Box::pin(locks::verify_restore(&self.run.arm, lock)).await;
         }
         // Proofs read their resource themselves; they only need some reading of the VM to refer to.
@@ -488,7 +489,7 @@ impl Session<'_> {
             .plan
             .changes()
             .filter_map(|(_, other)| match &other.what {
-                ChangeKind::RemoveLock { lock } if lock.scope().covers(change.resource()) => {
+                ChangeKind::RemoveLock(RemoveLock { lock }) if lock.scope().covers(change.resource()) => {
                     let state = self.state.changes.get(&other.id).filter(|state| state.may_have_effect())?;
                     Some((lock.clone(), state.outcome()?, state.ended_at?))
                 }
@@ -602,7 +603,7 @@ fn undo_again(error: &ArmError) -> bool {
 /// How an accepted operation is journaled that cannot be followed to its end. That Azure took it matters where reading
 /// alone cannot tell; it is not enough to know a backup's job: there the request counts as lost, and the job is looked for.
 const fn unfollowed(change: &Change) -> Answer {
-    if matches!(change.what, ChangeKind::RestartVm { .. }) { Answer::Accepted } else { Answer::Lost }
+    if matches!(change.what, ChangeKind::RestartVm(_)) { Answer::Accepted } else { Answer::Lost }
 }
 
 /// The refusal for a lock that somebody put back.

@@ -14,8 +14,11 @@ use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
 use super::run::{Halt, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
-use crate::actions::change::{Change, ChangeKind, Undo};
-use crate::actions::locks::recreate_command;
+use crate::actions::ChangeKind;
+use crate::actions::change::{Change, Undo};
+use crate::actions::locks::{RemoveLock, recreate_command};
+use crate::actions::points::{DeleteCollection, DeletePoint};
+use crate::actions::protection::{EnableProtection, ResumeProtection};
 use crate::arm::model::Point;
 use crate::clock::later;
 use crate::estate::derive::has_backup_points;
@@ -195,7 +198,7 @@ impl Session<'_> {
         let mut backup_failed = false;
         for (step, change) in self.run.plan.changes() {
             let state = self.state.changes.get(&change.id);
-            let backup = matches!(change.what, ChangeKind::StartBackup { .. });
+            let backup = matches!(change.what, ChangeKind::StartBackup(_));
             let this = match state.and_then(ChangeState::ending) {
                 None => Worst::Missing,
                 Some(ending) => match ending.outcome {
@@ -296,7 +299,7 @@ impl Session<'_> {
             Some(Ending { code: code.to_owned(), effect: Some(effect), ..plain(EndKind::Failed, why) })
         };
         match &change.what {
-            ChangeKind::RemoveLock { lock } => {
+            ChangeKind::RemoveLock(RemoveLock { lock }) => {
                 let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
                 // A list may be late; only a stable reading says that somebody put it back.
                 if !listed || !self.in_force(lock).await {
@@ -310,13 +313,14 @@ impl Session<'_> {
                     ..plain(EndKind::Failed, refusal.why)
                 })
             }
-            ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
+            ChangeKind::ResumeProtection(ResumeProtection { item, .. })
+            | ChangeKind::EnableProtection(EnableProtection { item, .. }) => {
                 let mut items = facts.items.known().into_iter().flatten();
                 let stopped = items.any(|now| now.item.id == *item && now.item.stopped());
                 let why = "the protection is stopped again: somebody stopped it after it was resumed".to_owned();
                 if stopped { failed("s3.changed", why, Effect::None) } else { None }
             }
-            ChangeKind::DeletePoint { point, .. } => {
+            ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
                 let listed = facts.collections().any(|c| c.points().iter().any(|now| now.id == point.id));
                 if !listed || !self.run.arm.point(&point.id).await.is_ok_and(|now| !now.deleting()) {
                     return None;
@@ -324,7 +328,7 @@ impl Session<'_> {
                 let why = format!("the point {} is there again after it was gone", point.id.name());
                 failed("", why, Effect::None)
             }
-            ChangeKind::DeleteCollection { collection, .. } => {
+            ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
                 let same = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
                 if !facts.collections().any(same)
                     || !self.run.arm.collection(&collection.id).await.is_ok_and(|now| same(&now))
@@ -341,7 +345,7 @@ impl Session<'_> {
     /// Jobs that ran while points were being deleted may have lost their snapshot (S8).
     fn jobs_meanwhile(&self, facts: &VmFacts) -> Vec<String> {
         let deletes = |change: &Change| {
-            matches!(change.what, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. })
+            matches!(change.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_))
         };
         let first = self
             .run
@@ -373,7 +377,7 @@ impl Session<'_> {
     /// Points that are gone although this run deletes none: Azure Backup cleans up by itself once no lock is left.
     fn cleaned_by_others(&self, facts: &VmFacts) -> Option<String> {
         let deletes =
-            |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. });
+            |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
         if self.run.plan.changes().any(|(_, change)| deletes(&change.what)) {
             return None;
         }

@@ -5,9 +5,8 @@
 
 use jiff::Timestamp;
 
-use super::driver::FRESH;
 use super::run::Session;
-use crate::actions::change::{Change, ChangeKind, DeleteReason};
+use crate::actions::{self, change::Change};
 use crate::clock::elapsed;
 use crate::estate::collect::{self, CollectOptions, Refresh};
 use crate::estate::facts::VmFacts;
@@ -45,40 +44,18 @@ impl Session<'_> {
     }
 }
 
-/// What the guards of this change look at, and that is older than [`FRESH`] now. A part that is unread is never fresh.
+/// What the guards of this change look at, and that is too old now. A part that is unread is never fresh.
 fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
-    let old = |at: Option<Timestamp>| at.is_none_or(|at| elapsed(at, now) >= FRESH);
-    let mut what = Refresh { vm: old(facts.vm.read_at()), ..Refresh::NOTHING };
-    let backup = old(facts.items.read_at());
-    match &change.what {
-        ChangeKind::DeleteCollection { why: DeleteReason::Orphan, .. } => {
-            what.everything = elapsed(facts.at, now) >= FRESH;
-        }
-        ChangeKind::RemoveLock { .. } => {
-            what.groups = old(facts.groups.read_at());
-            what.locks = old(facts.locks.read_at());
-            what.rights = what.groups;
-            what.backup = backup;
-        }
-        ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
-            what.collections = old(facts.collections.read_at());
-            what.backup = backup;
-        }
-        ChangeKind::UninstallExtension { .. }
-        | ChangeKind::StartBackup { .. }
-        | ChangeKind::ReapplyVm { .. }
-        | ChangeKind::RestartVm { .. } => what.backup = backup,
-        // The job itself is read; a vault answers few job lists in an hour.
-        ChangeKind::AwaitJob { .. } | ChangeKind::CancelJob { .. } => {}
-        ChangeKind::EnableProtection { .. } => what.backup = backup,
-        // The key vault itself is read; that the VM uses it, with the VM.
-        ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {}
-        // The guest is read again by its own check.
-        ChangeKind::SetGuest { .. } => {}
-        ChangeKind::ResumeProtection { .. } => {
-            what.collections = old(facts.collections.read_at());
-            what.backup = backup;
-        }
+    let need = actions::facts_needed(change);
+    let old = |needed: bool, at: Option<Timestamp>| needed && at.is_none_or(|at| elapsed(at, now) >= need.age);
+    Refresh {
+        vm: old(need.vm, facts.vm.read_at()),
+        collections: old(need.collections, facts.collections.read_at()),
+        groups: old(need.groups, facts.groups.read_at()),
+        locks: old(need.locks, facts.locks.read_at()),
+        backup: old(need.backup, facts.items.read_at()),
+        jobs: old(need.jobs && !need.backup, facts.items.read_at()),
+        rights: old(need.rights, facts.groups.read_at()),
+        everything: need.everything && elapsed(facts.at, now) >= need.age,
     }
-    what
 }

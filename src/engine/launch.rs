@@ -14,7 +14,8 @@ use super::plan::Plan;
 use super::progress::Listener;
 use super::result::RunResult;
 use super::run::Run;
-use crate::actions::change::ChangeKind;
+use crate::actions::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::arm::Arm;
 use crate::journal::{FileLock, JournalError, LocalRun, LockKey, StateDir};
 
@@ -113,7 +114,7 @@ pub fn create(state: &StateDir, plan: &Plan, run_id: &str) -> Result<LocalRun, J
 fn keys(plan: &Plan) -> Vec<LockKey> {
     let mut keys = vec![LockKey::vm(plan.vm.as_str())];
     for (_, change) in plan.changes() {
-        if let ChangeKind::RemoveLock { lock } = &change.what {
+        if let ChangeKind::RemoveLock(RemoveLock { lock }) = &change.what {
             keys.push(LockKey::scope(lock.scope().as_str()));
         }
     }

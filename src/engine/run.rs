@@ -21,7 +21,9 @@ use super::progress::{Listener, Progress};
 use super::result::RunResult;
 use super::state::{IllegalRecord, Phase, RunPhase, RunState};
 use super::step::End;
-use crate::actions::change::{Change, ChangeKind, Outcome};
+use crate::actions::ChangeKind;
+use crate::actions::change::Change;
+use crate::actions::outcome::Outcome;
 use crate::arm::Arm;
 use crate::clock::{elapsed, later};
 use crate::estate::facts::VmFacts;
@@ -275,7 +277,7 @@ impl Session<'_> {
     /// When a lock over this VM's restore points was last removed, by this run or another one of this machine.
     pub(super) fn unlocked(&self) -> Option<Timestamp> {
         let own = self.run.plan.changes().filter_map(|(_, change)| {
-            let ChangeKind::RemoveLock { .. } = &change.what else { return None };
+            let ChangeKind::RemoveLock(_) = &change.what else { return None };
             let state = self.state.changes.get(&change.id).filter(|state| state.may_have_effect())?;
             state.ended_at
         });

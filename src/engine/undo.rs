@@ -13,7 +13,10 @@ use super::result::RunResult;
 use super::run::{Halt, Session, StepsEnd};
 use super::state::Phase;
 use super::step::End;
-use crate::actions::change::{Change, ChangeKind, Failure, Outcome, Undo};
+use crate::actions::ChangeKind;
+use crate::actions::change::{Change, Undo};
+use crate::actions::locks::RemoveLock;
+use crate::actions::outcome::{Failure, Outcome};
 use crate::arm::{Operation, PollState};
 use crate::clock::elapsed;
 use crate::journal::{Answer, Effect, EndKind, Event, Purpose};
@@ -35,7 +38,7 @@ impl Session<'_> {
             .map(|(id, lock)| {
                 // Of a damaged run the plan may not have it: the record of the removal has all that is needed.
                 self.run.plan.change(id).cloned().unwrap_or_else(|| {
-                    let what = ChangeKind::RemoveLock { lock: lock.clone() };
+                    let what = ChangeKind::from(RemoveLock { lock: lock.clone() });
                     Change { id: id.to_owned(), ..Change::new("", 1, what, String::new()) }
                 })
             })
@@ -183,13 +186,13 @@ impl Session<'_> {
 
     async fn settled_by_reading(&mut self, change: &Change, error: Option<Failure>) -> (Outcome, Effect) {
         // A lock is read by its restoration; that it may be off is what matters.
-        if matches!(change.what, ChangeKind::RemoveLock { .. }) {
+        if matches!(change.what, ChangeKind::RemoveLock(_)) {
             let why = "stopped before its removal was proven; it is restored".to_owned();
             return (Outcome::Unknown { why }, Effect::Unknown);
         }
         // What Azure is still deleting is waited for: only then can be said what is left.
         let mut read = Box::pin(self.read_once(change)).await;
-        if matches!(change.what, ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. }) {
+        if matches!(change.what, ChangeKind::DeleteCollection(_) | ChangeKind::DeletePoint(_)) {
             for _ in 0..SETTLE_TRIES {
                 if read.is_some() {
                     break;

@@ -7,6 +7,7 @@ use anstyle::Style;
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::plan::{place, plan as plan_page};
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::clock::elapsed;
 use crate::engine::fleet::Limits;
 use crate::engine::fleet::result::{FleetResult, NotPlanned, Sums, Unplanned};
@@ -57,7 +58,7 @@ pub fn overview(fleet: &FleetResult, plans: &[Plan], limits: &Limits, width: usi
 /// The locks that a plan removes: key and effect.
 fn unlocked(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
     plan.changes().filter_map(|(_, change)| match &change.what {
-        ChangeKind::RemoveLock { lock } => Some((lock.id.key(), change.effect.as_str())),
+        ChangeKind::RemoveLock(RemoveLock { lock }) => Some((lock.id.key(), change.effect.as_str())),
         _ => None,
     })
 }

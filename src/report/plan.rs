@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::layout::{BAD, BOLD, CARE, DIM, Page, paint};
 use crate::actions::change::{Change, ChangeKind, Risk, Undo};
+use crate::actions::points::DeletePoint;
 use crate::actions::spec::ActionSpec;
 use crate::engine::plan::{Decision, Plan, PlannedStep};
 use crate::engine::planner::Planned;
@@ -127,7 +128,7 @@ fn groups(changes: &[Change]) -> Vec<&[Change]> {
 
 fn parent(change: &Change) -> Option<String> {
     match &change.what {
-        ChangeKind::DeletePoint { point, .. } => {
+        ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
             point.id.up_to("restorePointCollections").map(|id| id.key().to_owned())
         }
         _ => None,
@@ -139,7 +140,7 @@ fn sentence(group: &[Change]) -> String {
     let times: Vec<Timestamp> = group
         .iter()
         .filter_map(|change| match &change.what {
-            ChangeKind::DeletePoint { point, .. } => point.created,
+            ChangeKind::DeletePoint(DeletePoint { point, .. }) => point.created,
             _ => None,
         })
         .collect();

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fate, Reason};
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
+use crate::actions::points::DeleteCollection;
 use crate::engine::audit::{NotSeen, kinds};
 use crate::engine::exit;
 use crate::engine::plan::Plan;
@@ -176,13 +178,15 @@ impl Sums {
             sums.changes += plan.weight();
             for (_, change) in plan.changes() {
                 match &change.what {
-                    ChangeKind::RemoveLock { lock } => {
+                    ChangeKind::RemoveLock(RemoveLock { lock }) => {
                         locks.insert(lock.id.key().to_owned());
                     }
-                    ChangeKind::DeleteCollection { collection, .. } => sums.points += collection.points().len(),
-                    ChangeKind::DeletePoint { .. } => sums.points += 1,
-                    ChangeKind::StartBackup { .. } => sums.backups += 1,
-                    ChangeKind::RestartVm { .. } => sums.restarts += 1,
+                    ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
+                        sums.points += collection.points().len()
+                    }
+                    ChangeKind::DeletePoint(_) => sums.points += 1,
+                    ChangeKind::StartBackup(_) => sums.backups += 1,
+                    ChangeKind::RestartVm(_) => sums.restarts += 1,
                     _ => {}
                 }
             }

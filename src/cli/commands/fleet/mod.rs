@@ -21,6 +21,7 @@ use self::scope::Wanted;
 use super::fix::{self, AUTO};
 use super::vms;
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::actions::spec::ActionName;
 use crate::arm::{Arm, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
@@ -165,7 +166,8 @@ fn protects(playbook: &Playbook) -> bool {
 /// What to say of locks that were named and that no plan removes.
 fn locks_that_stay(order: &Order<'_>, plans: &[Plan]) -> Vec<String> {
     let removes = |plan: &Plan, id: &ResourceId| {
-        plan.changes().any(|(_, change)| matches!(&change.what, ChangeKind::RemoveLock { lock } if lock.id == *id))
+        plan.changes()
+            .any(|(_, change)| matches!(&change.what, ChangeKind::RemoveLock(RemoveLock { lock }) if lock.id == *id))
     };
     let stay = order.args.locks.iter().filter(|id| !plans.iter().any(|plan| removes(plan, id)));
     let concerned = order.concerned.borrow();
