@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::azure::Azure;
+use super::azure::{Azure, Sandbox};
 use super::confirm::confirm;
 use super::error::{CliError, Kind};
 use super::interrupt::{self, Interrupts};
@@ -172,7 +172,7 @@ struct Stage<'s> {
 /// The sandbox's world, which one process works on at a time.
 #[must_use]
 pub fn world_key(azure: &Azure) -> Option<LockKey> {
-    azure.sandbox.as_ref().map(|sandbox| LockKey::scope(&format!("the sandbox {}", sandbox.dir.display())))
+    azure.sandbox.as_ref().map(Sandbox::key)
 }
 
 /// When a run that begins now must have stopped.

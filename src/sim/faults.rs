@@ -145,6 +145,12 @@ pub(crate) fn fire(world: &mut World, call: &Call) -> Vec<Effect> {
     out
 }
 
+/// How often faults have changed what the world is, and not only what is answered.
+pub(crate) fn acted(world: &World) -> u32 {
+    let acts = world.faults.iter().filter(|f| matches!(f.effect, Effect::World(_) | Effect::StaleRead));
+    acts.map(|f| f.fired).fold(0, u32::saturating_add)
+}
+
 /// Remembers the world before a change, when a stale read may ask for it.
 pub(crate) fn keep_before(world: &mut World) {
     let waiting = world.faults.iter().any(|f| f.effect == Effect::StaleRead && f.fired < f.when.times.unwrap_or(1));

@@ -593,4 +593,7 @@ pub struct Counters {
     pub ids: u64,
     /// Events scheduled.
     pub events: u64,
+    /// Times it was saved.
+    #[serde(default)]
+    pub saves: u64,
 }
