@@ -78,7 +78,8 @@ pub struct ArmError(Box<Failure>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
-    /// The resource, its group or its subscription is not there.
+    /// Azure answered that something is not there: the resource, its group, its subscription. Good for a message; a proof
+    /// only as far as `Arm::proves_absence` says.
     NotFound,
     /// The caller lacks a permission.
     Forbidden,
@@ -251,12 +252,6 @@ impl ArmError {
         self.code.eq_ignore_ascii_case(code) || self.details.iter().any(|detail| detail.code.eq_ignore_ascii_case(code))
     }
 
-    /// Whether it is a 404 in which ARM says that the resource is not there.
-    #[must_use]
-    pub fn not_found(&self) -> bool {
-        self.class() == ErrorClass::NotFound
-    }
-
     /// The HTTP status, if Azure answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -368,8 +363,8 @@ fn quoted_after(message: &str, word: &str) -> Option<String> {
         .then(|| found.to_owned())
 }
 
-/// Percent-decoding for display only.
-fn percent_decode(path: &str) -> String {
+/// Percent-decoding, to show a path and to compare it with an id; never to build one.
+pub(super) fn percent_decode(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
