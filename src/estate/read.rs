@@ -20,7 +20,7 @@ use super::facts::Part;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
 use crate::arm::permissions::{allows, allows_every_read, denied, denies_a_read};
-use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Listing};
+use crate::arm::{Arm, ArmError, ErrorKind, Listing};
 
 /// A value, or the one-line reason why it was not read (completely).
 pub(super) type Read<T> = Result<T, String>;
@@ -195,11 +195,6 @@ pub(super) fn single<T>(at: Timestamp, answer: Result<T, ArmError>) -> Part<T> {
         Ok(value) => Part::Known { at, value },
         Err(error) => Part::Unread { why: why(&error) },
     }
-}
-
-/// Whether the answer is that the resource itself or its group is not there, as Azure's codes say.
-pub(super) fn is_missing(error: &ArmError) -> bool {
-    error.class() == ErrorClass::NotFound
 }
 
 /// The error in one line for people.

@@ -8,7 +8,7 @@ use super::{jobs, plain_location};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{BackupStatus, Policy, ProtectedItem};
 use crate::estate::facts::{ItemFacts, Part};
-use crate::estate::read::{Read, Reader, action, complete, is_missing, one_line, part, same_id, single, why};
+use crate::estate::read::{Read, Reader, action, complete, one_line, part, same_id, single, why};
 
 /// What to look for, and where.
 pub(super) struct Search<'a> {
@@ -151,7 +151,7 @@ async fn read_policy(reader: &Reader<'_>, item: &ProtectedItem) -> Part<Policy> 
     };
     match reader.arm.policy(&id).await {
         Ok(value) => Part::Known { at, value },
-        Err(error) if is_missing(&error) => Part::Absent { at },
+        Err(error) if reader.arm.proves_absence(&error, &id).await => Part::Absent { at },
         Err(error) => Part::Unread { why: why(&error) },
     }
 }

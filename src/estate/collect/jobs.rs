@@ -11,7 +11,7 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, ProtectedItem};
 use crate::clock::earlier;
 use crate::estate::facts::{ItemFacts, Part};
-use crate::estate::read::{Read, Reader, action, is_missing, part, why};
+use crate::estate::read::{Read, Reader, action, part, why};
 
 /// How far back finished jobs are read.
 pub const JOB_DAYS: u64 = 14;
@@ -112,7 +112,7 @@ async fn with_details(reader: &Reader<'_>, mut jobs: Vec<Job>, before: &[Job]) -
         }
         match reader.arm.job(&job.id).await {
             Ok(full) => Ok(Some(full)),
-            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if reader.arm.proves_absence(&error, &job.id).await => Ok(None),
             Err(error) => Err(why(&error)),
         }
     });

@@ -273,22 +273,11 @@ async fn read_vm(reader: &Reader<'_>, id: &ResourceId) -> Part<Vm> {
         Ok(value) => return Part::Known { at, value },
         Err(error) => error,
     };
-    if !is_absence(error.status(), &error.code) {
-        return Part::Unread { why: why(&error) };
+    if reader.arm.proves_absence(&error, id).await {
+        return Part::Absent { at };
     }
-    match reader.arm.subscription(id.subscription()).await {
-        Ok(_) => Part::Absent { at },
-        Err(no_answer) => Part::Unread {
-            why: one_line(&format!("{}, and its subscription does not answer: {}", why(&error), why(&no_answer))),
-        },
-    }
-}
-
-/// 404 with one of the codes that Azure sends for a missing resource; any other 404 (a missing subscription, a proxy's)
-/// proves nothing.
-pub(super) fn is_absence(status: Option<u16>, code: &str) -> bool {
-    status == Some(404)
-        && ["ResourceNotFound", "ResourceGroupNotFound"].iter().any(|known| code.eq_ignore_ascii_case(known))
+    let silent = if error.says_absent(id) { ", and its subscription does not answer" } else { "" };
+    Part::Unread { why: one_line(&format!("{}{silent}", why(&error))) }
 }
 
 /// The VM's region; for a VM that is not there the regions of its collections.
@@ -397,16 +386,6 @@ mod tests {
     #[test]
     fn regions_compare_without_spaces_and_case() {
         assert_eq!(plain_location("West Europe"), "westeurope");
-    }
-
-    #[test]
-    fn only_azures_own_missing_codes_mean_absent() {
-        assert!(is_absence(Some(404), "resourcenotfound") && is_absence(Some(404), "ResourceGroupNotFound"));
-        assert!(
-            !is_absence(Some(404), "SubscriptionNotFound")
-                && !is_absence(Some(404), "")
-                && !is_absence(Some(403), "ResourceNotFound")
-        );
     }
 
     #[test]
