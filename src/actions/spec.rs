@@ -105,11 +105,14 @@ pub struct VmRestart {}
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocksRemove {
-    /// Which locks.
-    pub scope: LockScope,
+    /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
+    /// because it is part of a plan's hash.
+    #[schemars(skip)]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub scope: Option<LockScope>,
 }
 
-/// The locks that `locks.remove` looks at.
+/// The only value that `scope` ever had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockScope {
@@ -165,15 +168,18 @@ impl Default for DeleteStale {
 #[serde(deny_unknown_fields, default)]
 pub struct DeleteCollection {}
 
-/// Uninstalls an extension handler; Azure Backup installs it again with the next backup.
+/// Uninstalls VMSnapshot (Windows) or VMSnapshotLinux (Linux); Azure Backup installs it again with the next backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExtensionUninstall {
-    /// Which handler. Only the backup extension may be uninstalled.
-    pub handler: HandlerName,
+    /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
+    /// because it is part of a plan's hash.
+    #[schemars(skip)]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub handler: Option<HandlerName>,
 }
 
-/// The handlers that azmend may uninstall.
+/// The only value that `handler` ever had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HandlerName {
     /// VMSnapshot on Windows, VMSnapshotLinux on Linux.
@@ -345,6 +351,11 @@ impl Default for BackupStart {
     }
 }
 
+/// A key that may be missing and may not be null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// `recoveryPointExpiryTimeInUTC` is a time in the future; Azure keeps points for at most 99 years, azmend for ten.
 fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let span = Span::deserialize(deserializer)?;
@@ -445,11 +456,14 @@ impl ActionName {
     #[must_use]
     pub const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::LocksRemove => &["scope"],
             Self::DeleteStale => &["kinds", "until"],
-            Self::DeleteCollection | Self::JobWait | Self::VmReapply | Self::VmRestart => &[],
+            Self::LocksRemove
+            | Self::DeleteCollection
+            | Self::ExtensionUninstall
+            | Self::JobWait
+            | Self::VmReapply
+            | Self::VmRestart => &[],
             Self::JobCancel => &["older_than"],
-            Self::ExtensionUninstall => &["handler"],
             Self::BackupStart => &["retain", "until"],
             Self::ProtectionResume => &["policy"],
             Self::ProtectionEnable => &["policy", "vault"],
@@ -457,6 +471,92 @@ impl ActionName {
             Self::GuestService => &["name", "running", "start"],
             Self::GuestAgentConf => &["key"],
         }
+    }
+
+    /// Keys that `azmend/v1` had under `with` and that never had an effect: each has one legal value.
+    #[must_use]
+    pub const fn old_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::LocksRemove => &["scope"],
+            Self::ExtensionUninstall => &["handler"],
+            _ => &[],
+        }
+    }
+
+    /// The values of the condition view ([`crate::estate::view`]) that are no longer what they were once this action has
+    /// done its work: a path, or `part.*` for all of a part. A later step's `when` may not look at them as if it were
+    /// asked after this one.
+    #[must_use]
+    pub const fn changes_in_view(self) -> &'static [&'static str] {
+        match self {
+            Self::LocksRemove => &["locks.*"],
+            // A lock counts while it stands over a collection of the VM: it counts no longer when the last one is gone.
+            Self::DeleteStale | Self::DeleteCollection => &[
+                "points.count",
+                "points.failed",
+                "points.collections",
+                "points.expired",
+                "points.superseded",
+                "points.orphaned",
+                "points.newest_hours_ago",
+                "locks.*",
+            ],
+            // A VM may be in the state Failed because of this extension; others are not touched.
+            Self::ExtensionUninstall => &["vmsnapshot.*", "extensions.failed", "vm.provisioning_state"],
+            // A backup installs VMSnapshot where it is missing. One that is waited for does the same.
+            Self::BackupStart | Self::JobWait => &[
+                "backup.state",
+                "backup.last_status",
+                "backup.last_error",
+                "backup.last_error_id",
+                "backup.inner_error",
+                "backup.last_backup_days_ago",
+                "backup.running",
+                "backup.health",
+                "points.count",
+                "points.failed",
+                "points.collections",
+                "points.expired",
+                "points.superseded",
+                "points.newest_hours_ago",
+                "vmsnapshot.*",
+                "extensions.failed",
+                "vm.provisioning_state",
+            ],
+            Self::JobCancel => &[
+                "backup.last_status",
+                "backup.last_error",
+                "backup.last_error_id",
+                "backup.inner_error",
+                "backup.running",
+                "backup.health",
+            ],
+            Self::VmReapply => &["vm.provisioning_state", "agent.*", "vmsnapshot.*", "extensions.*"],
+            Self::VmRestart => &["vm.power", "vm.provisioning_state", "agent.*", "vmsnapshot.*", "extensions.*"],
+            // The policy decides how many points there may be, and which of them are older than they need be.
+            Self::ProtectionResume | Self::ProtectionEnable => &[
+                "backup.protected",
+                "backup.state",
+                "backup.item_count",
+                "backup.health",
+                "policy.*",
+                "vault.*",
+                "points.limit",
+                "points.expired",
+                "points.superseded",
+            ],
+            // Permissions and what is inside the VM are not in the view.
+            Self::KeyvaultGrant | Self::GuestService | Self::GuestAgentConf => &[],
+        }
+    }
+
+    /// Whether this action changes the value of the view with this path.
+    #[must_use]
+    pub fn changes(self, path: &str) -> bool {
+        self.changes_in_view().iter().any(|changed| match changed.strip_suffix(".*") {
+            Some(part) => path.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')),
+            None => *changed == path,
+        })
     }
 
     /// The JSON Schema of its parameters.
@@ -567,5 +667,41 @@ mod tests {
         assert!(with(ActionName::LocksRemove, json!({ "scope": "subscription" })).is_err());
         assert!(with(ActionName::LocksRemove, json!({ "scop": "backup_groups" })).is_err());
         assert!(with(ActionName::ExtensionUninstall, json!({ "handler": "CustomScript" })).is_err());
+    }
+
+    /// They are written back as they were read: a plan's hash covers them.
+    #[test]
+    fn keys_without_effect_are_read_with_their_one_value_and_kept() {
+        for (action, key, value, other) in [
+            (ActionName::LocksRemove, "scope", "backup_groups", "subscription"),
+            (ActionName::ExtensionUninstall, "handler", "VMSnapshot", "CustomScript"),
+        ] {
+            assert_eq!(action.old_keys(), [key]);
+            let spec = with(action, json!({ key: value })).unwrap();
+            let written = serde_json::to_value(&spec).unwrap();
+            assert_eq!(written, json!({ "action": action.as_str(), "with": { key: value } }));
+            assert_eq!(serde_json::from_value::<ActionSpec>(written).unwrap(), spec);
+            assert!(with(action, json!({ key: other })).is_err());
+            assert!(with(action, json!({ key: null })).is_err());
+            let plain = serde_json::to_value(with(action, json!({})).unwrap()).unwrap();
+            assert_eq!(plain, json!({ "action": action.as_str(), "with": {} }));
+        }
+    }
+
+    #[test]
+    fn what_actions_change_is_in_the_view() {
+        let view = serde_json::to_value(crate::estate::view::View::empty()).unwrap();
+        for action in ActionName::ALL {
+            for changed in action.changes_in_view() {
+                let path = changed.trim_end_matches(".*").replace('.', "/");
+                assert!(view.pointer(&format!("/{path}")).is_some(), "{action}: {changed}");
+            }
+        }
+        assert!(ActionName::ExtensionUninstall.changes("vmsnapshot.state"));
+        assert!(ActionName::ExtensionUninstall.changes("extensions.failed"));
+        assert!(!ActionName::ExtensionUninstall.changes("extensions.other_failed"));
+        assert!(!ActionName::ExtensionUninstall.changes("vm.power"));
+        assert!(!ActionName::DeleteStale.changes("points.limit"));
+        assert!(!ActionName::LocksRemove.changes("lock"));
     }
 }
