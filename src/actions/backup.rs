@@ -94,15 +94,23 @@ impl Action for BackupStart {
         Uses::Needs(&START),
     ];
     const WRITES: &'static [&'static str] = &[
-        "backup.health",
-        "backup.inner_error",
-        "backup.last_backup_days_ago",
+        "backup.state",
+        "backup.last_status",
         "backup.last_error",
         "backup.last_error_id",
-        "backup.last_status",
+        "backup.inner_error",
+        "backup.last_backup_days_ago",
         "backup.running",
-        "points",
+        "backup.health",
+        "points.count",
+        "points.failed",
+        "points.collections",
+        "points.expired",
+        "points.superseded",
+        "points.newest_hours_ago",
         "vmsnapshot",
+        "extensions.failed",
+        "vm.provisioning_state",
     ];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {

@@ -79,8 +79,7 @@ pub fn understand(id: &str, loaded: Loaded) -> Result<StoredRun, CliError> {
         let mut error =
             CliError::refused(format!("the run {id} cannot be used: {what}; nothing was sent")).code("journal_damaged");
         for (_, lock) in locks_off(loaded) {
-            error =
-                error.hint(format!("this lock may be off; restore it by hand with: {}", recreate_command(&lock)));
+            error = error.hint(format!("this lock may be off; restore it by hand with: {}", recreate_command(&lock)));
         }
         error
     };

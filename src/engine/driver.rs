@@ -17,10 +17,10 @@ use super::progress::Progress;
 use super::run::{Halt, Session};
 use super::state::{ChangeState, Phase};
 use super::step::{End, LocksSeen, Machine, Next, PollSeen, ProvenBy, Seen, SendError, SendSeen, failure_of};
-use crate::actions::change::{Change, Undo};
-use crate::actions::outcome::{Failure, Outcome, Refusal};
 use crate::actions::ChangeKind;
+use crate::actions::change::{Change, Undo};
 use crate::actions::locks::{self, RemoveLock};
+use crate::actions::outcome::{Failure, Outcome, Refusal};
 use crate::actions::{self, Check, Context, History, Inverse, Request, Verb, Verify};
 use crate::arm::model::Lock;
 use crate::arm::{ArmError, ErrorClass, Operation, PollState, Sent, Tag};
@@ -181,7 +181,9 @@ impl Session<'_> {
         let name = task.change.resource().short_name();
         Err(Halt::Pause {
             why: crate::journal::PauseReason::Throttled,
-            detail: format!("Azure answers so slowly that what decides on {name} is out of date when it could be changed"),
+            detail: format!(
+                "Azure answers so slowly that what decides on {name} is out of date when it could be changed"
+            ),
             hint: None,
             wait: Duration::from_secs(600),
         })
@@ -293,9 +295,7 @@ impl Session<'_> {
             .run
             .plan
             .changes()
-            .filter(|(_, other)| {
-                matches!(other.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_))
-            })
+            .filter(|(_, other)| matches!(other.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_)))
             .filter_map(|(_, other)| ended(other))
             .collect();
         let last = removed
@@ -340,8 +340,7 @@ impl Session<'_> {
             }
             Ok(Sent::Accepted(operation)) => {
                 let value = serde_json::to_value(operation.unsigned()).unwrap_or_default();
-                let event =
-                    Event::Accepted { change: change.id.clone(), purpose: task.purpose, operation: value };
+                let event = Event::Accepted { change: change.id.clone(), purpose: task.purpose, operation: value };
                 self.write(task.purpose, event)?;
                 SendSeen::Accepted(Box::new(operation))
             }
@@ -382,7 +381,9 @@ impl Session<'_> {
     async fn request(&self, task: Task<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
         let arm = &self.run.arm;
         match (task.purpose, &task.change.what) {
-            (Purpose::Undo | Purpose::Relock, ChangeKind::RemoveLock(RemoveLock { lock })) => arm.put_lock(lock, tag).await,
+            (Purpose::Undo | Purpose::Relock, ChangeKind::RemoveLock(RemoveLock { lock })) => {
+                arm.put_lock(lock, tag).await
+            }
             (Purpose::Undo | Purpose::Relock, _) => actions::send_inverse(arm, task.change, request, tag).await,
             (Purpose::Do, _) => match self.facts.as_ref() {
                 Some(facts) => actions::send(&self.context(facts), task.change, request, tag).await,
@@ -421,9 +422,7 @@ impl Session<'_> {
             Err(error) if cannot_be_asked(&error) => PollSeen::Unreachable(error.to_string()),
             Err(error) => PollSeen::Lost { how: unfollowed(task.change), failure: failure_of(&error) },
             Ok(poll) => match poll.state {
-                PollState::InProgress => {
-                    PollSeen::InProgress { operation: Box::new(poll.operation), wait: poll.wait }
-                }
+                PollState::InProgress => PollSeen::InProgress { operation: Box::new(poll.operation), wait: poll.wait },
                 PollState::Succeeded { body } => {
                     if let Some(job) = actions::learn(task.change, &body) {
                         self.learned(task, job)?;
@@ -444,7 +443,9 @@ impl Session<'_> {
     // Proof.
 
     async fn prove(&mut self, task: Task<'_>) -> Verify {
-        if let (ChangeKind::RemoveLock(RemoveLock { lock }), Purpose::Undo | Purpose::Relock) = (&task.change.what, task.purpose) {
+        if let (ChangeKind::RemoveLock(RemoveLock { lock }), Purpose::Undo | Purpose::Relock) =
+            (&task.change.what, task.purpose)
+        {
             return Box::pin(locks::verify_restore(&self.run.arm, lock)).await;
         }
         // Proofs read their resource themselves; they only need some reading of the VM to refer to.
@@ -512,7 +513,10 @@ impl Session<'_> {
             return LocksSeen::Releasing;
         }
         let minutes = waited.as_secs() / 60;
-        LocksSeen::Late(format!("Azure still enforces a lock that was removed {minutes} minutes ago: {}", failure.message))
+        LocksSeen::Late(format!(
+            "Azure still enforces a lock that was removed {minutes} minutes ago: {}",
+            failure.message
+        ))
     }
 
     /// Whether a lock is in force by a stable reading: every one of several looks shows it.
@@ -649,11 +653,9 @@ pub(super) fn ending_of(end: &End) -> Ending {
         Outcome::Unknown { .. } => EndKind::Unknown,
     };
     match outcome {
-        Outcome::Refused { refusal } => Ending {
-            code: refusal.rule.clone(),
-            hint: refusal.hint.clone(),
-            ..plain(kind, refusal.why.clone())
-        },
+        Outcome::Refused { refusal } => {
+            Ending { code: refusal.rule.clone(), hint: refusal.hint.clone(), ..plain(kind, refusal.why.clone()) }
+        }
         Outcome::Failed { error } => Ending {
             code: error.code.clone(),
             hint: error.hint.clone(),

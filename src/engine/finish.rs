@@ -32,10 +32,8 @@ impl Session<'_> {
     pub(super) async fn finish(&mut self, end: StepsEnd) -> RunResult {
         let restored = Box::pin(self.restore_at_the_end(&end)).await;
         // The last reading is part of every end but an unreachable Azure's.
-        let read = !matches!(
-            &end,
-            StepsEnd::Halted(Halt::Pause { why: PauseReason::Unreachable, .. } | Halt::Illegal(_))
-        );
+        let read =
+            !matches!(&end, StepsEnd::Halted(Halt::Pause { why: PauseReason::Unreachable, .. } | Halt::Illegal(_)));
         let after = if read { Box::pin(self.read_after()).await } else { None };
         let mut result = self.base(after);
         let ended = match end {
@@ -104,8 +102,7 @@ impl Session<'_> {
         }
         if let StepsEnd::Halted(Halt::Pause { why: PauseReason::CleanUpPending, wait, .. }) = end {
             let until = later(self.now(), *wait);
-            let names: Vec<String> =
-                self.state.locks_off().iter().map(|(_, lock)| lock.id.name().to_owned()).collect();
+            let names: Vec<String> = self.state.locks_off().iter().map(|(_, lock)| lock.id.name().to_owned()).collect();
             if !names.is_empty() {
                 self.warn(format!(
                     "{} stays removed until Azure Backup has cleaned up, at about {}; it is restored when the run is \
@@ -141,7 +138,8 @@ impl Session<'_> {
             error.hint = Some("what else it changed is in its journal: azmend runs show".to_owned());
         }
         if !restored && let Some(error) = &mut result.error {
-            error.message = error.message.replace("only its locks were restored", "not all of its locks could be restored");
+            error.message =
+                error.message.replace("only its locks were restored", "not all of its locks could be restored");
         }
         self.close(result)
     }
@@ -160,14 +158,7 @@ impl Session<'_> {
         result
     }
 
-    fn paused(
-        &mut self,
-        result: &mut RunResult,
-        why: PauseReason,
-        detail: &str,
-        hint: Option<String>,
-        wait: Duration,
-    ) {
+    fn paused(&mut self, result: &mut RunResult, why: PauseReason, detail: &str, hint: Option<String>, wait: Duration) {
         result.retry_after = Some(wait.as_secs());
         result.error = Some(ErrorResult { code: why.word().to_owned(), message: detail.to_owned(), hint });
         result.next = Some(format!("azmend runs resume {}", self.run.run_id));
@@ -344,9 +335,8 @@ impl Session<'_> {
 
     /// Jobs that ran while points were being deleted may have lost their snapshot (S8).
     fn jobs_meanwhile(&self, facts: &VmFacts) -> Vec<String> {
-        let deletes = |change: &Change| {
-            matches!(change.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_))
-        };
+        let deletes =
+            |change: &Change| matches!(change.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
         let first = self
             .run
             .plan
@@ -376,8 +366,7 @@ impl Session<'_> {
 
     /// Points that are gone although this run deletes none: Azure Backup cleans up by itself once no lock is left.
     fn cleaned_by_others(&self, facts: &VmFacts) -> Option<String> {
-        let deletes =
-            |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
+        let deletes = |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
         if self.run.plan.changes().any(|(_, change)| deletes(&change.what)) {
             return None;
         }
@@ -387,7 +376,9 @@ impl Session<'_> {
         let gone =
             usize::try_from(self.run.plan.before.points.count).ok()?.checked_sub(left).filter(|gone| *gone > 0)?;
         let what = plural(gone, "point");
-        Some(format!("{what} disappeared since the plan that azmend did not delete: Azure Backup or somebody else cleaned up"))
+        Some(format!(
+            "{what} disappeared since the plan that azmend did not delete: Azure Backup or somebody else cleaned up"
+        ))
     }
 
     fn base(&self, after: Option<View>) -> RunResult {
@@ -448,9 +439,10 @@ const fn final_status(status: Status) -> Option<FinalStatus> {
 /// The first change that did not succeed is what the result as a whole says.
 fn first_error(changes: &[ChangeResult]) -> Option<ErrorResult> {
     changes.iter().find_map(|change| match change.outcome.as_str() {
-        "failed" | "refused" | "unknown" => change.error.clone().or_else(|| {
-            Some(ErrorResult { code: change.outcome.clone(), message: change.detail.clone(), hint: None })
-        }),
+        "failed" | "refused" | "unknown" => change
+            .error
+            .clone()
+            .or_else(|| Some(ErrorResult { code: change.outcome.clone(), message: change.detail.clone(), hint: None })),
         _ => None,
     })
 }
@@ -475,13 +467,10 @@ pub fn changes(plan: &Plan, state: &RunState) -> Vec<ChangeResult> {
                 (None, Undo::Irreversible { .. }) => "irreversible",
                 (None, Undo::NotNeeded { .. }) => "not_needed",
             };
-            let error = ending.filter(|ending| matches!(ending.outcome, EndKind::Failed | EndKind::Refused)).map(
-                |ending| ErrorResult {
-                    code: ending.code.clone(),
-                    message: ending.detail.clone(),
-                    hint: ending.hint.clone(),
-                },
-            );
+            let error =
+                ending.filter(|ending| matches!(ending.outcome, EndKind::Failed | EndKind::Refused)).map(|ending| {
+                    ErrorResult { code: ending.code.clone(), message: ending.detail.clone(), hint: ending.hint.clone() }
+                });
             ChangeResult {
                 step: step.id.clone(),
                 resource_id: change.resource().to_string(),

@@ -126,7 +126,6 @@ impl Entry {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

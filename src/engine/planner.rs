@@ -128,7 +128,14 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     };
     let so_far = SoFar::nothing(facts);
     let mut draft = Draft { reads, request, resolved: &resolved, view: &view, arm, so_far, fatal: Vec::new() };
-    let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
+    let mut steps: Vec<PlannedStep> = Vec::new();
+    for step in &resolved.steps {
+        match draft.step(step, &steps) {
+            Ok(planned) => steps.push(planned),
+            Err(Undecided::Unread(unread)) => return Planned::NotChecked { unread, view: Box::new(view) },
+            Err(Undecided::Error(why)) => return Planned::Input(vec![format!("the step {}: {why}", step.id)]),
+        }
+    }
     let (stays, mut fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
     let mut warnings: Vec<String> = stays
@@ -225,6 +232,25 @@ async fn guest_to_change(arm: &Arm, resolved: &Resolved, facts: &VmFacts, allowe
     Guest::NotAllowed
 }
 
+/// Why it cannot be said whether a step runs: then there is no plan (S12), for a step that is left out in silence may be
+/// the one that matters.
+enum Undecided {
+    /// Its condition needs something that was not read: path and why.
+    Unread(BTreeMap<String, String>),
+    /// Its condition cannot be evaluated.
+    Error(String),
+}
+
+impl Undecided {
+    /// From the `path: why` of a verdict.
+    fn unread(step: &str, unread: &[String]) -> Self {
+        let pairs = unread.iter().map(|text| text.split_once(": ").unwrap_or((text, "not read")));
+        Self::Unread(
+            pairs.map(|(path, why)| (path.to_owned(), format!("{why} (needed for the step {step})"))).collect(),
+        )
+    }
+}
+
 /// What is being drafted.
 struct Draft<'a> {
     /// What was read for some actions only.
@@ -240,11 +266,13 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn step(&mut self, step: &ResolvedStep) -> PlannedStep {
+    /// Decides whether a step runs, once and for all but for its `after`, and lets its action say its changes.
+    fn step(&mut self, step: &ResolvedStep, earlier: &[PlannedStep]) -> Result<PlannedStep, Undecided> {
         let mut planned = PlannedStep {
             id: step.id.clone(),
             action: step.action.clone(),
             when: step.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default(),
+            after: step.after.clone(),
             on_failure: match step.on_failure {
                 crate::playbook::OnFailure::Stop => OnFailure::Stop,
                 crate::playbook::OnFailure::Continue => OnFailure::Continue,
@@ -255,24 +283,23 @@ impl Draft<'_> {
             kept: Vec::new(),
             notes: Vec::new(),
         };
-        match self.resolved.runs(step, self.view) {
-            Verdict::True => {}
-            Verdict::False => {
-                planned.decision = Decision::Off { why: format!("its condition does not hold: {}", planned.when) };
-                return planned;
-            }
-            Verdict::NotChecked { unread } => {
-                planned.decision =
-                    Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
-                return planned;
-            }
-            Verdict::Error { why } => {
-                planned.decision = Decision::Off { why: format!("its condition cannot be evaluated: {why}") };
-                return planned;
-            }
+        let verdict = self.resolved.runs(step, self.view);
+        // A step that cannot run needs no condition, and nothing that was not read matters to it.
+        let off = match verdict {
+            Verdict::False => Some(format!("its condition does not hold: {}", planned.when)),
+            _ => planned.never(earlier),
+        };
+        if let Some(why) = off {
+            planned.decision = Decision::Off { why };
+            return Ok(planned);
+        }
+        match verdict {
+            Verdict::True | Verdict::False => {}
+            Verdict::NotChecked { unread } => return Err(Undecided::unread(&step.id, &unread)),
+            Verdict::Error { why } => return Err(Undecided::Error(why)),
         }
         self.fill(step, &mut planned);
-        planned
+        Ok(planned)
     }
 
     /// Lets the action say its changes, on the facts as the steps so far leave them.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Task, plain};
 use super::earlier::Earlier;
 use super::owed::Locks;
-use super::plan::{Decision, OnFailure, Plan, PlannedStep};
+use super::plan::{Decision, OnFailure, Plan, PlannedStep, StepOutcome};
 use super::progress::{Listener, Progress};
 use super::result::RunResult;
 use super::state::{IllegalRecord, Phase, RunPhase, RunState};
@@ -417,8 +417,21 @@ impl Session<'_> {
     }
 
     /// Why a step does not run: an earlier one that it names in `after` ended otherwise.
-    fn not_after(&self, _step: &PlannedStep) -> Option<String> {
-        None
+    fn not_after(&self, step: &PlannedStep) -> Option<String> {
+        step.held_back(|id| self.step_outcome(id))
+    }
+
+    /// How an earlier step ended; `None` when it has not.
+    fn step_outcome(&self, id: &str) -> Option<StepOutcome> {
+        let step = self.run.plan.steps.iter().find(|step| step.id == id)?;
+        let (how, _) = self.state.steps_ended.get(id)?;
+        let outcome_of = |change: &Change| match self.state.changes.get(&change.id)?.outcome()? {
+            EndKind::Succeeded | EndKind::AlreadyDone => Some(StepOutcome::Succeeded),
+            EndKind::Skipped | EndKind::NotNeeded | EndKind::Irreversible => Some(StepOutcome::Skipped),
+            EndKind::Refused => Some(StepOutcome::Refused),
+            EndKind::Failed | EndKind::Unknown => Some(StepOutcome::Failed),
+        };
+        Some(step.outcome(*how != StepEnd::Off, step.changes.iter().filter_map(outcome_of)))
     }
 
     /// How long the step has been running.

@@ -151,10 +151,7 @@ impl ChangeState {
     #[must_use]
     pub fn undone(&self) -> bool {
         self.back_ending().is_some_and(|ending| {
-            matches!(
-                ending.outcome,
-                EndKind::Succeeded | EndKind::AlreadyDone | EndKind::NotNeeded | EndKind::Refused
-            )
+            matches!(ending.outcome, EndKind::Succeeded | EndKind::AlreadyDone | EndKind::NotNeeded | EndKind::Refused)
         })
     }
 }

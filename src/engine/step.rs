@@ -500,11 +500,8 @@ impl Machine {
             }
             _ if lost || again => {
                 self.unanswered += 1;
-                let over = if undo {
-                    elapsed(self.began, now) >= UNDO_PATIENCE
-                } else {
-                    self.unanswered > MOST_UNANSWERED
-                };
+                let over =
+                    if undo { elapsed(self.began, now) >= UNDO_PATIENCE } else { self.unanswered > MOST_UNANSWERED };
                 if over {
                     let tries = self.unanswered;
                     let detail = format!("Azure did not take the request after {tries} tries: {}", failure.message);
@@ -522,11 +519,8 @@ impl Machine {
         if wait > LONGEST_WAIT {
             return self.give_up(PauseReason::Throttled, why, None, wait);
         }
-        let then = if lost && self.proven_by == ProvenBy::Reading {
-            Then::Prove
-        } else {
-            Then::Guard { old_facts: false }
-        };
+        let then =
+            if lost && self.proven_by == ProvenBy::Reading { Then::Prove } else { Then::Guard { old_facts: false } };
         self.wait(why, wait, then)
     }
 

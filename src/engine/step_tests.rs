@@ -122,11 +122,9 @@ fn sequences(purpose: Purpose, proven_by: ProvenBy, longest: usize, mut each: im
 
 #[test]
 fn between_two_requests_lie_the_guards_and_success_follows_a_reading() {
-    for (purpose, proven_by) in [
-        (Purpose::Do, ProvenBy::Reading),
-        (Purpose::Relock, ProvenBy::Reading),
-        (Purpose::Undo, ProvenBy::Guards),
-    ] {
+    for (purpose, proven_by) in
+        [(Purpose::Do, ProvenBy::Reading), (Purpose::Relock, ProvenBy::Reading), (Purpose::Undo, ProvenBy::Guards)]
+    {
         let mut count = 0;
         sequences(purpose, proven_by, 7, |seen, trail| {
             count += 1;

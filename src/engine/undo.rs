@@ -48,7 +48,10 @@ impl Session<'_> {
             let lock = change.resource().to_string();
             self.tell(&Progress::Relock { lock: lock.clone(), outcome: None });
             let end = self.drive_back(&change, purpose).await;
-            all &= !matches!(end, End::Outcome(Outcome::Failed { .. } | Outcome::Unknown { .. } | Outcome::Skipped { .. }));
+            all &= !matches!(
+                end,
+                End::Outcome(Outcome::Failed { .. } | Outcome::Unknown { .. } | Outcome::Skipped { .. })
+            );
             self.tell(&Progress::Relock { lock, outcome: Some(in_words(&end)) });
             if let End::Outcome(Outcome::Refused { refusal }) = &end {
                 let name = change.resource().name().to_owned();
@@ -68,10 +71,8 @@ impl Session<'_> {
         self.tell(&Progress::Inverse { resource: resource.clone(), outcome: None });
         let end = self.drive_back(change, Purpose::Undo).await;
         self.tell(&Progress::Inverse { resource: resource.clone(), outcome: Some(in_words(&end)) });
-        let undone = matches!(
-            end,
-            End::NotNeeded(_) | End::Outcome(Outcome::Succeeded { .. } | Outcome::AlreadyDone { .. })
-        );
+        let undone =
+            matches!(end, End::NotNeeded(_) | End::Outcome(Outcome::Succeeded { .. } | Outcome::AlreadyDone { .. }));
         if !undone {
             self.warn(format!("{resource} was not undone: {}", in_words(&end)));
         }
@@ -138,10 +139,8 @@ impl Session<'_> {
             };
             let (outcome, effect) = Box::pin(self.settled_by_reading(&change, error)).await;
             self.tell(&Progress::Settled { change: change.id.clone(), outcome: outcome.clone() });
-            let ending = crate::journal::Ending {
-                effect: Some(effect),
-                ..super::driver::ending_of(&End::Outcome(outcome))
-            };
+            let ending =
+                crate::journal::Ending { effect: Some(effect), ..super::driver::ending_of(&End::Outcome(outcome)) };
             self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending })?;
         }
         Ok(())

@@ -132,7 +132,8 @@ mod tests {
     fn success_is_said_only_of_what_holds_and_was_read() {
         for ends in cells() {
             let (_, code) = verdict(ends);
-            let good = matches!(ends.ended, Ended::Steps | Ended::Undone) && ends.worst == Worst::Holds && !ends.lock_owed;
+            let good =
+                matches!(ends.ended, Ended::Steps | Ended::Undone) && ends.worst == Worst::Holds && !ends.lock_owed;
             let read = !ends.unread || ends.ended == Ended::Undone;
             assert_eq!(code == exit::OK, good && read, "{ends:?}: {code}");
             if ends.ended == Ended::Paused && !ends.lock_owed && ends.worst != Worst::Unknown {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::after::StepOutcome;
 use super::conditions::{FUNCTIONS, MAX_BYTES, MAX_LEVELS, view_paths};
 use super::library::Library;
 use super::source::{PARAMETER_KEYS, STEP_KEYS, TOP_KEYS, TYPES, read};
@@ -54,6 +55,9 @@ fn every_word_of_the_language_is_explained() {
     }
     for (playbook, _) in Library::shipped().iter() {
         assert!(named(playbook.name()), "{}", playbook.name());
+    }
+    for outcome in StepOutcome::ALL {
+        assert!(page.contains(&format!("| `{outcome}` |")), "{outcome}");
     }
     for number in [MAX_BYTES, MAX_LEVELS] {
         assert!(page.contains(&number.to_string()), "{number}");

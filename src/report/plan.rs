@@ -91,6 +91,9 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
         count => plural(count, "change"),
     };
     page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
+    for after in &step.after {
+        page.item("   . ", DIM, &format!("runs only after {after}"));
+    }
     for group in groups(&step.changes) {
         let style =
             if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };

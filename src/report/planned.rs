@@ -131,7 +131,9 @@ pub fn recorded(plan: &Plan, state: &RunState, run_id: &str) -> RunResult {
             let text = "its process is at work or was killed";
             (Status::Paused, exit::COME_BACK, Some(("running".to_owned(), text.to_owned())))
         }
-        RunPhase::Paused { why, detail, .. } => (Status::Paused, exit::COME_BACK, Some((why.word().to_owned(), detail.clone()))),
+        RunPhase::Paused { why, detail, .. } => {
+            (Status::Paused, exit::COME_BACK, Some((why.word().to_owned(), detail.clone())))
+        }
         RunPhase::Finished { status, exit_code } => {
             let status = serde_json::from_value(status.word().into()).unwrap_or(Status::Failed);
             (status, *exit_code, None)

@@ -15,8 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::engine::resume_check;
 use crate::engine::state::RunPhase;
 use crate::journal::{
-    FinalStatus,
-    self, Event, FileLock, FleetRecord, FleetStage, FleetVm, JournalError, LockKey, StateDir, load_fleet,
+    self, Event, FileLock, FinalStatus, FleetRecord, FleetStage, FleetVm, JournalError, LockKey, StateDir, load_fleet,
     resolve_fleet_id,
 };
 use crate::report::plan::place;

@@ -24,10 +24,10 @@ use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock, later};
 use crate::engine::fleet::result::FleetResult;
 use crate::engine::fleet::{self, Fate, Limits, Member, Reason};
+use crate::engine::launch::{self, new_run_id};
 use crate::engine::plan::{Plan, PlanError};
 use crate::engine::progress::{Listener, Silent};
 use crate::engine::result::Status;
-use crate::engine::launch::{self, new_run_id};
 use crate::engine::{Entry, Launch};
 use crate::journal::{
     FLEET_FORMAT, FileLock, FleetFile, FleetRecord, FleetStage, FleetVm, JournalError, LocalRun, LockKey, StateDir,
