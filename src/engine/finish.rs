@@ -432,7 +432,7 @@ const fn final_status(status: Status) -> Option<FinalStatus> {
         Status::Failed => Some(FinalStatus::Failed),
         Status::Undone => Some(FinalStatus::Undone),
         Status::Stuck => Some(FinalStatus::Stuck),
-        Status::Paused | Status::Planned | Status::Error => None,
+        Status::Paused | Status::Planned | Status::Waiting | Status::Error => None,
     }
 }
 

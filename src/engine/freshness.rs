@@ -14,7 +14,8 @@ use crate::estate::facts::VmFacts;
 impl Session<'_> {
     /// A whole reading.
     pub(super) async fn read_everything(&mut self) {
-        let facts = Box::pin(collect::collect(&self.run.arm, &self.run.plan.vm, &CollectOptions::default())).await;
+        let options = CollectOptions { own_jobs: self.run.earlier.jobs(), ..CollectOptions::default() };
+        let facts = Box::pin(collect::collect(&self.run.arm, &self.run.plan.vm, &options)).await;
         self.facts = Some(facts);
     }
 

@@ -1,7 +1,9 @@
 //! Makes a plan: reads the facts, asks the playbook, lets each action say its changes. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::earlier::Earlier;
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
@@ -17,6 +19,9 @@ use crate::estate::view::View;
 use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::plural;
 use sha2::{Digest, Sha256};
+
+/// When to come back while a backup runs: a transfer to the vault takes hours.
+const OWN_BACKUP: Duration = Duration::from_secs(3600);
 
 /// What a plan is made for.
 #[derive(Debug, Clone)]
@@ -41,6 +46,8 @@ pub struct PlanRequest<'a> {
     pub world: World,
     /// Why this playbook, when azmend chose it.
     pub why: Option<String>,
+    /// What earlier runs of this machine did.
+    pub earlier: Earlier,
 }
 
 /// What planning came to.
@@ -63,6 +70,15 @@ pub enum Planned {
     NotChecked {
         /// What was not read.
         unread: BTreeMap<String, String>,
+        /// The view.
+        view: Box<View>,
+    },
+    /// A backup that an earlier run of this machine started is still running: what it comes to decides on what is left to do.
+    Waiting {
+        /// The job, and since when it runs.
+        why: String,
+        /// When to come back.
+        wait: Duration,
         /// The view.
         view: Box<View>,
     },
@@ -91,7 +107,8 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     if let Err(errors) = request.playbook.resolve(&request.set) {
         return Planned::Input(errors);
     }
-    let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
+    let options = CollectOptions { own_jobs: request.earlier.jobs(), ..CollectOptions::default() };
+    let facts = collect::collect(arm, &request.vm, &options).await;
     Box::pin(plan_of(arm, request, &facts)).await
 }
 
@@ -184,6 +201,9 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         let hint = format!("look at the plan, then allow it with --max-changes {}", plan.weight());
         fatal.push(Refusal::new("s9.max-changes", why).hint(hint));
     }
+    if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
+        return Planned::Waiting { why, wait, view: Box::new(view) };
+    }
     if !fatal.is_empty() {
         return Planned::Refused { refusals: fatal, plan: Some(Box::new(plan)) };
     }
@@ -205,6 +225,20 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
     }
     Planned::Plan(Box::new(plan))
+}
+
+/// A running backup stops this plan, and it is one that azmend started: the normal case of a runbook that runs every hour,
+/// and no refusal.
+fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(String, Duration)> {
+    if !fatal.iter().any(|refusal| refusal.rule.ends_with(".job-active")) {
+        return None;
+    }
+    let items = facts.items.known().into_iter().flatten();
+    let mut jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());
+    let job = jobs.find(|job| job.running() && earlier.jobs.contains(&job.id))?;
+    let since = job.start.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    let why = format!("a backup that was started{since} is running (job {}); nothing else was changed", job.id.name());
+    Some((why, OWN_BACKUP))
 }
 
 /// The policies of the stopped item's vault, when a step resumes its protection.

@@ -76,6 +76,7 @@ pub fn lines(planned: &Planned) -> Vec<String> {
             Some((path, why)) => vec![format!("not checked: {path}: {why}")],
             None => vec!["not checked".to_owned()],
         },
+        Planned::Waiting { why, .. } => vec![format!("not now: {why}")],
         Planned::Refused { refusals, .. } => refusals.iter().map(|refusal| format!("refused: {refusal}")).collect(),
         Planned::Input(errors) => errors.iter().map(|error| format!("needs more: {error}")).collect(),
     }

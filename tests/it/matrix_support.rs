@@ -708,6 +708,7 @@ pub fn run(lab: &Lab, plan: &Plan, tape: &Arc<Tape>) -> Run {
         cancel: CancellationToken::new(),
         deadline: None,
         pid: 1,
+        earlier: azmend::engine::Earlier::default(),
     }
 }
 
