@@ -300,7 +300,9 @@ impl Sandbox {
         let digest = fresh.estate_digest.clone();
         let (state_dir, key) = (state_dir.to_path_buf(), key(&dir));
         let busy = move || {
-            StateDir::open(&state_dir, false).and_then(|state| FileLock::holder(&state, &key)).is_ok_and(|h| h.is_some())
+            StateDir::open(&state_dir, false)
+                .and_then(|state| FileLock::holder(&state, &key))
+                .is_ok_and(|h| h.is_some())
         };
         let sim = Sim::open(dir.join("world.json"), fresh, Box::new(busy)).map_err(unusable)?;
         let tenant = sim.world().tenant;
