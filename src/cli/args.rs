@@ -61,7 +61,7 @@ pub struct Global {
     pub sandbox: Option<String>,
     /// Let time pass in the embedded Azure: N of its seconds for each real one, to try Ctrl-C and `runs resume` by hand
     /// [default: waits take no time; `sandbox serve`: 1]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, global = true, value_name = "N", value_parser = speed)]
     pub speed: Option<u32>,
 
     /// Format of the data on stdout
@@ -645,6 +645,12 @@ impl Args {
         }
         command.mut_args(|arg| arg.hide_env_values(true))
     }
+}
+
+/// More than a day in a second is no rehearsal, and less than real time helps nobody.
+fn speed(text: &str) -> Result<u32, String> {
+    let given = text.parse::<u32>().ok().filter(|n| (1..=86_400).contains(n));
+    given.ok_or_else(|| "it takes a whole number from 1 to 86400: the sandbox's seconds for each real one".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -52,7 +52,7 @@ mod world;
 mod tests;
 
 pub use estate::Estate;
-pub use faults::{Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
+pub use faults::{Corruption, Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
 pub use generate::Generate;
 pub use http::{Server, ServerOptions};
 pub use identity::Identity;

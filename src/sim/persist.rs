@@ -80,11 +80,7 @@ fn replace(file: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
     let beside = file.with_file_name(name);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
+    private(&mut options);
     let mut out = options.open(&beside)?;
     out.write_all(bytes)?;
     if sync {
@@ -92,6 +88,14 @@ fn replace(file: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
     }
     drop(out);
     fs::rename(&beside, file)
+}
+
+/// New files are the user's alone.
+fn private(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    #[cfg(not(unix))]
+    let _: &mut OpenOptions = options;
 }
 
 fn passed_file(file: &Path) -> PathBuf {
@@ -343,7 +347,10 @@ fn make_dir(file: &Path) -> io::Result<()> {
 /// is no guard: then the last one to write wins.
 fn guard(file: &Path, create: bool) -> Option<File> {
     let lock = file.with_extension("lock");
-    let held = OpenOptions::new().write(true).create(create).truncate(false).open(lock).ok()?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(create).truncate(false);
+    private(&mut options);
+    let held = options.open(lock).ok()?;
     held.lock().ok()?;
     Some(held)
 }

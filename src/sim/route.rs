@@ -58,7 +58,14 @@ impl World {
             if effects.contains(&Effect::StaleRead) && !call.is_mutating() { self.before.take() } else { None };
         let operations = self.operations.len();
         let answer = match before {
-            Some(mut old) => front_door(&mut old, call),
+            Some(mut old) => {
+                let answer = front_door(&mut old, call);
+                // Another read may be stale too, until something changes again.
+                if faults::stale_reads_left(self) {
+                    self.before = Some(old);
+                }
+                answer
+            }
             None => front_door(self, call),
         };
         let response = answer.unwrap_or_else(|early| *early);
