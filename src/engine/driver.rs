@@ -25,6 +25,7 @@ use crate::actions::{self, Check, Context, History, Inverse, Request, Verb, Veri
 use crate::arm::model::Lock;
 use crate::arm::{ArmError, ErrorClass, Operation, PollState, Sent, Tag};
 use crate::clock::elapsed;
+use crate::estate::collect::Refresh;
 use crate::estate::facts::VmFacts;
 use crate::journal::{Answer, Effect, EndKind, Ending, Event, Fact, Purpose};
 
@@ -166,13 +167,11 @@ impl Session<'_> {
         let history = self.history(task.change);
         let mut fresh = old_facts && self.facts.is_some();
         for _ in 0..MOST_ROUNDS {
-            if !fresh {
-                self.freshen(task.change).await;
-            }
+            let missing = if fresh { Refresh::NOTHING } else { self.freshen(task.change).await };
             self.not_too_early(&history)?;
             let check = Box::pin(self.check(task.change, &history)).await;
             // Reading the resource may have waited for minutes: then the facts are too old by now (S3).
-            if !matches!(check, Check::Go(_)) || !self.stale(task.change) {
+            if !matches!(check, Check::Go(_)) || self.too_old(task.change) == missing {
                 let partly_unread = self.partly_unread();
                 return Ok(Seen::Guards { check: Box::new(check), partly_unread });
             }

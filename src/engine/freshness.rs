@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::run::Session;
 use crate::actions::{self, change::Change};
-use crate::clock::elapsed;
 use crate::estate::collect::{self, CollectOptions, Refresh};
 use crate::estate::facts::VmFacts;
 
@@ -25,38 +24,42 @@ impl Session<'_> {
         Some(super::planner::view_of(facts, &self.run.arm, &self.run.plan.overrides))
     }
 
-    /// Reads again what is too old of what the guards of this change look at.
-    pub(super) async fn freshen(&mut self, change: &Change) {
-        let Some(facts) = self.facts.take() else {
-            self.read_everything().await;
-            return;
-        };
-        let what = too_old(&facts, change, self.now());
-        self.facts = Some(if what == Refresh::NOTHING {
-            facts
-        } else {
-            Box::pin(collect::refresh(&self.run.arm, &facts, what)).await
-        });
+    /// Reads again what is too old of what the guards of this change look at; gives what is still missing then, because it
+    /// could not be read: no guard takes that for known.
+    pub(super) async fn freshen(&mut self, change: &Change) -> Refresh {
+        match self.facts.take() {
+            None => self.read_everything().await,
+            Some(facts) => {
+                let what = too_old(&facts, change, self.now());
+                let fresh = if what.is_nothing() {
+                    facts
+                } else {
+                    Box::pin(collect::refresh(&self.run.arm, &facts, what)).await
+                };
+                self.facts = Some(fresh);
+            }
+        }
+        self.too_old(change)
     }
 
-    /// Whether something that the guards of this change look at is too old by now.
-    pub(super) fn stale(&self, change: &Change) -> bool {
-        self.facts.as_ref().is_none_or(|facts| too_old(facts, change, self.now()) != Refresh::NOTHING)
+    /// What the guards of this change look at and is too old by now.
+    pub(super) fn too_old(&self, change: &Change) -> Refresh {
+        self.facts.as_ref().map_or(Refresh::EVERYTHING, |facts| too_old(facts, change, self.now()))
     }
 }
 
-/// What the guards of this change look at, and that is too old now. A part that is unread is never fresh.
 fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
     let need = actions::facts_needed(change);
-    let old = |needed: bool, at: Option<Timestamp>| needed && at.is_none_or(|at| elapsed(at, now) >= need.age);
-    Refresh {
-        vm: old(need.vm, facts.vm.read_at()),
-        collections: old(need.collections, facts.collections.read_at()),
-        groups: old(need.groups, facts.groups.read_at()),
-        locks: old(need.locks, facts.locks.read_at()),
-        backup: old(need.backup, facts.items.read_at()),
-        jobs: old(need.jobs && !need.backup, facts.items.read_at()),
-        rights: old(need.rights, facts.groups.read_at()),
-        everything: need.everything && elapsed(facts.at, now) >= need.age,
-    }
+    let parts = Refresh {
+        vm: need.vm,
+        collections: need.collections,
+        groups: need.groups,
+        locks: need.locks,
+        backup: need.backup,
+        jobs: need.jobs,
+        rights: need.rights,
+        everything: need.everything,
+        ..Refresh::NOTHING
+    };
+    parts.older_than(facts, need.age, now)
 }

@@ -188,6 +188,8 @@ fn facts() -> VmFacts {
         rights: Vec::<Rights>::new(),
         key_vaults: known(Vec::new()),
         orphan: None,
+        vaults: Vec::new(),
+        own_jobs: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::actions::change::Refusal;
 use crate::actions::spec::ActionName;
-use crate::arm::{ReadPost, ResourceId};
+use crate::arm::{CallPurpose, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
@@ -49,12 +49,13 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let azure = desk.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
-    let arm = azure.reader_within(reads_more(named), args.allow_guest)?;
+    let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();
+    let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
     let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
-            let vm = azure.find_vm(&arm, vm_text, &desk.settings.subscriptions).await?;
+            let vm = azure.find_vm(&finding, vm_text, &desk.settings.subscriptions).await?;
             let world = azure.world(&arm, vm.subscription()).await;
             let request = |playbook, why| PlanRequest {
                 playbook,
