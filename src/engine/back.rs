@@ -95,7 +95,7 @@ impl Session<'_> {
         let (mut attempt, mut answered) = (0, 0);
         while answered < TRIES && elapsed(since, self.now()) < UNREACHABLE {
             attempt += 1;
-            match Box::pin(locks::check_restore(&self.run.arm, lock)).await {
+            match Box::pin(locks::check_restore(&self.run.arm, lock, true)).await {
                 Restore::Stands => {
                     // After our own write it is the proof; without one it was put back by somebody else.
                     return if attempt == 1 || last.is_empty() {

@@ -89,7 +89,7 @@ impl Session<'_> {
                     continue;
                 }
                 Check::Late { why, wait, hint } => return Err(late(why, wait, hint)),
-                Check::Skip(why) => return Ok(Outcome::Skipped { why }),
+                Check::Skip(why) | Check::NotNeeded(why) => return Ok(Outcome::Skipped { why }),
                 // What was not read may have been unreachable for a moment: a refusal stands on a second, whole reading.
                 Check::Refuse(_) if !read_twice && self.partly_unread() => {
                     read_twice = true;
