@@ -21,7 +21,7 @@ use super::spec::{DAY, span_within};
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
-use crate::arm::{ArmError, ErrorClass, JobFilter, Sent, Tag};
+use crate::arm::{ArmError, JobFilter, Sent, Tag};
 use crate::catalog::Catalog;
 use crate::clock::{earlier, elapsed, later};
 use crate::duration::Span;
@@ -213,7 +213,7 @@ impl Mutation for StartBackup {
         }
         let now = match cx.arm.protected_item(item).await {
             Ok(now) => now,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, item).await => {
                 return Check::Refuse(Refusal::new("s3.changed", format!("the vault item {} is gone", item.name())));
             }
             Err(error) => return Check::Unreadable(error),
@@ -259,12 +259,9 @@ impl Mutation for StartBackup {
         };
         let job = match cx.arm.job(&job).await {
             Ok(job) => job,
-            Err(error) if error.class() == ErrorClass::NotFound => {
-                return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
-            }
             Err(error) => return Verify::Pending { why: format!("reading the job: {error}"), wait: PROBE },
         };
-        judge(&job, self.until, cx.unlocked.is_some() && history.clean_up_pending == 0)
+        judge(&job, self.until, first_since_unlocking(cx, &job, history))
     }
 
     fn learn(&self, body: &Value) -> Option<ResourceId> {
@@ -292,23 +289,56 @@ async fn find_job(cx: &Context<'_>, item: &ResourceId, sent: Timestamp) -> Resul
             && job.vm_name.eq_ignore_ascii_case(vm)
             && (job.container.is_empty() || item.key().contains(&job.container.to_lowercase()))
     };
+    // Who is not told apart is not taken: a row that cannot be read may be ours, and so may each of many.
+    let candidates: Vec<&Job> = jobs.items.iter().filter(mine).collect();
+    if !jobs.malformed.is_empty() || candidates.len() > MOST_CANDIDATES {
+        return Ok(None);
+    }
     let mut found = Vec::new();
-    for job in jobs.items.iter().filter(mine).take(MOST_CANDIDATES) {
-        let full = match cx.arm.job(&job.id).await {
-            Ok(full) => full,
-            Err(error) if error.class() == ErrorClass::NotFound => continue,
+    for job in candidates {
+        match cx.arm.job(&job.id).await {
+            Ok(full) => found.push((full.user_triggered, full.id)),
+            Err(error) if cx.arm.proves_absence(&error, &job.id).await => {}
             Err(error) => return Err(error),
-        };
-        if full.user_triggered == Some(true) {
-            found.push(full.id);
         }
     }
-    // Two candidates cannot be told apart: then none is taken for ours.
-    Ok(if found.len() == 1 { found.pop() } else { None })
+    Ok(only_ours(found))
 }
 
-/// What a job says about the change.
-fn judge(job: &Job, until: BackupUntil, first_after_unlock: bool) -> Verify {
+/// Of the jobs that may be ours, by what each says about its trigger: ours is the only one that is not known to be
+/// scheduled, and only if it says that it is on-demand.
+fn only_ours(candidates: Vec<(Option<bool>, ResourceId)>) -> Option<ResourceId> {
+    let mut may_be: Vec<_> = candidates.into_iter().filter(|(user, _)| *user != Some(false)).collect();
+    match (may_be.pop(), may_be.is_empty()) {
+        (Some((Some(true), id)), true) => Some(id),
+        _ => None,
+    }
+}
+
+/// Whether this job is the first backup of the VM since a run of this machine removed a lock that may fail because Azure
+/// Backup has not cleaned up yet. That is expected once after each unlocking: no other job of the VM that began since then
+/// has failed in that way.
+fn first_since_unlocking(cx: &Context<'_>, job: &Job, history: &History) -> bool {
+    let Some(unlocked) = cx.unlocked else { return false };
+    // An earlier one of this very change.
+    let expected_before = history.not_before.map(|at| earlier(at, CLEAN_UP)).is_some_and(|at| at >= unlocked);
+    let since = |other: &Job| other.start.is_some_and(|start| start >= unlocked);
+    let jobs = cx.facts.items.known().into_iter().flatten().filter_map(|item| item.jobs.known()).flatten();
+    let mut others = jobs.filter(|other| other.id != job.id);
+    (job.start.is_none() || since(job))
+        && !(history.clean_up_pending > 0 && (history.not_before.is_none() || expected_before))
+        && !others.any(|other| since(other) && no_room(other))
+}
+
+/// The point limit, and the lock behind it: the service cleans up after this failure.
+fn no_room(job: &Job) -> bool {
+    let code = job_code(job);
+    let known = ["UserErrorRpCollectionLimitReached", "UserErrorResourceIsInLockedState"];
+    !job.running() && known.iter().any(|known| code.eq_ignore_ascii_case(known))
+}
+
+/// What a job says about the change. `expected`: a failure for the point limit is expected now.
+fn judge(job: &Job, until: BackupUntil, expected: bool) -> Verify {
     let id = job.id.name();
     if job.running() {
         let snapshot = job.task(SNAPSHOT).is_some_and(|status| status.eq_ignore_ascii_case("Completed"));
@@ -323,12 +353,12 @@ fn judge(job: &Job, until: BackupUntil, first_after_unlock: bool) -> Verify {
         "completedwithwarnings" => {
             Verify::Done(format!("backup completed with warnings (job {id}): {}", job_text(job)))
         }
-        "cancelled" => Verify::Failed(Failure::new("JobCancelled", format!("the backup job {id} was cancelled"))),
+        "cancelled" | "canceled" => {
+            Verify::Failed(Failure::new("JobCancelled", format!("the backup job {id} was cancelled")))
+        }
         "failed" => {
             let code = job_code(job);
-            // The point limit and the lock behind it: the service cleans up after this failure, once per unlocking.
-            let limit = ["UserErrorRpCollectionLimitReached", "UserErrorResourceIsInLockedState"];
-            if first_after_unlock && limit.iter().any(|known| code.eq_ignore_ascii_case(known)) {
+            if expected && no_room(job) {
                 let why = format!(
                     "{code}: expected once after unlocking; Azure Backup now cleans up, which takes some hours"
                 );

@@ -15,10 +15,11 @@ use super::needs::{self, Place, Right, Uses};
 use super::outcome::{Failure, Refusal};
 use super::planning::{PlanContext, StepDraft};
 use super::rules::Ground;
+use super::vm;
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Handler;
-use crate::arm::{ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
 
@@ -207,7 +208,7 @@ impl Mutation for UninstallExtension {
         let Self { extension, version, code } = self;
         let instance = match cx.arm.instance_view(&cx.facts.id).await {
             Ok(instance) => instance,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(_) if vm::is_gone(cx.arm, &cx.facts.id).await => {
                 return Check::Refuse(Refusal::new("s3.changed", format!("the VM {} is gone", cx.facts.id.name())));
             }
             Err(error) => return Check::Unreadable(error),
@@ -267,7 +268,7 @@ impl Mutation for UninstallExtension {
         let reported = instance.handlers.iter().any(|handler| is_vmsnapshot(&handler.kind));
         let listed = match cx.arm.extensions(&cx.facts.id).await {
             Ok(list) => list.items.iter().any(|e| e.id == self.extension),
-            Err(error) if error.class() == ErrorClass::NotFound => false,
+            Err(_) if vm::is_gone(cx.arm, &cx.facts.id).await => false,
             Err(error) => return Verify::Pending { why: format!("reading the extensions: {error}"), wait: PROBE },
         };
         if !reported && !listed {

@@ -395,7 +395,11 @@ pub fn learn(change: &Change, body: &Value) -> Option<ResourceId> {
 pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
     match error.class() {
         ErrorClass::Throttled | ErrorClass::NotSent => true,
-        ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
+        // What belongs to another application is refused for good, however often the sign-in is tried.
+        ErrorClass::SignIn => {
+            matches!(error.kind, ErrorKind::Http { .. })
+                && !error.code.eq_ignore_ascii_case("UnauthorizedApplicationId")
+        }
         ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
             with_change!(&change.what, |it| it.repeatable())
         }

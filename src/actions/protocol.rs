@@ -73,6 +73,8 @@ pub struct History {
     pub not_before: Option<Timestamp>,
     /// The last attempt is over (its backup failed as expected): nothing of it is to be followed.
     pub closed: bool,
+    /// When a lock was proven to be gone for good after a request of this run, and was not restored since.
+    pub absent: Option<Timestamp>,
 }
 
 /// The verb of a request.
@@ -145,6 +147,8 @@ pub enum Check {
     },
     /// Not needed any more.
     Skip(String),
+    /// Of an undoing: there is nothing to undo any more.
+    NotNeeded(String),
     /// A rule stops it.
     Refuse(Refusal),
     /// Nobody can say whether an earlier attempt took effect.

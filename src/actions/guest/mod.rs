@@ -28,7 +28,7 @@ use super::outcome::{Failure, Refusal};
 use super::{Check, Context, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::RunCommand;
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::estate::facts::Part;
 use crate::estate::guest::{GuestFacts, GuestOs, Service, Unread, read, ready, usable};
 
@@ -279,7 +279,7 @@ impl Mutation for SetGuest {
                     format!("another VM has the name {} now", vm.name()),
                 ));
             }
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, vm).await => {
                 return Verify::Refused(Refusal::new("s3.vm-gone", format!("the VM {} is gone", vm.name())));
             }
             Err(error) => return Verify::Pending { why: format!("reading the VM: {error}"), wait: PROBE },
@@ -307,7 +307,7 @@ impl Mutation for SetGuest {
         let wait = |why: String| Inverse::Wait { why, wait: PROBE };
         let now = match arm.vm(vm).await {
             Ok(now) => now,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if arm.proves_absence(&error, vm).await => {
                 return Inverse::NotNeeded(format!("the VM {} is gone", vm.name()));
             }
             Err(error) => return Inverse::Unreadable(error),

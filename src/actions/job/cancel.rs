@@ -16,7 +16,7 @@ use crate::actions::rules::jobs as rule;
 use crate::actions::spec::{DAY, span_within};
 use crate::actions::{Action, Check, Context, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
-use crate::arm::{ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::estate::facts::VmFacts;
@@ -127,7 +127,7 @@ impl Mutation for CancelJob {
         let Self { job, started, older_than } = self;
         let now = match cx.arm.job(job).await {
             Ok(now) => now,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, job).await => {
                 return Check::Skip("the job is not listed any more".to_owned());
             }
             Err(error) => return Check::Unreadable(error),

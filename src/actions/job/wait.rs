@@ -11,7 +11,7 @@ use crate::actions::needs::{self, Uses};
 use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
 use crate::actions::{Action, Check, Context, History, Mutation, Request, Verify};
 use crate::arm::id::ResourceId;
-use crate::arm::{ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{ArmError, Sent, Tag};
 use crate::estate::facts::VmFacts;
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
@@ -80,7 +80,7 @@ impl Mutation for AwaitJob {
         match cx.arm.job(job).await {
             Ok(now) if now.running() => Check::Wait { why: format!("the job {} to end", job.name()), wait: PROBE },
             Ok(now) => Check::Holds(format!("the job has ended: {}", now.status)),
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, job).await => {
                 Check::Holds("the job is not listed any more".to_owned())
             }
             Err(error) => Check::Unreadable(error),

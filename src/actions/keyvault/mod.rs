@@ -26,9 +26,9 @@ use super::planning::{PlanContext, StepDraft};
 use super::rules::Ground;
 use super::rules::keyvault::{ADMINISTRATOR, asked, not_locked, unread, vaults};
 use super::{Action, ChangeKind, Check, Context, History, Verify};
+use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::KeyVault;
-use crate::arm::{Arm, ErrorClass};
 use crate::clock::elapsed;
 
 pub use policy::GrantKeyAccess;
@@ -138,11 +138,19 @@ fn changed(vault: &ResourceId, how: &str) -> Refusal {
     Refusal::new("s3.changed", format!("key vault {} {how}", vault.name())).hint("run azmend again for a new plan")
 }
 
+/// Whether the vault is proven not to be there.
+async fn is_gone(arm: &Arm, vault: &ResourceId) -> bool {
+    match arm.key_vault(vault).await {
+        Ok(_) => false,
+        Err(error) => arm.proves_absence(&error, vault).await,
+    }
+}
+
 /// The vault, when it is still the one of the plan and still decides in the same way.
 async fn same_vault(arm: &Arm, id: &ResourceId, created: &str, rbac: bool) -> Result<KeyVault, Check> {
     let vault = match arm.key_vault(id).await {
         Ok(vault) => vault,
-        Err(error) if error.class() == ErrorClass::NotFound => return Err(Check::Refuse(changed(id, "is gone"))),
+        Err(error) if arm.proves_absence(&error, id).await => return Err(Check::Refuse(changed(id, "is gone"))),
         Err(error) => return Err(Check::Unreadable(error)),
     };
     if vault.created != created {

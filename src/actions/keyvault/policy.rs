@@ -11,7 +11,7 @@ use crate::actions::{Check, Context, History, Inverse, Mutation, Request, Verb, 
 use crate::arm::id::ResourceId;
 use crate::arm::keyvault::Grant;
 use crate::arm::model::{KeyPermissions, KeyVault};
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::estate::keyvaults::KeyVaultFacts;
 
 /// Adds permissions of one identity to a key vault's access policies.
@@ -120,7 +120,7 @@ impl Mutation for GrantKeyAccess {
     async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
         let vault = match cx.arm.key_vault(&self.vault).await {
             Ok(vault) => vault,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, &self.vault).await => {
                 return Verify::Failed(Failure::new("", format!("key vault {} is gone", self.vault.name())));
             }
             Err(error) => return Verify::Pending { why: format!("reading the key vault: {error}"), wait: PROBE },
@@ -141,7 +141,7 @@ impl Mutation for GrantKeyAccess {
         let name = self.vault.name();
         let vault = match arm.key_vault(&self.vault).await {
             Ok(vault) => vault,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if arm.proves_absence(&error, &self.vault).await => {
                 return Inverse::NotNeeded(format!("key vault {name} is gone"));
             }
             Err(error) => return Inverse::Unreadable(error),

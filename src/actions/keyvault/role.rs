@@ -12,7 +12,7 @@ use crate::actions::rules::keyvault::{ADMINISTRATOR, holds_role, mine, still_use
 use crate::actions::{Check, Context, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{KeyVault, RoleAssignment};
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::estate::keyvaults::KeyVaultFacts;
 
 /// Assigns a role on a key vault.
@@ -195,7 +195,7 @@ impl Mutation for AssignKeyRole {
         let vault = vault_of(&self.assignment);
         let all = match assignments(arm, &vault).await {
             Ok(all) => all,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(_) if super::is_gone(arm, &vault).await => {
                 return Inverse::NotNeeded(format!("key vault {} is gone", vault.name()));
             }
             Err(error) => return Inverse::Unreadable(error),

@@ -1,21 +1,25 @@
 //! The deletion of a restore point collection with all its points.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::patience::{self, BUSY};
 use super::{
-    BUSY, COLLECTION_TRIES, FACTS, POINT_TRIES, busy, collection_image, first, forget, irreversible, live_guards,
+    FACTS, collection_image, copies, first, forget, irreversible, live_guards, same_point, since, with_collection,
 };
-use super::{same_point, still_deleting, with_collection};
 use crate::actions::change::{DeleteReason, Risk, Undo};
-use crate::actions::outcome::{Failure, Refusal};
+use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
 use crate::actions::rules::{Ground, orphan, ownership, stale};
-use crate::actions::{Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
+use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
-use crate::arm::{ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{ArmError, Sent, Tag};
 use crate::estate::facts::VmFacts;
 use crate::text::plural;
+
+/// Requests on the collection as a whole without progress before it goes point by point.
+const TRIES_AS_A_WHOLE: usize = 2;
 
 /// Deletes a restore point collection with all its points.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +69,7 @@ impl Mutation for DeleteCollection {
         let planned = &self.collection;
         let now = match cx.arm.collection(&planned.id).await {
             Ok(collection) => collection,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
                 return Check::Holds("the collection is gone (404)".to_owned());
             }
             Err(error) => return Check::Unreadable(error),
@@ -83,15 +87,24 @@ impl Mutation for DeleteCollection {
                 return Check::Refuse(Refusal::new("s3.new-point", why).hint("run azmend again for a new plan"));
             }
         }
-        if now.provisioning_state.eq_ignore_ascii_case("Deleting") || now.points().iter().any(Point::deleting) {
-            return busy(cx, history, name);
+        if deleting(&now) {
+            return patience::check_deleting(since(cx, history), name);
         }
         let facts = with_collection(cx, &now);
         let ground = Ground { facts: &facts, ..cx.ground() };
         if let Err(refusal) = guards_for(&ground, &now, self.why, history) {
             return Check::Refuse(refusal);
         }
-        next_request(&now, history)
+        let request = match next_request(&now, history, ground.now) {
+            Ok(request) => request,
+            Err(check) => return check,
+        };
+        // Of the points that would go with this request.
+        let going: Vec<Point> = now.points().iter().filter(|point| request.target.covers(&point.id)).cloned().collect();
+        match copies::finished(cx, &ground, &going).await {
+            Ok(()) => Check::Go(request),
+            Err(check) => check,
+        }
     }
 
     async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
@@ -102,31 +115,55 @@ impl Mutation for DeleteCollection {
         }
     }
 
-    /// Gone is done; anything left means checking again.
+    /// Gone is done; fewer points is progress and means checking again at once.
     async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
         let planned = &self.collection;
+        let name = planned.id.name();
+        let now = match cx.arm.collection(&planned.id).await {
+            Ok(now) => now,
+            Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
+                return Verify::Done(format!("gone (404), with {}", plural(planned.points().len(), "point")));
+            }
+            Err(error) => return Verify::Pending { why: format!("reading the collection: {error}"), wait: BUSY },
+        };
+        if deleting(&now) {
+            return patience::deleting(since(cx, history), name);
+        }
+        let left = now.points().len();
+        match history.attempts.last().and_then(|attempt| attempt.remaining) {
+            Some(before) if left < before => {
+                Verify::Again { why: format!("{left} of {before} points left"), wait: BUSY }
+            }
+            _ => patience::unchanged(since(cx, history), &format!("{name} with {}", plural(left, "point"))),
+        }
+    }
+
+    async fn effect(&self, cx: &Context<'_>, history: &History) -> Effect {
+        if history.attempts.is_empty() {
+            return Effect::None;
+        }
+        let planned = &self.collection;
         match cx.arm.collection(&planned.id).await {
-            Err(error) if error.class() == ErrorClass::NotFound => {
-                Verify::Done(format!("gone (404), with {}", plural(planned.points().len(), "point")))
-            }
-            Err(error) => Verify::Pending { why: format!("reading the collection: {error}"), wait: BUSY },
-            Ok(now)
-                if now.provisioning_state.eq_ignore_ascii_case("Deleting")
-                    || now.points().iter().any(Point::deleting) =>
-            {
-                still_deleting(cx, history, planned.id.name())
-            }
+            Err(error) if cx.arm.proves_absence(&error, &planned.id).await => Effect::Some,
+            Err(_) => Effect::Unknown,
+            // Made again under its name: the one of the plan is gone.
+            Ok(now) if now.collection_id != planned.collection_id => Effect::Some,
+            Ok(Collection { points: None, .. }) => Effect::Unknown,
             Ok(now) => {
-                let left = now.points().len();
-                let before = history.attempts.last().and_then(|attempt| attempt.remaining);
-                let why = match before {
-                    Some(before) if left < before => format!("{left} of {before} points left"),
-                    _ => format!("{} left", plural(left, "point")),
-                };
-                Verify::Again { why, wait: BUSY }
+                let there = |point: &Point| now.points().iter().any(|known| same_point(point, known));
+                match planned.points().iter().all(there) {
+                    false => Effect::Some,
+                    true if deleting(&now) => Effect::Unknown,
+                    true => Effect::None,
+                }
             }
         }
     }
+}
+
+/// Whether Azure is deleting it, or one of its points.
+fn deleting(now: &Collection) -> bool {
+    now.provisioning_state.eq_ignore_ascii_case("Deleting") || now.points().iter().any(Point::deleting)
 }
 
 fn guards_for(ground: &Ground<'_>, now: &Collection, why: DeleteReason, history: &History) -> Result<(), Refusal> {
@@ -150,38 +187,84 @@ fn guards_for(ground: &Ground<'_>, now: &Collection, why: DeleteReason, history:
     }
 }
 
-/// By progress: the collection as a whole while it gets smaller, then point by point, oldest first.
-fn next_request(now: &Collection, history: &History) -> Check {
-    let name = now.id.name();
+/// By progress: the collection as a whole while it gets smaller, then point by point, oldest first. Only requests without
+/// progress count: those since the number of points last went down.
+fn next_request(now: &Collection, history: &History, at: Timestamp) -> Result<Request, Check> {
     let left = now.points().len();
-    let on_points = history.attempts.iter().filter(|attempt| attempt.target != now.id).count();
-    let on_collection = history.attempts.len() - on_points;
-    let unchanged = history
-        .attempts
-        .iter()
-        .rev()
-        .take_while(|attempt| attempt.target == now.id && attempt.remaining == Some(left))
-        .count();
-    let by_point = left > 0 && (on_points > 0 || unchanged >= 2 || on_collection >= COLLECTION_TRIES);
-    if !by_point {
-        if on_collection >= COLLECTION_TRIES * 2 {
-            let why = format!("{name} is still there after {on_collection} tries, with {}", plural(left, "point"));
-            return Check::GiveUp(Failure::new("", why));
-        }
-        return Check::Go(Request { verb: Verb::Delete, target: now.id.clone(), before: collection_image(now) });
+    let stalled: Vec<_> = history.attempts.iter().rev().take_while(|attempt| attempt.remaining == Some(left)).collect();
+    let times: Vec<Timestamp> = stalled.iter().rev().map(|attempt| attempt.at).collect();
+    let what = format!("{} with {}", now.id.name(), plural(left, "point"));
+    if let Some(check) = patience::check(&times, at, &what) {
+        return Err(check);
     }
-    let mut points: Vec<&Point> = now.points().iter().collect();
-    points.sort_by_key(|point| point.created);
-    let tries = |point: &Point| history.attempts.iter().filter(|attempt| attempt.target == point.id).count();
-    match points.into_iter().find(|point| tries(point) < POINT_TRIES) {
-        Some(point) => {
-            Check::Go(Request { verb: Verb::Delete, target: point.id.clone(), before: collection_image(now) })
+    let on_collection = stalled.iter().filter(|attempt| attempt.target == now.id).count();
+    let point_by_point = history.attempts.iter().any(|attempt| attempt.target != now.id);
+    let target = if left > 0 && (point_by_point || on_collection >= TRIES_AS_A_WHOLE) {
+        // The one that was asked for least often, then the oldest: one that does not go holds up no other.
+        let tries = |point: &Point| stalled.iter().filter(|attempt| attempt.target == point.id).count();
+        now.points().iter().min_by_key(|point| (tries(point), point.created)).map(|point| &point.id)
+    } else {
+        None
+    };
+    let target = target.unwrap_or(&now.id).clone();
+    Ok(Request { verb: Verb::Delete, target, before: collection_image(now) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::actions::Attempt;
+    use crate::actions::rules::testing;
+    use crate::clock::later;
+
+    fn attempt(target: &ResourceId, remaining: usize, minute: u64) -> Attempt {
+        let at = later(testing::now(), Duration::from_secs(minute * 60));
+        Attempt { at, target: target.clone(), remaining: Some(remaining), answered: true }
+    }
+
+    fn shrunk(to: usize) -> Collection {
+        testing::collection("AzureBackup_web-01_123456789", &(0..to as u64).map(|day| 24 * day).collect::<Vec<_>>())
+    }
+
+    /// Progress is never a failed try: a collection of 120 points that loses one with every request comes to its end.
+    #[test]
+    fn a_large_collection_that_shrinks_comes_to_its_end() {
+        let mut history = History::default();
+        for (minute, left) in (1..=120).rev().enumerate() {
+            let (now, minute) = (shrunk(left), minute as u64);
+            let at = later(testing::now(), Duration::from_secs(minute * 60));
+            let request = next_request(&now, &history, at).unwrap();
+            assert_eq!(request.target, now.id, "{left} left");
+            history.attempts.push(attempt(&request.target, left, minute));
         }
-        None => {
-            let why = format!("{} of {name} could not be deleted", plural(left, "point"));
-            Check::GiveUp(
-                Failure::new("", why).with_hint("wait an hour and run azmend again; CRP may still be at work"),
-            )
-        }
+        assert_eq!(history.attempts.len(), 120);
+    }
+
+    #[test]
+    fn without_progress_point_by_point_and_then_later() {
+        let now = shrunk(3);
+        let mut history = History::default();
+        let mut targets = Vec::new();
+        let late = loop {
+            match next_request(&now, &history, testing::now()) {
+                Ok(request) => {
+                    history.attempts.push(attempt(&request.target, 3, 0));
+                    targets.push(request.target);
+                }
+                Err(check) => break check,
+            }
+        };
+        assert_eq!(targets[..2], [now.id.clone(), now.id.clone()]);
+        let points: std::collections::BTreeSet<_> = targets[2..].iter().collect();
+        assert_eq!(points.len(), 3, "each point was asked for: {targets:?}");
+        assert_eq!(targets[2], now.points()[2].id, "the oldest first");
+        let Check::Late { hint, .. } = late else { panic!("{late:?}") };
+        assert!(hint.unwrap().contains("SAS"));
+        // One point went: the count starts again, and it goes on point by point.
+        let request = next_request(&shrunk(2), &history, testing::now()).unwrap();
+        assert_ne!(request.target, now.id);
+        assert!(next_request(&shrunk(0), &history, testing::now()).is_ok_and(|request| request.target == now.id));
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! What may go is decided by `rules::stale` and `rules::points`, in the plan and again before every request. A
 //! collection's deletion is known to time out on CRP without a documented error code, so it is driven by progress: gone
-//! is done, fewer points is another try, unchanged twice is point by point with the oldest first, and a point that is
-//! not in the plan stops it.
+//! is done, fewer points is another request and never a failed one, unchanged twice is point by point with the oldest first,
+//! and a point that is not in the plan stops it. What gets nowhere is bounded by [`patience`].
 
 mod collection;
+mod copies;
+mod patience;
 mod point;
 mod stale;
 mod whole;
@@ -19,7 +21,7 @@ use super::needs::{Place, Right};
 use super::outcome::Refusal;
 use super::planning::{PlanContext, StepDraft};
 use super::rules::{Ground, points as rule};
-use super::{Check, Context, FactsNeeded, History, Verify};
+use super::{Context, FactsNeeded, History};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
@@ -29,15 +31,6 @@ pub use collection::DeleteCollection;
 pub use point::DeletePoint;
 pub use stale::{DeleteStale, StaleKind, StaleUntil};
 pub use whole::DeleteWhole;
-
-/// While Azure is deleting.
-const BUSY: Duration = Duration::from_secs(15);
-/// How long `Deleting` may last before it is not waited for any more.
-const BUSY_PATIENCE: Duration = Duration::from_secs(30 * 60);
-/// Tries on the collection as a whole.
-const COLLECTION_TRIES: usize = 8;
-/// Tries on one point.
-const POINT_TRIES: usize = 5;
 
 /// What to do about deletions under a lock.
 const LOCKED_HINT: &str =
@@ -130,9 +123,9 @@ fn same_point(planned: &Point, now: &Point) -> bool {
 }
 
 /// The facts with this collection as it was read just now, so that the rules count today's points.
-fn with_collection(cx: &Context<'_>, collection: &Collection) -> crate::estate::facts::VmFacts {
+fn with_collection(cx: &Context<'_>, collection: &Collection) -> VmFacts {
     let mut facts = cx.facts.clone();
-    if let crate::estate::facts::Part::Known { value, .. } = &mut facts.collections {
+    if let Part::Known { value, .. } = &mut facts.collections {
         if let Some(slot) = value.iter_mut().find(|known| known.id == collection.id) {
             *slot = collection.clone();
         } else {
@@ -146,13 +139,9 @@ fn first(refusals: Vec<Refusal>) -> Refusal {
     refusals.into_iter().next().unwrap_or_else(|| Refusal::new("s8.unread", "not read"))
 }
 
-fn busy(cx: &Context<'_>, history: &History, name: &str) -> Check {
-    let since = history.attempts.last().map_or(Duration::ZERO, |a| elapsed(a.at, cx.arm.clock().now()));
-    if since > BUSY_PATIENCE {
-        let minutes = BUSY_PATIENCE.as_secs() / 60;
-        return Check::Unknown(format!("Azure has been deleting {name} for more than {minutes} minutes"));
-    }
-    Check::Wait { why: format!("Azure is deleting {name}"), wait: BUSY }
+/// How long ago the last request left.
+fn since(cx: &Context<'_>, history: &History) -> Duration {
+    history.attempts.last().map_or(Duration::ZERO, |attempt| elapsed(attempt.at, cx.arm.clock().now()))
 }
 
 fn point_image(point: &Point) -> serde_json::Value {
@@ -167,12 +156,4 @@ fn collection_image(collection: &Collection) -> serde_json::Value {
         "remaining": collection.points().len(),
         "points": collection.points().iter().map(point_image).collect::<Vec<_>>(),
     })
-}
-
-/// `Deleting` proves nothing yet: it is read again, for a bounded time.
-fn still_deleting(cx: &Context<'_>, history: &History, name: &str) -> Verify {
-    match busy(cx, history, name) {
-        Check::Wait { why, wait } => Verify::Pending { why, wait },
-        _ => Verify::Again { why: format!("Azure is still deleting {name}"), wait: BUSY },
-    }
 }

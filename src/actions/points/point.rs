@@ -1,17 +1,18 @@
 //! The deletion of one restore point.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BUSY, FACTS, POINT_TRIES, busy, first, forget, irreversible, live_guards, point_image, same_point};
-use super::{still_deleting, with_collection};
+use super::patience::{self, BUSY};
+use super::{FACTS, first, forget, irreversible, live_guards, point_image, same_point, since, with_collection};
 use crate::actions::change::{Risk, Undo};
-use crate::actions::outcome::{Failure, Refusal};
+use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
 use crate::actions::rules::{Ground, ownership, stale};
-use crate::actions::{Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
+use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
-use crate::arm::model::Point;
-use crate::arm::{ArmError, ErrorClass, Sent, Tag};
+use crate::arm::model::{Collection, Point};
+use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
 
@@ -54,30 +55,32 @@ impl Mutation for DeletePoint {
     /// Re-reads the point, then its collection's identity, then S7 and S8.
     async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
         let planned = &self.point;
+        let name = planned.id.name();
         let now = match cx.arm.point(&planned.id).await {
             Ok(point) => point,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
                 return Check::Holds("the point is gone (404)".to_owned());
             }
             Err(error) => return Check::Unreadable(error),
         };
-        let name = planned.id.name();
         if !same_point(planned, &now) {
-            return Check::Refuse(Refusal::new(
-                "s3.changed",
-                format!("{name} is another point than the one in the plan"),
-            ));
+            let why = format!("{name} is another point than the one in the plan");
+            return Check::Refuse(Refusal::new("s3.changed", why));
         }
         if now.deleting() {
-            return busy(cx, history, name);
+            return patience::check_deleting(since(cx, history), name);
         }
         let Some(parent) = planned.id.up_to("restorePointCollections") else {
             return Check::Refuse(Refusal::new("s3.changed", format!("{name} names no collection")));
         };
         let collection = match cx.arm.collection(&parent).await {
             Ok(collection) => collection,
-            Err(error) if error.class() == ErrorClass::NotFound => {
-                return Check::Holds("the whole collection is gone (404)".to_owned());
+            // The point answered a moment ago: it is read again.
+            Err(error) if cx.arm.proves_absence(&error, &parent).await => {
+                return Check::Wait {
+                    why: format!("the collection {} and its point to read alike", parent.name()),
+                    wait: BUSY,
+                };
             }
             Err(error) => return Check::Unreadable(error),
         };
@@ -87,25 +90,13 @@ impl Mutation for DeletePoint {
         }
         let facts = with_collection(cx, &collection);
         let ground = Ground { facts: &facts, ..cx.ground() };
-        if let Err(refusal) = ownership::backup_owned(&ground, &collection) {
+        if let Err(refusal) = guards(&ground, &collection, &now) {
             return Check::Refuse(refusal);
         }
-        if let Some(expiry) = stale::expiry(&facts) {
-            let old = now.created.is_some_and(|created| elapsed(created, ground.now) > expiry);
-            if !old {
-                let why = format!("{name} is not expired under the policy as it is now");
-                return Check::Refuse(Refusal::new("s8.not-expired", why));
-            }
-        } else {
-            return Check::Refuse(Refusal::new("s8.unread", "the policy was not read, so nothing is expired"));
-        }
-        if let Err(refusals) = live_guards(&ground, std::slice::from_ref(&now)) {
-            return Check::Refuse(first(refusals));
-        }
-        if history.attempts.len() >= POINT_TRIES {
-            return Check::GiveUp(Failure::new("", format!("{name} is still there after {POINT_TRIES} tries")));
-        }
-        Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: point_image(&now) })
+        let tries: Vec<Timestamp> = history.attempts.iter().map(|attempt| attempt.at).collect();
+        patience::check(&tries, ground.now, &format!("the point {name}")).unwrap_or_else(|| {
+            Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: point_image(&now) })
+        })
     }
 
     async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
@@ -114,12 +105,38 @@ impl Mutation for DeletePoint {
 
     /// Gone is done.
     async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
-        let planned = &self.point;
-        match cx.arm.point(&planned.id).await {
-            Err(error) if error.class() == ErrorClass::NotFound => Verify::Done("gone (404)".to_owned()),
+        let id = &self.point.id;
+        match cx.arm.point(id).await {
+            Err(error) if cx.arm.proves_absence(&error, id).await => Verify::Done("gone (404)".to_owned()),
             Err(error) => Verify::Pending { why: format!("reading the point: {error}"), wait: BUSY },
-            Ok(now) if now.deleting() => still_deleting(cx, history, planned.id.name()),
-            Ok(_) => Verify::Again { why: "the point is still there".to_owned(), wait: BUSY },
+            Ok(now) if now.deleting() => patience::deleting(since(cx, history), id.name()),
+            Ok(_) => patience::unchanged(since(cx, history), &format!("the point {}", id.name())),
         }
     }
+
+    async fn effect(&self, cx: &Context<'_>, history: &History) -> Effect {
+        if history.attempts.is_empty() {
+            return Effect::None;
+        }
+        match cx.arm.point(&self.point.id).await {
+            Ok(now) if same_point(&self.point, &now) && !now.deleting() => Effect::None,
+            Err(error) if cx.arm.proves_absence(&error, &self.point.id).await => Effect::Some,
+            _ => Effect::Unknown,
+        }
+    }
+}
+
+/// S7 and S8, on facts of now: whose the collection is, whether the point has expired under the policy as it is now, and
+/// every rule that keeps points.
+fn guards(ground: &Ground<'_>, collection: &Collection, now: &Point) -> Result<(), Refusal> {
+    let name = now.id.name();
+    ownership::backup_owned(ground, collection)?;
+    let Some(expiry) = stale::expiry(ground.facts) else {
+        return Err(Refusal::new("s8.unread", "the policy was not read, so nothing is expired"));
+    };
+    if !now.created.is_some_and(|created| elapsed(created, ground.now) > expiry) {
+        let why = format!("{name} is not expired under the policy as it is now");
+        return Err(Refusal::new("s8.not-expired", why));
+    }
+    live_guards(ground, std::slice::from_ref(now)).map_err(first)
 }

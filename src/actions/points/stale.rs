@@ -130,9 +130,9 @@ impl Action for DeleteStale {
                 out.push(DeletePoint { point, collection_id }, effect);
             }
         }
-        if left > 0 {
-            out.notes
-                .push(format!("{} more could go and stay: there is room without that", plural(left, "expired point")));
+        if left > 0 && cx.room.is_some() {
+            let have = if left == 1 { "point has" } else { "points have" };
+            out.notes.push(format!("{left} more {have} expired; kept, because there is already room"));
         }
         if let Some(excess) = excess.filter(|excess| *excess > 0) {
             let missing = plural(excess, "point");

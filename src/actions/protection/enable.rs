@@ -20,7 +20,7 @@ use crate::actions::rules::enabling::{Candidate, choose, nobody_protects};
 use crate::actions::rules::protection::is_protected;
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::clock::elapsed;
 
 /// Protects a VM that no vault knows.
@@ -111,7 +111,7 @@ impl Mutation for EnableProtection {
         match cx.arm.protected_item(item).await {
             Ok(now) if is_protected(&now) && carries(&now, policy) => return Check::Holds(stands(&now)),
             Ok(_) => return Check::Refuse(others(item)),
-            Err(error) if error.class() == ErrorClass::NotFound => {}
+            Err(error) if cx.arm.proves_absence(&error, item).await => {}
             Err(error) => return Check::Unreadable(error),
         }
         // After our own request backupStatus may already name the vault.
@@ -122,7 +122,7 @@ impl Mutation for EnableProtection {
         }
         match cx.arm.policy(policy).await {
             Ok(_) => {}
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, policy).await => {
                 let why = format!("the policy {} is not in the vault any more", policy.name());
                 return Check::Refuse(
                     Refusal::new("protection.unknown-policy", why).hint("run azmend again for a new plan"),
@@ -146,7 +146,7 @@ impl Mutation for EnableProtection {
         let why = match cx.arm.protected_item(item).await {
             Ok(now) if is_protected(&now) && carries(&now, policy) => return Verify::Done(stands(&now)),
             Ok(_) => return Verify::Refused(others(item)),
-            Err(error) if error.class() == ErrorClass::NotFound => "the vault has no item of the VM yet".to_owned(),
+            Err(error) if cx.arm.proves_absence(&error, item).await => "the vault has no item of the VM yet".to_owned(),
             Err(error) => return Verify::Pending { why: format!("reading the vault item: {error}"), wait: PROBE },
         };
         match history.attempts.last() {

@@ -18,7 +18,7 @@ use super::rules::protection::{is_protected, is_stopped, vault_name};
 use super::{Inverse, Request, Verb};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, ProtectedItem};
-use crate::arm::{Arm, ArmError, ErrorClass, JobFilter};
+use crate::arm::{Arm, ArmError, JobFilter};
 
 pub use enable::{EnableProtection, ProtectionEnable};
 pub use resume::{ProtectionResume, ResumeProtection};
@@ -92,7 +92,7 @@ fn stands(item: &ProtectedItem) -> String {
 async fn check_stop(arm: &Arm, change: &Protected<'_>) -> Inverse {
     let now = match arm.protected_item(change.item).await {
         Ok(now) => now,
-        Err(error) if error.class() == ErrorClass::NotFound => {
+        Err(error) if arm.proves_absence(&error, change.item).await => {
             return Inverse::NotNeeded(format!("the vault item {} is gone", change.item.name()));
         }
         Err(error) => return Inverse::Unreadable(error),

@@ -23,7 +23,7 @@ use crate::actions::rules::{Ground, protection};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
 
@@ -137,7 +137,7 @@ impl Mutation for ResumeProtection {
     async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
         let now = match cx.arm.protected_item(&self.item).await {
             Ok(now) => now,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, &self.item).await => {
                 let why = format!("the vault item {} is gone", self.item.name());
                 return Check::Refuse(Refusal::new("s3.changed", why));
             }
@@ -167,7 +167,7 @@ impl Mutation for ResumeProtection {
         }
         match cx.arm.policy(&self.policy).await {
             Ok(_) => {}
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, &self.policy).await => {
                 let why =
                     format!("the policy {} is not in vault {} any more", self.policy.name(), vault_name(&facts.item));
                 return Check::Refuse(
@@ -193,7 +193,7 @@ impl Mutation for ResumeProtection {
     async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
         let item = match cx.arm.protected_item(&self.item).await {
             Ok(item) => item,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(error) if cx.arm.proves_absence(&error, &self.item).await => {
                 let why = format!("the vault item {} is gone", self.item.name());
                 return Verify::Failed(Failure::new("", why));
             }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use super::outcome::Refusal;
 use super::rules::Ground;
 use super::{Context, FactsNeeded, History};
+use crate::arm::Arm;
+use crate::arm::id::ResourceId;
 use crate::arm::model::Vm;
 use crate::clock::elapsed;
 
@@ -26,6 +28,14 @@ const PROBE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// What the guards look at.
 const FACTS: FactsNeeded = FactsNeeded { backup: true, ..FactsNeeded::VM };
+
+/// Whether the VM is proven not to be there: a 404 of its instance view says nothing about it.
+pub(super) async fn is_gone(arm: &Arm, vm: &ResourceId) -> bool {
+    match arm.vm(vm).await {
+        Ok(_) => false,
+        Err(error) => arm.proves_absence(&error, vm).await,
+    }
+}
 
 fn known_vm<'a>(ground: &Ground<'a>) -> Result<&'a Vm, Refusal> {
     ground.facts.vm.known().ok_or_else(|| {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{FACTS, PATIENCE, PROBE, known_vm, since};
+use super::{FACTS, PATIENCE, PROBE, is_gone, known_vm, since};
 use crate::actions::change::{Risk, Undo};
 use crate::actions::needs::{self, Place, Right, Uses};
 use crate::actions::outcome::{Failure, Refusal};
@@ -12,7 +12,7 @@ use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::{Ground, jobs};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
-use crate::arm::{ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{ArmError, Sent, Tag};
 
 /// Restarts a VM.
 const RESTART: Right = Right::change(
@@ -97,7 +97,7 @@ impl Mutation for RestartVm {
         }
         let instance = match cx.arm.instance_view(vm).await {
             Ok(instance) => instance,
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(_) if is_gone(cx.arm, vm).await => {
                 return Check::Refuse(Refusal::new("s3.vm-gone", format!("the VM {} is gone", vm.name())));
             }
             Err(error) => return Check::Unreadable(error),

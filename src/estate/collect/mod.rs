@@ -262,7 +262,7 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
     let Core { vm, instance, .. } = core;
     let locations = locations(&vm, mine.of_vm.known());
     let thorough = options.thorough || vm.is_absent();
-    let search = backup::Search { vm: id, locations: &locations, thorough, own_jobs: &options.own_jobs };
+    let search = backup::Search { vm: id, locations: &locations, thorough, own_jobs: &options.own_jobs, gone: vm.is_absent() };
     let near =
         places::Wanted { locations: &locations, policies: &[], thorough: options.thorough, glance: options.glance };
     let (found, homes) =
@@ -362,7 +362,8 @@ async fn refresh_backup(
     if search {
         let thorough = options.thorough || facts.vm.is_absent();
         let id = facts.id.clone();
-        let search = backup::Search { vm: &id, locations, thorough, own_jobs: &options.own_jobs };
+        let gone = facts.vm.is_absent();
+        let search = backup::Search { vm: &id, locations, thorough, own_jobs: &options.own_jobs, gone };
         let found = backup::read(reader, &search).await;
         (facts.status, facts.vaults, facts.items) = (found.status, found.vaults, found.items);
     } else {
