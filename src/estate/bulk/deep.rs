@@ -21,6 +21,7 @@ use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
 use crate::estate::groups::names_vm;
 use crate::estate::inventory::NotRead;
+use crate::estate::items::says_nothing;
 use crate::estate::read::{Reader, action, part, single, why};
 
 /// What was read one by one.
@@ -101,7 +102,8 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
 /// where a list that could speak against it is not complete. With a tag or a vault nothing is said of VMs that are gone.
 #[must_use]
 pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, ResourceId)> {
-    let blind = bulk.gaps.iter().any(|gap| matches!(gap.kind, Kind::Vaults | Kind::Items));
+    let blind = bulk.gaps.iter().any(|gap| matches!(gap.kind, Kind::Vaults | Kind::Items))
+        || bulk.items.iter().any(says_nothing);
     if blind {
         return Vec::new();
     }
@@ -115,7 +117,7 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
                 && bulk.selection.tells_of_gone(vm)
                 && !bulk.every_vm.contains(vm.key())
                 && bulk.gap(Kind::Vms, vm).is_none()
-                && index.items(bulk, vm).next().is_none()
+                && index.no_item_knows(bulk, vm)
         })
         .collect()
 }

@@ -8,7 +8,8 @@ use super::{jobs, plain_location};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{BackupStatus, Policy, ProtectedItem};
 use crate::estate::facts::{ItemFacts, Part};
-use crate::estate::read::{Read, Reader, action, complete, one_line, part, same_id, single, why};
+use crate::estate::items::{Naming, naming};
+use crate::estate::read::{Read, Reader, action, complete, one_line, part, single, why};
 
 /// What to look for, and where.
 pub(super) struct Search<'a> {
@@ -17,6 +18,8 @@ pub(super) struct Search<'a> {
     pub locations: &'a [String],
     /// Every vault of every visible subscription.
     pub thorough: bool,
+    /// The VM is not there: then every item that could be of it counts, whatever its source says now.
+    pub gone: bool,
 }
 
 /// Asks `backupStatus`, then finds the items that name the VM and what belongs to them.
@@ -78,12 +81,41 @@ async fn find_items(
     let calls = vaults.into_iter().map(|vault| async move {
         reader.list(&vault, &[action::ITEMS], "protected items", reader.arm.protected_items(&vault)).await
     });
-    let mut items: Vec<ProtectedItem> = Vec::new();
+    let mut all: Vec<ProtectedItem> = Vec::new();
     for listed in reader.side_by_side(calls.collect()).await {
         let (_, listed) = listed?;
-        items.extend(listed.into_iter().filter(|item| same_id(&item.source, search.vm)));
+        all.extend(listed);
     }
-    Ok((at, items))
+    of_vm(all, search).map(|items| (at, items))
+}
+
+/// The items of the VM. One that does not say what it is of could be the VM's: then they are unread, unless the VM is there
+/// and one of them protects it, for there can be no second such one.
+fn of_vm(all: Vec<ProtectedItem>, search: &Search<'_>) -> Read<Vec<ProtectedItem>> {
+    let mut items = Vec::new();
+    let mut unclear = None;
+    for item in all {
+        match naming(&item, search.vm) {
+            Naming::Vm => items.push(item),
+            Naming::ByName if search.gone => items.push(item),
+            // Its source is another resource.
+            Naming::ByName if ResourceId::parse(&item.source).is_ok() => {}
+            Naming::ByName | Naming::Nothing => unclear = unclear.or(Some(item.id)),
+            Naming::Other => {}
+        }
+    }
+    let protects = |item: &ProtectedItem| !item.soft_deleted && !item.stopped();
+    match unclear.filter(|_| search.gone || !items.iter().any(protects)) {
+        None => Ok(items),
+        Some(id) => {
+            let vault = id.up_to("vaults").unwrap_or_else(|| id.clone());
+            Err(one_line(&format!(
+                "the item {} in vault {} does not say of which VM it is",
+                id.name(),
+                vault.short_name()
+            )))
+        }
+    }
 }
 
 /// Every subscription the caller can see, the VM's own included.

@@ -155,7 +155,12 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
     );
     let Core { vm, instance, extensions } = core;
     let locations = locations(&vm, mine.of_vm.known());
-    let search = backup::Search { vm: id, locations: &locations, thorough: options.thorough || vm.is_absent() };
+    let search = backup::Search {
+        vm: id,
+        locations: &locations,
+        thorough: options.thorough || vm.is_absent(),
+        gone: vm.is_absent(),
+    };
     let (status, items) = backup::read(reader, &search).await;
     let policies = policies(&items);
     let wanted = places::Wanted {
@@ -204,7 +209,7 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
     let locations = locations(&facts.vm, facts.collections.known());
     if what.backup {
         let thorough = options.thorough || facts.vm.is_absent();
-        let search = backup::Search { vm: &old.id, locations: &locations, thorough };
+        let search = backup::Search { vm: &old.id, locations: &locations, thorough, gone: facts.vm.is_absent() };
         (facts.status, facts.items) = backup::read(reader, &search).await;
     } else if what.jobs {
         facts.items = jobs::refresh(reader, &old.id, facts.items).await;
