@@ -276,7 +276,7 @@ impl Store {
     }
 
     fn write(&mut self, world: &mut World) -> io::Result<()> {
-        make_dir(&self.file)?;
+        self.make_dir()?;
         let guard = guard(&self.file, true);
         if let Role::Reads(busy) = &self.role
             && (busy() || Stamp::of(&self.file) != self.stamp)
@@ -296,8 +296,21 @@ impl Store {
         self.write_passed(world, world.now)
     }
 
+    /// Makes the directory, for the user alone. Who changes the world has made it: if it is gone, so is the sandbox.
+    fn make_dir(&self) -> io::Result<()> {
+        let Some(directory) = self.file.parent().filter(|d| !d.exists()) else { return Ok(()) };
+        if matches!(self.role, Role::Changes) {
+            return Ok(());
+        }
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(directory)
+    }
+
     fn write_passed(&mut self, world: &World, now: Timestamp) -> io::Result<()> {
-        make_dir(&self.file)?;
+        self.make_dir()?;
         let _guard = guard(&self.file, true);
         self.kept = true;
         self.upto = (now, world.counters.requests);
@@ -328,19 +341,6 @@ pub(crate) enum When {
     Waited,
     /// The command ends.
     End,
-}
-
-/// The file's directory, for the user alone.
-fn make_dir(file: &Path) -> io::Result<()> {
-    let Some(directory) = file.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) else { return Ok(()) };
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    builder.create(directory)
 }
 
 /// Keeps other processes out of the files for the moment. Where a file system has no locks, or nothing can be written, there
