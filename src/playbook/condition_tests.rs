@@ -225,7 +225,7 @@ fn types_are_checked() {
         ("vm.name ==", "is not a condition: it ends too early"),
         ("vm.exists vm.exists", "is not a condition: \"vm\" does not belong here"),
         ("vm.exists and agent.ready", "write && for and"),
-        ("(vm.exists", "is not a condition: it ends too early"),
+        ("(vm.exists", "is not a condition: ')' is missing"),
         ("vm.exists)", "\")\" does not belong here"),
         ("vm.name = 'x'", "= does not compare: use =="),
         ("vm.exists & agent.ready", "use &&"),

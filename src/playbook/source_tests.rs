@@ -72,30 +72,30 @@ fn a_good_playbook_is_read_whole() {
 #[test]
 fn after_names_earlier_steps_and_outcomes_that_can_be() {
     for (to, expected) in [
-        ("after: clean", "26:12: after must be a map, but this is text / write after: { step: [succeeded, skipped] }"),
-        ("after: {}", "26:12: after names no step / name an earlier step, or leave after out"),
+        ("after: clean", "24:12: after must be a map, but this is text / write after: { step: [succeeded, skipped] }"),
+        ("after: {}", "24:12: after names no step / name an earlier step, or leave after out"),
         (
             "after: { clea: failed }",
-            "26:14: after names \"clea\", which is no step of this playbook / did you mean clean?",
+            "24:14: after names \"clea\", which is no step of this playbook / did you mean clean?",
         ),
-        ("after: { x: failed }", "26:14: after names \"x\", which is no step of this playbook / earlier steps: clean"),
-        ("after: { backup: failed }", "26:14: the step backup cannot come after itself"),
+        ("after: { x: failed }", "24:14: after names \"x\", which is no step of this playbook / earlier steps: clean"),
+        ("after: { backup: failed }", "24:14: the step backup cannot come after itself"),
         (
             "after: { clean: [] }",
-            "26:21: the list of outcomes of clean is empty: this step could never run / \
+            "24:21: the list of outcomes of clean is empty: this step could never run / \
              one or more of succeeded, skipped, refused, failed",
         ),
-        ("after: { clean: [failed, failed] }", "26:30: the outcome failed stands twice"),
-        ("after: { clean: suceeded }", "26:21: unknown outcome \"suceeded\" / did you mean succeeded?"),
-        ("after: { clean: [done] }", "26:22: unknown outcome \"done\" / one of succeeded, skipped, refused, failed"),
+        ("after: { clean: [failed, failed] }", "24:30: the outcome failed stands twice"),
+        ("after: { clean: suceeded }", "24:21: unknown outcome \"suceeded\" / did you mean succeeded?"),
+        ("after: { clean: [done] }", "24:22: unknown outcome \"done\" / one of succeeded, skipped, refused, failed"),
         (
             "after: { clean: { a: b } }",
-            "26:21: the outcomes of clean must be a word or a list, but this is a map / \
+            "24:21: the outcomes of clean must be a word or a list, but this is a map / \
              one or more of succeeded, skipped, refused, failed",
         ),
         (
             "after: { clean: true }",
-            "26:21: the outcomes of clean must be a word or a list, but this is a boolean / \
+            "24:21: the outcomes of clean must be a word or a list, but this is a boolean / \
              one or more of succeeded, skipped, refused, failed",
         ),
     ] {
@@ -105,14 +105,14 @@ fn after_names_earlier_steps_and_outcomes_that_can_be() {
     let later = GOOD.replace("    on_failure: continue\n", "    on_failure: continue\n    after: { backup: failed }\n");
     assert_eq!(
         errors(&later),
-        ["p.yaml:20:14: after names backup, which comes later (line 23) / \
+        ["p.yaml:19:14: after names backup, which comes later (line 21) / \
           a step can only depend on an earlier one: move backup up"]
     );
     // Nobody runs after a step that stopped the run.
     let stops = GOOD.replace("    on_failure: continue\n", "").replace("[succeeded, skipped]", "[refused, failed]");
     assert_eq!(
         errors(&stops),
-        ["p.yaml:25:14: no step runs after clean failed: it stops the run then / \
+        ["p.yaml:23:14: no step runs after clean failed: it stops the run then / \
           give clean on_failure: continue, or leave failed out here"]
     );
     let first = "after: { x: failed }\n    on_failure: continue";
