@@ -154,10 +154,8 @@ impl Session<'_> {
 
     async fn guard(&mut self, task: Task<'_>, old_facts: bool) -> Result<Seen, Halt> {
         if task.purpose != Purpose::Do {
-            return Ok(match Box::pin(self.guard_undo(task)).await {
-                Ok(check) => Seen::Guards { check: Box::new(check), partly_unread: false },
-                Err(not_needed) => Seen::NotNeeded(not_needed),
-            });
+            let check = Box::pin(self.guard_undo(task)).await;
+            return Ok(Seen::Guards { check: Box::new(check), partly_unread: false });
         }
         self.pause_point(Duration::ZERO)?;
         if let Some(rest) = self.lock_quiet(task.change) {
@@ -225,12 +223,12 @@ impl Session<'_> {
         }
     }
 
-    /// The guards of an undoing; `Err` when there is nothing to undo any more.
-    async fn guard_undo(&self, task: Task<'_>) -> Result<Check, String> {
+    /// The guards of an undoing.
+    async fn guard_undo(&self, task: Task<'_>) -> Check {
         let state = self.change_state(task.change);
         if let ChangeKind::RemoveLock(RemoveLock { lock }) = &task.change.what {
             let sent = self.state.locks.state(&task.change.id).is_some();
-            return Ok(match Box::pin(locks::check_restore(&self.run.arm, lock, sent)).await {
+            return match Box::pin(locks::check_restore(&self.run.arm, lock, sent)).await {
                 locks::Restore::Go => {
                     Check::Go(Request { verb: Verb::Put, target: lock.id.clone(), before: serde_json::Value::Null })
                 }
@@ -239,19 +237,19 @@ impl Session<'_> {
                     let why = format!("a lock of that name with other content is in force: {difference}");
                     Check::Refuse(Refusal::new("s6.other-content", why))
                 }
-                locks::Restore::ScopeGone => return Err("what it locked is gone".to_owned()),
+                locks::Restore::ScopeGone => Check::NotNeeded("what it locked is gone".to_owned()),
                 locks::Restore::Unreadable(error) => Check::Unreadable(error),
-            });
+            };
         }
         let sent = state.back_attempts > 0;
-        Ok(match Box::pin(actions::check_inverse(&self.run.arm, task.change, &state.before, sent)).await {
+        match Box::pin(actions::check_inverse(&self.run.arm, task.change, &state.before, sent)).await {
             Inverse::Go(request) => Check::Go(request),
             Inverse::Holds(detail) => Check::Holds(detail),
-            Inverse::NotNeeded(detail) => return Err(detail),
+            Inverse::NotNeeded(detail) => Check::NotNeeded(detail),
             Inverse::Wait { why, wait } => Check::Wait { why, wait },
             Inverse::Refuse(refusal) => Check::Refuse(refusal),
             Inverse::Unreadable(error) => Check::Unreadable(error),
-        })
+        }
     }
 
     /// A backup that would fail again because Azure Backup has not cleaned up yet is not started: it would use up an

@@ -61,8 +61,6 @@ pub(super) enum Seen {
     Poll(PollSeen),
     /// The guards; `partly_unread` when some of the facts were not read.
     Guards { check: Box<Check>, partly_unread: bool },
-    /// Of an undoing: there is nothing to undo any more.
-    NotNeeded(String),
     /// Whether Azure answers at all, and everything was read again.
     Reread(Option<Box<ArmError>>),
     /// One request.
@@ -248,7 +246,6 @@ impl Machine {
             Seen::Learned => Next::Prove,
             Seen::Poll(poll) => self.polled(poll, now),
             Seen::Guards { check, partly_unread } => self.guarded(*check, partly_unread, now),
-            Seen::NotNeeded(detail) => Next::End(End::NotNeeded(detail)),
             Seen::Reread(error) => self.reread(error),
             Seen::Sent(sent) => self.after_sending(sent, now),
             Seen::Proof(proof) => self.proven(proof, now),
@@ -372,6 +369,7 @@ impl Machine {
             Check::Go(request) => Next::Send(request),
             Check::Holds(detail) if self.sent => outcome(Outcome::Succeeded { detail }),
             Check::Holds(detail) => outcome(Outcome::AlreadyDone { detail }),
+            Check::NotNeeded(detail) => Next::End(End::NotNeeded(detail)),
             Check::Follow(Some(job)) => Next::Learn(job),
             Check::Follow(None) => Next::Prove,
             Check::Wait { why, wait } => self.wait(why, wait, Then::Guard { old_facts: false }),

@@ -31,7 +31,7 @@ fn table() -> String {
 fn changes() -> String {
     let mut table = String::from("| action | changes these values |\n|---|---|\n");
     for action in ActionName::ALL {
-        let changed: Vec<String> = action.changes_in_view().iter().map(|path| format!("`{path}`")).collect();
+        let changed: Vec<String> = action.writes().iter().map(|path| format!("`{path}`")).collect();
         let changed = if changed.is_empty() { "none".to_owned() } else { changed.join(", ") };
         writeln!(table, "| `{action}` | {changed} |").unwrap();
     }
