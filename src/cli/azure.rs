@@ -180,10 +180,17 @@ impl Azure {
     /// # Errors
     /// When the sandbox's state cannot be written.
     pub fn writer(&self, run_id: &str) -> Result<Arm, CliError> {
-        if let Some(sandbox) = &self.sandbox {
-            sandbox.keep()?;
-        }
+        self.keep()?;
         self.arm(self.transport.clone(), run_id)
+    }
+
+    /// From here on a sandbox's world is kept, its time included; nothing happens in Azure. For commands that may change
+    /// something, also when they end without: the next one goes on where they ended.
+    ///
+    /// # Errors
+    /// When the sandbox's state cannot be written.
+    pub fn keep(&self) -> Result<(), CliError> {
+        self.sandbox.as_ref().map_or(Ok(()), Sandbox::keep)
     }
 
     /// Signs in, before anything is asked: a problem here deserves its own message.

@@ -426,7 +426,12 @@ mod tests {
             "5b1c0de0-0000-4000-8000-000000000001"
         ));
         let mut step = step(id);
-        step.changes.push(Change::new(id, 1, ChangeKind::from(crate::actions::job::AwaitJob { job: job.unwrap() }), "wait".to_owned()));
+        step.changes.push(Change::new(
+            id,
+            1,
+            ChangeKind::from(crate::actions::job::AwaitJob { job: job.unwrap() }),
+            "wait".to_owned(),
+        ));
         step
     }
 

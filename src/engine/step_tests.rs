@@ -150,7 +150,7 @@ fn between_two_requests_lie_the_guards_and_success_follows_a_reading() {
                 }
             }
         });
-        assert!(count > 2000, "{count}");
+        assert!(count > 1000, "{purpose:?}: {count}");
     }
 }
 

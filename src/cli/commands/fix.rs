@@ -47,6 +47,9 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
         store::open(&desk.settings)?;
     }
     let azure = desk.azure()?;
+    if !args.dry_run && args.plan_out.is_none() {
+        azure.keep()?;
+    }
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
     let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();

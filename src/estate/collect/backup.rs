@@ -176,7 +176,12 @@ async fn find_vaults(
 }
 
 /// The items of these vaults that name the VM, in any state.
-async fn list_items(reader: &Reader<'_>, vm: &ResourceId, gone: bool, vaults: &[ResourceId]) -> Read<Vec<ProtectedItem>> {
+async fn list_items(
+    reader: &Reader<'_>,
+    vm: &ResourceId,
+    gone: bool,
+    vaults: &[ResourceId],
+) -> Read<Vec<ProtectedItem>> {
     let calls = vaults.iter().map(|vault| async move {
         reader.list(vault, &[action::ITEMS], "protected items", reader.arm.protected_items(vault)).await
     });

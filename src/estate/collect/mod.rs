@@ -262,7 +262,8 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
     let Core { vm, instance, .. } = core;
     let locations = locations(&vm, mine.of_vm.known());
     let thorough = options.thorough || vm.is_absent();
-    let search = backup::Search { vm: id, locations: &locations, thorough, own_jobs: &options.own_jobs, gone: vm.is_absent() };
+    let search =
+        backup::Search { vm: id, locations: &locations, thorough, own_jobs: &options.own_jobs, gone: vm.is_absent() };
     let near =
         places::Wanted { locations: &locations, policies: &[], thorough: options.thorough, glance: options.glance };
     let (found, homes) =

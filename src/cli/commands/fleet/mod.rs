@@ -101,6 +101,9 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         store::open(&desk.settings)?;
     }
     let azure = desk.azure()?;
+    if !args.dry_run {
+        azure.keep()?;
+    }
     if let Some(again) = &again {
         again.same_place(&azure)?;
     }
