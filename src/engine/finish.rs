@@ -147,8 +147,7 @@ impl Session<'_> {
     /// The result of a run that is not resumed: nothing is sent.
     pub(super) fn not_resumed(&mut self, why: &str) -> RunResult {
         let mut result = self.base(None);
-        result.status = Status::Refused;
-        result.exit_code = exit::REFUSED;
+        self.conclude(&mut result, Ended::Steps, Worst::Refused, false);
         result.error = Some(ErrorResult {
             code: "not_resumable".to_owned(),
             message: format!("the run is not resumed: {why}"),
