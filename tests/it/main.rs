@@ -33,6 +33,7 @@ mod permissions;
 mod process;
 mod protection;
 mod safety;
+mod sandbox_time;
 mod scale;
 mod served;
 mod serving;
