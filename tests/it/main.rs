@@ -34,6 +34,7 @@ mod permissions;
 mod process;
 mod protection;
 mod safety;
+mod sandbox_time;
 mod scale;
 mod served;
 mod serving;
