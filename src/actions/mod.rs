@@ -352,7 +352,11 @@ pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
     match error.class() {
         ErrorClass::Throttled | ErrorClass::NotSent => true,
         ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
-        ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
+        ErrorClass::Transient
+        | ErrorClass::Lost
+        | ErrorClass::Conflict
+        | ErrorClass::BeingDeleted
+        | ErrorClass::VmChanged => {
             !matches!(change.what, ChangeKind::StartBackup { .. } | ChangeKind::RestartVm { .. })
         }
         _ => false,

@@ -118,7 +118,7 @@ impl Session<'_> {
                     };
                 }
                 Restore::Unreadable(error) => {
-                    answered += u32::from(!error.is_unreachable());
+                    answered += u32::from(!error.is_passing());
                     last = error.to_string();
                     self.tell(&Progress::Retry { why: format!("reading the lock {}: {last}", lock.id.name()) });
                     self.run.arm.clock().sleep((BACK_OFF * attempt).min(LONGEST_BACK_OFF)).await;
@@ -143,7 +143,7 @@ impl Session<'_> {
             };
             let detail = error.as_ref().map(ToString::to_string).unwrap_or_default();
             self.record_back(Event::Answered { change: change.id.clone(), purpose, how: how.to_owned(), detail });
-            answered += u32::from(error.as_ref().is_none_or(|error| !error.is_unreachable()));
+            answered += u32::from(error.as_ref().is_none_or(|error| !error.is_passing()));
             match error {
                 None => match self.run.arm.lock(&lock.id).await {
                     Ok(now) if locks::difference(lock, &now).is_none() => {

@@ -150,7 +150,7 @@ impl Session<'_> {
     /// Pauses the run when Azure cannot be reached: "not read" is then no answer of Azure's.
     async fn reachable(&self, change: &Change) -> Result<(), Stop> {
         match self.run.arm.vm(&self.run.plan.vm).await {
-            Err(error) if error.is_unreachable() => unreadable(change, &error, false).map(|_| ()),
+            Err(error) if error.is_passing() => unreadable(change, &error, false).map(|_| ()),
             _ => Ok(()),
         }
     }
