@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::plain_location;
+use super::{Locks, plain_location};
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Group, Lock, Policy};
+use crate::arm::model::{Collection, Group, Policy};
 use crate::estate::derive::looks_like_backup;
 use crate::estate::facts::{GroupFacts, Part};
 use crate::estate::groups::{default_group_name, matches_pattern};
@@ -86,7 +86,7 @@ pub(super) async fn read_groups(
     wanted: &Wanted<'_>,
     groups: Read<(Timestamp, Vec<Group>)>,
     collections: &Collections,
-    locks: &Part<Vec<Lock>>,
+    locks: &Locks,
 ) -> Part<Vec<GroupFacts>> {
     let (at, groups) = match groups {
         Ok(groups) => groups,
@@ -110,7 +110,7 @@ pub(super) async fn read_groups(
         if !holds && !name_fits(&group, wanted) {
             continue;
         }
-        let locked = locks.known().is_none_or(|locks| locks.iter().any(|lock| group.id.covers(&lock.scope())));
+        let locked = locks.may_hold(&group.id);
         if wanted.glance {
             let glanced = glance_at(&group, at, collections);
             // A lock on a group that does not even look like Backup's needs the proof to be counted rightly.
