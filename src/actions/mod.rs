@@ -395,12 +395,12 @@ pub fn learn(change: &Change, body: &Value) -> Option<ResourceId> {
 pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
     match error.class() {
         ErrorClass::Throttled | ErrorClass::NotSent => true,
-        // What belongs to another application is refused for good, however often the sign-in is tried.
-        ErrorClass::SignIn => {
-            matches!(error.kind, ErrorKind::Http { .. })
-                && !error.code.eq_ignore_ascii_case("UnauthorizedApplicationId")
-        }
-        ErrorClass::Transient | ErrorClass::Lost | ErrorClass::Conflict | ErrorClass::VmChanged => {
+        ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
+        ErrorClass::Transient
+        | ErrorClass::Lost
+        | ErrorClass::Conflict
+        | ErrorClass::BeingDeleted
+        | ErrorClass::VmChanged => {
             with_change!(&change.what, |it| it.repeatable())
         }
         _ => false,

@@ -17,6 +17,7 @@ use super::error::ArmError;
 use super::gateway::Gateway;
 use super::http::Transport;
 use super::id::ResourceId;
+pub use super::listing::Listing;
 use super::model::{
     BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, Lock, Permission, Point, Policy,
     ProtectedItem, RecoveryPoint, RunCommand, Subscription, Vault, Vm,
@@ -36,15 +37,6 @@ pub struct ArmSettings {
     pub endpoint: Url,
     /// The run's id for the User-Agent.
     pub run_id: String,
-}
-
-/// All pages of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing<T> {
-    /// What could be read.
-    pub items: Vec<T>,
-    /// What could not: one line each. A list with these is not complete.
-    pub malformed: Vec<String>,
 }
 
 /// The mark of a change: journaled before it is sent.
@@ -72,14 +64,6 @@ pub enum Sent {
     },
     /// It was accepted and goes on.
     Accepted(Operation),
-}
-
-impl<T> Listing<T> {
-    /// Whether every element could be read. (Rows that RBAC filtered out silently are not seen here.)
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.malformed.is_empty()
-    }
 }
 
 /// Which jobs to list.

@@ -81,7 +81,8 @@ pub enum ErrorClass {
     /// Azure answered that something is not there: the resource, its group, its subscription. Good for a message; a proof
     /// only as far as `Arm::proves_absence` says.
     NotFound,
-    /// The caller lacks a permission.
+    /// The caller lacks a permission, or the resource belongs to somebody who alone may do it (a lock of a system
+    /// application).
     Forbidden,
     /// A deny assignment forbids it.
     DeniedByAssignment,
@@ -93,8 +94,13 @@ pub enum ErrorClass {
     Transient,
     /// A disk restore point is in use by a customer (`DiskRestorePointUsedByCustomer`): refused, not retried.
     InUse,
-    /// Another operation holds the resource, or its state forbids this now.
+    /// Another operation holds the resource, or a state that may pass: to be tried again for a while. One that stays is a
+    /// failure in Azure's words.
     Conflict,
+    /// Azure is deleting it, or what holds it ("marked for deletion"): only the deletion may be sent again.
+    BeingDeleted,
+    /// A state that waiting does not change (a disk is attached, a VM is not running): a failure in Azure's words.
+    NotAllowed,
     /// The VM changed while a restore point was being made.
     VmChanged,
     /// The number of restore points cannot grow further.
@@ -138,14 +144,22 @@ const NOT_A_MISSING_RESOURCE: [&str; 6] = [
 ];
 
 impl ArmError {
-    /// Whether Azure could not be asked, now: the network, the sign-in service, or a fault that passes.
+    /// Whether Azure could not be reached: the network, the sign-in service, or a fault of Azure that passes. Azure that
+    /// asks to wait ([`ErrorClass::Throttled`]) or says no was reached.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        use ErrorClass::{Lost, NotSent, SignIn, Throttled, Transient};
-        matches!(self.class(), NotSent | Lost | Transient | Throttled | SignIn)
+        use ErrorClass::{Lost, NotSent, Transient};
+        matches!(self.class(), NotSent | Lost | Transient) || self.kind == ErrorKind::SignIn
     }
 
-    /// What it means. `OperationNotAllowed` is three different things, so status, inner codes and text decide together.
+    /// Whether the same request may be answered later, though nothing is changed until then: Azure could not be reached,
+    /// asks to wait, or does not take the token now.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.is_unreachable() || matches!(self.class(), ErrorClass::Throttled | ErrorClass::SignIn)
+    }
+
+    /// What it means. `OperationNotAllowed` is many different things, so status, inner codes and text decide together.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         let status = match self.kind {
@@ -166,10 +180,11 @@ impl ArmError {
             || self.has_code("TooManyRequests")
             || self.has_code("RateLimiting")
             || self.code.ends_with("RequestsThrottled")
+            || (self.has_code("OperationNotAllowed") && self.says("too many requests"))
         {
             return ErrorClass::Throttled;
         }
-        // 401, and no fault of the token: only the application that owns a lock may delete it.
+        // 401 with a token that is good: a lock that a system application owns (MicrosoftDocs/azure-docs #22411).
         if self.has_code("UnauthorizedApplicationId") {
             return ErrorClass::Forbidden;
         }
@@ -204,11 +219,12 @@ impl ArmError {
             "CloudInternalError",
             "RestApiInternalError",
         ];
-        const CONFLICT: [&str; 5] =
-            ["OperationPreempted", "Conflict", "ResourceGroupBeingDeleted", "Canceled", "AttachDiskWhileBeingDetached"];
+        const CONFLICT: [&str; 4] = ["OperationPreempted", "Conflict", "Canceled", "AttachDiskWhileBeingDetached"];
         let any = |codes: &[&str]| codes.iter().any(|code| self.code.eq_ignore_ascii_case(code));
         if any(&TRANSIENT) || self.code.starts_with("RetryableError") {
             ErrorClass::Transient
+        } else if any(&["ResourceGroupBeingDeleted"]) {
+            ErrorClass::BeingDeleted
         } else if any(&CONFLICT) {
             ErrorClass::Conflict
         } else if any(&["ResourceNotFound", "NotFound"]) {
@@ -220,21 +236,44 @@ impl ArmError {
         }
     }
 
-    /// `OperationNotAllowed`: quota of points, VM changed meanwhile, or a state that forbids it (throttling is decided
-    /// before, by 429 and the inner code). Texts: restore point troubleshooting documentation.
+    /// `OperationNotAllowed`: quota of points, VM changed meanwhile, a deletion under way, or a state that forbids it
+    /// (throttling is decided before). Texts: "Common VM error codes in Azure" and the documentation of restore point
+    /// troubleshooting; "is attached to VM" and "since the VM is running" are recorded. A text that is not known is taken
+    /// for a conflict, which is tried again for a while.
     fn operation_not_allowed(&self) -> Option<ErrorClass> {
-        let text = self.message.to_lowercase();
-        if text.contains("changes were made to the virtual machine while") {
+        if self.says("changes were made to the virtual machine while") {
             return Some(ErrorClass::VmChanged);
+        }
+        if self.has_code("ResourceGroupBeingDeleted") {
+            return Some(ErrorClass::BeingDeleted);
         }
         if !self.has_code("OperationNotAllowed") {
             return None;
         }
-        let quota = ["cannot exceed", "exceeds the limit", "maximum allowed", "limit of"];
-        if text.contains("restore point") && quota.iter().any(|words| text.contains(words)) {
+        let any = |texts: &[&str]| texts.iter().any(|text| self.says(text));
+        if self.says("restore point") && any(&["cannot exceed", "exceeds the limit", "maximum allowed", "limit of"]) {
             return Some(ErrorClass::RestorePointQuota);
         }
-        Some(ErrorClass::Conflict)
+        if self.says("marked for deletion") {
+            return Some(ErrorClass::BeingDeleted);
+        }
+        let stays = [
+            "is attached to",
+            "when the vm is not running",
+            "since the vm is running",
+            "is generalized",
+            "in failed state",
+            "trusted launch",
+            "quota",
+            "not supported",
+        ];
+        Some(if any(&stays) { ErrorClass::NotAllowed } else { ErrorClass::Conflict })
+    }
+
+    /// Whether the message, or that of an inner error, has these words (lower case).
+    fn says(&self, words: &str) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(words);
+        has(&self.message) || self.details.iter().any(|detail| has(&detail.message))
     }
 
     fn denied_by_assignment(&self) -> bool {
@@ -290,7 +329,10 @@ impl ArmError {
                 "an Azure Policy assignment denies this; its owner can grant an exemption".to_owned()
             }
             ErrorClass::Forbidden if self.has_code("UnauthorizedApplicationId") => {
-                "it has an owner, and only the application that owns it can delete it; no role changes that".to_owned()
+                match quoted_after(&self.message, "system application") {
+                    Some(owner) => format!("the application {owner} owns it, and no other identity may delete it"),
+                    None => "an application owns it, and no other identity may delete it".to_owned(),
+                }
             }
             ErrorClass::Forbidden => match quoted_after(&self.message, "perform action") {
                 Some(action) => format!("the identity needs the permission {action} at this scope"),
@@ -307,6 +349,9 @@ impl ArmError {
                 Some(wait) => format!("Azure asks to wait {wait}"),
                 None => "too many requests: wait some minutes".to_owned(),
             },
+            ErrorClass::BeingDeleted => {
+                "Azure is deleting it: wait until that has ended, then run azmend again".to_owned()
+            }
             ErrorClass::NotSent => "check the network, the proxy (HTTPS_PROXY) and SSL_CERT_FILE".to_owned(),
             ErrorClass::InUse => {
                 "a shared access on a disk restore point is active; end it (EndGetAccess) or wait until it expires"

@@ -38,11 +38,11 @@ fn recorded_exchanges_are_classified() {
         ("503_ServerTimeout_delete_image", C::Transient, "ServerTimeout", Some(0), true),
         ("503_ServerTimeout_list_locks", C::Transient, "ServerTimeout", None, true),
         ("504_GatewayTimeout_compute", C::Transient, "GatewayTimeout", None, true),
-        ("disk_delete_409_OperationNotAllowed_attached", C::Conflict, "OperationNotAllowed", None, false),
+        ("disk_delete_409_OperationNotAllowed_attached", C::NotAllowed, "OperationNotAllowed", None, false),
         ("vm_404_ARM_ResourceNotFound", C::NotFound, "ResourceNotFound", None, false),
         ("delete_vault_400_soft_deleted_items", C::Other, "ServiceResourceNotEmptyWithBackendMessage", None, false),
         ("crp_InternalExecutionError_ps2018", C::Transient, "InternalExecutionError", None, true),
-        ("crp_ResourceGroupBeingDeleted", C::Conflict, "ResourceGroupBeingDeleted", None, true),
+        ("crp_ResourceGroupBeingDeleted", C::BeingDeleted, "ResourceGroupBeingDeleted", None, true),
         ("crp_VMAgentStatusCommunicationError", C::Other, "VMAgentStatusCommunicationError", None, true),
         ("crp_VMExtensionProvisioningTimeout", C::Other, "VMExtensionProvisioningTimeout", None, true),
         ("sql_OperationTimedOut_status_canceled", C::Transient, "OperationTimedOut", None, true),
@@ -75,6 +75,58 @@ fn operation_not_allowed_is_three_things() {
     let crp = r#"{"code":"OperationNotAllowed","message":"The server rejected the request because too many requests have been received for this subscription.","details":[{"code":"TooManyRequests","target":"HighCostGet30Min","message":"{}"}]}"#;
     assert_eq!(answered(429, crp).class(), ErrorClass::Throttled);
     assert_eq!(answered(409, crp).class(), ErrorClass::Throttled);
+}
+
+/// The texts of "Common VM error codes in Azure" and of recordings.
+#[test]
+fn operation_not_allowed_is_told_by_its_text() {
+    use ErrorClass as C;
+    for (text, class) in [
+        ("Operation 'delete' is not allowed as Restore point collection 'c' is marked for deletion.", C::BeingDeleted),
+        (
+            "Operation 'PUT' is not allowed on VM extension 'VMSnapshot' since it is marked for deletion. You can only retry the Delete operation (or wait for an ongoing one to complete).",
+            C::BeingDeleted,
+        ),
+        ("Operation 'x' is not allowed on VM 'web' since another operation is in progress.", C::Conflict),
+        ("Something that azmend has never seen.", C::Conflict),
+        ("Cannot modify extensions in the VM when the VM is not running.", C::NotAllowed),
+        ("Operation 'x' is not allowed on VM 'web' since VM has extension 'y' in failed state.", C::NotAllowed),
+        ("Operation 'generalize' is not allowed on VM 'web' since the VM is running.", C::NotAllowed),
+        ("Disk d is attached to VM /subscriptions/x.", C::NotAllowed),
+        ("The server rejected the request because too many requests have been received.", C::Throttled),
+    ] {
+        for status in [400, 409] {
+            let error = coded(status, "OperationNotAllowed", text);
+            assert_eq!(error.class(), class, "{status} {text}");
+            assert!(!error.is_unreachable(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_an_application_owns_is_no_problem_of_signing_in() {
+    let text = "The management lock 'keep' is owned by system application(s) 'ba4bc2bd-843f-4d61-9d33-199178eae34e'. Please see https://aka.ms/arm-lock for detail.";
+    let error = coded(401, "UnauthorizedApplicationId", text);
+    assert_eq!(error.class(), ErrorClass::Forbidden);
+    assert!(!error.is_unreachable() && !error.is_passing() && !error.may_have_taken_effect());
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("ba4bc2bd-843f-4d61-9d33-199178eae34e") && !hint.contains("az login"), "{hint}");
+}
+
+#[test]
+fn unreachable_is_only_what_was_not_reached() {
+    let request = Request::new(Method::GET, "https://management.azure.com/a".parse().unwrap());
+    let of = |error| ArmError::from_transport(&request, &error);
+    let no_token = ArmError::sign_in("GET /a", &super::super::token::SignInError::one("cli", "not found"));
+    for error in [of(lost("reset")), of(not_sent()), answered(503, ""), answered(500, ""), no_token] {
+        assert!(error.is_unreachable() && error.is_passing(), "{error}");
+    }
+    for error in [answered(429, ""), coded(401, "ExpiredAuthenticationToken", "m")] {
+        assert!(!error.is_unreachable() && error.is_passing(), "{error}");
+    }
+    for error in [answered(409, ""), answered(403, ""), answered(404, ""), answered(400, ""), answered(412, "")] {
+        assert!(!error.is_unreachable() && !error.is_passing(), "{error}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //!   else, `nextLink` and operation URLs included, is refused before sending (S11). Redirects are errors.
 //! - A read is retried (`retry`); a change is sent exactly once and its error comes back classified: what follows is
 //!   the engine's decision, after reading the resource again (S3).
-//! - A change is not held back for long: the facts it was decided on would be too old when it leaves.
+//! - A change is not held back for long: the facts it was decided on would be too old when it leaves. A read waits no
+//!   longer than [`Limits::total`] in all, its turn in a bucket included; then its error says when to come back.
 //! - Every request carries the run's User-Agent and a client request id.
 
 use std::collections::{HashMap, HashSet};
@@ -18,11 +19,11 @@ use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use super::api::Listing;
 use super::calls::{ArmCalls, CallPurpose, CallRow, Counts};
 use super::cloud::check_endpoint;
 use super::error::{ArmError, ErrorClass};
 use super::http::{HeaderName, HeaderValue, Method, Request, Response, Transport};
+use super::listing::{BadRows, Listing};
 use super::model::FromWire;
 use super::readonly::only_reads;
 use super::retry::{Decision, Limits, decide};
@@ -209,7 +210,7 @@ impl Gateway {
             self.read(request).await
         } else {
             let request = self.prepare(request, tag)?;
-            self.attempt(request, Some(MAX_HOLD)).await
+            self.attempt(request, MAX_HOLD).await
         }
     }
 
@@ -222,7 +223,7 @@ impl Gateway {
             return Err(ArmError::refused(&request.summary(), "only a read may be sent here"));
         }
         let request = self.prepare(request, None)?;
-        self.attempt(request, None).await
+        self.attempt(request, self.shared.limits.total).await
     }
 
     async fn read(&self, request: Request) -> Result<Response, ArmError> {
@@ -231,7 +232,8 @@ impl Gateway {
         let (mut tries, mut renewed) = (0, false);
         loop {
             tries += 1;
-            let error = match self.attempt(request.clone(), None).await {
+            let left = self.shared.limits.total.saturating_sub(elapsed(begin, self.now()));
+            let error = match self.attempt(request.clone(), left).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -271,9 +273,10 @@ impl Gateway {
     }
 
     /// One request on the wire. `hold` bounds how long it may wait for its turn.
-    async fn attempt(&self, mut request: Request, hold: Option<Duration>) -> Result<Response, ArmError> {
+    async fn attempt(&self, mut request: Request, hold: Duration) -> Result<Response, ArmError> {
         let wait = self.shared.throttle.reserve(&request, self.now());
-        if hold.is_some_and(|hold| wait > hold) {
+        if wait > hold {
+            self.shared.throttle.give_back(&request, self.now());
             return Err(ArmError::held_back(&request, wait));
         }
         if !wait.is_zero() {
@@ -347,7 +350,7 @@ impl Gateway {
     /// When a page cannot be read, is at another host, comes twice, or there are too many.
     pub async fn pages<T: FromWire>(&self, request: &Request, first: &Response) -> Result<Listing<T>, ArmError> {
         let summary = request.summary();
-        let mut listing = Listing { items: Vec::new(), malformed: Vec::new() };
+        let mut listing = Listing { items: Vec::new(), malformed: BadRows::default() };
         let mut seen = HashSet::from([request.url.clone()]);
         let mut page = json(&summary, first)?;
         loop {
@@ -372,10 +375,10 @@ fn read_page<T: FromWire>(summary: &str, page: &Value, listing: &mut Listing<T>)
             for (index, item) in items.iter().enumerate() {
                 match T::from_wire(item) {
                     Ok(item) => listing.items.push(item),
-                    Err(why) => {
+                    Err(why) => listing.malformed.push(&why.0, T::scope_of(item), || {
                         let name = item.get("name").and_then(Value::as_str).map_or(index.to_string(), str::to_owned);
-                        listing.malformed.push(super::error_body::clean(&format!("{summary}: element {name}: {why}")));
-                    }
+                        super::error_body::clean(&format!("{summary}: element {name}: {why}"))
+                    }),
                 }
             }
         }

@@ -56,6 +56,64 @@ fn delete() -> Request {
 }
 
 #[tokio::test]
+async fn a_refusal_with_status_401_is_not_answered_with_a_new_token() {
+    let script = Script::new(|_| {
+        let body = json!({ "error": { "code": "UnauthorizedApplicationId", "message": "is owned by system application(s) 'x'." } });
+        Ok(Response::json(401, &body))
+    });
+    let tokens = Arc::new(CountingTokens::default());
+    let endpoint = "https://management.azure.com".parse().unwrap();
+    let gateway = Gateway::new(
+        Arc::new(script.clone()),
+        Arc::clone(&tokens) as Arc<dyn TokenSource>,
+        Arc::new(clock()),
+        endpoint,
+        "r",
+    )
+    .unwrap();
+    for request in [get("/a"), delete()] {
+        assert_eq!(gateway.send(request, None).await.unwrap_err().class(), ErrorClass::Forbidden);
+    }
+    assert_eq!((script.seen().len(), tokens.forgotten.load(Ordering::Relaxed)), (2, 0));
+}
+
+/// A wait that Azure asks for may be long; a read returns after ten minutes at the latest and says when to come back.
+#[tokio::test]
+async fn a_throttled_read_returns_within_its_bound_and_says_when_to_come_back() {
+    for (asked, most) in [(324, 600), (1200, 0), (599, 600), (60, 600)] {
+        let script = Script::new(move |_| {
+            let mut response = with_header(Response::empty(429), "retry-after", &asked.to_string());
+            response.body = json!({ "error": { "code": "TooManyRequests", "message": "m" } }).to_string().into();
+            Ok(response)
+        });
+        let clock = clock();
+        let begin = clock.now();
+        let error = gateway(&script, &clock).send(get(&format!("{SUB}/x")), None).await.unwrap_err();
+        let spent = elapsed(begin, clock.now());
+        assert!(spent <= Limits::default().total && spent.as_secs() <= most, "{asked}: {spent:?}");
+        assert_eq!(error.class(), ErrorClass::Throttled);
+        assert_eq!(error.retry_after.map(crate::duration::Span::as_secs), Some(asked));
+        assert!(!error.is_unreachable());
+    }
+}
+
+#[tokio::test]
+async fn a_read_does_not_wait_longer_than_its_bound_for_its_turn() {
+    let script = Script::new(|_| Ok(Response::json(200, &json!({ "value": [] }))));
+    let clock = clock();
+    let gateway = gateway(&script, &clock);
+    let jobs = get(&format!("{SUB}/resourceGroups/g/providers/Microsoft.RecoveryServices/vaults/v/backupJobs"));
+    for _ in 0..1000 {
+        let _ = gateway.shared.throttle.reserve(&jobs, clock.now());
+    }
+    let begin = clock.now();
+    let error = gateway.send(jobs, None).await.unwrap_err();
+    assert_eq!((error.class(), script.seen().len()), (ErrorClass::Throttled, 0));
+    assert!(error.retry_after.is_some_and(|wait| wait.as_secs() > 600));
+    assert!(elapsed(begin, clock.now()) <= Limits::default().total);
+}
+
+#[tokio::test]
 async fn every_request_is_signed_and_identified() {
     let script = Script::new(|_| Ok(Response::empty(200)));
     let gateway = gateway(&script, &clock()).with_run_id("run 2\r\nx: y");
@@ -189,7 +247,7 @@ async fn all_pages_are_read() {
     let names: Vec<&str> = listing.items.iter().map(ResourceId::name).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(listing.malformed.len(), 2, "what cannot be read is said");
-    assert!(listing.malformed[0].contains("element broken: it has no id"), "{:?}", listing.malformed);
+    assert!(listing.malformed.first().unwrap().contains("element broken: it has no id"), "{:?}", listing.malformed);
 }
 
 #[tokio::test]

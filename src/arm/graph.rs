@@ -24,6 +24,7 @@ use super::api::Arm;
 use super::error::{ArmError, ErrorClass};
 use super::error_body::clean;
 use super::id::is_guid;
+use super::listing::BadRows;
 use super::sdk::graph;
 
 /// The most rows of one page (`$top` of the contract).
@@ -64,8 +65,8 @@ pub struct GraphQuery {
 pub struct GraphPage {
     /// The rows.
     pub rows: Vec<Map<String, Value>>,
-    /// Elements that are not rows: one line each.
-    pub malformed: Vec<String>,
+    /// Elements that are not rows.
+    pub malformed: BadRows,
     /// `totalRecords`: how many rows the query has in all.
     pub total: Option<u64>,
     /// `resultTruncated`: Azure holds rows back. Without a token they cannot be had.
@@ -192,7 +193,7 @@ impl GraphRows {
         let page = self.arm.graph_page(&asked).await?;
         self.read += (page.rows.len() + page.malformed.len()) as u64;
         self.total = page.total.or(self.total);
-        self.incomplete.extend(page.malformed.iter().cloned());
+        self.malformed(&page.malformed);
         if page.partial_scope {
             self.incomplete
                 .push("resource graph looked into a part of the subscriptions only: there are too many".into());
@@ -208,6 +209,13 @@ impl GraphRows {
             None => self.end_of_part(&page),
         }
         Ok(Some(page))
+    }
+
+    /// Notes elements that are not rows: once, however many pages have them.
+    fn malformed(&mut self, rows: &BadRows) {
+        let new: Vec<String> =
+            rows.iter().filter(|line| !self.incomplete.iter().any(|l| l == line)).map(str::to_owned).collect();
+        self.incomplete.extend(new);
     }
 
     fn end_of_part(&mut self, last: &GraphPage) {
@@ -288,7 +296,9 @@ fn read(mut body: Value) -> Result<GraphPage, ArmError> {
     for (index, element) in data.into_iter().enumerate() {
         match element {
             Value::Object(row) => page.rows.push(row),
-            _ => page.malformed.push(format!("row {index} of a resource graph page is not an object")),
+            _ => page
+                .malformed
+                .push("not an object", None, || format!("row {index} of a resource graph page is not an object")),
         }
     }
     page.total = body.get("totalRecords").and_then(Value::as_u64);

@@ -78,7 +78,7 @@ mod tests {
     use crate::clock::later;
 
     fn listing(count: usize) -> Listing<Job> {
-        Listing { items: Vec::new(), malformed: vec!["row".to_owned(); count] }
+        Listing { items: Vec::new(), malformed: vec!["row".to_owned(); count].into_iter().collect() }
     }
 
     #[tokio::test]

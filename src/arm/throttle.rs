@@ -138,6 +138,13 @@ impl Throttle {
         waits.max().unwrap_or_default()
     }
 
+    /// Gives the reserved token back: the request is not sent.
+    pub fn give_back(&self, request: &Request, now: Timestamp) {
+        for key in keys(request) {
+            self.with(key, now, |kind, bucket| bucket.tokens = (bucket.tokens + 1.0).min(kind.rate().0));
+        }
+    }
+
     /// Learns from what Azure says about the remaining requests, and from a 429 (`error`).
     pub fn learn(&self, request: &Request, response: &Response, error: Option<&ArmError>, now: Timestamp) {
         let throttled = error.filter(|error| error.class() == ErrorClass::Throttled);

@@ -47,6 +47,13 @@ pub(super) mod action {
 type Granted = Read<(Timestamp, Vec<Permission>)>;
 type Denied = Read<(Timestamp, Vec<DenyAssignment>)>;
 
+/// A scope of which something in a list could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blind {
+    pub scope: ResourceId,
+    pub why: String,
+}
+
 /// One reading of Azure. It remembers what the caller may do at each scope, so it must not outlive the reading.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -158,6 +165,32 @@ impl<'a> Reader<'a> {
         let at = self.now();
         let items = complete(call.await, what)?;
         Ok((at, items))
+    }
+
+    /// A list in which each row is about a scope of its own: the rows that were read, and the scopes of those that could not
+    /// be understood; only these are unread then.
+    pub async fn list_by_scope<T, F>(
+        &self,
+        scope: &ResourceId,
+        actions: &[&str],
+        what: &str,
+        call: F,
+    ) -> Read<(Timestamp, Vec<T>, Vec<Blind>)>
+    where
+        F: Future<Output = Result<Listing<T>, ArmError>>,
+    {
+        self.may_list(scope, actions).await?;
+        let at = self.now();
+        let listing = call.await.map_err(|error| why(&error))?;
+        let Some(scopes) = listing.malformed.scopes() else {
+            return complete(Ok(listing), what).map(|items| (at, items, Vec::new()));
+        };
+        let first = listing.malformed.first().unwrap_or_default();
+        let blind = scopes.iter().map(|scope| Blind {
+            scope: scope.clone(),
+            why: one_line(&format!("some {what} of {} could not be understood: {first}", scope.short_name())),
+        });
+        Ok((at, listing.items, blind.collect()))
     }
 
     /// Runs the calls with a bound on how many are out at once; the answers in the order of the calls.

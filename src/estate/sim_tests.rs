@@ -291,11 +291,12 @@ async fn a_deny_assignment_on_a_read_makes_the_list_partial() {
     assert!(facts.vm.known().is_some() && facts.locks.known().is_some());
 }
 
-/// Adds a row nobody can understand to every list whose path ends so.
+/// Adds a row to every list whose path ends so.
 #[derive(Debug)]
 struct Spoilt {
     sim: Sim,
     path: &'static str,
+    row: Value,
 }
 
 #[async_trait]
@@ -306,7 +307,7 @@ impl Transport for Spoilt {
             && let Ok(mut body) = serde_json::from_slice::<Value>(&response.body)
             && let Some(rows) = body["value"].as_array_mut()
         {
-            rows.push(json!({ "id": 42, "name": null }));
+            rows.push(self.row.clone());
             response.body = body.to_string().into();
         }
         Ok(response)
@@ -326,11 +327,116 @@ async fn a_row_that_is_not_understood_makes_its_part_unread() {
         ("/backupJobs", "item.jobs"),
     ] {
         let sim = sim();
-        let arm = arm_over(Arc::new(Spoilt { sim: sim.clone(), path }), &sim);
+        let row = json!({ "id": 42, "name": null });
+        let arm = arm_over(Arc::new(Spoilt { sim: sim.clone(), path, row }), &sim);
         let parts = parts(&facts_of(&arm, &vm("rg-shop", "web-01")).await);
         let why = &parts[part];
         assert!(why.contains("could not be understood"), "{path}: {part} is {why}");
         assert_eq!((parts["vm"].as_str(), parts["instance"].as_str()), ("known", "known"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_understood_makes_only_its_own_scope_unread() {
+    let group = |name: &str| format!("/subscriptions/{PROD}/resourceGroups/{name}");
+    let collection =
+        facts_of(&arm(&sim()), &vm("rg-shop", "web-01")).await.collections().next().unwrap().id.to_string();
+    for (scope, name, expected) in [
+        (group("rg-other"), "Don't delete", true),
+        (group("rg-other"), "a%2Fb", true),
+        (group("rg-other"), "a/b", true),
+        (vm("rg-other", "web-01").to_string(), "a%2Fb", true),
+        (group("rg-shop"), "Don't delete", true),
+        (group("rg-shop"), "a%2Fb", false),
+        (group("RG-SHOP"), "a/b", false),
+        (vm("rg-shop", "web-01").to_string(), "a#b", false),
+        (group("AzureBackupRG_westeurope_1"), "a%2Fb", false),
+        (collection, "a%2Fb", false),
+        (format!("/subscriptions/{PROD}"), "a%2Fb", false),
+        (group("what%2Fgroup"), "keep", false),
+        ("/providers/Microsoft.Management/managementGroups/m".into(), "keep", false),
+    ] {
+        let id = format!("{scope}/providers/Microsoft.Authorization/locks/{name}");
+        let row = json!({ "id": id, "name": name, "properties": { "level": "CanNotDelete" } });
+        let sim = sim();
+        let path = "/providers/Microsoft.Authorization/locks";
+        let arm = arm_over(Arc::new(Spoilt { sim: sim.clone(), path, row }), &sim);
+        let facts = facts_of(&arm, &vm("rg-shop", "web-01")).await;
+        assert_eq!(facts.locks.known().is_some(), expected, "{id}: {:?}", facts.locks.unread());
+        let again = refresh(&arm, &facts, Refresh::LOCKS).await;
+        assert_eq!(again.locks.known().is_some(), expected, "{id}");
+        assert!(facts.groups.known().is_some() && facts.collections.known().is_some(), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_without_a_source_counts_by_its_names() {
+    let row = |container: &str, name: &str, state: &str| {
+        let vault = format!("/subscriptions/{PROD}/resourceGroups/rg-x/providers/Microsoft.RecoveryServices/vaults/v");
+        let id = format!("{vault}/backupFabrics/Azure/protectionContainers/{container}/protectedItems/{name}");
+        json!({ "id": id, "name": name, "properties": { "protectionState": state } })
+    };
+    let v2 = |vm: &str| {
+        (format!("IaasVMContainer;iaasvmcontainerv2;rg-shop;{vm}"), format!("VM;iaasvmcontainerv2;rg-shop;{vm}"))
+    };
+    let (own, other) = (v2("OLD-05"), v2("web-99"));
+    for (row, known, count) in [
+        (row(&own.0, &own.1, "ProtectionStopped"), true, 1),
+        (row("odd", &own.1, "ProtectionStopped"), true, 1),
+        (row("IaasVMContainer;iaasvmcontainer;service;old-05", "odd", ""), true, 1),
+        (row(&other.0, &other.1, "Protected"), true, 0),
+        (row("odd", "odd", "Protected"), false, 0),
+    ] {
+        let sim = sim();
+        let spoilt = Spoilt { sim: sim.clone(), path: "/backupProtectedItems", row: row.clone() };
+        let arm = arm_over(Arc::new(spoilt), &sim);
+        let orphan = facts_of(&arm, &vm("rg-shop", "old-05")).await.orphan.unwrap();
+        assert_eq!(orphan.items.known().is_some(), known, "{row}: {:?}", orphan.items);
+        // Every vault of the estate answers with the row.
+        assert_eq!(orphan.items.known().is_some_and(|items| !items.is_empty()), count > 0, "{row}");
+        let web = facts_of(&arm, &vm("rg-shop", "web-01")).await;
+        assert_eq!(web.items.known().map(Vec::len), Some(1), "{row}: one item protects web-01, so this is not its");
+    }
+}
+
+/// Answers every GET of the VM itself with this 404.
+#[derive(Debug)]
+struct Missing {
+    sim: Sim,
+    code: &'static str,
+}
+
+#[async_trait]
+impl Transport for Missing {
+    async fn send(&self, request: &Request) -> Result<Response, TransportError> {
+        if request.url.path().to_lowercase().ends_with("/virtualmachines/web-01") {
+            return Ok(match self.code {
+                "" => Response::empty(404),
+                code => {
+                    Response::json(404, &json!({ "error": { "code": code, "message": "The entity was not found." } }))
+                }
+            });
+        }
+        self.sim.send(request).await
+    }
+}
+
+#[tokio::test]
+async fn only_the_404_of_a_missing_vm_is_a_vm_that_is_gone() {
+    for (code, absent) in [
+        ("ResourceNotFound", true),
+        ("ResourceGroupNotFound", true),
+        ("NotFound", true),
+        ("SubscriptionNotFound", false),
+        ("InvalidResourceType", false),
+        ("LockNotFound", false),
+        ("", false),
+    ] {
+        let sim = sim();
+        let arm = arm_over(Arc::new(Missing { sim: sim.clone(), code }), &sim);
+        let facts = facts_of(&arm, &vm("rg-shop", "web-01")).await;
+        assert_eq!(facts.vm.is_absent(), absent, "{code}: {:?}", facts.vm);
+        assert_eq!(facts.vm.unread().is_some(), !absent, "{code}");
     }
 }
 

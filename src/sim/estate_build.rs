@@ -27,6 +27,8 @@ pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) 
         shift: spec.shift,
         file: file.to_owned(),
         errors: Vec::new(),
+        kinds: HashMap::new(),
+        left_out: 0,
         vms: HashMap::new(),
     };
     builder.head(spec);
@@ -66,7 +68,27 @@ pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) 
         }
     }
     builder.tail(spec);
+    if builder.left_out > 0 {
+        let message = format!("and {} more errors like these", builder.left_out);
+        builder.errors.push(EstateError {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message,
+            hint: None,
+            too_large: false,
+        });
+    }
     (builder.world, builder.errors)
+}
+
+/// How many errors of one kind are kept, and how many in all: an estate of a million duplicates is one mistake.
+const ERRORS_OF_A_KIND: usize = 20;
+const ERRORS: usize = 200;
+
+/// An error's message without what it quotes.
+fn kind_of(message: &str) -> String {
+    message.split('"').step_by(2).collect()
 }
 
 /// A world that is being made.
@@ -76,13 +98,27 @@ pub(crate) struct Builder {
     pub shift: jiff::SignedDuration,
     file: String,
     errors: Vec<EstateError>,
+    /// How many errors there are of each kind.
+    kinds: HashMap<String, usize>,
+    /// How many were not kept.
+    left_out: usize,
     /// Its VMs by what they may be called, in lower case: id, `group/name` and name.
     vms: HashMap<String, Vec<ResourceId>>,
 }
 
 impl Builder {
     pub(crate) fn error<T>(&mut self, at: &Spanned<T>, message: String, hint: Option<String>) {
-        let (line, column) = (at.referenced.line(), at.referenced.column());
+        self.error_at((at.referenced.line(), at.referenced.column()), message, hint);
+    }
+
+    fn error_at(&mut self, (line, column): (u64, u64), message: String, hint: Option<String>) {
+        let kind = kind_of(&message);
+        let known = self.kinds.get(&kind).copied().unwrap_or_default();
+        if known >= ERRORS_OF_A_KIND || self.errors.len() >= ERRORS {
+            self.left_out += 1;
+            return;
+        }
+        self.kinds.insert(kind, known + 1);
         self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint, too_large: false });
     }
 
@@ -608,15 +644,7 @@ impl Builder {
             if let Some(target) = self.world.missing_target(event) {
                 let hint = nearest(target, self.world.vms.iter().map(|vm| vm.id.name()));
                 let message = format!("there is no {target:?} in this estate for this event");
-                let (line, column) = (at.line(), at.column());
-                self.errors.push(EstateError {
-                    file: self.file.clone(),
-                    line,
-                    column,
-                    message,
-                    hint,
-                    too_large: false,
-                });
+                self.error_at((at.line(), at.column()), message, hint);
             }
         }
         self.world.faults = spec.faults.iter().map(super::estate::FaultSpec::fault).collect();

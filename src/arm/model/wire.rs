@@ -25,6 +25,12 @@ pub trait FromWire: Sized {
     /// # Errors
     /// [`Malformed`] when it has no usable identity.
     fn from_wire(value: &Value) -> Result<Self, Malformed>;
+
+    /// What a row that could not be read is about, when it still says so: then only that is unread. By default it is not
+    /// known.
+    fn scope_of(_value: &Value) -> Option<ResourceId> {
+        None
+    }
 }
 
 /// The value at a JSON pointer of plain names and places. [`Value::pointer`] copies each of them, a million times in a large
@@ -151,6 +157,20 @@ impl FromWire for Lock {
             notes: text(value, "/properties/notes"),
             owners: objects(value, "/properties/owners").map(|owner| text(owner, "/applicationId")).collect(),
         })
+    }
+
+    /// What it locks: the id before the last `/providers/Microsoft.Authorization/locks/`, or the nearest scope above that
+    /// can be read. A lock holds everything below its scope, so the wider one is the safe one.
+    fn scope_of(value: &Value) -> Option<ResourceId> {
+        let id = value.get("id")?.as_str()?;
+        let at = id.to_ascii_lowercase().rfind("/providers/microsoft.authorization/locks/")?;
+        let mut scope = id.get(..at)?;
+        loop {
+            if let Ok(found) = ResourceId::parse(scope) {
+                return Some(found);
+            }
+            scope = scope.rsplit_once('/')?.0;
+        }
     }
 }
 

@@ -103,7 +103,7 @@ pub async fn visible_of(azure: &Azure, arm: &Arm, named: &[String]) -> Result<Vi
         .code("no_subscription"));
     }
     let chosen = if named.is_empty() { listed.items.clone() } else { resolve_subscriptions(arm, named).await? };
-    Ok(Visible { all: listed.items, chosen, malformed: listed.malformed })
+    Ok(Visible { all: listed.items, chosen, malformed: listed.malformed.into_lines() })
 }
 
 /// A vault that was named and is not there.

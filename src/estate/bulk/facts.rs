@@ -38,6 +38,10 @@ impl Bulk {
         let groups = self.group_facts(index, row, &listed, &policies, &collections);
         let locks = self.locks_for(index, id, groups.known().map(Vec::as_slice).unwrap_or_default());
         let extensions = index.extensions(self, id).cloned().collect();
+        let near = groups.known().into_iter().flatten().map(|facts| &facts.group.id);
+        let held = near.chain(listed.iter().map(|one| &one.id));
+        let lock_gap = self.gap(Kind::Locks, id).or_else(|| held.into_iter().find_map(|id| self.gap(Kind::Locks, id)));
+        let lock_gap = lock_gap.map(str::to_owned);
         VmFacts {
             id: id.clone(),
             at,
@@ -48,7 +52,7 @@ impl Bulk {
             items,
             collections,
             groups,
-            locks: unless(self.gap(Kind::Locks, id), at, locks),
+            locks: unless(lock_gap.as_deref(), at, locks),
             deny: Part::not_asked(),
             rights: Vec::new(),
             key_vaults: Part::not_asked(),

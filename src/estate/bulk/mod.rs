@@ -507,7 +507,15 @@ fn take<T>(
         Ok(listing) => {
             if let Some(first) = listing.malformed.first() {
                 let why = format!("{} rows could not be understood, the first: {first}", listing.malformed.len());
-                bulk.add_gap(kind, Some(scope), name, &why);
+                match listing.malformed.scopes() {
+                    // Only what these rows are about is unread.
+                    Some(scopes) => {
+                        for one in scopes {
+                            bulk.add_gap(kind, Some(one.clone()), &one.short_name(), &why);
+                        }
+                    }
+                    None => bulk.add_gap(kind, Some(scope), name, &why),
+                }
             }
             keep(bulk, listing.items);
         }

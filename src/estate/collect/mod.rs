@@ -51,7 +51,7 @@ use jiff::Timestamp;
 
 use super::facts::{FactPart, ItemFacts, Part, Rights, VmFacts};
 use super::keyvaults;
-use super::read::{Reader, action, one_line, part, single, why};
+use super::read::{Blind, Reader, action, one_line, part, single, why};
 use super::rights::enough_at;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, DenyAssignment, Extension, InstanceView, Lock, Policy, Vm};
@@ -285,7 +285,7 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
         items,
         collections: mine.of_vm,
         groups,
-        locks,
+        locks: Part::not_asked(),
         deny,
         rights: Vec::new(),
         key_vaults: Part::not_asked(),
@@ -294,6 +294,7 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
         own_jobs: options.own_jobs.clone(),
     };
     facts.key_vaults = keyvaults::read(reader, &facts).await;
+    facts.locks = locks.of(&facts);
     facts.rights = read_rights(reader, &facts, options.glance).await;
     facts
 }
@@ -320,10 +321,12 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
     }
     let locations = locations(&facts.vm, facts.collections.known());
     refresh_backup(reader, &mut facts, what, &locations, options).await;
+    let mut locks = Locks { read: facts.locks.clone(), blind: Vec::new() };
     if what.locks {
         let subscriptions = lock_subscriptions(&old.id.subscription_id(), &facts.items);
-        let read = futures::join!(read_locks(reader, subscriptions.clone()), read_deny(reader, subscriptions));
-        (facts.locks, facts.deny) = read;
+        let (read, deny) = futures::join!(read_locks(reader, subscriptions.clone()), read_deny(reader, subscriptions));
+        locks = read;
+        facts.deny = deny;
     } else if what.deny {
         facts.deny = read_deny(reader, lock_subscriptions(&old.id.subscription_id(), &facts.items)).await;
     }
@@ -336,8 +339,11 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
             thorough: options.thorough,
             glance: options.glance,
         };
-        let homes = places::read_homes(reader, &wanted, &groups, mine, &facts.locks).await;
-        facts.groups = places::read_groups(reader, &wanted, groups, mine, &facts.locks, homes).await;
+        let homes = places::read_homes(reader, &wanted, &groups, mine, &locks).await;
+        facts.groups = places::read_groups(reader, &wanted, groups, mine, &locks, homes).await;
+    }
+    if what.locks {
+        facts.locks = locks.of(&facts);
     }
     if what.rights {
         facts.rights = read_rights(reader, &facts, false).await;
@@ -481,16 +487,61 @@ async fn read_vault_subscriptions(
     reader: &Reader<'_>,
     subscription: &ResourceId,
     items: &Part<Vec<ItemFacts>>,
-    locks: Part<Vec<Lock>>,
+    locks: Locks,
     deny: Part<Vec<DenyAssignment>>,
-) -> (Part<Vec<Lock>>, Part<Vec<DenyAssignment>>) {
+) -> (Locks, Part<Vec<DenyAssignment>>) {
     let mut others = lock_subscriptions(subscription, items);
     others.remove(subscription);
     if others.is_empty() {
         return (locks, deny);
     }
     let (more_locks, more_deny) = futures::join!(read_locks(reader, others.clone()), read_deny(reader, others));
-    (joined(locks, more_locks), joined(deny, more_deny))
+    (locks.and(more_locks), joined(deny, more_deny))
+}
+
+/// The locks of some subscriptions, and the scopes of which one could not be understood.
+pub(super) struct Locks {
+    read: Part<Vec<Lock>>,
+    blind: Vec<Blind>,
+}
+
+impl Locks {
+    fn and(mut self, other: Self) -> Self {
+        self.blind.extend(other.blind);
+        Self { read: joined(self.read, other.read), blind: self.blind }
+    }
+
+    /// Whether what the group holds decides on a lock: there is one on it, or one that could not be understood may be.
+    pub(super) fn need_proof_of(&self, group: &ResourceId) -> bool {
+        VmFacts::needs_proof(&self.read, group)
+            || self.blind.iter().any(|blind| blind.scope.covers(group) || group.covers(&blind.scope))
+    }
+
+    /// The locks as they concern this VM: unread when one that could not be understood is about something of its own.
+    fn of(self, facts: &VmFacts) -> Part<Vec<Lock>> {
+        match self.blind.into_iter().find(|blind| concerns(facts, &blind.scope)) {
+            Some(blind) if self.read.known().is_some() => Part::Unread { why: blind.why },
+            _ => self.read,
+        }
+    }
+}
+
+/// Whether a lock on `scope` could matter for the VM: it is at, above or below the VM, its group, its collections, the
+/// backup groups or the vaults. Where one of these was not read, every lock could.
+fn concerns(facts: &VmFacts, scope: &ResourceId) -> bool {
+    let (Some(collections), Some(groups), Some(items)) =
+        (facts.collections.known(), facts.groups.known(), facts.items.known())
+    else {
+        return true;
+    };
+    let vaults = items.iter().filter_map(|item| item.item.vault_id());
+    let key_vaults = facts.key_vaults.known().into_iter().flatten().map(|vault| vault.id.clone());
+    let own = std::iter::once(facts.id.clone())
+        .chain(collections.iter().map(|one| one.id.clone()))
+        .chain(groups.iter().map(|group| group.group.id.clone()))
+        .chain(vaults)
+        .chain(key_vaults);
+    own.flat_map(|id| [id.group_id(), Some(id)]).flatten().any(|id| id.covers(scope) || scope.covers(&id))
 }
 
 /// Two parts of one list: known only when both are.
@@ -505,11 +556,14 @@ fn joined<T>(one: Part<Vec<T>>, other: Part<Vec<T>>) -> Part<Vec<T>> {
     }
 }
 
-async fn read_locks(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) -> Part<Vec<Lock>> {
-    let mut all = Part::Known { at: Timestamp::MAX, value: Vec::new() };
+async fn read_locks(reader: &Reader<'_>, subscriptions: BTreeSet<ResourceId>) -> Locks {
+    let mut all = Locks { read: Part::Known { at: Timestamp::MAX, value: Vec::new() }, blind: Vec::new() };
     for scope in &subscriptions {
-        let read = reader.list(scope, &[action::LOCKS], "locks", reader.arm.locks(scope)).await;
-        all = joined(all, part(read));
+        let read = reader.list_by_scope(scope, &[action::LOCKS], "locks", reader.arm.locks(scope)).await;
+        all = all.and(match read {
+            Ok((at, value, blind)) => Locks { read: Part::Known { at, value }, blind },
+            Err(why) => Locks { read: Part::Unread { why }, blind: Vec::new() },
+        });
     }
     all
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::plain_location;
+use super::{Locks, plain_location};
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Group, Lock, Policy};
+use crate::arm::model::{Collection, Group, Policy};
 use crate::estate::derive::looks_like_backup;
-use crate::estate::facts::{GroupFacts, Part, VmFacts};
+use crate::estate::facts::{GroupFacts, Part};
 use crate::estate::groups::{default_group_name, matches_pattern};
 use crate::estate::read::{Read, Reader, action, complete, part, same_id, why};
 
@@ -94,7 +94,7 @@ pub(super) async fn read_homes(
     wanted: &Wanted<'_>,
     groups: &Read<(Timestamp, Vec<Group>)>,
     collections: &Collections,
-    locks: &Part<Vec<Lock>>,
+    locks: &Locks,
 ) -> Vec<GroupFacts> {
     let Ok((at, groups)) = groups else { return Vec::new() };
     let homes = collections.homes();
@@ -109,7 +109,7 @@ pub(super) async fn read_groups(
     wanted: &Wanted<'_>,
     groups: Read<(Timestamp, Vec<Group>)>,
     collections: &Collections,
-    locks: &Part<Vec<Lock>>,
+    locks: &Locks,
     homes: Vec<GroupFacts>,
 ) -> Part<Vec<GroupFacts>> {
     let (at, groups) = match groups {
@@ -145,11 +145,11 @@ async fn read_group(
     group: Group,
     at: Timestamp,
     collections: &Collections,
-    locks: &Part<Vec<Lock>>,
+    locks: &Locks,
 ) -> GroupFacts {
     if !wanted.thorough {
         let glanced = glance_at(&group, at, collections);
-        let needed = VmFacts::needs_proof(locks, &group.id);
+        let needed = locks.need_proof_of(&group.id);
         // A lock on a group that does not even look like Backup's needs the proof to be counted rightly.
         if !needed || wanted.glance && looks_like_backup(&glanced) {
             return glanced;

@@ -26,7 +26,7 @@ pub use compute::VmRow;
 
 use crate::arm::error_body::clean;
 use crate::arm::model::{FromWire, Group, Malformed, Subscription};
-use crate::arm::{Arm, ArmError, GraphRows, GraphScope, Listing};
+use crate::arm::{Arm, ArmError, BadRows, GraphRows, GraphScope, Listing};
 
 /// Rows per page: as many as Azure gives, for each page costs a query of the quota.
 const PAGE: u32 = 1000;
@@ -96,7 +96,7 @@ pub fn jobs_good(days: u64, names: &[&str]) -> Option<String> {
 #[derive(Debug)]
 pub struct GraphReader<T> {
     rows: GraphRows,
-    malformed: Vec<String>,
+    malformed: BadRows,
     kind: PhantomData<T>,
 }
 
@@ -110,7 +110,7 @@ impl<T: GraphRow> GraphReader<T> {
     /// A reader of a query of its own with the same columns.
     #[must_use]
     pub fn with(arm: &Arm, scope: GraphScope, query: &str) -> Self {
-        Self { rows: arm.graph_rows(query, scope, PAGE), malformed: Vec::new(), kind: PhantomData }
+        Self { rows: arm.graph_rows(query, scope, PAGE), malformed: BadRows::default(), kind: PhantomData }
     }
 
     /// How many rows are still to come, as far as Azure has counted: of the subscriptions that are being asked.
@@ -130,10 +130,10 @@ impl<T: GraphRow> GraphReader<T> {
             let resource = resource(Value::Object(row));
             match T::from_resource(&resource) {
                 Ok(read) => out.push(read),
-                Err(why) => {
+                Err(why) => self.malformed.push(&why.0, None, || {
                     let name = columns(&resource).get("name").and_then(Value::as_str).unwrap_or("without a name");
-                    self.malformed.push(clean(&format!("{}: row {name}: {why}", T::WHAT)));
-                }
+                    clean(&format!("{}: row {name}: {why}", T::WHAT))
+                }),
             }
         }
         Ok(Some(out))
@@ -143,7 +143,7 @@ impl<T: GraphRow> GraphReader<T> {
     #[must_use]
     pub fn incomplete(&self) -> Vec<String> {
         let said = self.rows.incomplete().iter().map(|line| format!("{}: {line}", T::WHAT));
-        said.chain(self.malformed.iter().cloned()).collect()
+        said.chain(self.malformed.clone().into_lines()).collect()
     }
 }
 
@@ -157,7 +157,7 @@ pub async fn read_all<T: GraphRow>(arm: &Arm, scope: GraphScope) -> Result<Listi
     while let Some(page) = Box::pin(reader.next_page()).await? {
         items.extend(page);
     }
-    Ok(Listing { items, malformed: reader.incomplete() })
+    Ok(Listing { items, malformed: reader.incomplete().into_iter().collect() })
 }
 
 /// Which subscriptions Resource Graph looks into.
@@ -184,7 +184,7 @@ pub async fn coverage(arm: &Arm, scope: GraphScope) -> Result<Coverage, ArmError
     let found = read_all::<Subscription>(arm, scope).await?;
     let known: BTreeSet<String> = found.items.iter().map(|subscription| subscription.id.to_lowercase()).collect();
     let left_out = asked.difference(&known).cloned().collect();
-    Ok(Coverage { subscriptions: found.items, left_out, incomplete: found.malformed })
+    Ok(Coverage { subscriptions: found.items, left_out, incomplete: found.malformed.into_lines() })
 }
 
 /// The resource that a row's columns are the properties of.

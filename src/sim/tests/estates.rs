@@ -67,6 +67,21 @@ fn numbers_that_mean_nothing_have_their_place_too() {
 }
 
 #[test]
+fn many_errors_of_one_kind_are_counted_not_kept() {
+    let head = format!(
+        "{HEAD}subscriptions:\n  - name: A\n    groups:\n      - name: rg\n        location: x\n        vms:\n"
+    );
+    let vms = "          - { name: vm }\n".repeat(3000);
+    let errors = Estate::parse(&format!("{head}{vms}"), "estate.yaml").unwrap_err();
+    assert!(errors.len() <= 21, "{}", errors.len());
+    assert!(errors[0].message.contains("there twice") && errors[0].line == 10, "{}", errors[0]);
+    assert_eq!(errors.last().unwrap().message, "and 2979 more errors like these");
+    let odd: String = (0..3000).map(|n| format!("          - {{ name: 'vm/{n}' }}\n")).collect();
+    let errors = Estate::parse(&format!("{head}{odd}"), "estate.yaml").unwrap_err();
+    assert!(errors.len() <= 21, "{}", errors.len());
+}
+
+#[test]
 fn faults_and_the_timeline_come_from_the_file() {
     let text = include_str!("../../../examples/estates/bad-day.yaml");
     let estate = Estate::parse(text, "bad-day.yaml").unwrap_or_else(|e| panic!("{e:#?}"));
