@@ -240,14 +240,14 @@ pub const NEEDS: &[Need] = &[
         Place::Vm,
         &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant, GuestService, GuestAgentConf],
         "reads power state, guest agent and extension handlers",
-        "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
+        "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, nothing is granted on a key vault, and a playbook whose conditions ask for it is not checked",
     ),
     fact(
         "Microsoft.Compute/virtualMachines/extensions/read",
         Place::Vm,
         &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant],
         "lists the extensions, and proves that one is gone",
-        "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
+        "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, nothing is granted on a key vault, and a playbook whose conditions ask for it is not checked",
     ),
     fact(
         "Microsoft.Compute/restorePointCollections/read",
