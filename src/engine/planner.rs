@@ -1,10 +1,12 @@
 //! Makes a plan: reads the facts, asks the playbook, lets each action say its changes. Changes nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
+use crate::actions::points;
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::ActionSpec;
 use crate::arm::Arm;
@@ -121,15 +123,33 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let reads = PlanReads {
+    let mut reads = PlanReads {
         policies: policies_to_choose(arm, &resolved, facts).await,
         candidate: super::candidate::candidate_of(arm, &resolved, facts).await,
         guest: guest_to_change(arm, &resolved, facts, request.allow_guest).await,
+        unread_copies: BTreeSet::new(),
     };
-    let so_far = SoFar::nothing(facts);
-    let mut draft = Draft { reads, request, resolved: &resolved, view: &view, arm, so_far, fatal: Vec::new() };
-    let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
-    let (stays, mut fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
+    // What would be deleted is read by itself, point by point; then the plan is made once more with what that says.
+    let mut planned_on = Cow::Borrowed(facts);
+    let (steps, stays, mut fatal) = loop {
+        let mut draft = Draft {
+            reads: &reads,
+            request,
+            resolved: &resolved,
+            view: &view,
+            arm,
+            so_far: SoFar::nothing(&planned_on),
+            fatal: Vec::new(),
+        };
+        let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
+        let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
+        let changes = steps.iter().flat_map(|step| &step.changes).map(|change| &change.what);
+        let unread = points::copies_to_read(changes, &reads);
+        if unread.is_empty() || request.overrides.contains(&Override::RecoverySession) {
+            break (steps, stays, fatal);
+        }
+        points::read_copies(arm, unread, planned_on.to_mut(), &mut reads).await;
+    };
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
     let mut warnings: Vec<String> = stays
         .iter()
@@ -228,7 +248,7 @@ async fn guest_to_change(arm: &Arm, resolved: &Resolved, facts: &VmFacts, allowe
 /// What is being drafted.
 struct Draft<'a> {
     /// What was read for some actions only.
-    reads: PlanReads,
+    reads: &'a PlanReads,
     request: &'a PlanRequest<'a>,
     resolved: &'a Resolved,
     view: &'a View,
@@ -288,7 +308,7 @@ impl Draft<'_> {
             named_locks: &self.request.named_locks,
             room: self.room(),
             locks_that_stay: self.so_far.locks_that_stay(),
-            reads: &self.reads,
+            reads: self.reads,
         });
         self.adopt(draft, planned);
     }
@@ -311,7 +331,7 @@ impl Draft<'_> {
         }
         let numbered = draft.changes.into_iter().enumerate();
         planned.changes = numbered.map(|(i, (what, effect))| Change::new(&planned.id, i + 1, what, effect)).collect();
-        self.so_far.add(&planned.changes, draft.locks_that_stay, &self.reads);
+        self.so_far.add(&planned.changes, draft.locks_that_stay, self.reads);
     }
 
     /// Points after the steps so far, and the limit, when both were read.
