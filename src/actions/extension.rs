@@ -31,15 +31,18 @@ const DELETE: Right = Right::change(
     "VMSnapshot is not uninstalled",
 );
 
-/// Uninstalls an extension handler; Azure Backup installs it again with the next backup.
+/// Uninstalls VMSnapshot (Windows) or VMSnapshotLinux (Linux); Azure Backup installs it again with the next backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExtensionUninstall {
-    /// Which handler. Only the backup extension may be uninstalled.
-    pub handler: HandlerName,
+    /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
+    /// because it is part of a plan's hash.
+    #[schemars(skip)]
+    #[serde(deserialize_with = "super::spec::given", skip_serializing_if = "Option::is_none")]
+    pub handler: Option<HandlerName>,
 }
 
-/// The handlers that azmend may uninstall.
+/// The only value that `handler` ever had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HandlerName {
     /// VMSnapshot on Windows, VMSnapshotLinux on Linux.
@@ -49,7 +52,8 @@ pub enum HandlerName {
 }
 
 impl Action for ExtensionUninstall {
-    const KEYS: &'static [&'static str] = &["handler"];
+    const KEYS: &'static [&'static str] = &[];
+    const OLD_KEYS: &'static [&'static str] = &["handler"];
     const NEEDS: &'static [Uses] = &[
         Uses::Needs(&needs::INSTANCE_VIEW),
         Uses::Needs(&needs::EXTENSIONS),
@@ -59,7 +63,7 @@ impl Action for ExtensionUninstall {
         Uses::Better(&needs::COMPUTE_OPERATIONS),
         Uses::Needs(&DELETE),
     ];
-    const WRITES: &'static [&'static str] = &["vmsnapshot", "extensions.failed"];
+    const WRITES: &'static [&'static str] = &["vmsnapshot", "extensions.failed", "vm.provisioning_state"];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         StepDraft::of(planned(&cx.ground), "VMSnapshot is not installed: nothing to uninstall")

@@ -61,11 +61,14 @@ const WRITE: Right = Right::change(
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocksRemove {
-    /// Which locks.
-    pub scope: LockScope,
+    /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
+    /// because it is part of a plan's hash.
+    #[schemars(skip)]
+    #[serde(deserialize_with = "super::spec::given", skip_serializing_if = "Option::is_none")]
+    pub scope: Option<LockScope>,
 }
 
-/// The locks that `locks.remove` looks at.
+/// The only value that `scope` ever had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockScope {
@@ -75,7 +78,8 @@ pub enum LockScope {
 }
 
 impl Action for LocksRemove {
-    const KEYS: &'static [&'static str] = &["scope"];
+    const KEYS: &'static [&'static str] = &[];
+    const OLD_KEYS: &'static [&'static str] = &["scope"];
     const NEEDS: &'static [Uses] = &[
         Uses::Needs(&needs::DENY_ASSIGNMENTS),
         Uses::Needs(&needs::LOCKS),

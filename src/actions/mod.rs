@@ -49,6 +49,8 @@ pub use protocol::{Attempt, Check, Context, Effect, FactsNeeded, History, Invers
 trait Action: Serialize + DeserializeOwned + JsonSchema {
     /// The keys that may appear under `with`, sorted.
     const KEYS: &'static [&'static str];
+    /// Keys that `azmend/v1` had under `with` and that never had an effect: each has one legal value.
+    const OLD_KEYS: &'static [&'static str] = &[];
     /// The rights that it uses; those that every action needs are not repeated.
     const NEEDS: &'static [Uses];
     /// The values of the condition view that it changes or may change: a condition that looks at one of them after this
@@ -181,6 +183,12 @@ macro_rules! table {
                 match self { $( Self::$action => <$spec as Action>::KEYS, )+ }
             }
 
+            /// Keys that `azmend/v1` had under `with` and that never had an effect.
+            #[must_use]
+            pub const fn old_keys(self) -> &'static [&'static str] {
+                match self { $( Self::$action => <$spec as Action>::OLD_KEYS, )+ }
+            }
+
             /// The rights that it uses.
             #[must_use]
             pub const fn needs(self) -> &'static [Uses] {
@@ -279,6 +287,14 @@ table! {
 }
 
 impl ActionName {
+    /// Whether this action changes the value of the condition view with this path.
+    #[must_use]
+    pub fn changes(self, path: &str) -> bool {
+        self.writes()
+            .iter()
+            .any(|changed| path.strip_prefix(changed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    }
+
     /// The action with this exact name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {

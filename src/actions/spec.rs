@@ -26,6 +26,11 @@ pub use super::{ActionName, ActionSpec};
 /// A day in seconds.
 pub(super) const DAY: u64 = 86_400;
 
+/// A key that may be missing and may not be null.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// A duration from `min` to `max` seconds; `what` is said about the range.
 pub(super) fn span_within<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -90,5 +95,34 @@ mod tests {
                 assert!(view.pointer(&format!("/{}", path.replace('.', "/"))).is_some(), "{action} writes {path}");
             }
         }
+    }
+
+    /// They are written back as they were read: a plan's hash covers them.
+    #[test]
+    fn keys_without_effect_are_read_with_their_one_value_and_kept() {
+        for (action, key, value, other) in [
+            (ActionName::LocksRemove, "scope", "backup_groups", "subscription"),
+            (ActionName::ExtensionUninstall, "handler", "VMSnapshot", "CustomScript"),
+        ] {
+            assert_eq!(action.old_keys(), [key]);
+            let spec = with(action, json!({ key: value })).unwrap();
+            let written = serde_json::to_value(&spec).unwrap();
+            assert_eq!(written, json!({ "action": action.as_str(), "with": { key: value } }));
+            assert_eq!(serde_json::from_value::<ActionSpec>(written).unwrap(), spec);
+            assert!(with(action, json!({ key: other })).is_err());
+            assert!(with(action, json!({ key: null })).is_err());
+            let plain = serde_json::to_value(with(action, json!({})).unwrap()).unwrap();
+            assert_eq!(plain, json!({ "action": action.as_str(), "with": {} }));
+        }
+    }
+
+    #[test]
+    fn an_action_changes_a_value_or_a_whole_part() {
+        assert!(ActionName::ExtensionUninstall.changes("vmsnapshot.state"));
+        assert!(ActionName::ExtensionUninstall.changes("extensions.failed"));
+        assert!(!ActionName::ExtensionUninstall.changes("extensions.other_failed"));
+        assert!(!ActionName::ExtensionUninstall.changes("vm.power"));
+        assert!(!ActionName::DeleteStale.changes("points.limit"));
+        assert!(!ActionName::LocksRemove.changes("locksmith.name"));
     }
 }

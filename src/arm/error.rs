@@ -169,6 +169,10 @@ impl ArmError {
         {
             return ErrorClass::Throttled;
         }
+        // 401, and no fault of the token: only the application that owns a lock may delete it.
+        if self.has_code("UnauthorizedApplicationId") {
+            return ErrorClass::Forbidden;
+        }
         if status == 401 || self.has_code("ExpiredAuthenticationToken") || self.has_code("InvalidAuthenticationToken") {
             return ErrorClass::SignIn;
         }
@@ -284,6 +288,9 @@ impl ArmError {
             ErrorClass::SignIn => "sign in again (az login), or check the identity azmend runs as (--auth)".to_owned(),
             ErrorClass::Forbidden if self.has_code("RequestDisallowedByPolicy") => {
                 "an Azure Policy assignment denies this; its owner can grant an exemption".to_owned()
+            }
+            ErrorClass::Forbidden if self.has_code("UnauthorizedApplicationId") => {
+                "it has an owner, and only the application that owns it can delete it; no role changes that".to_owned()
             }
             ErrorClass::Forbidden => match quoted_after(&self.message, "perform action") {
                 Some(action) => format!("the identity needs the permission {action} at this scope"),

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::earlier::Earlier;
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
@@ -19,6 +21,9 @@ use crate::estate::view::View;
 use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::plural;
 use sha2::{Digest, Sha256};
+
+/// When to come back while a backup runs: a transfer to the vault takes hours.
+const OWN_BACKUP: Duration = Duration::from_secs(3600);
 
 /// What a plan is made for.
 #[derive(Debug, Clone)]
@@ -43,6 +48,8 @@ pub struct PlanRequest<'a> {
     pub world: World,
     /// Why this playbook, when azmend chose it.
     pub why: Option<String>,
+    /// What earlier runs of this machine did.
+    pub earlier: Earlier,
 }
 
 /// What planning came to.
@@ -65,6 +72,15 @@ pub enum Planned {
     NotChecked {
         /// What was not read.
         unread: BTreeMap<String, String>,
+        /// The view.
+        view: Box<View>,
+    },
+    /// A backup that an earlier run of this machine started is still running: what it comes to decides on what is left to do.
+    Waiting {
+        /// The job, and since when it runs.
+        why: String,
+        /// When to come back.
+        wait: Duration,
         /// The view.
         view: Box<View>,
     },
@@ -93,7 +109,8 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     if let Err(errors) = request.playbook.resolve(&request.set) {
         return Planned::Input(errors);
     }
-    let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
+    let options = CollectOptions { own_jobs: request.earlier.jobs(), ..CollectOptions::default() };
+    let facts = collect::collect(arm, &request.vm, &options).await;
     Box::pin(plan_of(arm, request, &facts)).await
 }
 
@@ -123,32 +140,10 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let mut reads = PlanReads {
-        policies: policies_to_choose(arm, &resolved, facts).await,
-        candidate: super::candidate::candidate_of(arm, &resolved, facts).await,
-        guest: guest_to_change(arm, &resolved, facts, request.allow_guest).await,
-        unread_copies: BTreeSet::new(),
-    };
-    // What would be deleted is read by itself, point by point; then the plan is made once more with what that says.
-    let mut planned_on = Cow::Borrowed(facts);
-    let (steps, stays, mut fatal) = loop {
-        let mut draft = Draft {
-            reads: &reads,
-            request,
-            resolved: &resolved,
-            view: &view,
-            arm,
-            so_far: SoFar::nothing(&planned_on),
-            fatal: Vec::new(),
-        };
-        let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
-        let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
-        let changes = steps.iter().flat_map(|step| &step.changes).map(|change| &change.what);
-        let unread = points::copies_to_read(changes, &reads);
-        if unread.is_empty() || request.overrides.contains(&Override::RecoverySession) {
-            break (steps, stays, fatal);
-        }
-        points::read_copies(arm, unread, planned_on.to_mut(), &mut reads).await;
+    let Drafted { steps, stays, mut fatal } = match Box::pin(draft(arm, request, &resolved, &view, facts)).await {
+        Ok(drafted) => drafted,
+        Err(Undecided::Unread(unread)) => return Planned::NotChecked { unread, view: Box::new(view) },
+        Err(Undecided::Error(why)) => return Planned::Input(vec![why]),
     };
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
     let mut warnings: Vec<String> = stays
@@ -197,6 +192,9 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         let hint = format!("look at the plan, then allow it with --max-changes {}", plan.weight());
         fatal.push(Refusal::new("s9.max-changes", why).hint(hint));
     }
+    if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
+        return Planned::Waiting { why, wait, view: Box::new(view) };
+    }
     if !fatal.is_empty() {
         return Planned::Refused { refusals: fatal, plan: Some(Box::new(plan)) };
     }
@@ -218,6 +216,62 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
     }
     Planned::Plan(Box::new(plan))
+}
+
+/// A running backup stops this plan, and it is one that azmend started: the normal case of a runbook that runs every hour,
+/// and no refusal.
+fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(String, Duration)> {
+    if !fatal.iter().any(|refusal| refusal.rule.ends_with(".job-active")) {
+        return None;
+    }
+    let items = facts.items.known().into_iter().flatten();
+    let mut jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());
+    let job = jobs.find(|job| job.running() && earlier.jobs.contains(&job.id))?;
+    let since = job.start.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    let why = format!("a backup that was started{since} is running (job {}); nothing else was changed", job.id.name());
+    Some((why, OWN_BACKUP))
+}
+
+/// The steps with their changes, and what speaks against them.
+struct Drafted {
+    steps: Vec<PlannedStep>,
+    /// Locks over the VM's collections that stay in force.
+    stays: Vec<Refusal>,
+    /// Refusals without which the plan makes no sense.
+    fatal: Vec<Refusal>,
+}
+
+/// Decides the steps and lets the actions say their changes. What would be deleted is read by itself, point by point; then
+/// the steps are drafted once more with what that says.
+async fn draft(
+    arm: &Arm,
+    request: &PlanRequest<'_>,
+    resolved: &Resolved,
+    view: &View,
+    facts: &VmFacts,
+) -> Result<Drafted, Undecided> {
+    let mut reads = PlanReads {
+        policies: policies_to_choose(arm, resolved, facts).await,
+        candidate: super::candidate::candidate_of(arm, resolved, facts).await,
+        guest: guest_to_change(arm, resolved, facts, request.allow_guest).await,
+        unread_copies: BTreeSet::new(),
+    };
+    let mut facts = Cow::Borrowed(facts);
+    loop {
+        let so_far = SoFar::nothing(&facts);
+        let mut draft = Draft { reads: &reads, request, resolved, view, arm, so_far, fatal: Vec::new() };
+        let mut steps: Vec<PlannedStep> = Vec::new();
+        for step in &resolved.steps {
+            steps.push(draft.step(step, &steps)?);
+        }
+        let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
+        let changes = steps.iter().flat_map(|step| &step.changes).map(|change| &change.what);
+        let unread = points::copies_to_read(changes, &reads);
+        if unread.is_empty() || request.overrides.contains(&Override::RecoverySession) {
+            return Ok(Drafted { steps, stays, fatal });
+        }
+        points::read_copies(arm, unread, facts.to_mut(), &mut reads).await;
+    }
 }
 
 /// The policies of the stopped item's vault, when a step resumes its protection.
@@ -245,6 +299,25 @@ async fn guest_to_change(arm: &Arm, resolved: &Resolved, facts: &VmFacts, allowe
     Guest::NotAllowed
 }
 
+/// Why it cannot be said whether a step runs: then there is no plan (S12), for a step that is left out in silence may be
+/// the one that matters.
+enum Undecided {
+    /// Its condition needs something that was not read: path and why.
+    Unread(BTreeMap<String, String>),
+    /// Its condition cannot be evaluated.
+    Error(String),
+}
+
+impl Undecided {
+    /// From the `path: why` of a verdict.
+    fn unread(step: &str, unread: &[String]) -> Self {
+        let pairs = unread.iter().map(|text| text.split_once(": ").unwrap_or((text, "not read")));
+        Self::Unread(
+            pairs.map(|(path, why)| (path.to_owned(), format!("{why} (needed for the step {step})"))).collect(),
+        )
+    }
+}
+
 /// What is being drafted.
 struct Draft<'a> {
     /// What was read for some actions only.
@@ -260,11 +333,13 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn step(&mut self, step: &ResolvedStep) -> PlannedStep {
+    /// Decides whether a step runs, once and for all but for its `after`, and lets its action say its changes.
+    fn step(&mut self, step: &ResolvedStep, earlier: &[PlannedStep]) -> Result<PlannedStep, Undecided> {
         let mut planned = PlannedStep {
             id: step.id.clone(),
             action: step.action.clone(),
             when: step.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default(),
+            after: step.after.clone(),
             on_failure: match step.on_failure {
                 crate::playbook::OnFailure::Stop => OnFailure::Stop,
                 crate::playbook::OnFailure::Continue => OnFailure::Continue,
@@ -275,24 +350,23 @@ impl Draft<'_> {
             kept: Vec::new(),
             notes: Vec::new(),
         };
-        match self.resolved.runs(step, self.view) {
-            Verdict::True => {}
-            Verdict::False => {
-                planned.decision = Decision::Off { why: format!("its condition does not hold: {}", planned.when) };
-                return planned;
-            }
-            Verdict::NotChecked { unread } => {
-                planned.decision =
-                    Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
-                return planned;
-            }
-            Verdict::Error { why } => {
-                planned.decision = Decision::Off { why: format!("its condition cannot be evaluated: {why}") };
-                return planned;
-            }
+        let verdict = self.resolved.runs(step, self.view);
+        // A step that cannot run needs no condition, and nothing that was not read matters to it.
+        let off = match verdict {
+            Verdict::False => Some(format!("its condition does not hold: {}", planned.when)),
+            _ => planned.never(earlier),
+        };
+        if let Some(why) = off {
+            planned.decision = Decision::Off { why };
+            return Ok(planned);
+        }
+        match verdict {
+            Verdict::True | Verdict::False => {}
+            Verdict::NotChecked { unread } => return Err(Undecided::unread(&step.id, &unread)),
+            Verdict::Error { why } => return Err(Undecided::Error(format!("the step {}: {why}", step.id))),
         }
         self.fill(step, &mut planned);
-        planned
+        Ok(planned)
     }
 
     /// Lets the action say its changes, on the facts as the steps so far leave them.

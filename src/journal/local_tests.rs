@@ -29,17 +29,23 @@ fn intent(change: &str, verb: &str) -> Event {
 
 fn events() -> Vec<Event> {
     let ending = Ending {
-        outcome: "succeeded".into(),
+        outcome: crate::journal::EndKind::Succeeded,
         detail: "gone (404)".into(),
         code: String::new(),
         hint: None,
         permission: false,
+        effect: None,
     };
     vec![
         Event::Started { format: FORMAT, run: RUN.into(), version: "0.1.0".into(), plan_hash: "ab".into(), pid: 4711 },
         Event::StepStarted { step: "unlock".into() },
         intent("unlock.1", "DELETE"),
-        Event::Answered { change: "unlock.1".into(), purpose: Purpose::Do, how: "ok".into(), detail: String::new() },
+        Event::Answered {
+            change: "unlock.1".into(),
+            purpose: Purpose::Do,
+            how: crate::journal::Answer::Ok,
+            detail: String::new(),
+        },
         Event::Ended { change: "unlock.1".into(), purpose: Purpose::Do, ending },
         intent("backup.1", "POST"),
     ]

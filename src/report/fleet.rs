@@ -133,6 +133,7 @@ pub const fn outcome(status: Status) -> (&'static str, Style) {
         Status::Partial => ("partly", CARE),
         Status::Refused => ("refused", CARE),
         Status::Paused => ("paused", CARE),
+        Status::Waiting => ("waiting", CARE),
         Status::Undone => ("undone", GOOD),
         Status::Failed | Status::Error => ("failed", BAD),
         Status::Stuck => ("stuck", BAD),
@@ -150,8 +151,9 @@ pub fn result(fleet: &FleetResult, program: &str, width: usize) -> String {
         Status::Partial => ("partly done", CARE),
         Status::Refused => ("refused, nothing changed", CARE),
         Status::Paused => ("paused", CARE),
+        Status::Waiting => ("waiting for a backup that is running", CARE),
         Status::Failed | Status::Error => ("failed", BAD),
-        Status::Undone => ("taken back", GOOD),
+        Status::Undone => ("undone", GOOD),
         Status::Stuck => ("stuck: a person is needed", BAD),
     };
     let mut title = paint(Style::new().bold().fg_color(style.get_fg_color()), word);
@@ -260,6 +262,7 @@ fn unplanned(page: &mut Page, all: &[NotPlanned]) {
     let kinds = [
         (Unplanned::Refused, "refused    ", CARE),
         (Unplanned::NotChecked, "not checked", CARE),
+        (Unplanned::Waiting, "waiting    ", CARE),
         (Unplanned::NothingToDo, "nothing    ", DIM),
     ];
     if !all.is_empty() {

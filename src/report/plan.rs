@@ -76,6 +76,7 @@ pub fn lines(planned: &Planned) -> Vec<String> {
             Some((path, why)) => vec![format!("not checked: {path}: {why}")],
             None => vec!["not checked".to_owned()],
         },
+        Planned::Waiting { why, .. } => vec![format!("not now: {why}")],
         Planned::Refused { refusals, .. } => refusals.iter().map(|refusal| format!("refused: {refusal}")).collect(),
         Planned::Input(errors) => errors.iter().map(|error| format!("needs more: {error}")).collect(),
     }
@@ -91,6 +92,9 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
         count => plural(count, "change"),
     };
     page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
+    for after in &step.after {
+        page.item("   . ", DIM, &format!("runs only after {after}"));
+    }
     for group in groups(&step.changes) {
         let style =
             if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };

@@ -298,8 +298,13 @@ fn judge(
         if text("level") != lock.level || text("notes") != lock.notes {
             say("S6", format!("not as it was: {body}"));
         }
-        if world.locks.iter().any(|now| now.id == *target) && !blind.target() {
-            say("S6", "it stands already".into());
+        // With the same content it changes nothing, and is sent whatever reading says.
+        let other = |now: &azmend::sim::Lock| {
+            now.id == *target
+                && (now.level.as_str() != lock.level || now.notes.as_deref().unwrap_or_default() != lock.notes)
+        };
+        if world.locks.iter().any(other) && !blind.target() {
+            say("S6", "another lock of its name is in force".into());
         }
         return;
     }
@@ -708,6 +713,7 @@ pub fn run(lab: &Lab, plan: &Plan, tape: &Arc<Tape>) -> Run {
         cancel: CancellationToken::new(),
         deadline: None,
         pid: 1,
+        earlier: azmend::engine::Earlier::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use azmend::actions::protection::{EnableProtection, ResumeProtection};
 use azmend::actions::vm::ReapplyVm;
 use azmend::arm::ResourceId;
 use azmend::engine::{Plan, RunResult, RunState, Status};
-use azmend::journal::{Event, Record};
+use azmend::journal::{Event, PauseReason, Record};
 use azmend::sim::{Lock, OpKind, Protection, TaskStatus, World};
 
 /// What matters of a world, in comparison with the world it began as.
@@ -129,7 +129,7 @@ pub fn clean_ups(records: &[Record]) -> usize {
     for record in records {
         match &record.event {
             Event::Intent { verb, .. } if verb == "POST" => backup = true,
-            Event::Paused { why, .. } if why == "clean_up_pending" && backup => {
+            Event::Paused { why: PauseReason::CleanUpPending, .. } if backup => {
                 backup = false;
                 count += 1;
             }
@@ -158,7 +158,7 @@ pub fn untruths(
         Status::Paused => code == 7 && result.retry_after.is_some(),
         Status::Failed => matches!(code, 4 | 6 | 9),
         Status::Stuck => code == 8,
-        Status::Planned | Status::Error => false,
+        Status::Planned | Status::Waiting | Status::Error => false,
     };
     if !fits {
         wrong.push(format!("exit code {code} does not fit {:?}", result.status));

@@ -161,6 +161,7 @@ async fn done(deed: &Deed, needs: Option<&[&Need]>) -> String {
         Planned::NothingToDo { why, .. } => return format!("nothing: {why}"),
         Planned::NotChecked { unread, .. } => return format!("not checked: {unread:?}"),
         Planned::Refused { refusals, .. } => return format!("refused: {}", refusals[0].rule),
+        Planned::Waiting { why, .. } => return format!("waiting: {why}"),
         Planned::Input(errors) => panic!("{errors:?}"),
     };
     let log = std::sync::Arc::default();

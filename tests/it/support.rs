@@ -125,6 +125,7 @@ impl Lab {
             max_changes: ask.max_changes.unwrap_or(40),
             world: self.world(),
             why: None,
+            earlier: azmend::engine::Earlier::default(),
         }
     }
 
@@ -146,6 +147,7 @@ impl Lab {
             cancel: CancellationToken::new(),
             deadline: None,
             pid: 1,
+            earlier: azmend::engine::Earlier::default(),
         }
     }
 

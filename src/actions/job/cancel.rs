@@ -58,7 +58,14 @@ impl Action for JobCancel {
     const KEYS: &'static [&'static str] = &["older_than"];
     const NEEDS: &'static [Uses] =
         &[Uses::Needs(&needs::VAULTS), Uses::Needs(&needs::ITEMS), Uses::Needs(&needs::JOBS), Uses::Needs(&CANCEL)];
-    const WRITES: &'static [&'static str] = super::WRITES;
+    const WRITES: &'static [&'static str] = &[
+        "backup.last_status",
+        "backup.last_error",
+        "backup.last_error_id",
+        "backup.inner_error",
+        "backup.running",
+        "backup.health",
+    ];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         let jobs = match running(&cx.ground) {

@@ -24,16 +24,25 @@ pub use wait::{AwaitJob, JobWait};
 const PROBE: Duration = Duration::from_secs(60);
 
 /// What the end of a job changes in the condition view.
+/// A backup that is waited for may also install VMSnapshot where it is missing.
 const WRITES: &[&str] = &[
-    "backup.health",
-    "backup.inner_error",
-    "backup.last_backup_days_ago",
+    "backup.state",
+    "backup.last_status",
     "backup.last_error",
     "backup.last_error_id",
-    "backup.last_status",
+    "backup.inner_error",
+    "backup.last_backup_days_ago",
     "backup.running",
+    "backup.health",
     "points.count",
+    "points.failed",
+    "points.collections",
+    "points.expired",
+    "points.superseded",
     "points.newest_hours_ago",
+    "vmsnapshot",
+    "extensions.failed",
+    "vm.provisioning_state",
 ];
 
 fn running<'a>(ground: &Ground<'a>) -> Result<Vec<&'a Job>, Refusal> {

@@ -52,8 +52,16 @@ const DELETE_POINT: Right = Right::change(
     "single points stay; orphaned and superseded collections still go",
 );
 /// What a deletion changes in the condition view. The newest points stay, unless a rule was switched off.
-const WRITES: &[&str] =
-    &["points.count", "points.collections", "points.expired", "points.superseded", "points.orphaned"];
+const WRITES: &[&str] = &[
+    "points.count",
+    "points.failed",
+    "points.collections",
+    "points.expired",
+    "points.superseded",
+    "points.orphaned",
+    "points.newest_hours_ago",
+    "locks",
+];
 
 /// A deleted point is gone.
 fn irreversible() -> Undo {

@@ -31,7 +31,7 @@ impl Action for DeleteWhole {
         Uses::Better(&needs::COMPUTE_OPERATIONS),
         Uses::Needs(&DELETE_COLLECTION),
     ];
-    const WRITES: &'static [&'static str] = &["points"];
+    const WRITES: &'static [&'static str] = super::WRITES;
 
     /// Every Backup-owned collection of the VM, live points included.
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {

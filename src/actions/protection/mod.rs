@@ -33,15 +33,15 @@ const TRIES: usize = 4;
 
 /// What protecting a VM changes in the condition view.
 const WRITES: &[&str] = &[
-    "backup.item_count",
     "backup.protected",
     "backup.state",
-    "points.expired",
-    "points.limit",
-    "points.orphaned",
-    "points.superseded",
+    "backup.item_count",
+    "backup.health",
     "policy",
     "vault",
+    "points.limit",
+    "points.expired",
+    "points.superseded",
 ];
 
 /// Protects an item, and stops its protection.

@@ -41,7 +41,7 @@ impl Action for VmReapply {
         Uses::Better(&needs::COMPUTE_OPERATIONS),
         Uses::Needs(&REAPPLY),
     ];
-    const WRITES: &'static [&'static str] = &["extensions", "vm.provisioning_state"];
+    const WRITES: &'static [&'static str] = &["vm.provisioning_state", "agent", "vmsnapshot", "extensions"];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         StepDraft::of(planned(&cx.ground), "the provisioning state is not Failed: nothing to apply")

@@ -38,7 +38,7 @@ impl Action for VmRestart {
         Uses::Better(&needs::COMPUTE_OPERATIONS),
         Uses::Needs(&RESTART),
     ];
-    const WRITES: &'static [&'static str] = &["agent", "extensions", "vm.power", "vm.provisioning_state", "vmsnapshot"];
+    const WRITES: &'static [&'static str] = &["vm.power", "vm.provisioning_state", "agent", "vmsnapshot", "extensions"];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         StepDraft::of(planned(&cx.ground).map(Some), "")

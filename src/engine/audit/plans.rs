@@ -59,6 +59,7 @@ pub async fn plans(
                     max_changes,
                     world: world.clone(),
                     why: None,
+                    earlier: crate::engine::Earlier::default(),
                 };
                 planned.push((place, Box::pin(plan_of(arm, &request, &facts)).await));
             }

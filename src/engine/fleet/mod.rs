@@ -150,7 +150,7 @@ impl Fate {
             Self::Ran(result) => match result.status {
                 Status::Partial | Status::Refused | Status::Failed | Status::Stuck | Status::Error => true,
                 Status::Paused => result.error.as_ref().is_some_and(|error| error.code == "unreachable"),
-                Status::Planned | Status::NothingToDo | Status::Succeeded | Status::Undone => false,
+                Status::Planned | Status::Waiting | Status::NothingToDo | Status::Succeeded | Status::Undone => false,
             },
         }
     }

@@ -249,7 +249,9 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let facts = Box::pin(collect(arm, vm, &CollectOptions::default())).await;
+    let earlier = fix::earlier(order.desk, world, arm.clock().now());
+    let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
+    let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {
         return Err(NotPlanned {
             vm: vm.to_string(),
@@ -279,6 +281,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
         max_changes: MAX_CHANGES_OF_ONE,
         world: world.clone(),
         why,
+        earlier: earlier.clone(),
     };
     let (playbook, planned) = match order.named {
         Some(playbook) => (Some(playbook), Box::pin(plan_of(arm, &request(playbook, None), &facts)).await),
