@@ -250,7 +250,7 @@ async fn lists_and_documents_come_through_the_sdk_unharmed() {
     assert!(!arm.resource_guarded(&vault).await.unwrap());
     assert!(arm.resource_guarded(&vault).await.unwrap());
     let vm = id(&format!("{RG}/providers/Microsoft.Compute/virtualMachines/web"));
-    assert!(arm.vm(&vm).await.unwrap_err().not_found());
+    assert_eq!(arm.vm(&vm).await.unwrap_err().class(), ErrorClass::NotFound);
 }
 
 #[test]

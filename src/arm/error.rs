@@ -78,7 +78,8 @@ pub struct ArmError(Box<Failure>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
-    /// The resource, its group or its subscription is not there.
+    /// Azure answered that something is not there: the resource, its group, its subscription. Good for a message; a proof
+    /// only as far as `Arm::proves_absence` says.
     NotFound,
     /// The caller lacks a permission.
     Forbidden,
@@ -168,6 +169,10 @@ impl ArmError {
         {
             return ErrorClass::Throttled;
         }
+        // 401, and no fault of the token: only the application that owns a lock may delete it.
+        if self.has_code("UnauthorizedApplicationId") {
+            return ErrorClass::Forbidden;
+        }
         if status == 401 || self.has_code("ExpiredAuthenticationToken") || self.has_code("InvalidAuthenticationToken") {
             return ErrorClass::SignIn;
         }
@@ -251,12 +256,6 @@ impl ArmError {
         self.code.eq_ignore_ascii_case(code) || self.details.iter().any(|detail| detail.code.eq_ignore_ascii_case(code))
     }
 
-    /// Whether it is a 404 in which ARM says that the resource is not there.
-    #[must_use]
-    pub fn not_found(&self) -> bool {
-        self.class() == ErrorClass::NotFound
-    }
-
     /// The HTTP status, if Azure answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -289,6 +288,9 @@ impl ArmError {
             ErrorClass::SignIn => "sign in again (az login), or check the identity azmend runs as (--auth)".to_owned(),
             ErrorClass::Forbidden if self.has_code("RequestDisallowedByPolicy") => {
                 "an Azure Policy assignment denies this; its owner can grant an exemption".to_owned()
+            }
+            ErrorClass::Forbidden if self.has_code("UnauthorizedApplicationId") => {
+                "it has an owner, and only the application that owns it can delete it; no role changes that".to_owned()
             }
             ErrorClass::Forbidden => match quoted_after(&self.message, "perform action") {
                 Some(action) => format!("the identity needs the permission {action} at this scope"),
@@ -368,8 +370,8 @@ fn quoted_after(message: &str, word: &str) -> Option<String> {
         .then(|| found.to_owned())
 }
 
-/// Percent-decoding for display only.
-fn percent_decode(path: &str) -> String {
+/// Percent-decoding, to show a path and to compare it with an id; never to build one.
+pub(super) fn percent_decode(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -85,6 +85,11 @@ fn other_classes() {
     assert_eq!(coded(403, "DenyAssignmentAuthorizationFailed", "m").class(), C::DeniedByAssignment);
     assert_eq!(coded(403, "AuthorizationFailed", "has a deny assignment with name 'x'").class(), C::DeniedByAssignment);
     assert_eq!(coded(401, "ExpiredAuthenticationToken", "m").class(), C::SignIn);
+    // A lock that an application owns is refused with 401; signing in again would not help.
+    let owned =
+        coded(401, "UnauthorizedApplicationId", "The management lock 'a' is owned by system application(s) 'b'.");
+    assert_eq!((owned.class(), owned.is_unreachable(), owned.may_have_taken_effect()), (C::Forbidden, false, false));
+    assert!(owned.hint().is_some_and(|hint| hint.contains("owns")), "{:?}", owned.hint());
     assert_eq!(coded(404, "LockNotFound", "m").class(), C::NotFound);
     assert_eq!(coded(404, "InvalidResourceType", "m").class(), C::Other);
     assert_eq!(answered(404, "<html>not here</html>").class(), C::Other, "a proxy's 404 is not ARM's");

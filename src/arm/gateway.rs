@@ -8,9 +8,9 @@
 //! - A change is not held back for long: the facts it was decided on would be too old when it leaves.
 //! - Every request carries the run's User-Agent and a client request id.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -58,6 +58,8 @@ struct Shared {
     calls: AtomicU64,
     /// Milliseconds.
     waited: AtomicU64,
+    /// When a request under each subscription (lower case) last succeeded.
+    answered: Mutex<HashMap<String, Timestamp>>,
 }
 
 /// `azmend/<version> (run/<id>)`; characters that no header may hold are left out of the id.
@@ -90,6 +92,7 @@ impl Gateway {
             limits: Limits::default(),
             calls: AtomicU64::new(0),
             waited: AtomicU64::new(0),
+            answered: Mutex::default(),
         };
         let counts = Arc::default();
         Ok(Self { shared: Arc::new(shared), counts, purpose: CallPurpose::default(), agent: user_agent(run_id) })
@@ -153,6 +156,28 @@ impl Gateway {
 
     pub(super) fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// Whether a request under this subscription succeeded within the last `span`.
+    #[must_use]
+    pub fn answered_within(&self, subscription: &str, span: Duration) -> bool {
+        let answered = self.shared.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.get(&subscription.to_ascii_lowercase()).is_some_and(|at| elapsed(*at, self.now()) <= span)
+    }
+
+    /// Remembers that the subscription of `request` answers. A page of a proxy with status 200 is not ARM's answer.
+    fn note_answer(&self, request: &Request, response: &Response) {
+        let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body).trim_ascii_start();
+        if !matches!(body.first(), None | Some(b'{' | b'[')) {
+            return;
+        }
+        let mut segments = request.url.path().split('/').skip(1);
+        if segments.next().is_some_and(|word| word.eq_ignore_ascii_case("subscriptions"))
+            && let Some(guid) = segments.next().filter(|guid| !guid.is_empty())
+        {
+            let mut answered = self.shared.answered.lock().unwrap_or_else(PoisonError::into_inner);
+            answered.insert(guid.to_ascii_lowercase(), self.now());
+        }
     }
 
     /// A URL at the endpoint. `path` is made of checked names only (a [`super::ResourceId`]).
@@ -274,7 +299,10 @@ impl Gateway {
         let error = (!response.is_success()).then(|| ArmError::from_response(&request, &response, now));
         self.shared.throttle.learn(&request, &response, error.as_ref(), now);
         match error {
-            None => Ok(response),
+            None => {
+                self.note_answer(&request, &response);
+                Ok(response)
+            }
             Some(error) => {
                 if error.class() == ErrorClass::SignIn {
                     self.shared.tokens.forget().await;

@@ -58,16 +58,30 @@ fn short(text: &str) -> String {
     out
 }
 
-/// Checks one name before it may become a URL segment.
+/// Checks a name that a person typed: a VM, a resource group, a vault, a subscription.
 ///
-/// Azure names of the kinds azmend handles are ASCII letters, digits and `. _ - ( )`; protected items and containers
-/// add `;`, locks and vault names may add spaces, commas and `+`... Letters of other alphabets are allowed by Azure in
-/// resource group names (`\p{L}`), so they pass here and are percent-encoded by the URL; separators, escapes and
-/// control characters never pass.
+/// Azure names of these kinds are letters, digits and `. _ - ( )`, vaults and subscriptions may add spaces and commas. Letters
+/// of other alphabets are allowed by Azure in resource group names (`\p{L}`), so they pass here; everything that
+/// [`ResourceId`] refuses and the signs of shells, queries and quotes never pass.
 ///
 /// # Errors
 /// [`IdError::BadName`] says which character or length is wrong.
 pub fn check_name(what: &'static str, name: &str) -> Result<(), IdError> {
+    check_segment(what, name)?;
+    let odd = |c: &char| matches!(c, '&' | '<' | '>' | '"' | '\'' | '*' | '|' | '`' | '{' | '}');
+    match name.chars().find(odd) {
+        Some(c) => Err(IdError::BadName { what, name: short(name), why: format!("it contains {c:?}") }),
+        None => Ok(()),
+    }
+}
+
+/// Checks one name of an id before it may become a URL segment (S11).
+///
+/// Azure allows more in the names of some resources than it shows in most of them: a lock may be called `Don't delete`, a
+/// protected item has `;`, a saved search `|`. They pass and are percent-encoded by the URL. What could change the path or
+/// the resource never passes: separators (`/`, `\`), escapes (`%`), the ends of a path (`?`, `#`), `.` and `..`, control
+/// and invisible characters, a space at either end; nor `<` and `>`, which no Azure name has.
+fn check_segment(what: &'static str, name: &str) -> Result<(), IdError> {
     let bad = |why: String| Err(IdError::BadName { what, name: short(name), why });
     // Nearly every name, and one reading checks millions.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b';' | b'(' | b')');
@@ -83,12 +97,11 @@ pub fn check_name(what: &'static str, name: &str) -> Result<(), IdError> {
     if name == "." || name == ".." {
         return bad("it is a path".into());
     }
-    if let Some(c) = name.chars().find(|c| {
-        c.is_control()
-            || matches!(c, '/' | '\\' | '?' | '#' | '%' | '&' | '<' | '>' | '"' | '\'' | '*' | '|' | '`' | '{' | '}')
-            || is_invisible(*c)
-    }) {
-        return bad(format!("it contains {:?}", c));
+    if let Some(c) = name
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '%' | '<' | '>') || is_invisible(*c))
+    {
+        return bad(format!("it contains {c:?}"));
     }
     if name.starts_with(' ') || name.ends_with(' ') {
         return bad("it begins or ends with a space".into());
@@ -129,7 +142,7 @@ impl ResourceId {
             let Some((group, tail)) = tail.split_first() else {
                 return Err(not("the resource group name is missing".into()));
             };
-            check_name("resource group", group)?;
+            check_segment("resource group", group)?;
             rest = tail;
         }
         while let Some((word, tail)) = rest.split_first() {
@@ -139,17 +152,17 @@ impl ResourceId {
             let Some((namespace, mut tail)) = tail.split_first() else {
                 return Err(not("the provider namespace is missing".into()));
             };
-            check_name("provider", namespace)?;
+            check_segment("provider", namespace)?;
             let mut pairs = 0;
             while let Some((kind, after)) = tail.split_first() {
                 if kind.eq_ignore_ascii_case("providers") && pairs > 0 {
                     break;
                 }
-                check_name("resource type", kind)?;
+                check_segment("resource type", kind)?;
                 let Some((name, after)) = after.split_first() else {
                     return Err(not(format!("the name after {:?} is missing", short(kind))));
                 };
-                check_name("resource", name)?;
+                check_segment("resource", name)?;
                 pairs += 1;
                 tail = after;
             }
@@ -200,7 +213,7 @@ impl ResourceId {
     /// # Errors
     /// When the name is not valid.
     pub fn resource(&self, namespace: &str, kind: &str, name: &str) -> Result<Self, IdError> {
-        check_name("resource", name)?;
+        check_segment("resource", name)?;
         Ok(Self::from_checked(&format!("{}/providers/{namespace}/{kind}/{name}", self.text)))
     }
 
@@ -209,7 +222,7 @@ impl ResourceId {
     /// # Errors
     /// When the name is not valid.
     pub fn child(&self, kind: &str, name: &str) -> Result<Self, IdError> {
-        check_name("resource", name)?;
+        check_segment("resource", name)?;
         Ok(Self::from_checked(&format!("{}/{kind}/{name}", self.text)))
     }
 
@@ -455,6 +468,31 @@ mod tests {
         ] {
             assert!(ResourceId::parse(bad).is_err(), "{bad}");
         }
+        for bad in ["a/b", "a\\b", "a?b", "a#b", "a%2Fb", "..", ".", "a\nb", "a\tb", " a", "a ", "<b>", "a\u{200b}"] {
+            let lock = format!("/subscriptions/{SUB}/providers/Microsoft.Authorization/locks/{bad}");
+            assert!(ResourceId::parse(&lock).is_err(), "{bad:?}");
+        }
         assert!(check_name("VM", &"a".repeat(5000)).is_err());
+        for typed in ["a'b", "a\"b", "a|b", "a`b", "a{b}", "a*", "a&b"] {
+            assert!(check_name("VM", typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn names_that_azure_allows_are_one_segment_of_a_url() {
+        for name in
+            ["Don't delete", "\"do not\" delete", "a|b", "{x}*", "a&b=c", "50$ (old); `x`", "keep+it, é", "a..b"]
+        {
+            let id = ResourceId::parse(&format!("/subscriptions/{SUB}/providers/Microsoft.Authorization/locks/{name}"));
+            let id = id.unwrap();
+            assert_eq!(id.name(), name);
+            let mut url: url::Url = "https://management.azure.com".parse().unwrap();
+            url.set_path(id.as_str());
+            url.query_pairs_mut().append_pair("api-version", "1");
+            let segments: Vec<&str> = url.path_segments().unwrap().collect();
+            assert_eq!(segments.len(), 6, "{url}");
+            assert_eq!((url.query(), url.fragment()), (Some("api-version=1"), None), "{url}");
+            assert!(!url.path().contains(' '), "{url}");
+        }
     }
 }

@@ -109,7 +109,7 @@ pub enum PollState {
     Failed(ArmError),
     /// Canceled, preempted by another operation included.
     Canceled(ArmError),
-    /// The resource that was being deleted answers 404.
+    /// The resource that was being deleted answers 404 as a missing one does. Read it (S4).
     Gone,
 }
 
@@ -309,7 +309,7 @@ impl Operation {
     /// What an error answer to a poll means: mostly nothing about the operation.
     fn judge_error(&self, error: ArmError, next: &mut Self) -> Result<PollState, ArmError> {
         let missing = error.status() == Some(404);
-        if missing && matches!(self.follow, Follow::UntilGone { .. }) && error.not_found() {
+        if missing && matches!(self.follow, Follow::UntilGone { .. }) && error.says_absent(&self.resource) {
             return Ok(PollState::Gone);
         }
         if missing && self.misses < MAX_MISSES {

@@ -28,8 +28,10 @@ pub(super) async fn candidate_of(arm: &Arm, resolved: &Resolved, facts: &VmFacts
     let part = |error: ArmError| error.to_string();
     let vaults = match vaults {
         Ok(value) => Part::Known { at, value },
-        Err(error) if error.class() == ErrorClass::NotFound => Part::Known { at, value: Vec::new() },
-        Err(error) => Part::Unread { why: part(error) },
+        Err(error) => match ResourceId::parse(&spec.vault) {
+            Ok(id) if arm.proves_absence(&error, &id).await => Part::Known { at, value: Vec::new() },
+            _ => Part::Unread { why: part(error) },
+        },
     };
     let Some([vault]) = vaults.known().map(Vec::as_slice) else {
         return Candidate { vaults, ..Candidate::not_asked() };

@@ -38,6 +38,7 @@ fn collection(group_name: &str, name: &str, points: &[(&str, &str)]) -> Collecti
         vm_id: "vm-1".into(),
         copied_from: String::new(),
         copy_percent: None,
+        with_view: false,
     };
     Collection {
         location: "westeurope".into(),

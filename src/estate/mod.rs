@@ -13,6 +13,7 @@ pub mod graph;
 pub mod groups;
 pub mod guest;
 pub mod inventory;
+pub mod items;
 pub mod keyvaults;
 mod read;
 pub mod resolve;
@@ -24,7 +25,7 @@ pub mod zones;
 pub use collect::{CollectOptions, Refresh, collect, refresh};
 pub use derive::{StaleCounts, holds_only_backup};
 pub use resolve::{ResolveError, resolve_subscriptions, resolve_vm};
-pub use schedule::{NextBackup, ScheduleError, next_backup};
+pub use schedule::{NextBackup, ScheduleError, next_backup, recent_backups};
 
 #[cfg(test)]
 mod sim_tests;

@@ -18,7 +18,7 @@ use super::facts::Part;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
 use crate::arm::permissions::{allows, allows_every_read, denied, denies_a_read};
-use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Listing, Recall, WholeVm};
+use crate::arm::{Arm, ArmError, ErrorKind, Listing, Recall, WholeVm};
 
 /// A value, or the one-line reason why it was not read (completely).
 pub(super) type Read<T> = Result<T, String>;
@@ -201,17 +201,6 @@ pub(super) fn single<T>(at: Timestamp, answer: Result<T, ArmError>) -> Part<T> {
         Ok(value) => Part::Known { at, value },
         Err(error) => Part::Unread { why: why(&error) },
     }
-}
-
-/// Whether the answer is that the resource itself or its group is not there, as Azure's codes say.
-pub(super) fn is_missing(error: &ArmError) -> bool {
-    error.class() == ErrorClass::NotFound
-}
-
-/// Whether the answer proves that the resource is not there: one of Azure's codes for that, while the subscription answers
-/// (S4). Any other 404 proves nothing.
-pub(super) async fn proves_absence(reader: &Reader<'_>, error: &ArmError, id: &ResourceId) -> bool {
-    is_missing(error) && !error.code.is_empty() && reader.arm.subscription(id.subscription()).await.is_ok()
 }
 
 /// The error in one line for people.

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeSet;
 
-use super::collect::is_absence;
 use super::read::{Read, Reader, action, complete, one_line, same_id, why};
 use crate::arm::id::{IdError, ResourceId, check_name, is_guid};
 use crate::arm::model::{Collection, Subscription};
@@ -250,7 +249,7 @@ impl Search<'_> {
             Ok(id) => return Ok(id),
             Err(error) => error,
         };
-        if !is_absence(error.status(), &error.code) {
+        if !self.reader.arm.proves_absence(&error, &id).await {
             // Not readable now: the reading of the facts says so, with its reason.
             return Ok(id);
         }
@@ -276,7 +275,7 @@ impl Search<'_> {
         for (id, answer) in ids.iter().zip(self.reader.side_by_side(calls.collect()).await) {
             match answer {
                 Ok(id) => found.push(id),
-                Err(error) if is_absence(error.status(), &error.code) => {}
+                Err(error) if self.reader.arm.proves_absence(&error, id).await => {}
                 // Azure also answers 403 for a group that is not there. What this identity may not see, the user of it
                 // cannot mean; but then nothing may be said to be missing either.
                 Err(error) => {

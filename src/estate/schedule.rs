@@ -7,12 +7,15 @@
 //! Must never: say that nothing is scheduled. A schedule that cannot be read is [`ScheduleError`], and the rule then
 //! has to take a backup for due.
 //!
-//! The window is of the *scheduled* time. The service may start the job later than that; a started job is seen in the
-//! list of jobs, one that is late is not seen anywhere (how late is not verified).
+//! The windows are of the *scheduled* time. The service starts the job within two hours of it ("Azure Backup FAQ": scheduled
+//! backups start within two hours of the scheduled time); a started job is seen in the list of jobs, one that is late is
+//! not seen anywhere, so [`recent_backups`] says which starts may still be to come.
 //!
 //! Sources: OpenAPI Recovery Services backup 2024-04-01, `SimpleSchedulePolicy`, `SimpleSchedulePolicyV2`
 //! (`hourlySchedule.{interval,scheduleWindowStartTime,scheduleWindowDuration}`); the run times carry a `Z` and are
 //! times of day in `timeZone`. That the end of the hourly window still counts is not verified: it is taken as a start.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time, Weekday};
@@ -21,11 +24,12 @@ use jiff::{Span, ToSpan};
 
 use super::zones::{EVERY_OFFSET, OffsetRange, windows_zone};
 use crate::arm::model::{Policy, Schedule};
+use crate::clock::later;
 
-/// The next scheduled backup starts in this window (both ends included).
+/// The time that a backup is scheduled for lies in this window (both ends included).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextBackup {
-    /// Not before; never before the moment that was asked about.
+    /// Not before.
     pub earliest: Timestamp,
     /// Not after.
     pub latest: Timestamp,
@@ -46,34 +50,59 @@ pub struct ScheduleError {
 /// # Errors
 /// [`ScheduleError`] when the schedule is not understood: then a backup has to be taken for due at any time.
 pub fn next_backup(policy: &Policy, now: Timestamp) -> Result<NextBackup, ScheduleError> {
+    let mut next: Option<NextBackup> = None;
+    for (low, high) in windows(policy, now)? {
+        if high < now {
+            continue;
+        }
+        // A start whose window is open now may be past or not: it makes the beginning earlier, not the end.
+        let (earliest, latest) = (low.max(now), if low >= now { high } else { Timestamp::MAX });
+        next = Some(next.map_or(NextBackup { earliest, latest }, |so_far| NextBackup {
+            earliest: so_far.earliest.min(earliest),
+            latest: so_far.latest.min(latest),
+        }));
+    }
+    next.ok_or_else(|| ScheduleError {
+        policy: policy.id.name().to_owned(),
+        why: "no start was found in the next nine days".into(),
+    })
+}
+
+/// The scheduled backups that may be past at `now` and whose job Azure may still be about to start: it does so within
+/// `delay` of the scheduled time. Oldest first.
+///
+/// # Errors
+/// [`ScheduleError`] when the schedule is not understood: then a backup has to be taken for due at any time.
+pub fn recent_backups(policy: &Policy, now: Timestamp, delay: Duration) -> Result<Vec<NextBackup>, ScheduleError> {
+    let open = |(low, high): &(Timestamp, Timestamp)| *low <= now && now <= later(*high, delay);
+    let mut found: Vec<NextBackup> = windows(policy, now)?
+        .into_iter()
+        .filter(open)
+        .map(|(earliest, latest)| NextBackup { earliest, latest })
+        .collect();
+    found.sort_by_key(|start| start.earliest);
+    Ok(found)
+}
+
+/// The earliest and the latest instant of every scheduled start from three days before `now` to nine days after it.
+fn windows(policy: &Policy, now: Timestamp) -> Result<Vec<(Timestamp, Timestamp)>, ScheduleError> {
     let error = |why: String| ScheduleError { policy: policy.id.name().to_owned(), why };
     let zone = offsets(&policy.time_zone);
     let weekly = policy.schedule.frequency.eq_ignore_ascii_case("Weekly");
     let days = if weekly { week_days(&policy.schedule).map_err(error)? } else { Vec::new() };
     let starts = starts_of_a_day(&policy.schedule).map_err(error)?;
-    let mut next: Option<NextBackup> = None;
-    // Two days back: a local date may lie 14 hours ahead, and a window of hours runs into the next day. Nine days on:
-    // a weekly schedule comes again within seven, whatever the zone.
+    let mut found = Vec::new();
+    // Three days back: a local date may lie 14 hours ahead, a window of hours runs into the next day, and a start of hours
+    // ago may still be to come. Nine days on: a weekly schedule comes again within seven, whatever the zone.
     let today = Offset::UTC.to_datetime(now).date();
-    for days_on in -2..=9 {
+    for days_on in -3..=9 {
         let Ok(date) = today.checked_add(days_on.days()) else { continue };
         if weekly && !days.contains(&date.weekday()) {
             continue;
         }
-        for minutes in &starts {
-            let Some((low, high)) = instants(date, *minutes, zone) else { continue };
-            if high < now {
-                continue;
-            }
-            // A start whose window is open now may be past or not: it makes the beginning earlier, not the end.
-            let (earliest, latest) = (low.max(now), if low >= now { high } else { Timestamp::MAX });
-            next = Some(next.map_or(NextBackup { earliest, latest }, |so_far| NextBackup {
-                earliest: so_far.earliest.min(earliest),
-                latest: so_far.latest.min(latest),
-            }));
-        }
+        found.extend(starts.iter().filter_map(|minutes| instants(date, *minutes, zone)));
     }
-    next.ok_or_else(|| error("no start was found in the next nine days".into()))
+    Ok(found)
 }
 
 /// How many scheduled backups the policy makes at most in `days` days, or why that cannot be told.

@@ -36,12 +36,16 @@ pub fn none_runs(facts: &VmFacts, rule: &str) -> Result<(), Refusal> {
 /// Whether a running job may be cancelled.
 ///
 /// # Errors
-/// `job.not-a-backup`, `job.young`, `job.transfer`.
+/// `job.not-a-backup`, `job.unknown-state`, `job.young`, `job.transfer`.
 pub fn may_cancel(job: &Job, older_than: Span, now: Timestamp) -> Result<(), Refusal> {
     let name = job.id.name();
     if !job.operation.eq_ignore_ascii_case("Backup") {
         let why = format!("the job {name} is a {} job: only backup jobs are cancelled", job.operation);
         return Err(Refusal::new("job.not-a-backup", why));
+    }
+    if !["InProgress", "Cancelling"].iter().any(|state| job.status.eq_ignore_ascii_case(state)) {
+        let why = format!("the job {name} is in state {:?}, which azmend does not know", job.status);
+        return Err(Refusal::new("job.unknown-state", why).hint("wait until it ended: azmend fix backup-in-progress"));
     }
     let Some(start) = job.start else {
         return Err(Refusal::new("job.young", format!("Azure does not say when the job {name} began")));
@@ -76,6 +80,9 @@ mod tests {
         for operation in ["Restore", "ConfigureBackup", ""] {
             assert_eq!(rule(&job(operation, "InProgress", 300, None)).as_deref(), Some("job.not-a-backup"));
         }
+        for status in ["Suspended", "", "Invalid"] {
+            assert_eq!(rule(&job("Backup", status, 30, None)).as_deref(), Some("job.unknown-state"), "{status}");
+        }
         let mut no_start = job("Backup", "InProgress", 30, None);
         no_start.start = None;
         assert_eq!(rule(&no_start).as_deref(), Some("job.young"));
@@ -93,6 +100,8 @@ mod tests {
         assert_eq!(rule(&facts), None);
         item_of(&mut facts).jobs = known(vec![job("Restore", "InProgress", 1, None)]);
         assert_eq!(rule(&facts).as_deref(), Some("vm.job-active"));
+        item_of(&mut facts).jobs = known(vec![job("Backup", "Paused", 1, None)]);
+        assert_eq!(rule(&facts).as_deref(), Some("vm.job-active"), "a state that azmend does not know");
         item_of(&mut facts).jobs = unread();
         assert_eq!(rule(&facts).as_deref(), Some("s12.unread"));
         facts.items = unread();

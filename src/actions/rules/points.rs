@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use super::Ground;
 use crate::actions::change::{Override, Refusal};
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Point, RecoveryPoint};
+use crate::arm::model::{CopyState, Job, Point, Policy, RecoveryPoint};
 use crate::clock::{elapsed, later};
 use crate::estate::facts::{ItemFacts, VmFacts};
 use crate::estate::groups::is_point_name;
-use crate::estate::schedule::next_backup;
+use crate::estate::schedule::{ScheduleError, next_backup, recent_backups};
 
 /// How far a restore point's `timeCreated` and a vault recovery point's time may lie apart to be the same backup.
 ///
@@ -26,6 +26,9 @@ pub const TWIN_TOLERANCE: Duration = Duration::from_secs(10 * 60);
 
 /// How near a scheduled backup may be.
 pub const DUE_WINDOW: Duration = Duration::from_secs(30 * 60);
+
+/// How long after its scheduled time Azure may start a backup ("Azure Backup FAQ": within two hours).
+pub const START_DELAY: Duration = Duration::from_secs(2 * 3600);
 
 /// Whether two times are of the same backup.
 #[must_use]
@@ -134,17 +137,9 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
         say(Err(Refusal::new("s8.unread", why)));
     }
     if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped()) {
-        let minutes = DUE_WINDOW.as_secs() / 60;
-        match next_backup(policy, ground.now) {
-            Ok(next) if next.earliest <= later(ground.now, DUE_WINDOW) => {
-                let why = format!("the next scheduled backup may be less than {minutes} minutes away");
-                say(ground.unless_overridden(Override::JobDue, why));
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let why = format!("when the next scheduled backup is due cannot be said: {error}");
-                say(ground.unless_overridden(Override::JobDue, why));
-            }
+        let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
+        if let Some(why) = backup_due(policy, jobs, ground.now) {
+            say(ground.unless_overridden(Override::JobDue, why));
         }
     }
     match facts.recovery_points.known() {
@@ -156,6 +151,40 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
         None if facts.recovery_points.is_absent() => {}
         None => say(Err(Refusal::new("s8.unread", format!("the recovery points in vault {vault} were not read")))),
     }
+}
+
+/// Why a scheduled backup may be about to start; `None` when none is.
+///
+/// From 30 minutes before the scheduled time until two hours after it, within which Azure starts the job, unless a backup
+/// that began since is listed. A backup that is known to be on-demand is not that job. Where the scheduled time is known
+/// only as a window (time zones), "since" counts from its end.
+fn backup_due(policy: &Policy, jobs: &[Job], now: Timestamp) -> Option<String> {
+    let cannot = |error: ScheduleError| Some(format!("when the next scheduled backup is due cannot be said: {error}"));
+    match next_backup(policy, now) {
+        Ok(next) if next.earliest <= later(now, DUE_WINDOW) => {
+            let minutes = DUE_WINDOW.as_secs() / 60;
+            return Some(format!("the next scheduled backup may be less than {minutes} minutes away"));
+        }
+        Ok(_) => {}
+        Err(error) => return cannot(error),
+    }
+    let recent = match recent_backups(policy, now, START_DELAY) {
+        Ok(recent) => recent,
+        Err(error) => return cannot(error),
+    };
+    let began_since = |time: Timestamp| {
+        jobs.iter().any(|job| {
+            job.operation.eq_ignore_ascii_case("Backup")
+                && job.user_triggered != Some(true)
+                && job.start.is_some_and(|start| start >= time)
+        })
+    };
+    let late = recent.into_iter().find(|scheduled| !began_since(scheduled.latest))?;
+    Some(format!(
+        "the backup that is scheduled for {} has not begun: Azure starts it within two hours (until {})",
+        late.latest,
+        later(late.latest, START_DELAY)
+    ))
 }
 
 /// Whether this point may go, given that [`vm_guards`] hold. `twins` and `newest` are computed once per reading.
@@ -200,13 +229,38 @@ pub fn state_guards(ground: &Ground<'_>, point: &Point) -> Result<(), Refusal> {
             format!("{name} is in state {}: reported only", point.provisioning_state),
         ));
     }
-    if point.copy_percent.is_some_and(|percent| percent < 100) {
-        ground.unless_overridden(
-            Override::RecoverySession,
-            format!("a copy of {name} to another region is not finished"),
-        )?;
+    match point.copy_state() {
+        CopyState::Unfinished { percent } => unfinished_copy(ground, point, percent),
+        // A collection never carries it: see `copy_guard`.
+        CopyState::Finished | CopyState::Unread => Ok(()),
     }
-    Ok(())
+}
+
+fn unfinished_copy(ground: &Ground<'_>, point: &Point, percent: u8) -> Result<(), Refusal> {
+    let name = point.id.name();
+    let why = format!("a copy of {name} to another region is not finished ({percent} %)");
+    ground.unless_overridden(Override::RecoverySession, why)
+}
+
+/// Whether a copy of this point to another region stands in the way of its deletion (`s8.recovery-session`), by a reading
+/// of the point of its own: `point` must come from `Arm::point`, which asks for the instance view. The points that come
+/// with a collection never say it, so who deletes a whole collection asks this of each of its points, and of each point
+/// in a collection that was made as a copy of it.
+///
+/// Which side of a copy Azure reports it on is not verified (the .NET documentation of `DiskRestorePointData` says: the
+/// target's), so both are looked at, and an answer without the instance view refuses.
+///
+/// # Errors
+/// `s8.recovery-session` when a copy is not complete, or when this reading does not tell.
+pub fn copy_guard(ground: &Ground<'_>, point: &Point) -> Result<(), Refusal> {
+    match point.copy_state() {
+        CopyState::Finished => Ok(()),
+        CopyState::Unfinished { percent } => unfinished_copy(ground, point, percent),
+        CopyState::Unread => ground.unless_overridden(
+            Override::RecoverySession,
+            format!("whether a copy of {} to another region is under way was not read", point.id.name()),
+        ),
+    }
 }
 
 /// Whether both say which VM they are of, and it is not the same one.

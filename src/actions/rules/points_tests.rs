@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::points::{point_guards, twins, two_newest, vm_guards};
+use super::points::{copy_guard, point_guards, twins, two_newest, vm_guards};
 use super::testing::*;
 use crate::actions::change::{Override, Refusal};
 use crate::arm::id::ResourceId;
-use crate::arm::model::Point;
+use crate::arm::model::{Job, Point};
 use crate::estate::facts::{Part, VmFacts};
 
 fn names(refusals: &[Refusal]) -> BTreeSet<&str> {
@@ -35,6 +35,12 @@ type Spoil = fn(&mut VmFacts);
 
 /// Everything that speaks against the VM as a whole, with the rule that says so.
 const VM_CASES: &[(&str, &str, Spoil)] = &[
+    ("a job in a state that azmend does not know", "s8.job-active", |f| {
+        item_of(f).jobs = known(vec![job("Backup", "Suspended", 1, None)]);
+    }),
+    ("a job without a state", "s8.job-active", |f| item_of(f).jobs = known(vec![job("Restore", "", 1, None)])),
+    ("a backup that was due an hour ago", "s8.job-due", |f| set_time(f, "08:00")),
+    ("a backup that was due two hours ago", "s8.job-due", |f| set_time(f, "07:00")),
     ("a running backup", "s8.job-active", |f| item_of(f).jobs = known(vec![job("Backup", "InProgress", 1, None)])),
     ("a running restore", "s8.job-active", |f| item_of(f).jobs = known(vec![job("Restore", "InProgress", 1, None)])),
     ("a job being cancelled", "s8.job-active", |f| item_of(f).jobs = known(vec![job("Backup", "Cancelling", 1, None)])),
@@ -121,6 +127,11 @@ fn twins_of_the_rules_do_not_fire() {
         ("a finished job", |f| item_of(f).jobs = known(vec![job("Backup", "Failed", 1, None)])),
         ("no jobs", |f| item_of(f).jobs = absent()),
         ("a backup due in 31 minutes", |f| set_time(f, "09:31")),
+        ("a backup that was due more than two hours ago", |f| set_time(f, "06:59")),
+        ("a backup that was due and has begun since", |f| {
+            set_time(f, "08:00");
+            item_of(f).jobs = known(vec![job("Backup", "Failed", 1, None)]);
+        }),
         ("no policy", |f| item_of(f).policy = absent()),
         ("immutability not sent", |f| set_vault(f, "", "")),
         ("no resource guard", |f| item_of(f).resource_guard = absent()),
@@ -132,6 +143,33 @@ fn twins_of_the_rules_do_not_fire() {
         spoil(&mut facts);
         assert_eq!(vm_rules(&facts, &[]), Vec::<String>::new(), "{what}");
     }
+}
+
+#[test]
+fn only_a_backup_that_began_since_ends_the_wait_for_a_scheduled_one() {
+    let due = |time: &str, zone: &str, jobs: Vec<Job>| {
+        let mut facts = facts();
+        let mut policy = policy();
+        policy.schedule.times = vec![time.into()];
+        policy.time_zone = zone.into();
+        item_of(&mut facts).policy = known(policy);
+        item_of(&mut facts).jobs = known(jobs);
+        vm_rules(&facts, &[]) == ["s8.job-due"]
+    };
+    let backup = |age, user| job("Backup", "Completed", age, user);
+    // It is 09:00.
+    assert!(due("07:30", "UTC", vec![backup(2, None)]), "began before");
+    assert!(!due("07:30", "UTC", vec![backup(1, Some(false))]));
+    assert!(due("07:30", "UTC", vec![backup(1, Some(true))]), "an on-demand backup is not the scheduled one");
+    assert!(due("07:30", "UTC", vec![job("Restore", "Completed", 1, None)]), "nor is another operation");
+    let mut no_start = backup(1, None);
+    no_start.start = None;
+    assert!(due("07:30", "UTC", vec![no_start]));
+    // 08:00 in Berlin is 06:00 or 07:00 UTC.
+    let berlin = "W. Europe Standard Time";
+    assert!(due("08:00", berlin, vec![]) && !due("07:59", berlin, vec![]));
+    assert!(due("08:00", berlin, vec![backup(3, None)]), "perhaps an hour before it");
+    assert!(!due("08:00", berlin, vec![backup(2, None)]));
 }
 
 #[test]
@@ -247,6 +285,21 @@ fn an_unfinished_copy_stays() {
     assert_eq!(point_rule(&facts, &[Override::RecoverySession], &point), None);
     points_of(&mut facts)[9].copy_percent = Some(100);
     assert_eq!(point_rule(&facts, &[], &nth(&facts, 9)), None);
+}
+
+#[test]
+fn only_a_points_own_reading_says_that_no_copy_is_under_way() {
+    let facts = facts();
+    let guard = |point: &Point, overrides: &[Override]| {
+        decide(&facts, overrides, |ground| copy_guard(ground, point).err().map(|refusal| refusal.rule))
+    };
+    let mut point = nth(&facts, 9);
+    assert_eq!(guard(&point, &[]).as_deref(), Some("s8.recovery-session"), "read with its collection");
+    assert_eq!(guard(&point, &[Override::RecoverySession]), None);
+    point.with_view = true;
+    assert_eq!(guard(&point, &[]), None);
+    point.copy_percent = Some(0);
+    assert_eq!(guard(&point, &[]).as_deref(), Some("s8.recovery-session"));
 }
 
 #[test]

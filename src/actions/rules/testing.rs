@@ -66,6 +66,7 @@ pub fn point(collection: &ResourceId, created: Timestamp) -> Point {
         vm_id: VM_ID.into(),
         copied_from: String::new(),
         copy_percent: None,
+        with_view: false,
     }
 }
 

@@ -200,7 +200,7 @@ pub struct Job {
     pub id: ResourceId,
     /// `Backup`, `Restore`, `ConfigureBackup`, `DeleteBackupData`, ...
     pub operation: String,
-    /// `InProgress`, `Cancelling`, `Cancelled`, `Completed`, `CompletedWithWarnings`, `Failed`.
+    /// `InProgress`, `Cancelling`, `Cancelled`, `Completed`, `CompletedWithWarnings`, `Failed`, or what Azure adds one day.
     pub status: String,
     /// Start.
     pub start: Option<Timestamp>,
@@ -222,10 +222,12 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether the job has not ended.
+    /// Whether the job has not ended. A job ended only when Azure names one of the states that a job ends in; one in a state
+    /// that azmend does not know, or in none, counts as running (S10).
     #[must_use]
     pub fn running(&self) -> bool {
-        ["InProgress", "Cancelling"].iter().any(|s| self.status.eq_ignore_ascii_case(s))
+        const ENDED: [&str; 5] = ["Completed", "CompletedWithWarnings", "Failed", "Cancelled", "Canceled"];
+        !ENDED.iter().any(|state| self.status.trim().eq_ignore_ascii_case(state))
     }
 
     /// The status of a task by its id.

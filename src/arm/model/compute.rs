@@ -187,6 +187,24 @@ pub struct Point {
     pub copied_from: String,
     /// Lowest `completionPercent` of a copy that is not finished; `None` when no copy is reported.
     pub copy_percent: Option<u8>,
+    /// Whether the answer carried the instance view: only a point's own GET does, when it asks for it. Without it
+    /// `copy_percent` says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_view: bool,
+}
+
+/// What is known of the copy of a restore point to another region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyState {
+    /// The instance view was read, and reports no copy that is under way.
+    Finished,
+    /// The instance view says that a copy is not complete.
+    Unfinished {
+        /// The lowest `completionPercent` of its disks; 0 when Azure names none.
+        percent: u8,
+    },
+    /// The instance view was not read: nothing is known.
+    Unread,
 }
 
 impl Point {
@@ -200,5 +218,16 @@ impl Point {
     #[must_use]
     pub fn deleting(&self) -> bool {
         self.provisioning_state.eq_ignore_ascii_case("Deleting")
+    }
+
+    /// What this reading says about a copy to another region. A point that came with its collection
+    /// (`$expand=restorePoints`) is always [`CopyState::Unread`]: only its own GET with `$expand=instanceView` tells.
+    #[must_use]
+    pub fn copy_state(&self) -> CopyState {
+        match self.copy_percent {
+            Some(percent) if percent < 100 => CopyState::Unfinished { percent },
+            _ if self.with_view => CopyState::Finished,
+            _ => CopyState::Unread,
+        }
     }
 }

@@ -95,10 +95,25 @@ impl FromWire for Policy {
     }
 }
 
+/// The contract's order of `RecoveryPointTierType` and `RecoveryPointTierStatus`: older api-versions and workloads send the
+/// place (recorded), newer ones the word (recorded).
+const TIERS: [&str; 4] = ["Invalid", "InstantRP", "HardenedRP", "ArchivedRP"];
+const TIER_STATES: [&str; 5] = ["Invalid", "Valid", "Disabled", "Deleted", "Rehydrated"];
+
+/// The word for a value that is sent as a word or as its place. What is neither stays as it was sent: it is unknown, and
+/// equal to no word.
+fn word(words: &[&str], sent: &str) -> String {
+    let place = sent.parse::<usize>().ok().and_then(|place| words.get(place));
+    let known = place.or_else(|| words.iter().find(|word| word.eq_ignore_ascii_case(sent)));
+    known.map_or_else(|| sent.to_owned(), |word| (*word).to_owned())
+}
+
 impl FromWire for RecoveryPoint {
     fn from_wire(value: &Value) -> Result<Self, Malformed> {
-        let tiers = objects(value, "/properties/recoveryPointTierDetails")
-            .map(|tier| Tier { kind: text(tier, "/type"), status: text(tier, "/status") });
+        let tiers = objects(value, "/properties/recoveryPointTierDetails").map(|tier| Tier {
+            kind: word(&TIERS, &text(tier, "/type")),
+            status: word(&TIER_STATES, &text(tier, "/status")),
+        });
         Ok(Self {
             id: id(value)?,
             time: time(value, "/properties/recoveryPointTime"),

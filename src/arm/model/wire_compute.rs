@@ -116,14 +116,30 @@ impl FromWire for Collection {
     }
 }
 
+/// How far a copy is that is not complete, by the instance view of its restore point; `None` when nothing is under way.
+/// Published example: `status.code` `ReplicationState/succeeded` and `completionPercent` 100 for each disk. Every other
+/// state, a failed one included, and every lower number is a copy that is not complete.
+fn unfinished_copy(view: &Value) -> Option<u8> {
+    let open = |code: &str| {
+        let code = code.to_ascii_lowercase();
+        code.strip_prefix("replicationstate/").is_some_and(|state| !state.starts_with("succeeded"))
+    };
+    let disks = objects(view, "/diskRestorePoints").filter_map(|disk| {
+        let percent = integer(disk, "/replicationStatus/completionPercent");
+        let unfinished = open(&text(disk, "/replicationStatus/status/code")) || percent.is_some_and(|now| now < 100);
+        unfinished.then(|| u8::try_from(percent.unwrap_or_default().clamp(0, 99)).unwrap_or_default())
+    });
+    let whole = objects(view, "/statuses").filter(|status| open(&text(status, "/code"))).map(|_| 0);
+    disks.min().or_else(|| whole.min())
+}
+
 impl FromWire for Point {
     fn from_wire(value: &Value) -> Result<Self, Malformed> {
         let id = id(value)?;
         if !id.is_type("Microsoft.Compute/restorePointCollections/restorePoints") {
             return Err(Malformed(format!("{id} is not a restore point")));
         }
-        let copies = objects(value, "/properties/instanceView/diskRestorePoints")
-            .filter_map(|disk| integer(disk, "/replicationStatus/completionPercent"));
+        let view = value.pointer("/properties/instanceView").filter(|view| view.is_object());
         Ok(Self {
             id,
             created: time(value, "/properties/timeCreated"),
@@ -131,10 +147,8 @@ impl FromWire for Point {
             consistency: text(value, "/properties/consistencyMode"),
             vm_id: text(value, "/properties/sourceMetadata/vmId"),
             copied_from: text(value, "/properties/sourceRestorePoint/id"),
-            copy_percent: copies
-                .filter(|percent| *percent < 100)
-                .min()
-                .map(|percent| u8::try_from(percent).unwrap_or_default()),
+            copy_percent: view.and_then(unfinished_copy),
+            with_view: view.is_some(),
         })
     }
 }

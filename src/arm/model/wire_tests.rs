@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::arm::model::{
-    BackupStatus, Collection, Extension, InstanceView, Job, Point, Policy, ProtectedItem, RecoveryPoint, Vault, Vm,
+    BackupStatus, Collection, CopyState, Extension, InstanceView, Job, Point, Policy, ProtectedItem, RecoveryPoint,
+    Vault, Vm,
 };
 use crate::arm::testing::example;
 
@@ -68,6 +69,33 @@ fn the_progress_of_a_copy() {
     assert_eq!(point.copy_percent, None, "100 % is a finished copy");
     body["properties"]["instanceView"]["diskRestorePoints"][0]["replicationStatus"]["completionPercent"] = json!(40);
     assert_eq!(Point::from_wire(&body).unwrap().copy_percent, Some(40));
+    let state = |view: serde_json::Value| {
+        let mut body = example("point_with_instance_view");
+        body["properties"]["instanceView"] = view;
+        Point::from_wire(&body).unwrap().copy_state()
+    };
+    let disk = |status: serde_json::Value| json!({ "diskRestorePoints": [{ "id": "d", "replicationStatus": status }] });
+    let code = |code: &str| json!({ "code": code, "level": "Info" });
+    let replicating = code("ReplicationState/replicating");
+    let (done, open) = (CopyState::Finished, |percent| CopyState::Unfinished { percent });
+    for (view, expected) in [
+        (json!(null), CopyState::Unread),
+        (json!("x"), CopyState::Unread),
+        (json!({}), done),
+        (json!({ "diskRestorePoints": [], "statuses": [] }), done),
+        (json!({ "diskRestorePoints": [{ "id": "d" }] }), done),
+        (disk(json!({ "status": code("ReplicationState/succeeded"), "completionPercent": 100 })), done),
+        (disk(json!({ "completionPercent": 0 })), open(0)),
+        (disk(json!({ "status": replicating, "completionPercent": 0 })), open(0)),
+        (disk(json!({ "status": replicating })), open(0)),
+        (disk(json!({ "status": replicating, "completionPercent": 100 })), open(99)),
+        (disk(json!({ "status": code("ReplicationState/failed"), "completionPercent": 7 })), open(7)),
+        (json!({ "statuses": [replicating] }), open(0)),
+    ] {
+        assert_eq!(state(view.clone()), expected, "{view}");
+    }
+    let expanded = Collection::from_wire(&example("collection_expanded_recorded")).unwrap();
+    assert_eq!(expanded.points()[0].copy_state(), CopyState::Unread, "a collection never carries it");
 }
 
 #[test]
@@ -116,6 +144,57 @@ fn backup_resources() {
     assert_eq!(points.iter().map(RecoveryPoint::hardened).collect::<Vec<_>>(), [true, false, true]);
     assert!(points[2].valid_in("InstantRP"));
     assert_eq!(points[0].file_recovery_active, Some(false));
+}
+
+#[test]
+fn tiers_come_as_words_or_as_numbers() {
+    let point = |kind: serde_json::Value, status: serde_json::Value| {
+        let id = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/g/providers/Microsoft.RecoveryServices/vaults/v/backupFabrics/f/protectionContainers/c/protectedItems/i/recoveryPoints/1";
+        let tiers = json!([{ "type": kind, "status": status }]);
+        RecoveryPoint::from_wire(&json!({ "id": id, "properties": { "recoveryPointTierDetails": tiers } })).unwrap()
+    };
+    for (kind, status, tier, hardened) in [
+        (json!("HardenedRP"), json!("Valid"), "HardenedRP", true),
+        (json!("hardenedrp"), json!("valid"), "HardenedRP", true),
+        (json!(2), json!(1), "HardenedRP", true),
+        (json!("2"), json!("1"), "HardenedRP", true),
+        (json!(1), json!(1), "InstantRP", false),
+        (json!(3), json!(1), "ArchivedRP", false),
+        (json!(3), json!(4), "ArchivedRP", false),
+        (json!(2), json!(2), "HardenedRP", false),
+        (json!(2), json!(3), "HardenedRP", false),
+        (json!(2), json!(9), "HardenedRP", false),
+        (json!(0), json!(1), "Invalid", false),
+        (json!(7), json!(1), "7", false),
+        (json!(-2), json!(1), "-2", false),
+        (json!(2.5), json!(1), "2.5", false),
+        (json!(null), json!(1), "", false),
+        (json!("VaultStandard"), json!("Valid"), "VaultStandard", false),
+    ] {
+        let point = point(kind.clone(), status.clone());
+        assert_eq!((point.tiers[0].kind.as_str(), point.hardened()), (tier, hardened), "{kind} {status}");
+        assert_eq!(point.valid_in("InstantRP"), tier == "InstantRP", "{kind} {status}");
+    }
+}
+
+#[test]
+fn a_job_ended_only_in_a_state_that_is_an_end() {
+    let mut job: Job = read("job_details");
+    for (status, running) in [
+        ("Completed", false),
+        ("completedwithwarnings", false),
+        ("Failed", false),
+        ("Cancelled", false),
+        ("Canceled", false),
+        ("InProgress", true),
+        ("Cancelling", true),
+        ("Invalid", true),
+        ("Suspended", true),
+        ("", true),
+    ] {
+        job.status = status.into();
+        assert_eq!(job.running(), running, "{status}");
+    }
 }
 
 #[test]

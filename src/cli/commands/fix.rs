@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use crate::actions::change::Refusal;
 use crate::actions::spec::ActionName;
 use crate::arm::{CallPurpose, ReadPost, ResourceId};
@@ -11,6 +13,7 @@ use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
 use crate::cli::{files, store};
+use crate::engine::Earlier;
 use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
@@ -65,12 +68,14 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
                 world: world.clone(),
                 why,
+                earlier: earlier(desk, &world, azure.clock().now()),
             };
             if let Some(playbook) = named {
                 let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
                 return Ok((world, vm, Some(playbook), planned));
             }
-            let facts = Box::pin(collect(&arm, &vm, &CollectOptions::default())).await;
+            let own_jobs = earlier(desk, &world, azure.clock().now()).jobs();
+            let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
             let view = view_of(&facts, &arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
                 let planned = Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
@@ -98,6 +103,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
             return Ok(desk.finish(subject.nothing(&view, &why, &not_read, &warnings)));
         }
         Planned::NotChecked { unread, view } => return Ok(desk.finish(subject.not_checked(&view, &unread))),
+        Planned::Waiting { why, wait, view } => return Ok(desk.finish(subject.waiting(&view, &why, wait))),
         Planned::Refused { refusals, plan } => {
             if let Some(plan) = plan.as_deref().filter(|_| desk.printer.for_people()) {
                 desk.printer.say(&report::plan(plan, desk.printer.err_width()));
@@ -120,6 +126,12 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     }
     desk.confirm(&plan, args.yes).await?;
     desk.start(&azure, plan, stop_at).await
+}
+
+/// What earlier runs of this machine did in this Azure; nothing when there is no state directory yet.
+pub fn earlier(desk: &Desk, world: &World, now: Timestamp) -> Earlier {
+    let state = store::existing(&desk.settings).ok().flatten();
+    state.map(|state| Earlier::read(&state, world, None, now)).unwrap_or_default()
 }
 
 /// What stands for "the one that this VM needs".

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 use super::{Bulk, Index, Kind};
+use crate::arm::ArmError;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault};
 use crate::estate::collect::{may_be_of, newest_finished_backup};
@@ -20,7 +21,8 @@ use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
 use crate::estate::groups::names_vm;
 use crate::estate::inventory::NotRead;
-use crate::estate::read::{Reader, action, is_missing, part, single, why};
+use crate::estate::items::says_nothing;
+use crate::estate::read::{Reader, action, part, single, why};
 
 /// What was read one by one.
 #[derive(Debug, Default)]
@@ -100,7 +102,8 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
 /// where a list that could speak against it is not complete. With a tag or a vault nothing is said of VMs that are gone.
 #[must_use]
 pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, ResourceId)> {
-    let blind = bulk.gaps.iter().any(|gap| matches!(gap.kind, Kind::Vaults | Kind::Items));
+    let blind = bulk.gaps.iter().any(|gap| matches!(gap.kind, Kind::Vaults | Kind::Items))
+        || bulk.items.iter().any(says_nothing);
     if blind {
         return Vec::new();
     }
@@ -114,7 +117,7 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
                 && bulk.selection.tells_of_gone(vm)
                 && !bulk.every_vm.contains(vm.key())
                 && bulk.gap(Kind::Vms, vm).is_none()
-                && index.items(bulk, vm).next().is_none()
+                && index.no_item_knows(bulk, vm)
         })
         .collect()
 }
@@ -213,7 +216,9 @@ impl Reads {
         let view = reader.arm.instance_view(id).await;
         // Rows of Resource Graph can be minutes old. Whether a VM that is there can lack its view is not verified, so the VM
         // itself is asked: only one that is gone may be left out without a word (S12).
-        if view.as_ref().err().is_some_and(is_missing) && reader.arm.vm(id).await.err().is_some_and(|e| is_missing(&e))
+        if view.as_ref().err().and_then(ArmError::status) == Some(404)
+            && let Err(error) = reader.arm.vm(id).await
+            && reader.arm.proves_absence(&error, id).await
         {
             deep.gone = true;
             return deep;
@@ -305,7 +310,7 @@ async fn collection(reader: &Reader<'_>, id: &ResourceId) -> Part<SizedCollectio
     match reader.arm.sized_collection(id).await {
         Ok(value) if value.collection.points.is_some() => Part::Known { at, value },
         Ok(_) => Part::Unread { why: format!("Azure left out the restore points of {}", id.short_name()) },
-        Err(error) if is_missing(&error) => Part::Absent { at },
+        Err(error) if reader.arm.proves_absence(&error, id).await => Part::Absent { at },
         Err(error) => Part::Unread { why: why(&error) },
     }
 }

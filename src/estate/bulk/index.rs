@@ -12,11 +12,14 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Extension, Group, Job, Lock, Policy, ProtectedItem};
 use crate::estate::collect::plain_location;
 use crate::estate::groups::names_vm;
+use crate::estate::items::{Naming, called_after, naming};
 
 /// Positions in the lists of one [`Bulk`]; of no use with another.
 #[derive(Debug, Default)]
 pub struct Index {
     items: Rows,
+    /// Items by the name of the machine that they are called after.
+    items_called: Rows,
     collections: Rows,
     in_group: Rows,
     /// Collections whose names are not of Backup's form, by their group.
@@ -111,6 +114,7 @@ impl Index {
         let job = |job: &Job| Some(of_vault(&job.id.up_to("vaults")?, &name_of(job)));
         Self {
             items: Rows::of(bulk.items.iter().map(|item| Some(hash(&key_of(&item.source))))),
+            items_called: Rows::of(bulk.items.iter().map(|item| Some(hash(&called_after(item))))),
             collections: Rows::of(bulk.collections.iter().map(|one| Some(hash(&key_of(&one.source))))),
             in_group: Rows::of(bulk.collections.iter().map(|one| key(&one.id.group_id()?))),
             foreign: Rows::of(bulk.collections.iter().map(foreign)),
@@ -125,9 +129,21 @@ impl Index {
         }
     }
 
-    /// The items that name the VM.
+    /// The items of the VM: those whose source it is, and those without a source that are called after it.
     pub fn items<'a>(&'a self, bulk: &'a Bulk, vm: &'a ResourceId) -> impl Iterator<Item = &'a ProtectedItem> {
-        self.items.pick(&bulk.items, hash(vm.key())).filter(|item| is_key(&item.source, vm.key()))
+        let by_source = self.items.pick(&bulk.items, hash(vm.key())).filter(|item| is_key(&item.source, vm.key()));
+        let called = self.called_after(bulk, vm).filter(|item| item.source.is_empty());
+        by_source.chain(called.filter(|item| naming(item, vm) == Naming::Vm))
+    }
+
+    /// Whether no item can be of this VM, by source or by name: what a VM that is gone needs to be called an orphan.
+    pub(super) fn no_item_knows(&self, bulk: &Bulk, vm: &ResourceId) -> bool {
+        self.items(bulk, vm).next().is_none()
+            && self.called_after(bulk, vm).all(|item| naming(item, vm) == Naming::Other)
+    }
+
+    fn called_after<'a>(&'a self, bulk: &'a Bulk, vm: &ResourceId) -> impl Iterator<Item = &'a ProtectedItem> {
+        self.items_called.pick(&bulk.items, hash(&vm.name().to_lowercase()))
     }
 
     /// The collections of the VM.

@@ -13,7 +13,7 @@ use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
 use crate::estate::inventory::NotRead;
 use crate::estate::keyvaults::{self, KeyVaultFacts};
-use crate::estate::read::{Read, Reader, action, complete, is_missing, why};
+use crate::estate::read::{Read, Reader, action, complete, why};
 
 /// Azure rations reads of jobs (a recorded 429 names 150 per hour and vault, and the gateway stays below that): so many
 /// jobs of a vault are read one by one, the running ones first.
@@ -25,7 +25,7 @@ pub(super) async fn collection(reader: &Reader<'_>, id: &ResourceId) -> Part<Siz
     match reader.arm.sized_collection(id).await {
         Ok(value) if value.collection.points.is_some() => Part::Known { at, value },
         Ok(_) => Part::Unread { why: format!("Azure left out the restore points of {}", id.short_name()) },
-        Err(error) if is_missing(&error) => Part::Absent { at },
+        Err(error) if reader.arm.proves_absence(&error, id).await => Part::Absent { at },
         Err(error) => Part::Unread { why: why(&error) },
     }
 }
@@ -153,7 +153,7 @@ pub(super) async fn job_details(
                     *job = full;
                 }
             }
-            Err(error) if is_missing(&error) => {}
+            Err(error) if reader.arm.proves_absence(&error, &id).await => {}
             Err(error) => {
                 out.not_read.push(NotRead { what: format!("the details of the job {}", id.name()), why: why(&error) });
             }

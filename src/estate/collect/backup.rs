@@ -8,7 +8,8 @@ use super::{jobs, plain_location};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{BackupStatus, Policy, ProtectedItem, RecoveryPoint, Vault};
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
-use crate::estate::read::{Read, Reader, action, complete, is_missing, one_line, part, same_id, single, why};
+use crate::estate::items::{Naming, naming};
+use crate::estate::read::{Read, Reader, action, complete, one_line, part, single, why};
 
 /// What to look for, and where.
 pub(super) struct Search<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Search<'a> {
     pub thorough: bool,
     /// Jobs that azmend started.
     pub own_jobs: &'a [ResourceId],
+    /// The VM is not there: then every item that could be of it counts, whatever its source says now.
+    pub gone: bool,
 }
 
 /// What was found of the VM's backup.
@@ -47,7 +50,7 @@ pub(super) async fn read(reader: &Reader<'_>, search: &Search<'_>) -> Found {
     // Most VMs are protected by a vault of their own subscription: its list need not wait for `backupStatus`.
     let (status, own) = futures::join!(read_status(reader, search), vaults_of(reader, search.vm.subscription_id()));
     let found = match find_vaults(reader, search, &status, own).await {
-        Ok(vaults) => list_items(reader, search.vm, &vaults).await.map(|items| (vaults, items)),
+        Ok(vaults) => list_items(reader, search.vm, search.gone, &vaults).await.map(|items| (vaults, items)),
         Err(why) => Err(why),
     };
     match found {
@@ -62,7 +65,7 @@ pub(super) async fn read(reader: &Reader<'_>, search: &Search<'_>) -> Found {
 
 /// Asks `backupStatus` again, and nothing else.
 pub(super) async fn ask_status(reader: &Reader<'_>, vm: &ResourceId, locations: &[String]) -> Part<BackupStatus> {
-    let search = Search { vm, locations, thorough: false, own_jobs: &[] };
+    let search = Search { vm, locations, thorough: false, own_jobs: &[], gone: false };
     read_status(reader, &search).await
 }
 
@@ -74,7 +77,7 @@ pub(super) async fn again(reader: &Reader<'_>, old: &VmFacts, what: Again) -> Pa
         return Part::Known { at: *at, value: reader.side_by_side(calls.collect()).await };
     }
     let at = reader.now();
-    let items = match list_items(reader, &old.id, &old.vaults).await {
+    let items = match list_items(reader, &old.id, old.vm.is_absent(), &old.vaults).await {
         Ok(items) => items,
         Err(why) => return Part::Unread { why },
     };
@@ -173,16 +176,45 @@ async fn find_vaults(
 }
 
 /// The items of these vaults that name the VM, in any state.
-async fn list_items(reader: &Reader<'_>, vm: &ResourceId, vaults: &[ResourceId]) -> Read<Vec<ProtectedItem>> {
+async fn list_items(reader: &Reader<'_>, vm: &ResourceId, gone: bool, vaults: &[ResourceId]) -> Read<Vec<ProtectedItem>> {
     let calls = vaults.iter().map(|vault| async move {
         reader.list(vault, &[action::ITEMS], "protected items", reader.arm.protected_items(vault)).await
     });
-    let mut items: Vec<ProtectedItem> = Vec::new();
+    let mut all: Vec<ProtectedItem> = Vec::new();
     for listed in reader.side_by_side(calls.collect()).await {
         let (_, listed) = listed?;
-        items.extend(listed.into_iter().filter(|item| same_id(&item.source, vm)));
+        all.extend(listed);
     }
-    Ok(items)
+    of_vm(all, vm, gone)
+}
+
+/// The items of the VM. One that does not say what it is of could be the VM's: then they are unread, unless the VM is there
+/// and one of them protects it, for there can be no second such one.
+fn of_vm(all: Vec<ProtectedItem>, vm: &ResourceId, gone: bool) -> Read<Vec<ProtectedItem>> {
+    let mut items = Vec::new();
+    let mut unclear = None;
+    for item in all {
+        match naming(&item, vm) {
+            Naming::Vm => items.push(item),
+            Naming::ByName if gone => items.push(item),
+            // Its source is another resource.
+            Naming::ByName if ResourceId::parse(&item.source).is_ok() => {}
+            Naming::ByName | Naming::Nothing => unclear = unclear.or(Some(item.id)),
+            Naming::Other => {}
+        }
+    }
+    let protects = |item: &ProtectedItem| !item.soft_deleted && !item.stopped();
+    match unclear.filter(|_| gone || !items.iter().any(protects)) {
+        None => Ok(items),
+        Some(id) => {
+            let vault = id.up_to("vaults").unwrap_or_else(|| id.clone());
+            Err(one_line(&format!(
+                "the item {} in vault {} does not say of which VM it is",
+                id.name(),
+                vault.short_name()
+            )))
+        }
+    }
 }
 
 /// Every subscription the caller can see, the VM's own included.
@@ -251,7 +283,7 @@ async fn read_policy(reader: &Reader<'_>, item: &ProtectedItem) -> Part<Policy> 
     };
     match reader.arm.policy(&id).await {
         Ok(value) => Part::Known { at, value },
-        Err(error) if is_missing(&error) => Part::Absent { at },
+        Err(error) if reader.arm.proves_absence(&error, &id).await => Part::Absent { at },
         Err(error) => Part::Unread { why: why(&error) },
     }
 }

@@ -13,7 +13,7 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, ProtectedItem};
 use crate::clock::earlier;
 use crate::estate::facts::Part;
-use crate::estate::read::{Read, Reader, action, is_missing, one_line, part, proves_absence, why};
+use crate::estate::read::{Read, Reader, action, one_line, part, why};
 
 /// How far back finished jobs are read.
 pub const JOB_DAYS: u64 = 14;
@@ -111,7 +111,7 @@ async fn read_own(reader: &Reader<'_>, whose: Whose<'_>, before: &[Job]) -> Read
         }
         match reader.arm.job(id).await {
             Ok(job) => Ok(Some(job)),
-            Err(error) if proves_absence(reader, &error, id).await => Ok(None),
+            Err(error) if reader.arm.proves_absence(&error, id).await => Ok(None),
             Err(error) => {
                 Err(one_line(&format!("the job {} that azmend started was not read: {}", id.name(), why(&error))))
             }
@@ -165,7 +165,7 @@ async fn with_details(
         }
         match reader.arm.job(&job.id).await {
             Ok(full) => Ok(Some(full)),
-            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if reader.arm.proves_absence(&error, &job.id).await => Ok(None),
             Err(error) => Err(why(&error)),
         }
     });

@@ -262,7 +262,7 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
     let Core { vm, instance, .. } = core;
     let locations = locations(&vm, mine.of_vm.known());
     let thorough = options.thorough || vm.is_absent();
-    let search = backup::Search { vm: id, locations: &locations, thorough, own_jobs: &options.own_jobs };
+    let search = backup::Search { vm: id, locations: &locations, thorough, own_jobs: &options.own_jobs, gone: vm.is_absent() };
     let near =
         places::Wanted { locations: &locations, policies: &[], thorough: options.thorough, glance: options.glance };
     let (found, homes) =
@@ -362,7 +362,8 @@ async fn refresh_backup(
     if search {
         let thorough = options.thorough || facts.vm.is_absent();
         let id = facts.id.clone();
-        let search = backup::Search { vm: &id, locations, thorough, own_jobs: &options.own_jobs };
+        let gone = facts.vm.is_absent();
+        let search = backup::Search { vm: &id, locations, thorough, own_jobs: &options.own_jobs, gone };
         let found = backup::read(reader, &search).await;
         (facts.status, facts.vaults, facts.items) = (found.status, found.vaults, found.items);
     } else {
@@ -437,28 +438,17 @@ async fn read_core(reader: &Reader<'_>, id: &ResourceId) -> Core {
 /// Whether the VM could be read without its view: not when it is missing or nothing answers. Whether `$expand` asks for the
 /// view's own permission is not verified.
 fn may_be_the_view(error: &ArmError) -> bool {
-    !is_absence(error.status(), &error.code) && !error.is_unreachable()
+    error.class() != crate::arm::ErrorClass::NotFound && !error.is_unreachable()
 }
 
 /// A VM is absent when its own 404 says so *and* its subscription answers: the same 404 can mean that the subscription is
 /// not visible.
 async fn absent_or_unread(reader: &Reader<'_>, id: &ResourceId, at: Timestamp, error: &ArmError) -> Part<Vm> {
-    if !is_absence(error.status(), &error.code) {
-        return Part::Unread { why: why(error) };
+    if reader.arm.proves_absence(error, id).await {
+        return Part::Absent { at };
     }
-    match reader.arm.subscription(id.subscription()).await {
-        Ok(_) => Part::Absent { at },
-        Err(no_answer) => Part::Unread {
-            why: one_line(&format!("{}, and its subscription does not answer: {}", why(error), why(&no_answer))),
-        },
-    }
-}
-
-/// 404 with one of the codes that Azure sends for a missing resource; any other 404 (a missing subscription, a proxy's)
-/// proves nothing.
-pub(super) fn is_absence(status: Option<u16>, code: &str) -> bool {
-    status == Some(404)
-        && ["ResourceNotFound", "ResourceGroupNotFound"].iter().any(|known| code.eq_ignore_ascii_case(known))
+    let silent = if error.says_absent(id) { ", and its subscription does not answer" } else { "" };
+    Part::Unread { why: one_line(&format!("{}{silent}", why(error))) }
 }
 
 /// The VM's region; for a VM that is not there the regions of its collections.
@@ -572,16 +562,6 @@ mod tests {
     #[test]
     fn regions_compare_without_spaces_and_case() {
         assert_eq!(plain_location("West Europe"), "westeurope");
-    }
-
-    #[test]
-    fn only_azures_own_missing_codes_mean_absent() {
-        assert!(is_absence(Some(404), "resourcenotfound") && is_absence(Some(404), "ResourceGroupNotFound"));
-        assert!(
-            !is_absence(Some(404), "SubscriptionNotFound")
-                && !is_absence(Some(404), "")
-                && !is_absence(Some(403), "ResourceNotFound")
-        );
     }
 
     #[test]

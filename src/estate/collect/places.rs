@@ -10,7 +10,7 @@ use crate::arm::model::{Collection, Group, Lock, Policy};
 use crate::estate::derive::looks_like_backup;
 use crate::estate::facts::{GroupFacts, Part, VmFacts};
 use crate::estate::groups::{default_group_name, matches_pattern};
-use crate::estate::read::{Read, Reader, action, complete, is_missing, part, same_id, why};
+use crate::estate::read::{Read, Reader, action, complete, part, same_id, why};
 
 /// The type of a collection, in lower case.
 const COLLECTION_TYPE: &str = "microsoft.compute/restorepointcollections";
@@ -69,7 +69,7 @@ async fn with_points(reader: &Reader<'_>, ids: Vec<ResourceId>) -> Read<Vec<Coll
         match reader.arm.collection(&id).await {
             Ok(collection) if collection.points.is_some() => Ok(Some(collection)),
             Ok(_) => Err(format!("Azure left out the restore points of {}", id.short_name())),
-            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if reader.arm.proves_absence(&error, &id).await => Ok(None),
             Err(error) => Err(why(&error)),
         }
     });

@@ -9,7 +9,7 @@ use super::{NotRead, Visible, plain, reader, rows, some, vaults_of};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{ProtectedItem, Subscription, Vm};
-use crate::estate::read::{Reader, action, is_missing, one_line, why};
+use crate::estate::read::{Reader, action, one_line, why};
 
 /// Name and version of the object.
 pub const VMS_SCHEMA: &str = "azmend.vms/v1";
@@ -175,7 +175,7 @@ async fn list(reader: &Reader<'_>, subscription: &Subscription, group: Option<&s
     };
     if group.is_some() {
         match reader.arm.group(&scope).await {
-            Err(error) if is_missing(&error) => {
+            Err(error) if reader.arm.proves_absence(&error, &scope).await => {
                 out.no_group = true;
                 return out;
             }
