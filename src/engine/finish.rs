@@ -10,7 +10,7 @@ use super::driver::{came_back, plain};
 use super::exit;
 use super::owed::LockState;
 use super::plan::{OnFailure, Plan};
-use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
+use super::result::{CallsResult, ChangeResult, ErrorResult, LockResult, RunResult, Status};
 use super::run::{Halt, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
@@ -257,7 +257,7 @@ impl Session<'_> {
     /// What the run changed is read again, and compared with what it says.
     async fn read_after(&mut self) -> Option<View> {
         self.tell(&super::progress::Progress::Verifying);
-        self.read_everything().await;
+        self.read_what_changed().await;
         let facts = self.facts.clone()?;
         Box::pin(self.compare(&facts)).await;
         self.view()
@@ -392,6 +392,9 @@ impl Session<'_> {
         result.vm = Some(plan.vm.to_string());
         result.started = Some(self.started);
         result.ended = Some(self.now());
+        let calls = self.run.arm.call_counts();
+        result.arm_calls =
+            Some(CallsResult { reads: calls.reads, changes: calls.changes, waited_seconds: calls.waited_seconds });
         result.before = Some(plan.before.clone());
         result.not_read = after.as_ref().map_or_else(BTreeMap::new, |view| view.unread.clone());
         result.after = after;

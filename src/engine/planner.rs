@@ -181,6 +181,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         not_read: view.unread.clone(),
         before: view.clone(),
         hash: String::new(),
+        facts: Some(Box::new(facts.clone())),
     }
     .sealed();
     if plan.weight() > request.max_changes {
@@ -266,7 +267,7 @@ async fn draft(
         }
         let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
         let changes = steps.iter().flat_map(|step| &step.changes).map(|change| &change.what);
-        let unread = points::copies_to_read(changes, &reads);
+        let unread = points::copies_to_read(changes, &facts, &reads);
         if unread.is_empty() || request.overrides.contains(&Override::RecoverySession) {
             return Ok(Drafted { steps, stays, fatal });
         }

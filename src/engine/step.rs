@@ -490,7 +490,10 @@ impl Machine {
         }
         match class {
             // It is not there, says the answer; only reading proves it.
-            ErrorClass::NotFound if undo => Next::Guard { old_facts: false },
+            ErrorClass::NotFound if undo => {
+                self.sent = true;
+                Next::Guard { old_facts: false }
+            }
             ErrorClass::NotFound if deletes => {
                 self.sent = true;
                 self.proof()
@@ -534,8 +537,8 @@ impl Machine {
         if wait > LONGEST_WAIT {
             return self.give_up(PauseReason::Throttled, why, None, wait);
         }
-        let then =
-            if lost && self.proven_by == ProvenBy::Reading { Then::Prove } else { Then::Guard { old_facts: false } };
+        let prove = lost && self.purpose == Purpose::Do;
+        let then = if prove { Then::Prove } else { Then::Guard { old_facts: false } };
         self.wait(why, wait, then)
     }
 

@@ -336,7 +336,10 @@ async fn a_row_that_is_not_understood_makes_its_part_unread() {
     }
     // The VM's own answer has the extensions; their list is asked for alone.
     let sim = sim();
-    let arm = arm_over(Arc::new(Spoilt { sim: sim.clone(), path: "/extensions" }), &sim);
+    let arm = arm_over(
+        Arc::new(Spoilt { sim: sim.clone(), path: "/extensions", row: json!({ "id": 42, "name": null }) }),
+        &sim,
+    );
     let facts = facts_of(&arm, &vm("rg-shop", "web-01")).await;
     assert_eq!(parts(&facts)["extensions"], "known");
     let facts = refresh(&arm, &facts, Refresh { extensions: true, ..Refresh::NOTHING }).await;

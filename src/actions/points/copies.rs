@@ -82,11 +82,20 @@ async fn each(arm: &Arm, ids: Vec<ResourceId>) -> Vec<(ResourceId, Result<Point,
 
 // In the plan.
 
-/// The points that would go by these changes and that were not read by themselves yet.
+/// The points that would go by these changes and that were not read by themselves yet. A point that goes alone is read by itself
+/// just before its request in any case: in the plan it is only where the facts know a copy of its collection.
 #[must_use]
-pub fn to_read<'a>(changes: impl IntoIterator<Item = &'a ChangeKind>, reads: &PlanReads) -> BTreeSet<ResourceId> {
+pub fn to_read<'a>(
+    changes: impl IntoIterator<Item = &'a ChangeKind>,
+    facts: &VmFacts,
+    reads: &PlanReads,
+) -> BTreeSet<ResourceId> {
+    let copied = |point: &Point| {
+        let parent = point.id.up_to("restorePointCollections");
+        facts.collections().any(|one| ResourceId::parse(&one.source).ok() == parent)
+    };
     let points = changes.into_iter().flat_map(|what| match what {
-        ChangeKind::DeletePoint(change) => std::slice::from_ref(&change.point),
+        ChangeKind::DeletePoint(change) if copied(&change.point) => std::slice::from_ref(&change.point),
         ChangeKind::DeleteCollection(change) => change.collection.points(),
         _ => &[],
     });
