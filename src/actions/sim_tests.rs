@@ -334,10 +334,12 @@ fn what_belongs_to_an_application_is_not_asked_for_again() {
 
 /// Without the lock.
 async fn unlocked_bench() -> Bench {
-    Bench::on(
-        &ESTATE.replace("locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]", "locks: []"),
-    )
-    .await
+    unlocked_bench_with("").await
+}
+
+async fn unlocked_bench_with(groups: &str) -> Bench {
+    let locks = "locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]";
+    Bench::on(&format!("{}{groups}", ESTATE.replace(locks, "locks: []"))).await
 }
 
 #[tokio::test]
@@ -389,13 +391,8 @@ async fn what_has_not_expired_any_more_stays() {
 
 #[tokio::test]
 async fn what_is_not_superseded_any_more_stays() {
-    let two = ESTATE
-        .replace("locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]", "locks: []")
-        .replace(
-            "            points: { count: 19, newest: 34h, every: 1d }",
-            "            points: { count: 4, newest: 154h, every: 1d }\n          - of: app-01\n            points: { count: 5, newest: 34h, every: 1d }",
-        );
-    let mut bench = Bench::on(&two).await;
+    let older = "      - name: AzureBackupRG_westeurope_0\n        collections: [{ of: app-01, points: { count: 5, newest: 40d } }]\n";
+    let mut bench = unlocked_bench_with(older).await;
     let newest = |collection: &Collection| collection.points().iter().filter_map(|point| point.created).max();
     let old = bench.facts.collections().min_by_key(|collection| newest(collection)).unwrap().clone();
     let change = DeleteCollection { collection: old.clone(), why: DeleteReason::Superseded };
@@ -455,7 +452,7 @@ async fn a_collection_costs_no_reading_of_points_that_the_facts_have_fresh() {
     let whole = DeleteCollection { collection: bench.collection(), why: DeleteReason::Chosen };
     let whole = Change::new("clean", 1, whole, String::new());
     let mut reads = no_reads();
-    let ids = points::copies_to_read([&whole.what], &reads);
+    let ids = points::copies_to_read([&whole.what], &bench.facts, &reads);
     assert_eq!(ids.len(), 19);
     points::read_copies(&bench.arm, ids, &mut bench.facts, &mut reads).await;
     assert!(reads.unread_copies.is_empty());
@@ -493,6 +490,15 @@ async fn a_plan_leaves_out_what_is_being_copied_and_what_cannot_be_read() {
     };
     let (mut facts, mut reads) = (bench.facts.clone(), no_reads());
     let first = plan(&facts, &reads);
+    let changes = || first.changes.iter().map(|(what, _)| what);
+    assert!(points::copies_to_read(changes(), &facts, &reads).is_empty(), "each is read just before its request");
+    // Where the facts know a copy of the collection, the plan says it too.
+    let own = bench.collection();
+    if let Part::Known { value, .. } = &mut facts.collections {
+        let id = ResourceId::parse(&own.id.as_str().replace(own.id.name(), "copy")).unwrap();
+        value.push(Collection { id, source: own.id.to_string(), points: Some(Vec::new()), ..own });
+    }
+    assert_eq!(points::copies_to_read(changes(), &facts, &reads).len(), 3);
     assert_eq!(first.changes.len(), 3, "{first:?}");
     assert!(first.notes.iter().any(|note| note.ends_with("have expired; kept, because there is already room")));
     let planned = |draft: &super::planning::StepDraft| -> Vec<String> {
@@ -508,7 +514,7 @@ async fn a_plan_leaves_out_what_is_being_copied_and_what_cannot_be_read() {
     ));
     let draft = loop {
         let draft = plan(&facts, &reads);
-        let ids = points::copies_to_read(draft.changes.iter().map(|(what, _)| what), &reads);
+        let ids = points::copies_to_read(draft.changes.iter().map(|(what, _)| what), &facts, &reads);
         if ids.is_empty() {
             break draft;
         }
