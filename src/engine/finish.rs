@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::driver::{came_back, plain};
+use super::driver::plain;
 use super::exit;
 use super::owed::LockState;
 use super::plan::{OnFailure, Plan};
@@ -16,7 +16,7 @@ use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
 use crate::actions::ChangeKind;
 use crate::actions::change::{Change, Undo};
-use crate::actions::locks::{RemoveLock, recreate_command};
+use crate::actions::locks::{self, RemoveLock, recreate_command};
 use crate::actions::points::{DeleteCollection, DeletePoint};
 use crate::actions::protection::{EnableProtection, ResumeProtection};
 use crate::arm::model::Point;
@@ -233,7 +233,7 @@ impl Session<'_> {
         }
         // Taken from the state again: restoring and the last reading changed it.
         result.changes = changes(&self.run.plan, &self.state);
-        result.locks_removed = locks(&self.state);
+        result.locks_removed = removed_locks(&self.state);
         result.ended = Some(self.now());
         if result.next.is_none() {
             result.next = self.next(&result);
@@ -292,10 +292,10 @@ impl Session<'_> {
             ChangeKind::RemoveLock(RemoveLock { lock }) => {
                 let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
                 // A list may be late; only a stable reading says that somebody put it back.
-                if !listed || !self.in_force(lock).await {
+                if !listed || !locks::in_force(&self.run.arm, lock).await {
                     return None;
                 }
-                let refusal = came_back(lock);
+                let refusal = locks::came_back(lock);
                 Some(Ending {
                     code: refusal.rule,
                     hint: refusal.hint,
@@ -401,7 +401,7 @@ impl Session<'_> {
         result.warnings.clone_from(&plan.warnings);
         result.warnings.extend(plan.steps.iter().flat_map(|step| step.kept.iter().filter_map(kept_text)));
         result.changes = changes(plan, &self.state);
-        result.locks_removed = locks(&self.state);
+        result.locks_removed = removed_locks(&self.state);
         result
     }
 }
@@ -488,7 +488,7 @@ pub fn changes(plan: &Plan, state: &RunState) -> Vec<ChangeResult> {
 
 /// The locks that a run removed or may have removed, as its journal says.
 #[must_use]
-pub fn locks(state: &RunState) -> Vec<LockResult> {
+pub fn removed_locks(state: &RunState) -> Vec<LockResult> {
     state
         .locks
         .all()

@@ -3,6 +3,8 @@
 //! Duty: read again exactly those parts that the guards of a change look at and that are too old. Every action says which
 //! ([`actions::facts_needed`]). Must never: read a part again that is fresh, or let a guard see one that is not.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::run::Session;
@@ -11,6 +13,9 @@ use crate::actions::change::Change;
 use crate::actions::{self, ChangeKind};
 use crate::estate::collect::{self, CollectOptions, Refresh};
 use crate::estate::facts::VmFacts;
+
+/// What a run did not change is read again for its end only when it was read longer ago.
+const TOO_OLD_TO_SHOW: Duration = Duration::from_secs(10 * 60);
 
 impl Session<'_> {
     /// A whole reading.
@@ -39,7 +44,7 @@ impl Session<'_> {
         }
         let everything =
             Refresh { vm: true, extensions: true, collections: true, locks: true, backup: true, ..Refresh::NOTHING };
-        let old = everything.older_than(&facts, actions::FactsNeeded::FRESH, self.now());
+        let old = everything.older_than(&facts, TOO_OLD_TO_SHOW, self.now());
         self.facts = Some(Box::pin(collect::refresh(&self.run.arm, &facts, changed.and(old))).await);
     }
 

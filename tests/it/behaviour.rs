@@ -296,7 +296,9 @@ async fn protection_stopped_after_the_plan_stops_deletions_and_the_backup() {
     let plan = lab.planned("rp-collection-limit", "web-01", &Ask::default()).await;
     lab.sim.edit(|world| {
         let vm = world.vm_named("web-01").unwrap().id.clone();
-        world.stop_protection(&vm)
+        world.stop_protection(&vm);
+        // What the plan read counts for a minute.
+        world.advance(std::time::Duration::from_secs(61));
     });
     let log = std::sync::Arc::new(TestLog::default());
     let result = lab.run(&plan, &log).start().await;

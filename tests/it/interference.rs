@@ -142,7 +142,7 @@ fn about_locks(
             let said = result
                 .warnings
                 .iter()
-                .any(|text| text.contains("was put back by somebody") || text.contains("was not restored"));
+                .any(|text| text.contains("was created again") || text.contains("was not restored"));
             let seen = watch.meddled().zip(watch.last_read("/providers/microsoft.authorization/locks"));
             let seen = seen.is_some_and(|(event, read)| event < read);
             if stands.is_some() && holds && listed.is_none_or(|lock| !lock.restored) && !said && seen {
