@@ -399,3 +399,27 @@ fn hint_for(job: &Job) -> String {
         .and_then(|error| error.recommendations.first())
         .map_or_else(|| "look at the job's details in the vault".to_owned(), |text| format!("Azure says: {text}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str) -> ResourceId {
+        let vault = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.RecoveryServices/vaults/v";
+        ResourceId::parse(&format!("{vault}/backupJobs/{name}")).unwrap()
+    }
+
+    #[test]
+    fn a_job_is_ours_only_when_no_other_one_can_be() {
+        let ours = |jobs: &[(Option<bool>, &str)]| {
+            only_ours(jobs.iter().map(|(user, name)| (*user, job(name))).collect()).map(|id| id.name().to_owned())
+        };
+        assert_eq!(ours(&[]), None);
+        assert_eq!(ours(&[(Some(true), "a")]).as_deref(), Some("a"));
+        assert_eq!(ours(&[(Some(false), "s"), (Some(true), "a")]).as_deref(), Some("a"), "one is scheduled");
+        assert_eq!(ours(&[(Some(true), "a"), (Some(true), "b")]), None, "two on-demand jobs");
+        assert_eq!(ours(&[(Some(true), "a"), (None, "b")]), None, "one that may be on-demand");
+        assert_eq!(ours(&[(None, "a")]), None, "one that does not say");
+        assert_eq!(ours(&[(Some(false), "s")]), None);
+    }
+}
