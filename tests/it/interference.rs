@@ -11,7 +11,7 @@ use crate::crash_matrix::{ask, inside, key_vault, orphan_scene, repair, scene, w
 use crate::matrix_support::*;
 
 /// Everything that others can do to this scene.
-fn events(scene: &Scene) -> Vec<WorldEvent> {
+pub fn events(scene: &Scene) -> Vec<WorldEvent> {
     let world = &scene.world;
     let vm = scene.vm.clone();
     let mut out = vec![

@@ -40,6 +40,8 @@ mod served;
 mod serving;
 mod simulation;
 mod support;
+mod truth;
+mod truth_rules;
 mod undo_matrix;
 mod walls;
 mod wire;
