@@ -226,7 +226,7 @@ impl Session<'_> {
                 result.warnings.push("the end of the run could not be journaled".to_owned());
             }
         }
-        for warning in &self.warnings {
+        for warning in self.warnings.iter().chain(&self.replaced_locks()) {
             if !result.warnings.contains(warning) {
                 result.warnings.push(warning.clone());
             }
@@ -239,6 +239,18 @@ impl Session<'_> {
             result.next = self.next(&result);
         }
         result
+    }
+
+    /// A lock in whose place somebody put another one is said in every result, also of an undo that has nothing left to do.
+    fn replaced_locks(&self) -> Vec<String> {
+        let replaced = self.state.locks.all().filter(|(_, _, now)| *now == LockState::Replaced);
+        replaced
+            .map(|(change, lock, _)| {
+                let ending = self.state.changes.get(change).and_then(ChangeState::back_ending);
+                let why = ending.map_or("another lock of its name is in force", |ending| ending.detail.as_str());
+                format!("the lock {} was not restored: {why}", lock.id.name())
+            })
+            .collect()
     }
 
     fn next(&self, result: &RunResult) -> Option<String> {

@@ -86,8 +86,7 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
         - Microsoft.RecoveryServices/locations/backupStatus/action
           without it a vault in a subscription that is not visible is not found:
           nothing counts as an orphan, no protection is resumed
-      not changeable at the backup resource groups AzureBackupRG_westeurope_1,
-      AzureBackupRG_westeurope_0
+      not changeable at the backup resource groups AzureBackupRG_westeurope_1
         - Microsoft.Authorization/locks/delete
           without it locks are reported with the command that removes them
         - Microsoft.Authorization/locks/write

@@ -644,7 +644,7 @@ fn a_fleet_that_was_killed_is_taken_up_from_its_record() {
 fn a_run_that_is_not_over_is_left_to_be_resumed() {
     let user = User::new();
     // The first VM pauses at the deadline; the others never begin.
-    let fleet = user.fleet(&format!("{FIX} --yes --relock --deadline 70s"));
+    let fleet = user.fleet(&format!("{FIX} --yes --relock --deadline 90s"));
     assert_eq!((&fleet["exit_code"], &fleet["status"]), (&json!(7), &json!("paused")), "{fleet:#}");
     assert_eq!(by_status(&fleet, "paused"), ["a-01"]);
     assert!(fleet["not_started"].as_array().unwrap().iter().all(|one| one["reason"] == "deadline"), "{fleet:#}");

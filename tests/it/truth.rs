@@ -106,6 +106,10 @@ fn time(wrong: &mut Vec<String>, result: &RunResult, end: &World, records: &[Rec
 
 /// The last record says what the result says.
 fn ends(wrong: &mut Vec<String>, result: &RunResult, records: &[Record]) {
+    // Nothing happened, so nothing was written.
+    if result.error.as_ref().is_some_and(|error| error.code == "not_resumable") {
+        return;
+    }
     let last = records.iter().rev().find(|record| !matches!(record.event, Event::Warned { .. }));
     match last.map(|record| &record.event) {
         Some(Event::Finished { exit_code, .. }) if *exit_code != result.exit_code => {
