@@ -308,6 +308,22 @@ fn example(dice: &mut Dice) -> Scene {
     scene
 }
 
+/// Machines that share a locked group, and one that does not.
+fn shared(dice: &mut Dice) -> Scene {
+    let mut world = estate(crate::fleet::ESTATE);
+    world.settings.lock_release_delay = dice.below(150);
+    world.settings.lock_flapping = dice.percent(30);
+    // Fewer points over the limit: a member is then quicker.
+    for collection in world.collections.iter_mut().filter(|c| c.points.len() == 20) {
+        collection.points.drain(..dice.between(0, 2) as usize);
+    }
+    let playbook = dice.of(&["rp-collection-limit", "rp-collection-limit", "unlock-backup-groups"]);
+    let set = if playbook == "rp-collection-limit" && dice.percent(50) { vec![("cleanup", "service")] } else { vec![] };
+    let relock = set.is_empty() && dice.percent(50);
+    let vm = world.vms[0].id.to_string();
+    Scene { name: format!("{playbook} on a fleet"), playbook, vm, ask: Ask { set, relock, ..Ask::default() }, world }
+}
+
 /// A playbook on a machine of a random estate.
 fn random(dice: &mut Dice, yaml: &str) -> Scene {
     const PLAYBOOKS: [&str; 24] = [
@@ -505,8 +521,8 @@ impl Tale {
     /// The members of a fleet: planned before the first of them begins, then run one after the other.
     async fn members(&mut self, scene: &Scene) {
         let mut plans = Vec::new();
-        for name in ["vm-0", "vm-1", "vm-2"] {
-            plans.extend(self.plan(scene.playbook, &machine(name), &scene.ask, &Earlier::default()).await);
+        for vm in &scene.world.vms {
+            plans.extend(self.plan(scene.playbook, vm.id.as_str(), &scene.ask, &Earlier::default()).await);
         }
         let mut earlier = Earlier::default();
         for plan in plans {
@@ -568,15 +584,22 @@ fn aimed(dice: &mut Dice, index: u64) -> Fault {
         13 => ("DELETE", Some("/locks/"), reply(204, "")),
         14 => ("PUT", Some("/locks/"), reply(200, "")),
         15 | 16 => ("GET", Some("/locks/"), FaultEffect::StaleRead),
+        // That of a lock is believed when it is stable: it comes once.
         17 => ("GET", Some("/locks/"), reply(404, dice.of(&["LockNotFound", "SubscriptionNotFound", ""]))),
-        18 => ("GET", Some("restorepoint"), reply(404, dice.of(&["ResourceNotFound", "SubscriptionNotFound", ""]))),
-        19 => ("GET", None, FaultEffect::Throttle { retry_after: dice.between(60, 2400), times: 1 }),
+        // That of a point would be believed.
+        18 => ("GET", Some("restorepoint"), reply(404, dice.of(&["SubscriptionNotFound", "", "NotFound"]))),
+        19 => ("GET", None, FaultEffect::Throttle { retry_after: dice.between(60, 4000), times: 1 }),
         20 => ("GET", None, FaultEffect::NotSent),
         _ => ("GET", Some("backupjobs"), FaultEffect::StaleRead),
     };
     let reads = method == "GET";
     let long = reads && effect == FaultEffect::NotSent;
-    let times = if long { dice.between(3, 40) } else { dice.of(&["1", "1", "1", "2", "3", "9"]).parse().unwrap() };
+    let once = matches!(&effect, FaultEffect::Reply { code, .. } if code == "LockNotFound");
+    let times = match (long, once) {
+        (true, _) => dice.between(3, 40),
+        (_, true) => 1,
+        _ => [1, 1, 1, 2, 3, 9][dice.below(6) as usize],
+    };
     let when = FaultMatch {
         method: Some(method.to_owned()),
         path_contains: path.map(str::to_owned),
@@ -599,8 +622,13 @@ fn somebody(dice: &mut Dice, scene: &Scene) -> (Meddle, String) {
 async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
     let mut dice = Dice(seed);
     let yaml = random_estate(&mut dice);
-    let drawn = dice.percent(40);
-    let scene = if drawn { random(&mut dice, &yaml) } else { example(&mut dice) };
+    let fleet = dice.percent(6);
+    let drawn = !fleet && dice.percent(40);
+    let scene = match (fleet, drawn) {
+        (true, _) => shared(&mut dice),
+        (_, true) => random(&mut dice, &yaml),
+        _ => example(&mut dice),
+    };
     let mut ask = scene.ask.clone();
     // Every fourth seed is allowed to break rules by name.
     if seed % 4 == 3 {
@@ -624,7 +652,7 @@ async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
     if early {
         trouble(&tale);
     }
-    let way = if scene.vm == machine("vm-0") && tale.dice.percent(12) {
+    let way = if fleet || scene.vm == machine("vm-0") && tale.dice.percent(8) {
         "fleet"
     } else {
         tale.dice.of(&["plain", "plain", "plain", "saved", "crash", "crash", "twice"])
@@ -707,7 +735,7 @@ fn say(text: &str) {
 }
 
 /// Seeds, unless AZMEND_SEEDS says otherwise: about a minute of one core.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 600;
 
 /// What the default seeds must come across: a simulation that does not is blind there.
 const MUST: [(&str, &[&str]); 7] = [
