@@ -14,7 +14,7 @@ use azmend::arm::ResourceId;
 use azmend::engine::owed::Locks;
 use azmend::engine::{Earlier, Plan, Planned, Run, RunResult, RunState, Status, Unlocking, make_plan};
 use azmend::journal::{EndKind, Event, Fact, Purpose, Record};
-use azmend::sim::{Fault, FaultPlan, World, WorldEvent};
+use azmend::sim::{Corruption, Fault, FaultEffect, FaultMatch, FaultPlan, World, WorldEvent};
 
 use crate::crash_matrix::{FREE, inside, key_vault, repair};
 use crate::matrix_support::*;
@@ -264,7 +264,8 @@ pub fn random_estate(dice: &mut Dice) -> String {
 /// The estates of `examples/`, each machine with what it is for.
 fn example(dice: &mut Dice) -> Scene {
     let ask = |set: &[(&'static str, &'static str)]| Ask { set: set.to_vec(), ..Ask::default() };
-    let mut scene = match dice.below(18) {
+    let built_in = crate::crash_matrix::scene;
+    let mut scene = match dice.below(36) {
         0 => repair("failed-vm", "state-01", ask(&[("restart", "true")])),
         1 => repair("failed-vm", "state-01", ask(&[])),
         2 => repair("backup-in-progress", "stuck-02", ask(&[("mode", "cancel")])),
@@ -279,18 +280,48 @@ fn example(dice: &mut Dice) -> Scene {
         12 => key_vault("keyvault-permissions", "enc-01", &[("backup", "true")]),
         13 => key_vault("keyvault-permissions", "enc-02", &[]),
         14 => key_vault("keyvault-permissions", "enc-03", &[]),
-        15 => crate::crash_matrix::scene("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")])),
+        15 => built_in("datasource-not-present", "stop-12", ask(&[("policy", "daily-2d")])),
         16 => {
             let set = [("policy", "daily-2d"), ("backup", "true")];
-            crate::crash_matrix::scene("datasource-not-present", "stop-12", ask(&set))
+            built_in("datasource-not-present", "stop-12", ask(&set))
         }
-        _ => crate::crash_matrix::scene("vm-provisioning-failed", "app-02", ask(&[])),
+        17 => built_in("vm-provisioning-failed", "app-02", ask(&[])),
+        18 => built_in("extension-operation-failed", "app-02", ask(&[])),
+        19 => built_in("backup-now", "ok-07", ask(&[("follow", "job")])),
+        20 => built_in("backup-now", "ok-07", ask(&[])),
+        21 | 22 => built_in("unlock-backup-groups", "web-01", ask(&[])),
+        23 => built_in("unlock-backup-groups", "db-03", ask(&[])),
+        24 => built_in("delete-stale-collections", "db-03", ask(&[("unlock", "true")])),
+        25 => crate::crash_matrix::orphan_scene(),
+        26 => crate::crash_matrix::whole_collection_scene(),
+        27 | 28 => built_in("rp-collection-limit", "db-03", ask(&[])),
+        29 => built_in("rp-collection-limit", "nas-04", ask(&[])),
+        30 | 31 => built_in("rp-collection-limit", "web-01", ask(&[("cleanup", "service")])),
+        32 => built_in("rp-collection-limit", "web-01", ask(&[("follow", "job")])),
+        _ => built_in("rp-collection-limit", "web-01", ask(&[])),
     };
-    scene.ask.relock = dice.percent(50);
+    let service = scene.ask.set.contains(&("cleanup", "service"));
+    scene.ask.relock = !service && dice.percent(50);
     scene.world.settings.lock_release_delay = dice.below(150);
     scene.world.settings.lock_flapping = dice.percent(30);
     scene.world.settings.page_size = dice.between(2, 50) as usize;
     scene
+}
+
+/// Machines that share a locked group, and one that does not.
+fn shared(dice: &mut Dice) -> Scene {
+    let mut world = estate(crate::fleet::ESTATE);
+    world.settings.lock_release_delay = dice.below(150);
+    world.settings.lock_flapping = dice.percent(30);
+    // Fewer points over the limit: a member is then quicker.
+    for collection in world.collections.iter_mut().filter(|c| c.points.len() == 20) {
+        collection.points.drain(..dice.between(0, 2) as usize);
+    }
+    let playbook = dice.of(&["rp-collection-limit", "rp-collection-limit", "unlock-backup-groups"]);
+    let set = if playbook == "rp-collection-limit" && dice.percent(50) { vec![("cleanup", "service")] } else { vec![] };
+    let relock = set.is_empty() && dice.percent(50);
+    let vm = world.vms[0].id.to_string();
+    Scene { name: format!("{playbook} on a fleet"), playbook, vm, ask: Ask { set, relock, ..Ask::default() }, world }
 }
 
 /// A playbook on a machine of a random estate.
@@ -387,6 +418,19 @@ impl Tale {
         }
     }
 
+    /// The plan of a scene; on a random estate of one of a few, for most of them do not fit it.
+    async fn some_plan(&mut self, mut scene: Scene, yaml: Option<&str>) -> Option<(Plan, Scene)> {
+        for _ in 0..5 {
+            if let Some(plan) = self.plan(scene.playbook, &scene.vm, &scene.ask, &Earlier::default()).await {
+                return Some((plan, scene));
+            }
+            let overrides = scene.ask.overrides;
+            scene = random(&mut self.dice, yaml?);
+            scene.ask.overrides = overrides;
+        }
+        None
+    }
+
     fn embark(&self, plan: Plan, records: Vec<Record>, start: World, film: bool, earlier: &Earlier) -> Voyage {
         let tape = Tape::new(&self.lab.sim, records, film);
         self.watch.allow(&plan, &tape);
@@ -477,8 +521,8 @@ impl Tale {
     /// The members of a fleet: planned before the first of them begins, then run one after the other.
     async fn members(&mut self, scene: &Scene) {
         let mut plans = Vec::new();
-        for name in ["vm-0", "vm-1", "vm-2"] {
-            plans.extend(self.plan(scene.playbook, &machine(name), &scene.ask, &Earlier::default()).await);
+        for vm in &scene.world.vms {
+            plans.extend(self.plan(scene.playbook, vm.id.as_str(), &scene.ask, &Earlier::default()).await);
         }
         let mut earlier = Earlier::default();
         for plan in plans {
@@ -507,6 +551,64 @@ fn learn(earlier: &mut Earlier, records: &[Record]) {
     }
 }
 
+/// What goes wrong with a request that changes something, or with the readings of locks around one. The faults of the
+/// sandbox's own plan mostly meet reads.
+fn aimed(dice: &mut Dice, index: u64) -> Fault {
+    let fails = |after_effect| FaultEffect::OperationFails {
+        code: "InternalExecutionError".into(),
+        message: "An internal execution error occurred.".into(),
+        after_effect,
+    };
+    let reply = |status, code: &str| FaultEffect::Reply {
+        status,
+        code: code.into(),
+        message: "The simulation says so.".into(),
+        retry_after: None,
+        raw_body: None,
+    };
+    let (method, path, effect) = match dice.below(22) {
+        0 | 1 => (dice.of(&["DELETE", "PUT", "POST"]), None, FaultEffect::LostAfter),
+        2 => (dice.of(&["DELETE", "PUT", "POST"]), None, FaultEffect::LostBefore),
+        3 => (dice.of(&["DELETE", "PUT", "POST"]), None, FaultEffect::NotSent),
+        4 => (dice.of(&["DELETE", "POST"]), None, fails(true)),
+        5 => (dice.of(&["DELETE", "POST"]), None, fails(false)),
+        6 => (dice.of(&["DELETE", "POST"]), None, FaultEffect::OperationHangs),
+        7 => (dice.of(&["DELETE", "PUT", "POST"]), None, reply(409, "Conflict")),
+        8 => (dice.of(&["DELETE", "PUT", "POST"]), None, reply(403, "AuthorizationFailed")),
+        9 => (dice.of(&["DELETE", "PUT", "POST"]), None, reply(404, "ResourceNotFound")),
+        10 => (dice.of(&["DELETE", "PUT", "POST"]), None, reply(503, "ServiceUnavailable")),
+        11 | 12 => {
+            let status = [200, 202, 204, 404, 500][dice.below(5) as usize];
+            ("DELETE", Some("/locks/"), FaultEffect::Corrupt(Corruption::Status(status)))
+        }
+        13 => ("DELETE", Some("/locks/"), reply(204, "")),
+        14 => ("PUT", Some("/locks/"), reply(200, "")),
+        15 | 16 => ("GET", Some("/locks/"), FaultEffect::StaleRead),
+        // That of a lock is believed when it is stable: it comes once.
+        17 => ("GET", Some("/locks/"), reply(404, dice.of(&["LockNotFound", "SubscriptionNotFound", ""]))),
+        // That of a point would be believed.
+        18 => ("GET", Some("restorepoint"), reply(404, dice.of(&["SubscriptionNotFound", "", "NotFound"]))),
+        19 => ("GET", None, FaultEffect::Throttle { retry_after: dice.between(60, 4000), times: 1 }),
+        20 => ("GET", None, FaultEffect::NotSent),
+        _ => ("GET", Some("backupjobs"), FaultEffect::StaleRead),
+    };
+    let reads = method == "GET";
+    let long = reads && effect == FaultEffect::NotSent;
+    let once = matches!(&effect, FaultEffect::Reply { code, .. } if code == "LockNotFound");
+    let times = match (long, once) {
+        (true, _) => dice.between(3, 40),
+        (_, true) => 1,
+        _ => [1, 1, 1, 2, 3, 9][dice.below(6) as usize],
+    };
+    let when = FaultMatch {
+        method: Some(method.to_owned()),
+        path_contains: path.map(str::to_owned),
+        nth: Some(dice.between(1, if reads { 30 } else { 4 }) as u32),
+        times: Some(times as u32),
+    };
+    Fault { id: format!("aimed-{index}"), when, effect, seen: 0, fired: 0 }
+}
+
 /// Somebody else does one thing before one request.
 fn somebody(dice: &mut Dice, scene: &Scene) -> (Meddle, String) {
     let events: Vec<WorldEvent> = crate::interference::events(scene);
@@ -520,14 +622,23 @@ fn somebody(dice: &mut Dice, scene: &Scene) -> (Meddle, String) {
 async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
     let mut dice = Dice(seed);
     let yaml = random_estate(&mut dice);
-    let scene = if dice.percent(70) { random(&mut dice, &yaml) } else { example(&mut dice) };
+    let fleet = dice.percent(6);
+    let drawn = !fleet && dice.percent(40);
+    let scene = match (fleet, drawn) {
+        (true, _) => shared(&mut dice),
+        (_, true) => random(&mut dice, &yaml),
+        _ => example(&mut dice),
+    };
     let mut ask = scene.ask.clone();
     // Every fourth seed is allowed to break rules by name.
     if seed % 4 == 3 {
         ask.overrides = Override::ALL.into_iter().filter(|_| dice.percent(60)).collect();
     }
-    let scene = Scene { ask, ..scene };
-    let faults: Vec<Fault> = if dice.percent(75) { FaultPlan::random(seed) } else { Vec::new() };
+    let mut scene = Scene { ask, ..scene };
+    let mut faults: Vec<Fault> = if dice.percent(60) { FaultPlan::random(seed) } else { Vec::new() };
+    if dice.percent(55) {
+        faults.extend((0..dice.between(1, 2)).map(|index| aimed(&mut dice, index)));
+    }
     let early = dice.percent(25);
     let meddle = dice.percent(8).then(|| somebody(&mut dice, &scene));
     let mut describe = format!("seed {seed}: {}, {:?}, faults (early: {early}) {faults:#?}", scene.name, scene.ask);
@@ -541,7 +652,7 @@ async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
     if early {
         trouble(&tale);
     }
-    let way = if scene.vm == machine("vm-0") && tale.dice.percent(12) {
+    let way = if fleet || scene.vm == machine("vm-0") && tale.dice.percent(8) {
         "fleet"
     } else {
         tale.dice.of(&["plain", "plain", "plain", "saved", "crash", "crash", "twice"])
@@ -552,7 +663,8 @@ async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
             trouble(&tale);
         }
         tale.members(&scene).await;
-    } else if let Some(mut plan) = tale.plan(scene.playbook, &scene.vm, &scene.ask, &Earlier::default()).await {
+    } else if let Some((mut plan, chosen)) = tale.some_plan(scene.clone(), drawn.then_some(yaml.as_str())).await {
+        scene = chosen;
         if way == "saved" {
             let text = serde_json::to_string_pretty(&plan).unwrap();
             let parsed = Plan::parse(&text).unwrap();
@@ -605,6 +717,7 @@ async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
     let Tale { cover: covered, mut wrong, story, .. } = tale;
     *cover = covered;
     if std::env::var_os("AZMEND_SEED").is_some() {
+        let _ = write!(describe, "\nran: {} {:?}", scene.name, scene.ask);
         say(&format!("{}\n{describe}\n{story}\n", if scene.vm.contains(SUB) { &yaml } else { "" }));
     }
     if wrong.is_empty() {
@@ -622,7 +735,7 @@ fn say(text: &str) {
 }
 
 /// Seeds, unless AZMEND_SEEDS says otherwise: about a minute of one core.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 600;
 
 /// What the default seeds must come across: a simulation that does not is blind there.
 const MUST: [(&str, &[&str]); 7] = [
