@@ -10,8 +10,8 @@ use super::paste::Paste;
 /// A thing that a text names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Named {
-    /// What it is: `locked_scope`, `refused_operation`, `extension`, `disk`, `vault`, `policy`, `vm`, `group`,
-    /// `application`, `scope`, `action`, `retry_after`.
+    /// What it is: `refused_operation`, `locked_scope`, `application`, `action`, `scope`, `deny_assignment`, `policy`,
+    /// `extension`, `disk`, `vault`, `vm`, `collection`, `group`, `retry_after`.
     pub what: String,
     /// As the text writes it.
     pub value: String,

@@ -442,19 +442,24 @@ Examples:
   azmend explain 400196                                    the number beside a code
   azmend explain \"VM agent is unable to communicate\"      a part of the message
   azmend explain --lang ko \"다른 백업 작업이 현재 진행 중\"
+  az backup job show ... 2>&1 | azmend explain -           a whole log or answer, up to 64 KB
+  azmend explain --file error.txt
   azmend explain --list                                    everything that is known";
 
 /// `azmend explain`.
 #[derive(Debug, ClapArgs)]
 pub struct ExplainArgs {
-    /// The code, its number, or any part of the message, in English or Korean
+    /// The code, its number, or what was printed: a message, JSON, a log; - reads it from stdin
     #[arg(value_name = "ERROR")]
     pub text: Vec<String>,
+    /// Read the text from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "text", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
     /// The language of the answer [default: AZMEND_LANG, else that of the locale]
     #[arg(long, value_enum, ignore_case = true, value_name = "LANG")]
     pub lang: Option<LangArg>,
     /// List everything that is known
-    #[arg(long, conflicts_with = "text")]
+    #[arg(long, conflicts_with_all = ["text", "file"])]
     pub list: bool,
     /// A directory with playbooks of your own
     #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]

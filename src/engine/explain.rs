@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::korean::texts;
-use crate::catalog::search::{Match, Why};
+use crate::catalog::named::{Named, named};
+use crate::catalog::search::{Answer, Why};
 use crate::catalog::{Category, Entry};
 use crate::playbook::library::Library;
 
@@ -64,7 +65,7 @@ pub struct Explanation {
     pub lang: Lang,
     /// The symbolic code.
     pub code: String,
-    /// Why it was found: `code`, `number`, `message`, `code_inside`, `part`, `near_code`, `words`.
+    /// Why it was found: `code`, `code_inside`, `message`, `number`, `part`, `near_code`, `words`.
     pub found_by: String,
     /// Other spellings.
     pub aliases: Vec<String>,
@@ -76,6 +77,12 @@ pub struct Explanation {
     pub title: String,
     /// Only older services send it.
     pub retired: bool,
+    /// What the text itself names: the locked scope and the refused operation, an extension, a disk, a vault, a policy.
+    pub named: Vec<Named>,
+    /// What follows from the words of the text, and how far the evidence goes.
+    pub notes: Vec<String>,
+    /// The code in the text that only passes this error on.
+    pub outer: Option<Other>,
     /// Causes.
     pub causes: Vec<String>,
     /// How azmend notices it.
@@ -192,13 +199,64 @@ pub fn detected_by(entry: &Entry, library: &Library, lang: Lang) -> Vec<String> 
     out
 }
 
-/// Explains the best of what was found.
+/// What follows from the words of the text.
+fn notes(entry: &Entry, answer: &Answer<'_>, names: &[Named], ko: bool) -> Vec<String> {
+    let say = |en: String, korean: String| if ko { korean } else { en };
+    let value = |what: &str| names.iter().find(|one| one.what == what).map(|one| one.value.as_str());
+    let mut out = Vec::new();
+    if let Some(code) = &answer.ambiguous {
+        out.push(say(
+            format!("several errors send {code}; the rest of the text decided"),
+            format!("{code}는 여러 오류가 씁니다. 나머지 문구로 판단했습니다."),
+        ));
+    }
+    if entry.code == "CloudInternalError" {
+        out.push(say(
+            "the text names no cause: look for an inner code in the job before you change anything".to_owned(),
+            "문구에 원인이 없습니다. 무엇을 바꾸기 전에 작업의 세부 정보에서 안쪽 코드를 찾습니다.".to_owned(),
+        ));
+    }
+    if entry.code == "ScopeLocked" {
+        match value("refused_operation") {
+            Some("write") => out.push(say(
+                "a write was refused: look for a ReadOnly lock; a CanNotDelete lock does not refuse writes".to_owned(),
+                "쓰기가 거부되었습니다. ReadOnly 잠금을 찾습니다. CanNotDelete 잠금은 쓰기를 막지 않습니다.".to_owned(),
+            )),
+            Some(_) => out.push(say(
+                "a delete was refused: a CanNotDelete or a ReadOnly lock does that".to_owned(),
+                "삭제가 거부되었습니다. CanNotDelete 또는 ReadOnly 잠금 때문입니다.".to_owned(),
+            )),
+            None => {}
+        }
+        for scope in names.iter().filter(|one| one.what == "locked_scope").map(|one| one.value.as_str()) {
+            let depth = scope.trim_matches('/').split('/').count();
+            if depth <= 2 {
+                out.push(say(
+                    format!(
+                        "the lock is on the whole subscription ({scope}): its owner decides; azmend does not remove it"
+                    ),
+                    format!("잠금이 구독 전체({scope})에 있습니다. 소유자가 결정합니다. azmend는 제거하지 않습니다."),
+                ));
+            } else {
+                out.push(say(
+                    format!("the lock is on {scope}: no other lock matters for this error"),
+                    format!("잠금은 {scope}에 있습니다. 다른 잠금은 이 오류와 관계가 없습니다."),
+                ));
+            }
+        }
+    }
+    out
+}
+
+/// Explains the best of what was found; `text` is what somebody gave, whose own words are part of the answer.
 #[must_use]
-pub fn explain(found: &[Match<'_>], library: &Library, lang: Lang, program: &str) -> Option<Explanation> {
-    let (first, rest) = found.split_first()?;
+pub fn explain(answer: &Answer<'_>, text: &str, library: &Library, lang: Lang, program: &str) -> Option<Explanation> {
+    let (first, rest) = answer.found.split_first().filter(|_| answer.sure)?;
     let entry = first.entry;
     let all = texts().get(&entry.code);
     let korean = all.filter(|_| lang == Lang::Ko);
+    let names = named(text);
+    let other = |entry: &Entry| Other { code: entry.code.clone(), title: title(entry, lang) };
     let english = || {
         let guest = entry.guest_fix.iter().map(|fix| match fix.os.as_str() {
             "windows" => format!("Windows: {}", fix.action),
@@ -217,6 +275,9 @@ pub fn explain(found: &[Match<'_>], library: &Library, lang: Lang, program: &str
         category: category(entry.category).to_owned(),
         title: title(entry, lang),
         retired: entry.obsolete,
+        notes: notes(entry, answer, &names, korean.is_some()),
+        named: names,
+        outer: answer.outer.map(other),
         causes: korean.map_or_else(|| entry.causes.clone(), |text| text.causes.clone()),
         // One language on a page: an entry without Korean texts is told in English throughout.
         detected_by: detected_by(entry, library, if korean.is_some() { Lang::Ko } else { Lang::En }),
@@ -225,7 +286,7 @@ pub fn explain(found: &[Match<'_>], library: &Library, lang: Lang, program: &str
         by_a_person: korean.map_or_else(|| entry.manual.clone(), |_| Vec::new()),
         documents: all.map(|text| text.documents.clone()).unwrap_or_default(),
         sources: entry.sources.clone(),
-        others: rest.iter().map(|one| Other { code: one.entry.code.clone(), title: title(one.entry, lang) }).collect(),
+        others: rest.iter().map(|one| other(one.entry)).collect(),
     })
 }
 
@@ -279,7 +340,7 @@ pub fn coverage(entries: &[Entry], library: &Library) -> String {
 mod tests {
     use super::*;
     use crate::catalog::Catalog;
-    use crate::catalog::search::search;
+    use crate::catalog::search::answer;
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coverage.md");
 
@@ -302,8 +363,8 @@ mod tests {
         let library = Library::shipped();
         for entry in Catalog::get().entries() {
             for lang in [Lang::En, Lang::Ko] {
-                let found = search(Catalog::get(), &entry.code);
-                let told = explain(&found, &library, lang, "azmend").unwrap();
+                let found = answer(Catalog::get(), &entry.code);
+                let told = explain(&found, &entry.code, &library, lang, "azmend").unwrap();
                 assert_eq!(told.code, entry.code);
                 let help = told.fixes.len() + told.in_the_guest.len() + told.by_a_person.len();
                 assert!(!told.causes.is_empty() || help > 0, "{}: nothing is said", entry.code);
@@ -313,6 +374,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_words_of_the_text_steer() {
+        let text = "(ScopeLocked) The scope '/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/app-1' \
+                    cannot perform write operation because following scope(s) are locked: '/subscriptions/s/resourceGroups/rg'.";
+        let library = Library::shipped();
+        let told = explain(&answer(Catalog::get(), text), text, &library, Lang::En, "azmend").unwrap();
+        assert_eq!(told.code, "ScopeLocked");
+        assert!(
+            told.named.iter().any(|one| one.what == "locked_scope" && one.value.ends_with("/rg")),
+            "{:?}",
+            told.named
+        );
+        assert!(told.notes.iter().any(|note| note.contains("ReadOnly")), "{:?}", told.notes);
+        let vague = "Code: OperationNotAllowed";
+        assert_eq!(explain(&answer(Catalog::get(), vague), vague, &library, Lang::En, "azmend"), None);
     }
 
     #[test]

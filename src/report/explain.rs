@@ -19,6 +19,8 @@ struct Words {
     others: &'static str,
     retired: &'static str,
     also: &'static str,
+    named: &'static str,
+    outer: &'static str,
 }
 
 const ENGLISH: Words = Words {
@@ -32,6 +34,8 @@ const ENGLISH: Words = Words {
     others: "Also possible",
     retired: "only older services send it",
     also: "also",
+    named: "What the text says",
+    outer: "only passes it on",
 };
 
 const KOREAN: Words = Words {
@@ -45,6 +49,8 @@ const KOREAN: Words = Words {
     others: "다른 후보",
     retired: "예전 서비스에서만 나옵니다",
     also: "다른 이름",
+    named: "문구가 말하는 것",
+    outer: "바깥 코드(전달만 함)",
 };
 
 /// The page.
@@ -64,6 +70,13 @@ pub fn page(told: &Explanation, width: usize) -> String {
     }
     if told.retired {
         page.item("", CARE, words.retired);
+    }
+    if let Some(outer) = &told.outer {
+        page.item(&format!("{}  ", words.outer), DIM, &outer.code);
+    }
+    if told.found_by != "code" {
+        let names = told.named.iter().map(|one| format!("{}: {}", one.what.replace('_', " "), one.value));
+        list(&mut page, words.named, &told.notes.iter().cloned().chain(names).collect::<Vec<_>>());
     }
     list(&mut page, words.causes, &told.causes);
     list(&mut page, words.detected, &told.detected_by);

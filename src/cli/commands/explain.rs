@@ -1,11 +1,14 @@
 //! `azmend explain`: what an error is and what to do about it. It asks nobody: no sign-in, no network.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 
 use serde_json::json;
 
 use crate::catalog::Catalog;
-use crate::catalog::search::search;
+use crate::catalog::paste::LONGEST;
+use crate::catalog::search::{Answer, answer};
 use crate::cli::args::ExplainArgs;
 use crate::cli::commands::fix::library;
 use crate::cli::error::CliError;
@@ -19,21 +22,19 @@ use crate::report::layout::{BOLD, Page, paint};
 /// Explains, or lists everything.
 ///
 /// # Errors
-/// When nothing is near.
+/// When the text cannot be read, and when its evidence is not enough to name one error: then the near ones are listed.
 pub fn run(desk: &Desk, args: &ExplainArgs) -> Result<u8, CliError> {
     let lang = args.lang.map_or_else(locale, Into::into);
-    let text = args.text.join(" ");
-    if args.list || text.trim().is_empty() {
+    let given = args.file.is_some() || args.text == ["-"];
+    let text = given_text(args)?;
+    if args.list || (text.trim().is_empty() && !given) {
         list(desk, lang);
         return Ok(exit::OK);
     }
     let library = library(desk, args.playbooks.as_deref());
-    let found = search(Catalog::get(), &text);
-    let Some(told) = explain::explain(&found, &library, lang, &desk.program()) else {
-        return Err(CliError::input(format!("no known error is near {:?}", text.chars().take(80).collect::<String>()))
-            .code("error_not_found")
-            .hint("search by a code, by the number beside it (400196), or by a part of the message, English or Korean")
-            .hint("everything that is known: azmend explain --list"));
+    let found = answer(Catalog::get(), &text);
+    let Some(told) = explain::explain(&found, &text, &library, lang, &desk.program()) else {
+        return Err(unknown(&found, &text, lang));
     };
     if desk.printer.for_people() {
         desk.printer.data(&report::explain::page(&told, desk.printer.width()));
@@ -41,6 +42,49 @@ pub fn run(desk: &Desk, args: &ExplainArgs) -> Result<u8, CliError> {
         desk.printer.json(&told);
     }
     Ok(exit::OK)
+}
+
+/// What is to be explained: the arguments, a file, or stdin. Of more than 64 KiB the first are read.
+fn given_text(args: &ExplainArgs) -> Result<String, CliError> {
+    let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    if let Some(path) = &args.file {
+        let read = File::open(path).and_then(|file| file.take(longest).read_to_end(&mut bytes));
+        read.map_err(|error| CliError::input(format!("{} cannot be read: {error}", path.display())))?;
+    } else if args.text == ["-"] {
+        let read = io::stdin().lock().take(longest).read_to_end(&mut bytes);
+        read.map_err(|error| CliError::input(format!("stdin cannot be read: {error}")))?;
+    } else {
+        return Ok(args.text.join(" "));
+    }
+    // PowerShell's redirection writes UTF-16.
+    if let Some(wide) = bytes.strip_prefix(&[0xff, 0xfe]) {
+        let (pairs, _) = wide.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+        return Ok(String::from_utf16_lossy(&units));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// That the text is no known error, why, and what is near.
+fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
+    let start = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect::<String>();
+    let message = match (&found.ambiguous, &found.unknown_code) {
+        (Some(code), _) => format!("unknown: several errors send {code}, and the rest of the text names none of them"),
+        (None, Some(code)) => format!("unknown: azmend does not know the code {code}"),
+        (None, None) if found.found.is_empty() => format!("no known error is near {start:?}"),
+        (None, None) => format!("unknown: {start:?} is not enough to name one error"),
+    };
+    let mut error = CliError::input(message).code("error_not_found");
+    for near in &found.found {
+        error = error.hint(format!("near, not certain: {}: {}", near.entry.code, explain::title(near.entry, lang)));
+    }
+    if found.ambiguous.is_some() {
+        return error.hint("give the whole message, not the code alone: azmend explain - reads it from stdin");
+    }
+    error
+        .hint("search by a code, by the number beside it (400196), or by a part of the message, English or Korean")
+        .hint("everything that is known: azmend explain --list")
 }
 
 /// The language of the locale, as POSIX says which variable counts.
