@@ -334,10 +334,12 @@ fn what_belongs_to_an_application_is_not_asked_for_again() {
 
 /// Without the lock.
 async fn unlocked_bench() -> Bench {
-    Bench::on(
-        &ESTATE.replace("locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]", "locks: []"),
-    )
-    .await
+    unlocked_bench_with("").await
+}
+
+async fn unlocked_bench_with(groups: &str) -> Bench {
+    let locks = "locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]";
+    Bench::on(&format!("{}{groups}", ESTATE.replace(locks, "locks: []"))).await
 }
 
 #[tokio::test]
@@ -389,13 +391,8 @@ async fn what_has_not_expired_any_more_stays() {
 
 #[tokio::test]
 async fn what_is_not_superseded_any_more_stays() {
-    let two = ESTATE
-        .replace("locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]", "locks: []")
-        .replace(
-            "            points: { count: 19, newest: 34h, every: 1d }",
-            "            points: { count: 4, newest: 154h, every: 1d }\n          - of: app-01\n            points: { count: 5, newest: 34h, every: 1d }",
-        );
-    let mut bench = Bench::on(&two).await;
+    let older = "      - name: AzureBackupRG_westeurope_0\n        collections: [{ of: app-01, points: { count: 5, newest: 40d } }]\n";
+    let mut bench = unlocked_bench_with(older).await;
     let newest = |collection: &Collection| collection.points().iter().filter_map(|point| point.created).max();
     let old = bench.facts.collections().min_by_key(|collection| newest(collection)).unwrap().clone();
     let change = DeleteCollection { collection: old.clone(), why: DeleteReason::Superseded };
