@@ -7,17 +7,25 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use super::change::{Change, ChangeKind, Failure, Refusal};
+use super::change::{Risk, Undo};
+use super::needs::{self, Place, Right, Uses};
+use super::outcome::{Failure, Refusal};
+use super::planning::{PlanContext, StepDraft};
 use super::rules::{Ground, backups};
-use super::spec::{BackupStart, BackupUntil};
-use super::{Check, Context, History, Next, Verify};
+use super::spec::{DAY, span_within};
+use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
-use crate::arm::{ErrorClass, JobFilter};
+use crate::arm::{ArmError, JobFilter, Sent, Tag};
 use crate::catalog::Catalog;
 use crate::clock::{earlier, elapsed, later};
+use crate::duration::Span;
+use crate::estate::facts::ItemFacts;
 
 /// Between two looks at a job. A vault answers about 100 job reads an hour (recorded limit 150).
 const PROBE: Duration = Duration::from_secs(60);
@@ -33,11 +41,98 @@ const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
 /// The snapshot task's id in a job.
 pub const SNAPSHOT: &str = "Take Snapshot";
 
-/// Plans the backup of the VM's active item.
-///
-/// # Errors
-/// What speaks against it.
-pub fn plan(ground: &Ground<'_>, step: &str, spec: &BackupStart) -> Result<Change, Refusal> {
+/// Starts a backup.
+const START: Right = Right::change(
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action",
+    Place::Vault,
+    "starts an on-demand backup",
+    "no backup is started",
+);
+
+/// Starts an on-demand backup and follows its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupStart {
+    /// How long the recovery point is kept: 1d to 3650d.
+    #[serde(deserialize_with = "retention")]
+    pub retain: Span,
+    /// How far the job is followed.
+    pub until: BackupUntil,
+}
+
+/// How far `backup.start` follows the job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupUntil {
+    /// Until the snapshot is taken; the transfer to the vault then runs on by itself.
+    #[default]
+    Snapshot,
+    /// To the end of the job.
+    Job,
+}
+
+impl Default for BackupStart {
+    fn default() -> Self {
+        Self { retain: Span::from_secs(30 * DAY), until: BackupUntil::default() }
+    }
+}
+
+/// `recoveryPointExpiryTimeInUTC` is a time in the future; Azure keeps points for at most 99 years, azmend for ten.
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    span_within(deserializer, (DAY, 3650 * DAY), "a recovery point is kept for 1d to 3650d")
+}
+
+impl Action for BackupStart {
+    const KEYS: &'static [&'static str] = &["retain", "until"];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&needs::VAULTS),
+        Uses::Needs(&needs::ITEMS),
+        Uses::Needs(&needs::JOBS),
+        Uses::Needs(&needs::ITEM),
+        Uses::Better(&needs::ITEM_OPERATIONS),
+        Uses::Better(&needs::ITEM_RESULTS),
+        Uses::Needs(&START),
+    ];
+    const WRITES: &'static [&'static str] = &[
+        "backup.state",
+        "backup.last_status",
+        "backup.last_error",
+        "backup.last_error_id",
+        "backup.inner_error",
+        "backup.last_backup_days_ago",
+        "backup.running",
+        "backup.health",
+        "points.count",
+        "points.failed",
+        "points.collections",
+        "points.expired",
+        "points.superseded",
+        "points.newest_hours_ago",
+        "vmsnapshot",
+        "extensions.failed",
+        "vm.provisioning_state",
+    ];
+
+    fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.
+        if !cx.locks_that_stay.is_empty() && cx.room.is_some_and(|(count, limit)| count >= limit) {
+            return StepDraft { blocked: cx.locks_that_stay.to_vec(), ..self.alone(cx) };
+        }
+        self.alone(cx)
+    }
+}
+
+impl BackupStart {
+    fn alone(&self, cx: &PlanContext<'_>) -> StepDraft {
+        match planned(&cx.ground, self) {
+            Ok((what, effect)) => StepDraft::change(what, effect),
+            Err(refusal) => StepDraft::refuse(refusal),
+        }
+    }
+}
+
+/// The backup of the VM's active item.
+fn planned(ground: &Ground<'_>, spec: &BackupStart) -> Result<(StartBackup, String), Refusal> {
     let facts = ground.facts;
     if let Some(why) = facts.items.unread() {
         return Err(Refusal::new("s12.unread", format!("the vault items were not read: {why}")));
@@ -56,66 +151,133 @@ pub fn plan(ground: &Ground<'_>, step: &str, spec: &BackupStart) -> Result<Chang
         facts.id.name(),
         spec.retain
     );
-    let what = ChangeKind::StartBackup { item: item.item.id.clone(), retain: spec.retain, until: spec.until };
-    Ok(Change::new(step, 1, what, effect))
+    Ok((StartBackup { item: item.item.id.clone(), retain: spec.retain, until: spec.until }, effect))
 }
 
 /// The job that a finished operation names.
-#[must_use]
-pub fn job_of(item: &ResourceId, body: &Value) -> Option<ResourceId> {
+fn job_of(item: &ResourceId, body: &Value) -> Option<ResourceId> {
     let job = body.pointer("/properties/jobId")?.as_str()?;
     item.up_to("vaults")?.child("backupJobs", job).ok()
 }
 
-/// Re-reads the item and the jobs; settles an attempt whose reply was lost.
-pub async fn check(cx: &Context<'_>, item: &ResourceId, history: &History) -> Check {
-    if history.job.is_some() {
-        return Check::Follow(None);
+/// Starts an on-demand backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartBackup {
+    /// The protected item.
+    pub item: ResourceId,
+    /// How long the recovery point is kept.
+    pub retain: Span,
+    /// Until when the job is followed.
+    pub until: BackupUntil,
+}
+
+impl Mutation for StartBackup {
+    const NOUN: &'static str = "backups started";
+
+    fn resource(&self) -> &ResourceId {
+        &self.item
     }
-    if let Some(last) = history.attempts.last()
-        && !last.answered
-        && !history.closed
-    {
-        return match find_job(cx, item, last.at).await {
-            Ok(Some(job)) => Check::Follow(Some(job)),
-            Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
-                Check::Wait { why: "a job of the request whose reply was lost".to_owned(), wait: PROBE }
-            }
-            Ok(None) => Check::Unknown(
-                "the reply to the backup request was lost, and no job of it showed up within 10 minutes".to_owned(),
-            ),
-            Err(error) => Check::Unreadable(error),
-        };
+
+    fn undo(&self) -> Undo {
+        Undo::NotNeeded { reason: format!("the extra recovery point expires by itself after {}", self.retain) }
     }
-    let now = match cx.arm.protected_item(item).await {
-        Ok(now) => now,
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Check::Refuse(Refusal::new("s3.changed", format!("the vault item {} is gone", item.name())));
+
+    fn risk(&self) -> Risk {
+        Risk::Low
+    }
+
+    fn facts_needed(&self) -> FactsNeeded {
+        FactsNeeded { backup: true, ..FactsNeeded::VM }
+    }
+
+    /// Re-reads the item and the jobs; settles an attempt whose reply was lost.
+    async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
+        let item = &self.item;
+        if history.job.is_some() {
+            return Check::Follow(None);
         }
-        Err(error) => return Check::Unreadable(error),
-    };
-    let Some(facts) = cx.facts.items.known().and_then(|items| items.iter().find(|facts| facts.item.id == *item)) else {
-        return Check::Refuse(Refusal::new("s12.unread", "the vault item was not read again"));
-    };
-    let facts = crate::estate::facts::ItemFacts { item: now, ..facts.clone() };
-    if let Err(refusal) = backups::may_start(&cx.ground(), &facts) {
-        return Check::Refuse(refusal);
+        if let Some(last) = history.attempts.last()
+            && !last.answered
+            && !history.closed
+        {
+            return match find_job(cx, item, last.at).await {
+                Ok(Some(job)) => Check::Follow(Some(job)),
+                Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
+                    Check::Wait { why: "a job of the request whose reply was lost".to_owned(), wait: PROBE }
+                }
+                Ok(None) => Check::Unknown(
+                    "the reply to the backup request was lost, and no job of it showed up within 10 minutes".to_owned(),
+                ),
+                Err(error) => Check::Unreadable(error),
+            };
+        }
+        let now = match cx.arm.protected_item(item).await {
+            Ok(now) => now,
+            Err(error) if cx.arm.proves_absence(&error, item).await => {
+                return Check::Refuse(Refusal::new("s3.changed", format!("the vault item {} is gone", item.name())));
+            }
+            Err(error) => return Check::Unreadable(error),
+        };
+        let Some(facts) = cx.facts.items.known().and_then(|items| items.iter().find(|facts| facts.item.id == *item))
+        else {
+            return Check::Refuse(Refusal::new("s12.unread", "the vault item was not read again"));
+        };
+        let facts = ItemFacts { item: now, ..facts.clone() };
+        if let Err(refusal) = backups::may_start(&cx.ground(), &facts) {
+            return Check::Refuse(refusal);
+        }
+        if history.attempts.iter().filter(|attempt| attempt.answered).count() >= 4 {
+            return Check::GiveUp(Failure::new("", "Azure refused to start the backup four times"));
+        }
+        Check::Go(Request {
+            verb: Verb::Post,
+            target: item.clone(),
+            before: json!({ "state": facts.item.protection_state }),
+        })
     }
-    if history.attempts.iter().filter(|attempt| attempt.answered).count() >= 4 {
-        return Check::GiveUp(Failure::new("", "Azure refused to start the backup four times"));
+
+    async fn send(&self, cx: &Context<'_>, _: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        let until = later(cx.arm.clock().now(), self.retain.to_std());
+        cx.arm.start_backup(&self.item, until, tag).await
     }
-    Check::Go(Next { verb: "POST", target: item.clone(), before: json!({ "state": facts.item.protection_state }) })
+
+    /// Reads the job once.
+    async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
+        let job = match (&history.job, history.attempts.last()) {
+            (Some(job), _) => job.clone(),
+            (None, Some(last)) => match find_job(cx, &self.item, last.at).await {
+                Ok(Some(job)) => return Verify::Found(job),
+                Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
+                    return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
+                }
+                Ok(None) => {
+                    return Verify::Unknown("no job of the backup request showed up within 10 minutes".to_owned());
+                }
+                Err(error) => return Verify::Pending { why: format!("reading the jobs: {error}"), wait: PROBE },
+            },
+            (None, None) => return Verify::Unknown("no backup was started".to_owned()),
+        };
+        let job = match cx.arm.job(&job).await {
+            Ok(job) => job,
+            Err(error) => return Verify::Pending { why: format!("reading the job: {error}"), wait: PROBE },
+        };
+        judge(&job, self.until, first_since_unlocking(cx, &job, history))
+    }
+
+    fn learn(&self, body: &Value) -> Option<ResourceId> {
+        job_of(&self.item, body)
+    }
+
+    fn repeatable(&self) -> bool {
+        false
+    }
 }
 
 /// The on-demand backup job of this item that began after the request.
 ///
 /// A list does not say which jobs are on-demand; a job's own GET does ([`Job::user_triggered`]). A scheduled job that
 /// began in the same minutes is not taken for ours: without proof nobody's job is.
-async fn find_job(
-    cx: &Context<'_>,
-    item: &ResourceId,
-    sent: jiff::Timestamp,
-) -> Result<Option<ResourceId>, crate::arm::ArmError> {
+async fn find_job(cx: &Context<'_>, item: &ResourceId, sent: Timestamp) -> Result<Option<ResourceId>, ArmError> {
     let Some(vault) = item.up_to("vaults") else { return Ok(None) };
     let filter = JobFilter { since: Some(earlier(sent, SKEW)), ..JobFilter::default() };
     let jobs = cx.arm.jobs(&vault, &filter).await?;
@@ -127,47 +289,56 @@ async fn find_job(
             && job.vm_name.eq_ignore_ascii_case(vm)
             && (job.container.is_empty() || item.key().contains(&job.container.to_lowercase()))
     };
+    // Who is not told apart is not taken: a row that cannot be read may be ours, and so may each of many.
+    let candidates: Vec<&Job> = jobs.items.iter().filter(mine).collect();
+    if !jobs.malformed.is_empty() || candidates.len() > MOST_CANDIDATES {
+        return Ok(None);
+    }
     let mut found = Vec::new();
-    for job in jobs.items.iter().filter(mine).take(MOST_CANDIDATES) {
-        let full = match cx.arm.job(&job.id).await {
-            Ok(full) => full,
-            Err(error) if error.class() == ErrorClass::NotFound => continue,
+    for job in candidates {
+        match cx.arm.job(&job.id).await {
+            Ok(full) => found.push((full.user_triggered, full.id)),
+            Err(error) if cx.arm.proves_absence(&error, &job.id).await => {}
             Err(error) => return Err(error),
-        };
-        if full.user_triggered == Some(true) {
-            found.push(full.id);
         }
     }
-    // Two candidates cannot be told apart: then none is taken for ours.
-    Ok(if found.len() == 1 { found.pop() } else { None })
+    Ok(only_ours(found))
 }
 
-/// Reads the job once.
-pub async fn verify(cx: &Context<'_>, item: &ResourceId, until: BackupUntil, history: &History) -> Verify {
-    let job = match (&history.job, history.attempts.last()) {
-        (Some(job), _) => job.clone(),
-        (None, Some(last)) => match find_job(cx, item, last.at).await {
-            Ok(Some(job)) => return Verify::Found(job),
-            Ok(None) if elapsed(last.at, cx.arm.clock().now()) < SEARCH => {
-                return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
-            }
-            Ok(None) => return Verify::Unknown("no job of the backup request showed up within 10 minutes".to_owned()),
-            Err(error) => return Verify::Pending { why: format!("reading the jobs: {error}"), wait: PROBE },
-        },
-        (None, None) => return Verify::Unknown("no backup was started".to_owned()),
-    };
-    let job = match cx.arm.job(&job).await {
-        Ok(job) => job,
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Verify::Pending { why: "the backup job to show up".to_owned(), wait: PROBE };
-        }
-        Err(error) => return Verify::Pending { why: format!("reading the job: {error}"), wait: PROBE },
-    };
-    judge(&job, until, cx.unlocked && history.clean_up_pending == 0)
+/// Of the jobs that may be ours, by what each says about its trigger: ours is the only one that is not known to be
+/// scheduled, and only if it says that it is on-demand.
+fn only_ours(candidates: Vec<(Option<bool>, ResourceId)>) -> Option<ResourceId> {
+    let mut may_be: Vec<_> = candidates.into_iter().filter(|(user, _)| *user != Some(false)).collect();
+    match (may_be.pop(), may_be.is_empty()) {
+        (Some((Some(true), id)), true) => Some(id),
+        _ => None,
+    }
 }
 
-/// What a job says about the change.
-fn judge(job: &Job, until: BackupUntil, first_after_unlock: bool) -> Verify {
+/// Whether this job is the first backup of the VM since a run of this machine removed a lock that may fail because Azure
+/// Backup has not cleaned up yet. That is expected once after each unlocking: no other job of the VM that began since then
+/// has failed in that way.
+fn first_since_unlocking(cx: &Context<'_>, job: &Job, history: &History) -> bool {
+    let Some(unlocked) = cx.unlocked else { return false };
+    // An earlier one of this very change.
+    let expected_before = history.not_before.map(|at| earlier(at, CLEAN_UP)).is_some_and(|at| at >= unlocked);
+    let since = |other: &Job| other.start.is_some_and(|start| start >= unlocked);
+    let jobs = cx.facts.items.known().into_iter().flatten().filter_map(|item| item.jobs.known()).flatten();
+    let mut others = jobs.filter(|other| other.id != job.id);
+    (job.start.is_none() || since(job))
+        && !(history.clean_up_pending > 0 && (history.not_before.is_none() || expected_before))
+        && !others.any(|other| since(other) && no_room(other))
+}
+
+/// The point limit, and the lock behind it: the service cleans up after this failure.
+fn no_room(job: &Job) -> bool {
+    let code = job_code(job);
+    let known = ["UserErrorRpCollectionLimitReached", "UserErrorResourceIsInLockedState"];
+    !job.running() && known.iter().any(|known| code.eq_ignore_ascii_case(known))
+}
+
+/// What a job says about the change. `expected`: a failure for the point limit is expected now.
+fn judge(job: &Job, until: BackupUntil, expected: bool) -> Verify {
     let id = job.id.name();
     if job.running() {
         let snapshot = job.task(SNAPSHOT).is_some_and(|status| status.eq_ignore_ascii_case("Completed"));
@@ -182,12 +353,12 @@ fn judge(job: &Job, until: BackupUntil, first_after_unlock: bool) -> Verify {
         "completedwithwarnings" => {
             Verify::Done(format!("backup completed with warnings (job {id}): {}", job_text(job)))
         }
-        "cancelled" => Verify::Failed(Failure::new("JobCancelled", format!("the backup job {id} was cancelled"))),
+        "cancelled" | "canceled" => {
+            Verify::Failed(Failure::new("JobCancelled", format!("the backup job {id} was cancelled")))
+        }
         "failed" => {
             let code = job_code(job);
-            // The point limit and the lock behind it: the service cleans up after this failure, once per unlocking.
-            let limit = ["UserErrorRpCollectionLimitReached", "UserErrorResourceIsInLockedState"];
-            if first_after_unlock && limit.iter().any(|known| code.eq_ignore_ascii_case(known)) {
+            if expected && no_room(job) {
                 let why = format!(
                     "{code}: expected once after unlocking; Azure Backup now cleans up, which takes some hours"
                 );

@@ -6,16 +6,69 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::change::{Change, ChangeKind, Failure, Refusal};
+use super::change::{Risk, Undo};
+use super::needs::{self, Place, Right, Uses};
+use super::outcome::{Failure, Refusal};
+use super::planning::{PlanContext, StepDraft};
 use super::rules::Ground;
-use super::{Check, Context, History, Next, Verify};
-use crate::arm::ErrorClass;
+use super::vm;
+use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Handler;
+use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::facts::VmFacts;
+
+/// Uninstalls an extension.
+const DELETE: Right = Right::change(
+    "Microsoft.Compute/virtualMachines/extensions/delete",
+    Place::Vm,
+    "uninstalls VMSnapshot; Azure Backup installs it again",
+    "VMSnapshot is not uninstalled",
+);
+
+/// Uninstalls VMSnapshot (Windows) or VMSnapshotLinux (Linux); Azure Backup installs it again with the next backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtensionUninstall {
+    /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
+    /// because it is part of a plan's hash.
+    #[schemars(skip)]
+    #[serde(deserialize_with = "super::spec::given", skip_serializing_if = "Option::is_none")]
+    pub handler: Option<HandlerName>,
+}
+
+/// The only value that `handler` ever had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HandlerName {
+    /// VMSnapshot on Windows, VMSnapshotLinux on Linux.
+    #[default]
+    #[serde(rename = "VMSnapshot")]
+    VmSnapshot,
+}
+
+impl Action for ExtensionUninstall {
+    const KEYS: &'static [&'static str] = &[];
+    const OLD_KEYS: &'static [&'static str] = &["handler"];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&needs::INSTANCE_VIEW),
+        Uses::Needs(&needs::EXTENSIONS),
+        Uses::Needs(&needs::VAULTS),
+        Uses::Needs(&needs::ITEMS),
+        Uses::Needs(&needs::JOBS),
+        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Needs(&DELETE),
+    ];
+    const WRITES: &'static [&'static str] = &["vmsnapshot", "extensions.failed", "vm.provisioning_state"];
+
+    fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        StepDraft::of(planned(&cx.ground), "VMSnapshot is not installed: nothing to uninstall")
+    }
+}
 
 /// The publisher's prefix in handler types; recorded as `Microsoft.Azure.RecoveryServices`.
 const PUBLISHER: &str = "recoveryservices.";
@@ -52,11 +105,8 @@ fn resource_name(facts: &VmFacts) -> &'static str {
     if linux { "VMSnapshotLinux" } else { "VMSnapshot" }
 }
 
-/// Plans the uninstall.
-///
-/// # Errors
-/// What speaks against it: nothing to uninstall is `Ok(None)`.
-pub fn plan(ground: &Ground<'_>, step: &str) -> Result<Option<Change>, Refusal> {
+/// The uninstall; `Ok(None)` when there is nothing to uninstall.
+fn planned(ground: &Ground<'_>) -> Result<Option<(UninstallExtension, String)>, Refusal> {
     let facts = ground.facts;
     if facts.instance.known().is_none() {
         let why = facts.instance.unread().unwrap_or("the VM has none");
@@ -82,7 +132,7 @@ pub fn plan(ground: &Ground<'_>, step: &str) -> Result<Option<Change>, Refusal> 
         if code.is_empty() { "state not reported" } else { code.as_str() },
         facts.id.name()
     );
-    Ok(Some(Change::new(step, 1, ChangeKind::UninstallExtension { extension, version, code }, effect)))
+    Ok(Some((UninstallExtension { extension, version, code }, effect)))
 }
 
 fn guards(facts: &VmFacts) -> Result<(), Refusal> {
@@ -123,75 +173,111 @@ fn guards(facts: &VmFacts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Re-reads the handler: same version and state, VM running, agent Ready, no job.
-pub async fn check(cx: &Context<'_>, extension: &ResourceId, version: &str, code: &str, history: &History) -> Check {
-    let instance = match cx.arm.instance_view(&cx.facts.id).await {
-        Ok(instance) => instance,
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Check::Refuse(Refusal::new("s3.changed", format!("the VM {} is gone", cx.facts.id.name())));
-        }
-        Err(error) => return Check::Unreadable(error),
-    };
-    let mut facts = cx.facts.clone();
-    facts.instance = crate::estate::facts::Part::Known { at: cx.arm.clock().now(), value: instance };
-    match handler(&facts) {
-        None if !history.attempts.is_empty() => return Check::Holds("the handler is gone".to_owned()),
-        Some(handler) if history.attempts.is_empty() => {
-            if handler.version != version {
-                let why = format!("VMSnapshot has version {} and had {version} in the plan", handler.version);
-                return Check::Refuse(Refusal::new("s3.changed", why));
-            }
-            if handler.status.code != code {
-                return Check::Skip(format!(
-                    "VMSnapshot is in state {} and was {code} in the plan",
-                    handler.status.code
-                ));
-            }
-        }
-        _ => {}
-    }
-    if let Err(refusal) = guards(&facts) {
-        return Check::Refuse(refusal);
-    }
-    if history.attempts.len() >= 4 {
-        return Check::GiveUp(
-            Failure::new("", format!("the extension {} is still there after 4 tries", extension.name())).with_hint(
-                "reinstall the guest agent in the VM, then run azmend again; the extension cannot be removed without it",
-            ),
-        );
-    }
-    // 204 says the name was not there; when the handler is still reported, the other name is tried.
-    let target = match (history.attempts.len() % 2, extension.name()) {
-        (0, _) => extension.clone(),
-        (_, name) => {
-            let other = if name.eq_ignore_ascii_case("VMSnapshot") { "VMSnapshotLinux" } else { "VMSnapshot" };
-            match cx.facts.id.child("extensions", other) {
-                Ok(id) => id,
-                Err(error) => return Check::GiveUp(Failure::new("", error.to_string())),
-            }
-        }
-    };
-    Check::Go(Next { verb: "DELETE", target, before: json!({ "version": version, "code": code }) })
+/// Uninstalls the VMSnapshot extension; Azure Backup installs it again at the next backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UninstallExtension {
+    /// The extension resource's id.
+    pub extension: ResourceId,
+    /// The handler's version as read for the plan; empty when it was not reported.
+    pub version: String,
+    /// The handler's status code as read for the plan.
+    pub code: String,
 }
 
-/// The extension is gone when the agent no longer reports the handler.
-pub async fn verify(cx: &Context<'_>, extension: &ResourceId, history: &History) -> Verify {
-    let instance = match cx.arm.instance_view(&cx.facts.id).await {
-        Ok(instance) => instance,
-        Err(error) => return Verify::Pending { why: format!("reading the instance view: {error}"), wait: PROBE },
-    };
-    let reported = instance.handlers.iter().any(|handler| is_vmsnapshot(&handler.kind));
-    let listed = match cx.arm.extensions(&cx.facts.id).await {
-        Ok(list) => list.items.iter().any(|e| e.id == *extension),
-        Err(error) if error.class() == ErrorClass::NotFound => false,
-        Err(error) => return Verify::Pending { why: format!("reading the extensions: {error}"), wait: PROBE },
-    };
-    if !reported && !listed {
-        return Verify::Done("uninstalled: neither listed nor reported by the agent".to_owned());
+impl Mutation for UninstallExtension {
+    const NOUN: &'static str = "extensions uninstalled";
+
+    fn resource(&self) -> &ResourceId {
+        &self.extension
     }
-    let waited = history.attempts.last().map_or(PATIENCE, |attempt| elapsed(attempt.at, cx.arm.clock().now()));
-    if waited < PATIENCE {
-        return Verify::Pending { why: "the agent to drop the handler".to_owned(), wait: PROBE };
+
+    fn undo(&self) -> Undo {
+        Undo::NotNeeded { reason: "Azure Backup installs the extension again at the next backup".to_owned() }
     }
-    Verify::Again { why: "the agent still reports the handler".to_owned(), wait: PROBE }
+
+    fn risk(&self) -> Risk {
+        Risk::Low
+    }
+
+    fn facts_needed(&self) -> FactsNeeded {
+        FactsNeeded { backup: true, ..FactsNeeded::VM }
+    }
+
+    /// Re-reads the handler: same version and state, VM running, agent Ready, no job.
+    async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
+        let Self { extension, version, code } = self;
+        let instance = match cx.arm.instance_view(&cx.facts.id).await {
+            Ok(instance) => instance,
+            Err(_) if vm::is_gone(cx.arm, &cx.facts.id).await => {
+                return Check::Refuse(Refusal::new("s3.changed", format!("the VM {} is gone", cx.facts.id.name())));
+            }
+            Err(error) => return Check::Unreadable(error),
+        };
+        let mut facts = cx.facts.clone();
+        facts.instance = crate::estate::facts::Part::Known { at: cx.arm.clock().now(), value: instance };
+        match handler(&facts) {
+            None if !history.attempts.is_empty() => return Check::Holds("the handler is gone".to_owned()),
+            Some(handler) if history.attempts.is_empty() => {
+                if handler.version != *version {
+                    let why = format!("VMSnapshot has version {} and had {version} in the plan", handler.version);
+                    return Check::Refuse(Refusal::new("s3.changed", why));
+                }
+                if handler.status.code != *code {
+                    return Check::Skip(format!(
+                        "VMSnapshot is in state {} and was {code} in the plan",
+                        handler.status.code
+                    ));
+                }
+            }
+            _ => {}
+        }
+        if let Err(refusal) = guards(&facts) {
+            return Check::Refuse(refusal);
+        }
+        if history.attempts.len() >= 4 {
+            return Check::GiveUp(
+                Failure::new("", format!("the extension {} is still there after 4 tries", extension.name())).with_hint(
+                    "reinstall the guest agent in the VM, then run azmend again; the extension cannot be removed without it",
+                ),
+            );
+        }
+        // 204 says the name was not there; when the handler is still reported, the other name is tried.
+        let target = match (history.attempts.len() % 2, extension.name()) {
+            (0, _) => extension.clone(),
+            (_, name) => {
+                let other = if name.eq_ignore_ascii_case("VMSnapshot") { "VMSnapshotLinux" } else { "VMSnapshot" };
+                match cx.facts.id.child("extensions", other) {
+                    Ok(id) => id,
+                    Err(error) => return Check::GiveUp(Failure::new("", error.to_string())),
+                }
+            }
+        };
+        Check::Go(Request { verb: Verb::Delete, target, before: json!({ "version": version, "code": code }) })
+    }
+
+    async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        cx.arm.delete_extension(&request.target, tag).await
+    }
+
+    /// The extension is gone when the agent no longer reports the handler.
+    async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
+        let instance = match cx.arm.instance_view(&cx.facts.id).await {
+            Ok(instance) => instance,
+            Err(error) => return Verify::Pending { why: format!("reading the instance view: {error}"), wait: PROBE },
+        };
+        let reported = instance.handlers.iter().any(|handler| is_vmsnapshot(&handler.kind));
+        let listed = match cx.arm.extensions(&cx.facts.id).await {
+            Ok(list) => list.items.iter().any(|e| e.id == self.extension),
+            Err(_) if vm::is_gone(cx.arm, &cx.facts.id).await => false,
+            Err(error) => return Verify::Pending { why: format!("reading the extensions: {error}"), wait: PROBE },
+        };
+        if !reported && !listed {
+            return Verify::Done("uninstalled: neither listed nor reported by the agent".to_owned());
+        }
+        let waited = history.attempts.last().map_or(PATIENCE, |attempt| elapsed(attempt.at, cx.arm.clock().now()));
+        if waited < PATIENCE {
+            return Verify::Pending { why: "the agent to drop the handler".to_owned(), wait: PROBE };
+        }
+        Verify::Again { why: "the agent still reports the handler".to_owned(), wait: PROBE }
+    }
 }

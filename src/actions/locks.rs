@@ -1,52 +1,134 @@
 //! `locks.remove`: removes locks that keep Azure Backup from cleaning up its restore points.
 //!
-//! Parameters: [`super::spec::LocksRemove`]. Only what `rules::locks` allows is ever planned; everything else is
-//! reported with the rule. Deletion of a lock is eventually consistent, so it is proven by a 404 that stays.
+//! Only what `rules::locks` allows is ever planned; everything else is reported with the rule. Deletion of a lock is
+//! eventually consistent: a single reading after a request of ours proves nothing, neither that the lock is gone nor that it
+//! is in force, so both are read several times ([`Reading`]).
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::change::{Change, ChangeKind, Failure, Refusal};
+use super::change::{Risk, Undo};
+use super::needs::{self, Place, Right, Uses};
+use super::outcome::{Failure, Refusal};
+use super::planning::{PlanContext, PlanReads, StepDraft};
 use super::rules::{Ground, groups, locks as rule};
-use super::{Check, Context, History, Next, Verify};
-use crate::arm::ErrorClass;
+use super::{Action, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Lock;
+use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
 use crate::clock::elapsed;
+use crate::estate::facts::{Part, VmFacts};
 use crate::text::{plural, safe_short, shell_quote};
 
-/// How many 404s in a row count as stable, one every [`PROBE`]. Terraform's provider waits for twelve at ten seconds;
-/// azmend needs fewer because it also treats ScopeLocked as retryable for five minutes after its own removal.
+/// So many readings in a row that say the same are a stable one, [`PROBE`] apart. How long Azure takes to let every replica
+/// know of a lock's removal is not documented: Terraform's provider waits for twelve readings at ten seconds; azmend needs
+/// fewer because ScopeLocked is waited out after its own removal.
 const STABLE: usize = 4;
-/// Between two looks at a lock that was deleted.
+/// Between two readings of a lock.
 const PROBE: Duration = Duration::from_secs(5);
-/// After this long a lock that still answers was put back by somebody, or never went.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// A lock that was deleted may read as in force for this long: then the run comes back later. Not verified by any document;
+/// Terraform waits two minutes, and a release of ten minutes was reported.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// When to come back for a lock that Azure has not released.
+const COME_BACK: Duration = Duration::from_secs(15 * 60);
+/// A lock that still reads as in force this long after Azure took its deletion was not deleted (a 204 whose lock stays was
+/// reported: azure-cli 24519). Then the request is sent again, after reading.
+const NOT_DELETED: Duration = Duration::from_secs(25 * 60);
+/// Requests that Azure took without effect before azmend gives up.
+const TRIES: usize = 3;
+/// The same with those whose answer was lost.
+const LOST_TRIES: usize = 6;
 
-/// What the plan says about locks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LockPlan {
-    /// The locks that go.
-    pub changes: Vec<Change>,
-    /// The locks that stay, with the rule.
-    pub kept: Vec<Refusal>,
-    /// What the user should know.
-    pub notes: Vec<String>,
+/// Removes a lock.
+const DELETE: Right = Right::change(
+    "Microsoft.Authorization/locks/delete",
+    Place::BackupGroups,
+    "removes a lock from a backup resource group",
+    "locks are reported with the command that removes them",
+);
+/// Restores it.
+const WRITE: Right = Right::change(
+    "Microsoft.Authorization/locks/write",
+    Place::BackupGroups,
+    "puts a removed lock back",
+    "no lock is removed, for none could be put back (rule s6.cannot-restore)",
+);
+
+/// Removes locks that stop Azure Backup from cleaning up its restore points.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocksRemove {
+    /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
+    /// because it is part of a plan's hash.
+    #[schemars(skip)]
+    #[serde(deserialize_with = "super::spec::given", skip_serializing_if = "Option::is_none")]
+    pub scope: Option<LockScope>,
 }
 
-/// Plans the removal of every lock that stands over this VM's backup: on its backup groups and collections, and those
-/// above them (which are reported).
-#[must_use]
-pub fn plan(ground: &Ground<'_>, step: &str, named: &[ResourceId]) -> LockPlan {
-    let mut out = LockPlan::default();
-    let facts = ground.facts;
-    let Some(locks) = facts.locks.known() else {
-        if let Some(why) = facts.locks.unread() {
-            out.notes.push(format!("the locks were not read: {why}"));
+/// The only value that `scope` ever had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockScope {
+    /// Locks on the VM's backup resource groups and on its Backup-owned collections.
+    #[default]
+    BackupGroups,
+}
+
+impl Action for LocksRemove {
+    const KEYS: &'static [&'static str] = &[];
+    const OLD_KEYS: &'static [&'static str] = &["scope"];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&needs::DENY_ASSIGNMENTS),
+        Uses::Needs(&needs::LOCKS),
+        Uses::Needs(&needs::GROUPS),
+        Uses::Needs(&needs::GROUP_CONTENTS),
+        Uses::Needs(&needs::COLLECTIONS),
+        Uses::Needs(&needs::POINTS),
+        Uses::Needs(&DELETE),
+        Uses::Needs(&WRITE),
+    ];
+    const WRITES: &'static [&'static str] = &["locks"];
+
+    /// Every lock over this VM's backup: on its backup groups and collections, and those above them (which are reported).
+    fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        let mut out = StepDraft::default();
+        let facts = cx.ground.facts;
+        let Some(locks) = facts.locks.known() else {
+            if let Some(why) = facts.locks.unread() {
+                out.notes.push(format!("the locks were not read: {why}"));
+            }
+            return out;
+        };
+        let scopes = scopes(facts);
+        let mut relevant: Vec<&Lock> = locks
+            .iter()
+            .filter(|lock| cx.named_locks.contains(&lock.id) || scopes.iter().any(|scope| lock.scope().covers(scope)))
+            .collect();
+        relevant.sort_by(|a, b| a.id.cmp(&b.id));
+        for lock in relevant {
+            match rule::may_remove(&cx.ground, lock, cx.named_locks) {
+                Ok(()) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.ground, lock, &lock.scope())),
+                Err(refusal) => {
+                    let why = format!("the {} lock {} stays: {}", lock.level, lock.id.name(), refusal.why);
+                    out.locks_that_stay.push(Refusal { why, ..refusal });
+                }
+            }
         }
-        return out;
-    };
+        for name in cx.named_locks {
+            if !locks.iter().any(|lock| lock.id == *name) {
+                out.notes.push(format!("the lock {name} named with --lock was not found"));
+            }
+        }
+        out.kept = out.locks_that_stay.iter().map(|refusal| (1, refusal.clone())).collect();
+        out
+    }
+}
+
+/// The VM's collections, their points and the groups that hold them.
+fn scopes(facts: &VmFacts) -> Vec<ResourceId> {
     let mut scopes: Vec<ResourceId> = facts.collections().map(|collection| collection.id.clone()).collect();
     for group in facts.groups.known().into_iter().flatten() {
         // A group that only fits the pattern by name and holds none of this VM's collections is not this VM's business.
@@ -57,34 +139,7 @@ pub fn plan(ground: &Ground<'_>, step: &str, named: &[ResourceId]) -> LockPlan {
     for collection in facts.collections() {
         scopes.extend(collection.points().iter().map(|point| point.id.clone()));
     }
-    let mut relevant: Vec<&Lock> = locks
-        .iter()
-        .filter(|lock| named.contains(&lock.id) || scopes.iter().any(|scope| lock.scope().covers(scope)))
-        .collect();
-    relevant.sort_by(|a, b| a.id.cmp(&b.id));
-    for lock in relevant {
-        let scope = lock.scope();
-        match rule::may_remove(ground, lock, named) {
-            Ok(()) => {
-                out.changes.push(Change::new(
-                    step,
-                    out.changes.len() + 1,
-                    ChangeKind::RemoveLock { lock: lock.clone() },
-                    effect(ground, lock, &scope),
-                ));
-            }
-            Err(refusal) => {
-                let why = format!("the {} lock {} stays: {}", lock.level, lock.id.name(), refusal.why);
-                out.kept.push(Refusal { why, ..refusal });
-            }
-        }
-    }
-    for name in named {
-        if !locks.iter().any(|lock| lock.id == *name) {
-            out.notes.push(format!("the lock {name} named with --lock was not found"));
-        }
-    }
-    out
+    scopes
 }
 
 fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
@@ -106,31 +161,197 @@ fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
     text
 }
 
-/// Re-reads the lock and evaluates S3, S5 and S6 again.
-pub async fn check(cx: &Context<'_>, planned: &Lock, history: &History) -> Check {
-    let now = match cx.arm.lock(&planned.id).await {
-        Ok(lock) => lock,
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Check::Holds("the lock is gone (404)".to_owned());
-        }
-        Err(error) => return Check::Unreadable(error),
-    };
-    if let Some(difference) = difference(planned, &now) {
-        let why = format!("the lock {} is not the one in the plan: {difference}", planned.id.name());
-        return Check::Refuse(Refusal::new("s3.changed", why));
-    }
-    if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
-        return Check::Refuse(refusal);
-    }
-    if history.attempts.len() >= 5 {
-        return Check::GiveUp(Failure::new("", format!("the lock {} still stands after 5 tries", planned.id.name())));
-    }
-    Check::Go(Next { verb: "DELETE", target: planned.id.clone(), before: before_image(&now) })
+/// Removes one management lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveLock {
+    /// The lock as it was read for the plan.
+    pub lock: Lock,
 }
 
-fn came_back(why: String) -> Refusal {
+impl Mutation for RemoveLock {
+    const NOUN: &'static str = "locks removed";
+
+    fn resource(&self) -> &ResourceId {
+        &self.lock.id
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::Restore
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::Medium
+    }
+
+    fn facts_needed(&self) -> FactsNeeded {
+        FactsNeeded { groups: true, locks: true, rights: true, backup: true, ..FactsNeeded::VM }
+    }
+
+    fn leave(&self, facts: &mut VmFacts, _: &PlanReads) {
+        if let Part::Known { value, .. } = &mut facts.locks {
+            value.retain(|lock| lock.id != self.lock.id);
+        }
+    }
+
+    /// Re-reads the lock and evaluates S3, S5 and S6 again.
+    async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
+        let planned = &self.lock;
+        let name = planned.id.name();
+        if history.absent.is_some() {
+            return self.check_removed(cx).await;
+        }
+        let now = match cx.arm.lock(&planned.id).await {
+            Ok(lock) => lock,
+            Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
+                // Before any request of ours it was removed by somebody else: then it is not ours to restore. After one,
+                // it is taken for ours, and its absence must be stable.
+                return if history.attempts.is_empty() {
+                    Check::Holds(format!("the lock {name} is not there (404); azmend did not remove it"))
+                } else {
+                    Check::Follow(None)
+                };
+            }
+            Err(error) => return Check::Unreadable(error),
+        };
+        if let Some(difference) = difference(planned, &now) {
+            let why = format!("the lock {name} is not the one in the plan: {difference}");
+            return Check::Refuse(Refusal::new("s3.changed", why));
+        }
+        if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
+            return Check::Refuse(refusal);
+        }
+        let answered = history.attempts.iter().filter(|attempt| attempt.answered).count();
+        if answered >= TRIES || history.attempts.len() >= LOST_TRIES {
+            let tries = history.attempts.len();
+            let why = format!("the lock {name} is still in force after {tries} requests to remove it");
+            let hint = format!("remove it with: {}; then run azmend again", delete_command(planned));
+            return Check::GiveUp(Failure::new("", why).with_hint(hint));
+        }
+        Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: before_image(&now) })
+    }
+
+    async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        cx.arm.delete_lock(&request.target, tag).await
+    }
+
+    /// Waits for an absence that stays. What our request was answered with says nothing about that, and nothing about who
+    /// removed the lock; a single 404 or 200 says nothing either, for Azure's replicas learn of it one after the other.
+    async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
+        let planned = &self.lock;
+        let name = planned.id.name();
+        let (since, answered) = match history.attempts.last() {
+            Some(last) => (elapsed(last.at, cx.arm.clock().now()), last.answered),
+            None => return Verify::Again { why: format!("no request to remove the lock {name} left"), wait: PROBE },
+        };
+        // Azure took the request: one reading that shows the lock is then only slowness, and need not be repeated at once.
+        let hasty = answered && since < NOT_DELETED;
+        match reading(cx.arm, planned, hasty).await {
+            Reading::Absent => Verify::Done("gone (404, stable)".to_owned()),
+            Reading::InForce if !answered => {
+                let why = format!("the answer was lost, and the lock {name} reads as in force");
+                Verify::Again { why, wait: PROBE }
+            }
+            Reading::InForce if since >= NOT_DELETED => {
+                let why = format!("Azure took the request, and the lock {name} is in force {} later", span(since));
+                Verify::Again { why, wait: PROBE }
+            }
+            Reading::Other(difference) => {
+                let why = format!("a lock of the name {name} with other content is in force: {difference}");
+                Verify::Refused(Refusal::new("s3.changed", why).hint("run azmend again for a new plan"))
+            }
+            Reading::InForce | Reading::Unsettled(_) if since >= PATIENCE => Verify::Late {
+                why: format!(
+                    "the request to remove the lock {name} left {} ago, and readings still show it",
+                    span(since)
+                ),
+                wait: COME_BACK,
+                hint: Some("Azure releases a lock some minutes late at times; nothing needs to be done".to_owned()),
+            },
+            Reading::InForce => {
+                Verify::Pending { why: "the lock's removal to reach every replica of Azure".to_owned(), wait: PROBE }
+            }
+            Reading::Unsettled(why) => Verify::Pending { why, wait: PROBE },
+        }
+    }
+
+    async fn effect(&self, cx: &Context<'_>, history: &History) -> Effect {
+        let Some(last) = history.attempts.last() else { return Effect::None };
+        match reading(cx.arm, &self.lock, false).await {
+            Reading::Absent => Effect::Some,
+            // While Azure may not have let every replica know, a lock that it took the deletion of may still go.
+            Reading::InForce if last.answered && elapsed(last.at, cx.arm.clock().now()) < NOT_DELETED => {
+                Effect::Unknown
+            }
+            Reading::InForce => Effect::None,
+            Reading::Other(_) | Reading::Unsettled(_) => Effect::Unknown,
+        }
+    }
+}
+
+impl RemoveLock {
+    /// The lock was seen to be gone for good after our request: it is not removed a second time in one run (S5).
+    async fn check_removed(&self, cx: &Context<'_>) -> Check {
+        match reading(cx.arm, &self.lock, false).await {
+            Reading::Absent => Check::Holds("gone (404, stable)".to_owned()),
+            Reading::InForce | Reading::Other(_) => Check::Refuse(came_back(&self.lock)),
+            Reading::Unsettled(why) => Check::Wait { why, wait: PROBE },
+        }
+    }
+}
+
+/// What several readings of a lock say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reading {
+    /// Each proved that it is not there.
+    Absent,
+    /// Each showed it, with the planned content.
+    InForce,
+    /// Each showed a lock of its name, the last with other content.
+    Other(String),
+    /// They differ, or one could not be had.
+    Unsettled(String),
+}
+
+/// Reads a lock until [`STABLE`] readings in a row say the same, or two differ. With `hasty` one that shows the lock is
+/// enough: who waits for its absence has nothing to gain from more.
+async fn reading(arm: &Arm, lock: &Lock, hasty: bool) -> Reading {
+    let mut first: Option<Reading> = None;
+    for look in 0..STABLE {
+        if look > 0 {
+            arm.clock().sleep(PROBE).await;
+        }
+        let now = match arm.lock(&lock.id).await {
+            Ok(now) => difference(lock, &now).map_or(Reading::InForce, Reading::Other),
+            Err(error) if arm.proves_absence(&error, &lock.id).await => Reading::Absent,
+            Err(error) => return Reading::Unsettled(format!("reading the lock {}: {error}", lock.id.name())),
+        };
+        match &first {
+            Some(before) if *before != now => {
+                return Reading::Unsettled(format!("Azure's readings of the lock {} to agree", lock.id.name()));
+            }
+            _ if hasty && now == Reading::InForce => return now,
+            _ => first = Some(now),
+        }
+    }
+    first.unwrap_or_else(|| Reading::Unsettled(format!("the lock {} was not read", lock.id.name())))
+}
+
+/// Whether a lock is in force by a stable reading.
+pub async fn in_force(arm: &Arm, lock: &Lock) -> bool {
+    matches!(reading(arm, lock, false).await, Reading::InForce | Reading::Other(_))
+}
+
+/// The refusal for a lock that is in force again: by a stable reading, after a stable absence that followed our request,
+/// and not by our own PUT. Before that it is Azure being slow, and nobody is accused.
+#[must_use]
+pub fn came_back(lock: &Lock) -> Refusal {
+    let why = format!("the lock {} was created again after azmend removed it", lock.id.name());
     Refusal::new("s5.came-back", why)
-        .hint("an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again")
+        .hint("an Azure Policy or a script creates it; exclude AzureBackupRG_* there, then run azmend again")
+}
+
+fn span(since: Duration) -> String {
+    plural(usize::try_from(since.as_secs() / 60).unwrap_or(usize::MAX), "minute")
 }
 
 /// How two readings of a lock differ in what makes its identity: level, notes, owners.
@@ -156,33 +377,9 @@ pub fn before_image(lock: &Lock) -> serde_json::Value {
     json!({ "id": lock.id, "level": lock.level, "notes": lock.notes, "owners": lock.owners })
 }
 
-/// Waits for a 404 that stays. The lock's deletion reached every replica only some time after the 200.
-pub async fn verify(cx: &Context<'_>, planned: &Lock, history: &History) -> Verify {
-    let clock = cx.arm.clock();
-    for _ in 0..STABLE {
-        match cx.arm.lock(&planned.id).await {
-            Err(error) if error.class() == ErrorClass::NotFound => {}
-            Err(error) => {
-                return Verify::Pending { why: format!("reading the lock: {error}"), wait: PROBE };
-            }
-            Ok(_) => {
-                let sent = history.attempts.last().map(|attempt| attempt.at);
-                let waited = sent.map_or(PATIENCE, |at| elapsed(at, clock.now()));
-                let last = history.attempts.last();
-                if last.is_some_and(|attempt| !attempt.answered) {
-                    // The reply was lost and the lock stands: the request did not arrive, or has not shown yet.
-                    return Verify::Again { why: "the lock still stands".to_owned(), wait: PROBE };
-                }
-                if waited >= PATIENCE {
-                    let why = format!("the lock {} stands again after it was deleted", planned.id.name());
-                    return Verify::Refused(came_back(why));
-                }
-                return Verify::Pending { why: "the lock's deletion to reach every replica".to_owned(), wait: PROBE };
-            }
-        }
-        clock.sleep(PROBE).await;
-    }
-    Verify::Done("gone (404, stable)".to_owned())
+/// The command that removes a lock by hand.
+fn delete_command(lock: &Lock) -> String {
+    format!("az lock delete --ids {}", shell_quote(lock.id.as_str()))
 }
 
 /// The command that writes a lock back by hand.
@@ -205,45 +402,64 @@ pub fn recreate_command(lock: &Lock) -> String {
     command
 }
 
-/// What a look at a removed lock says before it is written back.
+/// What a look at a removed lock says before it is restored.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Restore {
     /// Write it.
     Go,
-    /// It stands with the same content.
+    /// It is in force with the same content, and this run sent nothing for it.
     Stands,
-    /// It stands with other content: somebody else's now.
+    /// One of its name is in force with other content: somebody else's now.
     Other(String),
     /// Its scope is gone.
     ScopeGone,
     /// It cannot be read.
-    Unreadable(crate::arm::ArmError),
+    Unreadable(ArmError),
 }
 
-/// Reads the lock, and its scope when the lock is not there.
-pub async fn check_restore(arm: &crate::arm::Arm, lock: &Lock) -> Restore {
+/// Reads the lock, and its scope when the lock is not there. `sent`: this run sent a DELETE for it. Then one reading that
+/// shows it proves nothing, for it may be of a replica that has not heard of the deletion: it is written in any case, which
+/// changes nothing where it is in force.
+pub async fn check_restore(arm: &Arm, lock: &Lock, sent: bool) -> Restore {
     match arm.lock(&lock.id).await {
         Ok(now) => match difference(lock, &now) {
+            None if sent => Restore::Go,
             None => Restore::Stands,
             Some(difference) => Restore::Other(difference),
         },
         Err(error) if error.class() == ErrorClass::NotFound => {
-            let scope = lock.scope();
-            let gone = match scope.resource_type().as_str() {
-                "subscription" => arm.subscription(scope.subscription()).await.err(),
-                "resourcegroup" => arm.group(&scope).await.err(),
-                "microsoft.compute/restorepointcollections" => arm.collection(&scope).await.err(),
-                "microsoft.compute/restorepointcollections/restorepoints" => arm.point(&scope).await.err(),
-                "microsoft.compute/virtualmachines" => arm.vm(&scope).await.err(),
-                // Of other kinds the scope is not read: Azure says so itself when it is gone.
-                _ => None,
-            };
-            match gone {
-                Some(error) if error.class() == ErrorClass::NotFound => Restore::ScopeGone,
-                // The scope could not be read for another reason: writing the lock is still right.
-                _ => Restore::Go,
-            }
+            // A scope that could not be read for another reason than its absence: writing the lock is still right.
+            if scope_is_gone(arm, &lock.scope()).await { Restore::ScopeGone } else { Restore::Go }
         }
         Err(error) => Restore::Unreadable(error),
     }
+}
+
+/// Whether what a lock is on is proven not to be there. Of other kinds than these the scope is not read: Azure says so
+/// itself when a lock is written on what is gone.
+async fn scope_is_gone(arm: &Arm, scope: &ResourceId) -> bool {
+    let error = match scope.resource_type().as_str() {
+        "resourcegroup" => arm.group(scope).await.err(),
+        "microsoft.compute/restorepointcollections" => arm.collection(scope).await.err(),
+        "microsoft.compute/restorepointcollections/restorepoints" => arm.point(scope).await.err(),
+        "microsoft.compute/virtualmachines" => arm.vm(scope).await.err(),
+        _ => None,
+    };
+    match error {
+        Some(error) => arm.proves_absence(&error, scope).await,
+        None => false,
+    }
+}
+
+/// Whether a lock that was written reads back as it was. Only for a PUT that Azure answered: after one whose answer was
+/// lost a reading may still be of the lock that was deleted.
+pub async fn verify_restore(arm: &Arm, lock: &Lock) -> Verify {
+    let why = match arm.lock(&lock.id).await {
+        Ok(now) => match difference(lock, &now) {
+            None => return Verify::Done("restored, read back".to_owned()),
+            Some(difference) => format!("the lock {} to read back as it was: {difference}", lock.id.name()),
+        },
+        Err(error) => format!("the lock {} to read back: {error}", lock.id.name()),
+    };
+    Verify::Pending { why, wait: PROBE }
 }

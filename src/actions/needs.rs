@@ -1,9 +1,11 @@
 //! Which ARM actions azmend needs, where, what for, and what happens without each.
 //!
-//! Duty: one closed table, from which `azmend role` writes role definitions and `azmend doctor` judges an identity.
-//! Invariants: every action here stands for a call that `estate`, `actions` or the engine really makes, or for a read
+//! Duty: the reads that facts and proofs are made of are listed here; what a playbook action uses of them, and the
+//! changes that it makes, is declared in the action's own file ([`Uses`]). [`NEEDS`] joins both to one table, from which
+//! `azmend role` writes role definitions and `azmend doctor` judges an identity.
+//! Invariants: every right here stands for a call that `estate`, `actions` or the engine really makes, or for a read
 //! whose grant proves that a list is complete (S12); what cannot be made without it is in [`Need::blocks`]. Both are
-//! held by `tests/it/permissions.rs`, which runs every playbook with exactly these actions and with each one missing.
+//! held by `tests/it/permissions.rs`, which runs every playbook with exactly these rights and with each one missing.
 //! Must never: ask for more than is used. There is no wildcard but the one on the backup resource groups, where only
 //! `*/read` proves that a group holds nothing else (S5).
 //!
@@ -11,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +70,68 @@ pub enum NeedKind {
     Change,
 }
 
-/// One ARM action that azmend needs.
+/// One permission of Azure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    /// The action as Azure's operation lists print it.
+    pub action: &'static str,
+    /// Where.
+    pub place: Place,
+    /// What for.
+    pub kind: NeedKind,
+    /// What it is for, a fragment.
+    pub why: &'static str,
+    /// What happens without it, a fragment.
+    pub without: &'static str,
+    /// Nothing stops without it: why it is asked for all the same.
+    pub optional: Option<&'static str>,
+}
+
+impl Right {
+    const fn fact(action: &'static str, place: Place, why: &'static str, without: &'static str) -> Self {
+        Self { action, place, kind: NeedKind::Fact, why, without, optional: None }
+    }
+
+    const fn follow(self) -> Self {
+        Self { kind: NeedKind::Follow, ..self }
+    }
+
+    /// A change.
+    #[must_use]
+    pub const fn change(action: &'static str, place: Place, why: &'static str, without: &'static str) -> Self {
+        Self { action, place, kind: NeedKind::Change, why, without, optional: None }
+    }
+
+    /// azmend works without it.
+    #[must_use]
+    pub const fn optional(self, reason: &'static str) -> Self {
+        Self { optional: Some(reason), ..self }
+    }
+}
+
+/// How a playbook action uses a right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uses {
+    /// Not without it.
+    Needs(&'static Right),
+    /// A part of it can be made without.
+    Partly(&'static Right),
+    /// It is better with it.
+    Better(&'static Right),
+}
+
+impl Uses {
+    /// The right.
+    #[must_use]
+    pub const fn right(self) -> &'static Right {
+        match self {
+            Self::Needs(right) | Self::Partly(right) | Self::Better(right) => right,
+        }
+    }
+}
+
+/// A right, with the playbook actions that use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// The action as Azure's operation lists print it.
     pub action: &'static str,
@@ -78,11 +141,11 @@ pub struct Need {
     pub kind: NeedKind,
     /// The playbook actions that cannot be made (completely) without it; for [`NeedKind::Follow`] and
     /// [`NeedKind::Change`] also those that want it.
-    pub blocks: &'static [ActionName],
+    pub blocks: Vec<ActionName>,
     /// Those of `blocks` of which a part can still be made.
-    pub partly: &'static [ActionName],
-    /// For an optional one: the playbook actions that are better with it.
-    pub helps: &'static [ActionName],
+    pub partly: Vec<ActionName>,
+    /// The playbook actions that are better with it.
+    pub helps: Vec<ActionName>,
     /// What it is for, a fragment.
     pub why: &'static str,
     /// What happens without it, a fragment.
@@ -92,6 +155,31 @@ pub struct Need {
 }
 
 impl Need {
+    fn of(right: &'static Right) -> Self {
+        let who = |wanted: fn(Uses) -> bool| {
+            let uses = |action: &ActionName| {
+                action.needs().iter().any(|uses| uses.right().action == right.action && wanted(*uses))
+            };
+            ActionName::ALL.into_iter().filter(uses).collect::<Vec<_>>()
+        };
+        let everybody = EVERYBODY.iter().any(|every| every.action == right.action);
+        Self {
+            action: right.action,
+            place: right.place,
+            kind: right.kind,
+            blocks: if everybody {
+                ActionName::ALL.to_vec()
+            } else {
+                who(|uses| matches!(uses, Uses::Needs(_) | Uses::Partly(_)))
+            },
+            partly: who(|uses| matches!(uses, Uses::Partly(_))),
+            helps: who(|uses| matches!(uses, Uses::Better(_))),
+            why: right.why,
+            without: right.without,
+            optional: right.optional,
+        }
+    }
+
     /// Whether azmend works without it.
     #[must_use]
     pub const fn is_optional(&self) -> bool {
@@ -105,465 +193,280 @@ impl Need {
     }
 }
 
-const fn fact(
-    action: &'static str,
-    place: Place,
-    blocks: &'static [ActionName],
-    why: &'static str,
-    without: &'static str,
-) -> Need {
-    Need { action, place, kind: NeedKind::Fact, blocks, partly: &[], helps: &[], why, without, optional: None }
-}
+/// Every right that the shipped playbook actions and the facts need: the reads, then the changes in the order of the
+/// table of actions.
+pub static NEEDS: LazyLock<Vec<Need>> = LazyLock::new(|| {
+    let mut rights: Vec<&'static Right> = READS.to_vec();
+    for uses in ActionName::ALL.into_iter().flat_map(ActionName::needs) {
+        if !rights.iter().any(|right| right.action == uses.right().action) {
+            rights.push(uses.right());
+        }
+    }
+    rights.into_iter().map(Need::of).collect()
+});
 
-const fn change(
-    action: &'static str,
-    place: Place,
-    blocks: &'static [ActionName],
-    why: &'static str,
-    without: &'static str,
-) -> Need {
-    Need { action, place, kind: NeedKind::Change, blocks, partly: &[], helps: &[], why, without, optional: None }
-}
+pub(super) const SUBSCRIPTIONS: Right = Right::fact(
+    "Microsoft.Resources/subscriptions/read",
+    Place::Subscription,
+    "finds the subscriptions, and tells a deleted VM from one that cannot be seen",
+    "VMs are found only by resource id, and no VM counts as deleted",
+)
+.optional("Azure shows a subscription to everybody who has a role in it");
 
-const fn optional(need: Need, helps: &'static [ActionName], reason: &'static str) -> Need {
-    Need { optional: Some(reason), helps, ..need }
-}
+pub(super) const PERMISSIONS: Right = Right::fact(
+    "Microsoft.Authorization/permissions/read",
+    Place::Subscription,
+    "tells what this identity may do, and so whether a list is complete",
+    "no list counts as complete: everything is unread and nothing is changed",
+)
+.optional("whether Azure asks for it when an identity looks at its own permissions is not documented");
 
-const fn partly(partly: &'static [ActionName], need: Need) -> Need {
-    Need { partly, ..need }
-}
+pub(super) const DENY_ASSIGNMENTS: Right = Right::fact(
+    "Microsoft.Authorization/denyAssignments/read",
+    Place::Subscription,
+    "tells deny assignments, which win over every role",
+    "deny assignments are unread: no lock is removed, for one could forbid to put it back",
+);
 
-const fn follow(need: Need) -> Need {
-    Need { kind: NeedKind::Follow, ..need }
-}
+pub(super) const LOCKS: Right = Right::fact(
+    "Microsoft.Authorization/locks/read",
+    Place::Subscription,
+    "lists the locks over the restore points",
+    "locks are unread: none is removed, deletions run into them, and nothing is granted on a key vault",
+);
 
-use ActionName::{
-    BackupStart, DeleteCollection, DeleteStale, ExtensionUninstall, GuestAgentConf, GuestService, JobCancel, JobWait,
-    KeyvaultGrant, LocksRemove, ProtectionEnable, ProtectionResume, VmReapply, VmRestart,
-};
+pub(super) const GROUPS: Right = Right::fact(
+    "Microsoft.Resources/subscriptions/resourceGroups/read",
+    Place::Subscription,
+    "finds the backup resource groups",
+    "the backup resource groups are unread: no lock is removed",
+);
 
-const EVERY: &[ActionName] = &ActionName::ALL;
-const POINTS: &[ActionName] = &[DeleteStale, DeleteCollection];
-const POINTS_AND_LOCKS: &[ActionName] = &[LocksRemove, DeleteStale, DeleteCollection, ProtectionResume];
-const POLICIES: &[ActionName] = &[DeleteStale, DeleteCollection, ProtectionResume, ProtectionEnable];
-const BY_ITEM: &[ActionName] = &[
-    DeleteStale,
-    DeleteCollection,
-    ExtensionUninstall,
-    BackupStart,
-    JobWait,
-    JobCancel,
-    VmReapply,
-    VmRestart,
-    ProtectionResume,
-    ProtectionEnable,
-    KeyvaultGrant,
-    GuestService,
-    GuestAgentConf,
-];
-const BY_JOBS: &[ActionName] = &[
-    DeleteStale,
-    DeleteCollection,
-    ExtensionUninstall,
-    BackupStart,
-    JobWait,
-    JobCancel,
-    VmReapply,
-    VmRestart,
-    ProtectionResume,
-    KeyvaultGrant,
-    GuestService,
-    GuestAgentConf,
-];
+pub(super) const GROUP_CONTENTS: Right = Right::fact(
+    "*/read",
+    Place::BackupGroups,
+    "proves that a backup resource group holds nothing but backups",
+    "what else a group holds is unread, so it counts as somebody's own: its locks stay",
+);
 
-/// Every action that the shipped playbook actions and the facts need.
-pub const NEEDS: &[Need] = &[
-    optional(
-        fact(
-            "Microsoft.Resources/subscriptions/read",
-            Place::Subscription,
-            &[],
-            "finds the subscriptions, and tells a deleted VM from one that cannot be seen",
-            "VMs are found only by resource id, and no VM counts as deleted",
-        ),
-        &[],
-        "Azure shows a subscription to everybody who has a role in it",
-    ),
-    optional(
-        fact(
-            "Microsoft.Authorization/permissions/read",
-            Place::Subscription,
-            EVERY,
-            "tells what this identity may do, and so whether a list is complete",
-            "no list counts as complete: everything is unread and nothing is changed",
-        ),
-        &[],
-        "whether Azure asks for it when an identity looks at its own permissions is not documented",
-    ),
-    fact(
-        "Microsoft.Authorization/denyAssignments/read",
-        Place::Subscription,
-        &[LocksRemove],
-        "tells deny assignments, which win over every role",
-        "deny assignments are unread: no lock is removed, for one could forbid to put it back",
-    ),
-    fact(
-        "Microsoft.Authorization/locks/read",
-        Place::Subscription,
-        &[LocksRemove, KeyvaultGrant],
-        "lists the locks over the restore points",
-        "locks are unread: none is removed, deletions run into them, and nothing is granted on a key vault",
-    ),
-    fact(
-        "Microsoft.Resources/subscriptions/resourceGroups/read",
-        Place::Subscription,
-        &[LocksRemove],
-        "finds the backup resource groups",
-        "the backup resource groups are unread: no lock is removed",
-    ),
-    fact(
-        "*/read",
-        Place::BackupGroups,
-        &[LocksRemove],
-        "proves that a backup resource group holds nothing but backups",
-        "what else a group holds is unread, so it counts as somebody's own: its locks stay",
-    ),
-    fact(
-        "Microsoft.Compute/virtualMachines/read",
-        Place::Vm,
-        EVERY,
-        "reads the VM and its vmId",
-        "the VM is unread: nothing is changed",
-    ),
-    fact(
-        "Microsoft.Compute/virtualMachines/instanceView/read",
-        Place::Vm,
-        &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant, GuestService, GuestAgentConf],
-        "reads power state, guest agent and extension handlers",
-        "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
-    ),
-    fact(
-        "Microsoft.Compute/virtualMachines/extensions/read",
-        Place::Vm,
-        &[ExtensionUninstall, VmReapply, VmRestart, KeyvaultGrant],
-        "lists the extensions, and proves that one is gone",
-        "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
-    ),
-    fact(
-        "Microsoft.Compute/restorePointCollections/read",
-        Place::Subscription,
-        POINTS_AND_LOCKS,
-        "lists the restore point collections",
-        "the collections are unread: no restore point is deleted, no lock removed, no protection resumed",
-    ),
-    fact(
-        "Microsoft.Compute/restorePointCollections/restorePoints/read",
-        Place::Subscription,
-        POINTS_AND_LOCKS,
-        "reads the restore points of a collection",
-        "the points are unread: none is deleted, no lock removed, no protection resumed",
-    ),
-    partly(
-        &[DeleteStale],
-        fact(
-            "Microsoft.RecoveryServices/locations/backupStatus/action",
-            Place::Subscription,
-            &[DeleteStale, ProtectionResume, ProtectionEnable],
-            "finds the vault of a VM, in another subscription too (a POST that only reads)",
-            "a vault in a subscription that is not visible is not found: nothing counts as an orphan, no protection is resumed",
-        ),
-    ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/read",
-        Place::Subscription,
-        BY_ITEM,
-        "finds the vaults, and reads whether one is immutable",
-        "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
-    ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read",
-        Place::Vault,
-        BY_ITEM,
-        "finds the vault's items of the VM, in any state",
-        "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
-    ),
-    partly(
-        &[DeleteStale],
-        fact(
-            "Microsoft.RecoveryServices/Vaults/backupPolicies/read",
-            Place::Vault,
-            POLICIES,
-            "reads how long points are kept and when the next backup is due",
-            "the policy is unread: no point counts as expired and none is deleted, no protection is resumed; orphans still go",
-        ),
-    ),
-    partly(
-        &[DeleteStale],
-        fact(
-            "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read",
-            Place::Vault,
-            POINTS,
-            "proves that the vault has a copy of a point",
-            "the vault's copies are unread: no point is deleted; orphans still go",
-        ),
-    ),
-    partly(
-        &[DeleteStale],
-        fact(
-            "Microsoft.RecoveryServices/Vaults/backupJobs/read",
-            Place::Vault,
-            BY_JOBS,
-            "reads the last error and running jobs, and follows a backup",
-            "jobs are unread: no point is deleted but orphans, no extension uninstalled, no backup started, no protection resumed",
-        ),
-    ),
-    partly(
-        &[DeleteStale],
-        fact(
-            "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
-            Place::Vault,
-            POINTS,
-            "reads whether a resource guard protects the vault",
-            "the resource guard is unread: no point is deleted but orphans (rule s8.immutable)",
-        ),
-    ),
-    optional(
-        fact(
-            "Microsoft.RecoveryServices/Vaults/backupEngines/read",
-            Place::Vault,
-            &[],
-            "lists the Backup Servers and DPM servers of a vault (`azmend engines`)",
-            "`azmend engines` says that they are unread",
-        ),
-        &[],
-        "no playbook reads them",
-    ),
-    optional(
-        fact(
-            "Microsoft.Compute/disks/read",
-            Place::Subscription,
-            &[],
-            "reads sizes and kinds of a VM's disks (`azmend diagnose`)",
-            "the disks are not checked",
-        ),
-        &[],
-        "no playbook reads them",
-    ),
-    optional(
-        fact(
-            "Microsoft.Insights/metrics/read",
-            Place::Vm,
-            &[],
-            "reads how busy a VM was when its backup failed (`azmend diagnose`)",
-            "the load is not checked",
-        ),
-        &[],
-        "no playbook reads it",
-    ),
-    optional(
-        fact(
-            "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action",
-            Place::Subscription,
-            &[],
-            "reads the effective network rules (`azmend diagnose --network`; a POST that only reads)",
-            "network rules are not checked",
-        ),
-        &[],
-        "no playbook reads them",
-    ),
-    fact(
-        "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read",
-        Place::Vault,
-        &[ProtectionEnable],
-        "reads how a vault names a VM that it could protect",
-        "no VM is protected for the first time",
-    ),
-    optional(
-        fact(
-            "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action",
-            Place::Vault,
-            &[],
-            "lets a vault look for VMs that it has not discovered yet (a POST that changes nothing of yours)",
-            "a VM that its vault has not discovered yet is not protected; it is within some minutes of its making",
-        ),
-        &[],
-        "a vault discovers new VMs by itself",
-    ),
-    fact(
-        "Microsoft.KeyVault/vaults/read",
-        Place::KeyVault,
-        &[KeyvaultGrant],
-        "reads who may do what on the key vault of an encrypted VM",
-        "the key vault is unread: nothing is granted",
-    ),
-    partly(
-        &[KeyvaultGrant],
-        fact(
-            "Microsoft.Authorization/roleAssignments/read",
-            Place::KeyVault,
-            &[KeyvaultGrant],
-            "reads who holds a role on a key vault that goes by roles",
-            "the role assignments are unread: nothing is granted on a key vault that goes by roles",
-        ),
-    ),
-    follow(fact(
-        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
-        Place::Vault,
-        &[BackupStart, ProtectionResume, ProtectionEnable],
-        "reads the item again just before its backup is started or its protection resumed",
-        "no backup is started and no protection resumed or begun",
-    )),
-    optional(
-        follow(fact(
-            "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationsStatus/read",
-            Place::Vault,
-            &[],
-            "reads which job a backup request became",
-            "the job is looked for in the list of jobs; when two fit, the outcome stays unknown",
-        )),
-        &[BackupStart, ProtectionResume, ProtectionEnable],
-        "the job list usually settles it",
-    ),
-    optional(
-        follow(fact(
-            "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationResults/read",
-            Place::Vault,
-            &[],
-            "follows a backup request when Azure names no operation status",
-            "the job is looked for in the list of jobs; when two fit, the outcome stays unknown",
-        )),
-        &[BackupStart],
-        "every recorded answer names the operation status",
-    ),
-    optional(
-        follow(fact(
-            "Microsoft.Compute/locations/operations/read",
-            Place::Subscription,
-            &[GuestService, GuestAgentConf],
-            "follows deletions to their end and reads why one failed, and what a script inside a VM printed",
-            "deletions are proven by reading the resource alone; why one failed stays unsaid; nothing inside a VM is read",
-        )),
-        &[DeleteStale, DeleteCollection, ExtensionUninstall, VmReapply, VmRestart],
-        "success is read from the resource itself",
-    ),
-    change(
-        "Microsoft.Authorization/locks/delete",
-        Place::BackupGroups,
-        &[LocksRemove],
-        "removes a lock from a backup resource group",
-        "locks are reported with the command that removes them",
-    ),
-    change(
-        "Microsoft.Authorization/locks/write",
-        Place::BackupGroups,
-        &[LocksRemove],
-        "puts a removed lock back",
-        "no lock is removed, for none could be put back (rule s6.cannot-restore)",
-    ),
-    partly(
-        &[DeleteStale],
-        change(
-            "Microsoft.Compute/restorePointCollections/delete",
-            Place::BackupGroups,
-            POINTS,
-            "deletes orphaned and superseded collections",
-            "such collections stay; single expired points still go",
-        ),
-    ),
-    partly(
-        &[DeleteStale],
-        change(
-            "Microsoft.Compute/restorePointCollections/restorePoints/delete",
-            Place::BackupGroups,
-            &[DeleteStale],
-            "deletes single expired points, and those of a collection that does not go as a whole",
-            "single points stay; orphaned and superseded collections still go",
-        ),
-    ),
-    change(
-        "Microsoft.Compute/virtualMachines/extensions/delete",
-        Place::Vm,
-        &[ExtensionUninstall],
-        "uninstalls VMSnapshot; Azure Backup installs it again",
-        "VMSnapshot is not uninstalled",
-    ),
-    change(
-        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action",
-        Place::Vault,
-        &[BackupStart],
-        "starts an on-demand backup",
-        "no backup is started",
-    ),
-    change(
-        "Microsoft.RecoveryServices/Vaults/backupJobs/cancel/action",
-        Place::Vault,
-        &[JobCancel],
-        "cancels a backup job that hangs",
-        "no job is cancelled",
-    ),
-    change(
-        "Microsoft.Compute/virtualMachines/reapply/action",
-        Place::Vm,
-        &[VmReapply],
-        "applies the model of a failed VM again",
-        "the model is not applied again",
-    ),
-    change(
-        "Microsoft.Compute/virtualMachines/restart/action",
-        Place::Vm,
-        &[VmRestart],
-        "restarts a VM when a playbook is asked to",
-        "no VM is restarted",
-    ),
-    change(
-        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/write",
-        Place::Vault,
-        &[ProtectionResume, ProtectionEnable],
-        "protects a stopped item again or a VM for the first time, and stops it when that is taken back",
-        "no protection is resumed and no VM protected",
-    ),
-    partly(
-        &[KeyvaultGrant],
-        change(
-            "Microsoft.KeyVault/vaults/accessPolicies/write",
-            Place::KeyVault,
-            &[KeyvaultGrant],
-            "adds to the access policies of a key vault what Azure Backup lacks, and takes it away again",
-            "nothing is granted on a key vault that goes by access policies",
-        ),
-    ),
-    partly(
-        &[KeyvaultGrant],
-        change(
-            "Microsoft.Authorization/roleAssignments/write",
-            Place::KeyVault,
-            &[KeyvaultGrant],
-            "assigns a role on a key vault to Azure Backup",
-            "nothing is granted on a key vault that goes by roles",
-        ),
-    ),
-    optional(
-        change(
-            "Microsoft.Authorization/roleAssignments/delete",
-            Place::KeyVault,
-            &[],
-            "takes that role away again",
-            "the role assignment cannot be taken back by azmend",
-        ),
-        &[KeyvaultGrant],
-        "only an undo sends it",
-    ),
-    change(
-        RUN_COMMAND,
-        Place::Vm,
-        &[GuestService, GuestAgentConf],
-        "runs a script inside the VM, only with --allow-guest",
-        "nothing inside a VM is read or set",
-    ),
+pub(super) const VM: Right = Right::fact(
+    "Microsoft.Compute/virtualMachines/read",
+    Place::Vm,
+    "reads the VM and its vmId",
+    "the VM is unread: nothing is changed",
+);
+
+pub(super) const INSTANCE_VIEW: Right = Right::fact(
+    "Microsoft.Compute/virtualMachines/instanceView/read",
+    Place::Vm,
+    "reads power state, guest agent and extension handlers",
+    "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
+);
+
+pub(super) const EXTENSIONS: Right = Right::fact(
+    "Microsoft.Compute/virtualMachines/extensions/read",
+    Place::Vm,
+    "lists the extensions, and proves that one is gone",
+    "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
+);
+
+pub(super) const COLLECTIONS: Right = Right::fact(
+    "Microsoft.Compute/restorePointCollections/read",
+    Place::Subscription,
+    "lists the restore point collections",
+    "the collections are unread: no restore point is deleted, no lock removed, no protection resumed",
+);
+
+pub(super) const POINTS: Right = Right::fact(
+    "Microsoft.Compute/restorePointCollections/restorePoints/read",
+    Place::Subscription,
+    "reads the restore points of a collection",
+    "the points are unread: none is deleted, no lock removed, no protection resumed",
+);
+
+pub(super) const BACKUP_STATUS: Right = Right::fact(
+    "Microsoft.RecoveryServices/locations/backupStatus/action",
+    Place::Subscription,
+    "finds the vault of a VM, in another subscription too (a POST that only reads)",
+    "a vault in a subscription that is not visible is not found: nothing counts as an orphan, no protection is resumed",
+);
+
+pub(super) const VAULTS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/read",
+    Place::Subscription,
+    "finds the vaults, and reads whether one is immutable",
+    "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
+);
+
+pub(super) const ITEMS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read",
+    Place::Vault,
+    "finds the vault's items of the VM, in any state",
+    "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
+);
+
+pub(super) const POLICIES: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupPolicies/read",
+    Place::Vault,
+    "reads how long points are kept and when the next backup is due",
+    "the policy is unread: no point counts as expired and none is deleted, no protection is resumed; orphans still go",
+);
+
+pub(super) const RECOVERY_POINTS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read",
+    Place::Vault,
+    "proves that the vault has a copy of a point",
+    "the vault's copies are unread: no point is deleted; orphans still go",
+);
+
+pub(super) const JOBS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupJobs/read",
+    Place::Vault,
+    "reads the last error and running jobs, and follows a backup",
+    "jobs are unread: no point is deleted but orphans, no extension uninstalled, no backup started, no protection resumed",
+);
+
+pub(super) const RESOURCE_GUARD: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/read",
+    Place::Vault,
+    "reads whether a resource guard protects the vault",
+    "the resource guard is unread: no point is deleted but orphans (rule s8.immutable)",
+);
+
+pub(super) const ENGINES: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupEngines/read",
+    Place::Vault,
+    "lists the Backup Servers and DPM servers of a vault (`azmend engines`)",
+    "`azmend engines` says that they are unread",
+)
+.optional("no playbook reads them");
+
+pub(super) const DISKS: Right = Right::fact(
+    "Microsoft.Compute/disks/read",
+    Place::Subscription,
+    "reads sizes and kinds of a VM's disks (`azmend diagnose`)",
+    "the disks are not checked",
+)
+.optional("no playbook reads them");
+
+pub(super) const METRICS: Right = Right::fact(
+    "Microsoft.Insights/metrics/read",
+    Place::Vm,
+    "reads how busy a VM was when its backup failed (`azmend diagnose`)",
+    "the load is not checked",
+)
+.optional("no playbook reads it");
+
+pub(super) const NETWORK_RULES: Right = Right::fact(
+    "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action",
+    Place::Subscription,
+    "reads the effective network rules (`azmend diagnose --network`; a POST that only reads)",
+    "network rules are not checked",
+)
+.optional("no playbook reads them");
+
+pub(super) const PROTECTABLE_ITEMS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read",
+    Place::Vault,
+    "reads how a vault names a VM that it could protect",
+    "no VM is protected for the first time",
+);
+
+pub(super) const REFRESH_CONTAINERS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action",
+    Place::Vault,
+    "lets a vault look for VMs that it has not discovered yet (a POST that changes nothing of yours)",
+    "a VM that its vault has not discovered yet is not protected; it is within some minutes of its making",
+)
+.optional("a vault discovers new VMs by itself");
+
+pub(super) const KEY_VAULT: Right = Right::fact(
+    "Microsoft.KeyVault/vaults/read",
+    Place::KeyVault,
+    "reads who may do what on the key vault of an encrypted VM",
+    "the key vault is unread: nothing is granted",
+);
+
+pub(super) const ROLE_ASSIGNMENTS: Right = Right::fact(
+    "Microsoft.Authorization/roleAssignments/read",
+    Place::KeyVault,
+    "reads who holds a role on a key vault that goes by roles",
+    "the role assignments are unread: nothing is granted on a key vault that goes by roles",
+);
+
+pub(super) const ITEM: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
+    Place::Vault,
+    "reads the item again just before its backup is started or its protection resumed",
+    "no backup is started and no protection resumed or begun",
+)
+.follow();
+
+pub(super) const ITEM_OPERATIONS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationsStatus/read",
+    Place::Vault,
+    "reads which job a backup request became",
+    "the job is looked for in the list of jobs; when two fit, the outcome stays unknown",
+)
+.follow()
+.optional("the job list usually settles it");
+
+pub(super) const ITEM_RESULTS: Right = Right::fact(
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationResults/read",
+    Place::Vault,
+    "follows a backup request when Azure names no operation status",
+    "the job is looked for in the list of jobs; when two fit, the outcome stays unknown",
+)
+.follow()
+.optional("every recorded answer names the operation status");
+
+pub(super) const COMPUTE_OPERATIONS: Right = Right::fact(
+    "Microsoft.Compute/locations/operations/read",
+    Place::Subscription,
+    "follows deletions to their end and reads why one failed, and what a script inside a VM printed",
+    "deletions are proven by reading the resource alone; why one failed stays unsaid; nothing inside a VM is read",
+)
+.follow()
+.optional("success is read from the resource itself");
+
+/// The reads, in the order of the documentation.
+const READS: &[&Right] = &[
+    &SUBSCRIPTIONS,
+    &PERMISSIONS,
+    &DENY_ASSIGNMENTS,
+    &LOCKS,
+    &GROUPS,
+    &GROUP_CONTENTS,
+    &VM,
+    &INSTANCE_VIEW,
+    &EXTENSIONS,
+    &COLLECTIONS,
+    &POINTS,
+    &BACKUP_STATUS,
+    &VAULTS,
+    &ITEMS,
+    &POLICIES,
+    &RECOVERY_POINTS,
+    &JOBS,
+    &RESOURCE_GUARD,
+    &ENGINES,
+    &DISKS,
+    &METRICS,
+    &NETWORK_RULES,
+    &PROTECTABLE_ITEMS,
+    &REFRESH_CONTAINERS,
+    &KEY_VAULT,
+    &ROLE_ASSIGNMENTS,
+    &ITEM,
+    &ITEM_OPERATIONS,
+    &ITEM_RESULTS,
+    &COMPUTE_OPERATIONS,
 ];
 
-/// Runs any script as System or root: nobody gets it without asking for a playbook that needs it.
-pub const RUN_COMMAND: &str = "Microsoft.Compute/virtualMachines/runCommand/action";
+/// What every action needs.
+const EVERYBODY: [&Right; 2] = [&PERMISSIONS, &VM];
+
+pub use super::guest::RUN_COMMAND;
 
 /// What an identity is to be able to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -588,7 +491,7 @@ impl Purpose {
     /// Without removing locks.
     #[must_use]
     pub fn without_locks(mut self) -> Self {
-        self.actions.retain(|action| *action != LocksRemove);
+        self.actions.retain(|action| *action != ActionName::LocksRemove);
         self
     }
 
@@ -596,7 +499,7 @@ impl Purpose {
     /// assignments may give himself everything in the vault.
     #[must_use]
     pub fn without_grants(mut self) -> Self {
-        self.actions.retain(|action| *action != KeyvaultGrant);
+        self.actions.retain(|action| *action != ActionName::KeyvaultGrant);
         self
     }
 
@@ -612,7 +515,7 @@ impl Purpose {
         let wanted = |need: &&Need| match need.kind {
             NeedKind::Fact => true,
             NeedKind::Follow | NeedKind::Change => {
-                need.blocks.iter().chain(need.helps).any(|action| self.actions.contains(action))
+                need.blocks.iter().chain(&need.helps).any(|action| self.actions.contains(action))
             }
         };
         NEEDS.iter().filter(wanted).collect()
@@ -681,7 +584,7 @@ mod tests {
     #[test]
     fn the_table_is_sound() {
         let mut seen = BTreeSet::new();
-        for need in NEEDS {
+        for need in NEEDS.iter() {
             assert!(seen.insert(need.action.to_lowercase()), "{} stands twice", need.action);
             assert_eq!(need.action.contains('*'), need.place == Place::BackupGroups && need.action == EVERY_READ);
             let ends = |end: &str| need.action.ends_with(end);
@@ -711,7 +614,7 @@ mod tests {
         for action in ActionName::ALL {
             let changes = NEEDS.iter().filter(|need| need.kind == NeedKind::Change && need.blocks.contains(&action));
             // Waiting for a job sends nothing.
-            assert_eq!(changes.count() >= 1, action != JobWait, "{action}");
+            assert_eq!(changes.count() >= 1, action != ActionName::JobWait, "{action}");
         }
     }
 
@@ -723,7 +626,7 @@ mod tests {
         let without: Vec<&str> = all.without_locks().needs().iter().map(|need| need.action).collect();
         assert!(without.contains(&"Microsoft.Authorization/locks/read"));
         assert!(!without.iter().any(|action| action.contains("locks/write") || action.contains("locks/delete")));
-        let backup: Vec<&str> = Purpose::to([BackupStart]).needs().iter().map(|need| need.action).collect();
+        let backup: Vec<&str> = Purpose::to([ActionName::BackupStart]).needs().iter().map(|need| need.action).collect();
         assert!(!backup.iter().any(|action| action.ends_with("/delete")), "{backup:?}");
     }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
 
+use super::calls::{ArmCalls, CallPurpose, CallRow};
 use super::error::ArmError;
 use super::gateway::Gateway;
 use super::http::Transport;
@@ -22,6 +23,7 @@ use super::model::{
     ProtectedItem, RecoveryPoint, RunCommand, Subscription, Vault, Vm,
 };
 use super::poll::{Operation, Poll};
+use super::recall::Recall;
 use super::sdk::protection::Wanted;
 use super::sdk::{backup, compute, locks, protection, vaults};
 use super::shared::SharedJobs;
@@ -85,6 +87,7 @@ const AUTHORIZATION: &str = "2022-04-01";
 pub struct Arm {
     pub(super) gateway: Gateway,
     jobs: Option<Arc<SharedJobs>>,
+    recall: Option<Arc<Recall>>,
 }
 
 impl Arm {
@@ -98,7 +101,8 @@ impl Arm {
         clock: Arc<dyn Clock>,
         settings: ArmSettings,
     ) -> Result<Self, ArmError> {
-        Ok(Self { gateway: Gateway::new(transport, tokens, clock, settings.endpoint, &settings.run_id)?, jobs: None })
+        let gateway = Gateway::new(transport, tokens, clock, settings.endpoint, &settings.run_id)?;
+        Ok(Self { gateway, jobs: None, recall: None })
     }
 
     /// The clock everything waits on.
@@ -107,23 +111,53 @@ impl Arm {
         self.gateway.clock()
     }
 
-    /// The same client for another run.
+    /// The same client for another run: it counts its own calls, and nothing that was read before serves it.
     #[must_use]
     pub fn with_run_id(&self, run: &str) -> Self {
-        Self { gateway: self.gateway.with_run_id(run), jobs: None }
+        Self { gateway: self.gateway.with_run_id(run), jobs: None, recall: None }
+    }
+
+    /// The same client, whose calls are counted for this purpose.
+    #[must_use]
+    pub fn for_purpose(&self, purpose: CallPurpose) -> Self {
+        Self { gateway: self.gateway.for_purpose(purpose), ..self.clone() }
+    }
+
+    /// The same client for finding a VM and planning for it, which are one reading: what the caller may do, deny assignments
+    /// and the VM itself are asked once in half a minute, and keep the time at which they were asked. Never for a run.
+    #[must_use]
+    pub fn for_one_reading(&self) -> Self {
+        Self { recall: Some(Arc::new(Recall::between_readings())), ..self.clone() }
+    }
+
+    /// What was asked a moment ago; a memory of its own when this client keeps none.
+    pub(crate) fn recall(&self) -> Arc<Recall> {
+        self.recall.clone().unwrap_or_default()
     }
 
     /// The same client for planning many VMs: lists of jobs are shared for five minutes, for Azure rations them by
     /// vault. Never for a run.
     #[must_use]
     pub fn sharing_jobs(&self) -> Self {
-        Self { gateway: self.gateway.clone(), jobs: Some(Arc::default()) }
+        Self { jobs: Some(Arc::default()), ..self.clone() }
     }
 
-    /// How many requests were handed to the transport.
+    /// How many requests were handed to the transport, by all runs together.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.gateway.calls()
+    }
+
+    /// The calls of this run so far.
+    #[must_use]
+    pub fn call_counts(&self) -> ArmCalls {
+        self.gateway.call_counts()
+    }
+
+    /// The calls of this run so far, by purpose, verb and kind of resource.
+    #[must_use]
+    pub fn call_rows(&self) -> Vec<CallRow> {
+        self.gateway.call_rows()
     }
 
     /// How long requests have waited because of Azure's limits, all added up.

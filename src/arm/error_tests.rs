@@ -118,12 +118,12 @@ fn unreachable_is_only_what_was_not_reached() {
     let request = Request::new(Method::GET, "https://management.azure.com/a".parse().unwrap());
     let of = |error| ArmError::from_transport(&request, &error);
     let no_token = ArmError::sign_in("GET /a", &super::super::token::SignInError::one("cli", "not found"));
-    for error in [of(lost("reset")), of(not_sent()), answered(503, ""), answered(500, ""), no_token] {
+    let expired = coded(401, "ExpiredAuthenticationToken", "m");
+    for error in [of(lost("reset")), of(not_sent()), answered(503, ""), answered(500, ""), no_token, expired] {
         assert!(error.is_unreachable() && error.is_passing(), "{error}");
     }
-    for error in [answered(429, ""), coded(401, "ExpiredAuthenticationToken", "m")] {
-        assert!(!error.is_unreachable() && error.is_passing(), "{error}");
-    }
+    let throttled = answered(429, "");
+    assert!(!throttled.is_unreachable() && throttled.is_passing(), "{throttled}");
     for error in [answered(409, ""), answered(403, ""), answered(404, ""), answered(400, ""), answered(412, "")] {
         assert!(!error.is_unreachable() && !error.is_passing(), "{error}");
     }
@@ -137,6 +137,11 @@ fn other_classes() {
     assert_eq!(coded(403, "DenyAssignmentAuthorizationFailed", "m").class(), C::DeniedByAssignment);
     assert_eq!(coded(403, "AuthorizationFailed", "has a deny assignment with name 'x'").class(), C::DeniedByAssignment);
     assert_eq!(coded(401, "ExpiredAuthenticationToken", "m").class(), C::SignIn);
+    // A lock that an application owns is refused with 401; signing in again would not help.
+    let owned =
+        coded(401, "UnauthorizedApplicationId", "The management lock 'a' is owned by system application(s) 'b'.");
+    assert_eq!((owned.class(), owned.is_unreachable(), owned.may_have_taken_effect()), (C::Forbidden, false, false));
+    assert!(owned.hint().is_some_and(|hint| hint.contains("owns")), "{:?}", owned.hint());
     assert_eq!(coded(404, "LockNotFound", "m").class(), C::NotFound);
     assert_eq!(coded(404, "InvalidResourceType", "m").class(), C::Other);
     assert_eq!(answered(404, "<html>not here</html>").class(), C::Other, "a proxy's 404 is not ARM's");

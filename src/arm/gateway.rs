@@ -19,6 +19,7 @@ use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
+use super::calls::{ArmCalls, CallPurpose, CallRow, Counts};
 use super::cloud::check_endpoint;
 use super::error::{ArmError, ErrorClass};
 use super::http::{HeaderName, HeaderValue, Method, Request, Response, Transport};
@@ -41,6 +42,9 @@ const MAX_HOLD: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
+    /// Those of this run.
+    counts: Arc<Counts>,
+    purpose: CallPurpose,
     agent: HeaderValue,
 }
 
@@ -91,13 +95,33 @@ impl Gateway {
             waited: AtomicU64::new(0),
             answered: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared), agent: user_agent(run_id) })
+        let counts = Arc::default();
+        Ok(Self { shared: Arc::new(shared), counts, purpose: CallPurpose::default(), agent: user_agent(run_id) })
     }
 
-    /// The same gateway (same buckets, same count) for another run.
+    /// The same gateway (same buckets, same [`Self::calls`]) for another run, whose own counts begin at zero.
     #[must_use]
     pub fn with_run_id(&self, run: &str) -> Self {
-        Self { shared: Arc::clone(&self.shared), agent: user_agent(run) }
+        let (counts, purpose) = (Arc::default(), CallPurpose::default());
+        Self { shared: Arc::clone(&self.shared), counts, purpose, agent: user_agent(run) }
+    }
+
+    /// The same gateway, whose calls are counted for this purpose.
+    #[must_use]
+    pub fn for_purpose(&self, purpose: CallPurpose) -> Self {
+        Self { purpose, ..self.clone() }
+    }
+
+    /// The calls of this run so far.
+    #[must_use]
+    pub fn call_counts(&self) -> ArmCalls {
+        self.counts.so_far()
+    }
+
+    /// The calls of this run so far, by purpose, verb and kind of resource.
+    #[must_use]
+    pub fn call_rows(&self) -> Vec<CallRow> {
+        self.counts.rows()
     }
 
     /// The clock everything waits on.
@@ -128,6 +152,7 @@ impl Gateway {
         self.shared.clock.sleep(wait).await;
         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.shared.waited.fetch_add(millis, Ordering::Relaxed);
+        self.counts.waited(wait);
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -264,6 +289,7 @@ impl Gateway {
         bearer.set_sensitive(true);
         request.headers.insert(http::header::AUTHORIZATION, bearer);
         self.shared.calls.fetch_add(1, Ordering::Relaxed);
+        self.counts.count(self.purpose, request.method.as_str(), request.url.path(), only_reads(&request));
         let result = self.shared.transport.send(&request).await;
         // Without the query: an operation's URL is signed there (S11).
         let status = result.as_ref().map_or(0, |response| response.status);

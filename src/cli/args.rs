@@ -59,6 +59,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "ESTATE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "built-in", env = "AZMEND_SANDBOX", value_hint = ValueHint::FilePath)]
     pub sandbox: Option<String>,
+    /// Let time pass in the embedded Azure: N of its seconds for each real one, to try Ctrl-C and `runs resume` by hand
+    /// [default: waits take no time; `sandbox serve`: 1]
+    #[arg(long, global = true, value_name = "N", value_parser = speed)]
+    pub speed: Option<u32>,
 
     /// Format of the data on stdout
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", env = "AZMEND_OUTPUT")]
@@ -622,9 +626,6 @@ pub struct ServeArgs {
     /// The port; 0 for any that is free
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub port: u16,
-    /// How many seconds pass in it for each real second
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub speed: u32,
     /// How long a token lives, in real time
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub token_life: Span,
@@ -644,6 +645,12 @@ impl Args {
         }
         command.mut_args(|arg| arg.hide_env_values(true))
     }
+}
+
+/// More than a day in a second is no rehearsal, and less than real time helps nobody.
+fn speed(text: &str) -> Result<u32, String> {
+    let given = text.parse::<u32>().ok().filter(|n| (1..=86_400).contains(n));
+    given.ok_or_else(|| "it takes a whole number from 1 to 86400: the sandbox's seconds for each real one".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -1,7 +1,8 @@
 //! The Azure that a command works on: the real one or the embedded one, behind the same typed calls.
 //!
-//! Invariants: whatever only looks goes through the read-only guard (S1); the sandbox's world is kept in a file only
-//! from the moment something may be changed; a token is never sent anywhere but to the configured endpoint.
+//! Invariants: whatever only looks goes through the read-only guard (S1); the sandbox's world is kept in a file only from the
+//! moment something may be changed or waited for, and from then on every command leaves it at the time at which it ends; a
+//! token is never sent anywhere but to the configured endpoint.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
 use crate::estate::guest;
 use crate::estate::resolve::resolve_vm;
-use crate::sim::{self, Estate, Sim};
+use crate::journal::{FileLock, LockKey, StateDir};
+use crate::sim::{self, Estate, Paced, Sim};
 
 /// The endpoint of the embedded Azure: a name that cannot exist (RFC 2606), so that nothing can ever leave for it.
 const SANDBOX_ENDPOINT: &str = "https://management.sandbox.invalid/";
@@ -52,6 +54,23 @@ pub struct Azure {
     tenant: String,
     /// The sandbox, if it is one.
     pub sandbox: Option<Sandbox>,
+    /// Keeps the sandbox's time when the command ends.
+    _closing: Option<Closing>,
+}
+
+/// Keeps a world as it is when this is dropped.
+#[derive(Debug)]
+struct Closing(Sim);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let before = self.0.save_error();
+        self.0.close();
+        // What was reported before is known already; after the result only the log is left.
+        if let Some(error) = self.0.save_error().filter(|error| before.as_ref() != Some(error)) {
+            tracing::warn!("{error}");
+        }
+    }
 }
 
 /// A shared transport as a transport, for decorators.
@@ -74,14 +93,20 @@ impl Azure {
         match &settings.place {
             Place::Sandbox(source) => {
                 let sandbox = Sandbox::open(source, &settings.state_dir)?;
+                let sim = sandbox.sim.clone();
+                let paced = match settings.speed {
+                    None => Paced::at_once(sim.clone()),
+                    Some(speed) => Paced::at(sim.clone(), speed, Arc::new(SystemClock)),
+                };
                 Ok(Self {
-                    transport: Arc::new(sandbox.sim.clone()),
+                    transport: Arc::new(paced.clone()),
                     tokens: Arc::new(StaticToken::new("sandbox", "sandbox")),
-                    clock: Arc::new(sandbox.sim.clock()),
+                    clock: Arc::new(paced),
                     endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
                     cloud: "sandbox".to_owned(),
                     tenant: sandbox.tenant.clone(),
                     sandbox: Some(sandbox),
+                    _closing: Some(Closing(sim)),
                 })
             }
             Place::Azure(azure) => Self::real(azure),
@@ -108,6 +133,7 @@ impl Azure {
             cloud: azure.cloud.name().to_owned(),
             tenant: azure.tenant.clone().unwrap_or_default(),
             sandbox: None,
+            _closing: None,
         })
     }
 
@@ -154,10 +180,17 @@ impl Azure {
     /// # Errors
     /// When the sandbox's state cannot be written.
     pub fn writer(&self, run_id: &str) -> Result<Arm, CliError> {
-        if let Some(sandbox) = &self.sandbox {
-            sandbox.keep()?;
-        }
+        self.keep()?;
         self.arm(self.transport.clone(), run_id)
+    }
+
+    /// From here on a sandbox's world is kept, its time included; nothing happens in Azure. For commands that may change
+    /// something, also when they end without: the next one goes on where they ended.
+    ///
+    /// # Errors
+    /// When the sandbox's state cannot be written.
+    pub fn keep(&self) -> Result<(), CliError> {
+        self.sandbox.as_ref().map_or(Ok(()), Sandbox::keep)
     }
 
     /// Signs in, before anything is asked: a problem here deserves its own message.
@@ -271,30 +304,35 @@ impl Sandbox {
 
     fn load(fresh: sim::World, state_dir: &Path) -> Result<Self, CliError> {
         let dir = place(&fresh, state_dir);
-        let file = dir.join("world.json");
         let digest = fresh.estate_digest.clone();
-        let world = match file.try_exists() {
-            Ok(true) => sim::World::load(&file).map_err(|error| {
-                CliError::io(error.to_string()).hint("start the sandbox afresh with: azmend sandbox reset")
-            })?,
-            Ok(false) => fresh,
-            Err(error) => return Err(CliError::io(format!("cannot look for {}: {error}", file.display()))),
+        let (state_dir, key) = (state_dir.to_path_buf(), key(&dir));
+        let busy = move || {
+            StateDir::open(&state_dir, false)
+                .and_then(|state| FileLock::holder(&state, &key))
+                .is_ok_and(|h| h.is_some())
         };
-        let tenant = world.tenant.clone();
-        Ok(Self { sim: Sim::new(world), dir, digest, tenant })
+        let sim = Sim::open(dir.join("world.json"), fresh, Box::new(busy)).map_err(unusable)?;
+        let tenant = sim.world().tenant;
+        Ok(Self { sim, dir, digest, tenant })
     }
 
-    /// Keeps the world in its file from now on.
+    /// Keeps the world in its file from now on. The caller keeps other processes from doing the same ([`Sandbox::key`]).
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or another process has left one that cannot be read.
     pub fn keep(&self) -> Result<(), CliError> {
         files::private_dir(&self.dir)?;
-        self.sim.persist(self.dir.join("world.json"));
+        self.sim.keep().map_err(unusable)?;
         match self.sim.save_error() {
             None => Ok(()),
             Some(error) => Err(CliError::io(error)),
         }
+    }
+
+    /// What a process that changes this world holds.
+    #[must_use]
+    pub fn key(&self) -> LockKey {
+        key(&self.dir)
     }
 
     /// The directory of the world of an estate, and the estate's digest; the kept world is not read.
@@ -317,6 +355,14 @@ impl Sandbox {
             Err(error) => Err(CliError::io(format!("cannot remove {}: {error}", dir.display()))),
         }
     }
+}
+
+fn key(dir: &Path) -> LockKey {
+    LockKey::scope(&format!("the sandbox {}", dir.display()))
+}
+
+fn unusable(error: sim::LoadError) -> CliError {
+    CliError::io(error.to_string()).hint("start the sandbox afresh with: azmend sandbox reset")
 }
 
 fn place(world: &sim::World, state_dir: &Path) -> PathBuf {

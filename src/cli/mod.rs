@@ -157,6 +157,11 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
     if desk.settings.whole_tenant.as_deref() == Some("") && !matches!(command, Command::Audit(_)) {
         return Err(CliError::input("--tenant needs the id of a tenant here").code("usage"));
     }
+    if desk.settings.speed.is_some() && !desk.settings.sandbox() && !matches!(command, Command::Sandbox(_)) {
+        return Err(CliError::input("--speed is for the sandbox: Azure has a time of its own")
+            .code("usage")
+            .hint("add --sandbox, or leave --speed out"));
+    }
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),

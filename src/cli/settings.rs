@@ -72,6 +72,8 @@ pub enum Place {
 pub struct Settings {
     /// Where.
     pub place: Place,
+    /// How many of the sandbox's seconds pass in a real one; waits take no time without it.
+    pub speed: Option<u32>,
     /// Subscriptions to look in, ids or names; empty for all.
     pub subscriptions: Vec<String>,
     /// Whether the subscriptions were typed, and not found in the environment.
@@ -145,6 +147,7 @@ impl Settings {
         }
         Ok(Self {
             place,
+            speed: global.speed,
             subscriptions,
             subscriptions_typed: global.typed.subscription,
             whole_tenant: global.tenant.clone().filter(|_| global.typed.tenant),

@@ -3,15 +3,14 @@
 //! What of a run must survive even when its plan or its journal was damaged, the locks that are off and the commands
 //! that bring them back, is read from the records alone.
 
-use std::collections::BTreeMap;
-
 use super::error::{CliError, Kind};
 use super::settings::Settings;
 use crate::actions::locks::recreate_command;
 use crate::arm::model::Lock;
+use crate::engine::owed::Locks;
 use crate::engine::plan::Plan;
 use crate::engine::state::RunState;
-use crate::journal::{self, Event, Integrity, JournalError, Loaded, Purpose, Record, StateDir};
+use crate::journal::{self, Integrity, JournalError, Loaded, StateDir};
 
 /// A run that was read.
 #[derive(Debug)]
@@ -80,8 +79,7 @@ pub fn understand(id: &str, loaded: Loaded) -> Result<StoredRun, CliError> {
         let mut error =
             CliError::refused(format!("the run {id} cannot be used: {what}; nothing was sent")).code("journal_damaged");
         for (_, lock) in locks_off(loaded) {
-            error =
-                error.hint(format!("this lock may be off; by hand it comes back with: {}", recreate_command(&lock)));
+            error = error.hint(format!("this lock may be off; restore it by hand with: {}", recreate_command(&lock)));
         }
         error
     };
@@ -93,35 +91,11 @@ pub fn understand(id: &str, loaded: Loaded) -> Result<StoredRun, CliError> {
     Ok(StoredRun { id: id.to_owned(), loaded, plan, state })
 }
 
-/// The locks that the records say are off, by change id.
+/// The locks that may be off because of a run, by change id: [`Locks`] of everything that can be read of its journal.
 #[must_use]
 pub fn locks_off(loaded: &Loaded) -> Vec<(String, Lock)> {
-    let mut off: BTreeMap<String, Lock> = BTreeMap::new();
-    for record in loaded.records.iter().chain(&loaded.salvaged) {
-        follow(&mut off, record);
-    }
-    off.into_iter().collect()
-}
-
-fn follow(off: &mut BTreeMap<String, Lock>, record: &Record) {
-    match &record.event {
-        Event::Intent { change, purpose: Purpose::Do, before, .. } => {
-            if let Ok(lock) = serde_json::from_value::<Lock>(before.clone()) {
-                off.insert(change.clone(), lock);
-            }
-        }
-        Event::Ended { change, purpose: Purpose::Do, ending }
-            if !matches!(ending.outcome.as_str(), "succeeded" | "unknown") =>
-        {
-            off.remove(change);
-        }
-        Event::Ended { change, purpose: Purpose::Undo | Purpose::Relock, ending }
-            if matches!(ending.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused") =>
-        {
-            off.remove(change);
-        }
-        _ => {}
-    }
+    let locks = Locks::of(loaded.records.iter().chain(&loaded.salvaged));
+    locks.off().map(|(change, lock)| (change.to_owned(), lock.clone())).collect()
 }
 
 /// Every run of this kind of world that has locks off, with the locks. What cannot be read is left out: `runs list`
@@ -144,68 +118,4 @@ pub fn runs_with_locks_off(state: &StateDir, sandbox: bool) -> Vec<(String, Vec<
 #[must_use]
 pub fn short(id: &str) -> &str {
     id.get(..13).unwrap_or(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::journal::Ending;
-
-    const LOCK: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Authorization/locks/keep";
-
-    fn record(seq: u64, event: Event) -> Record {
-        Record { seq, at: jiff::Timestamp::UNIX_EPOCH, event }
-    }
-
-    fn intent() -> Event {
-        Event::Intent {
-            change: "unlock.1".into(),
-            attempt: 1,
-            purpose: Purpose::Do,
-            verb: "DELETE".into(),
-            target: LOCK.into(),
-            before: json!({ "id": LOCK, "level": "CanNotDelete", "notes": "n", "owners": [] }),
-            client_request_id: String::new(),
-        }
-    }
-
-    fn ended(purpose: Purpose, outcome: &str) -> Event {
-        let ending = Ending {
-            outcome: outcome.into(),
-            detail: String::new(),
-            code: String::new(),
-            hint: None,
-            permission: false,
-        };
-        Event::Ended { change: "unlock.1".into(), purpose, ending }
-    }
-
-    fn off(events: Vec<Event>) -> usize {
-        let mut off = BTreeMap::new();
-        for (seq, event) in events.into_iter().enumerate() {
-            follow(&mut off, &record(seq as u64 + 1, event));
-        }
-        off.len()
-    }
-
-    #[test]
-    fn a_lock_is_off_from_its_intent_until_it_is_known_to_stand() {
-        assert_eq!(off(vec![intent()]), 1, "a crash right after the intent");
-        assert_eq!(off(vec![intent(), ended(Purpose::Do, "succeeded")]), 1);
-        assert_eq!(off(vec![intent(), ended(Purpose::Do, "unknown")]), 1);
-        assert_eq!(off(vec![intent(), ended(Purpose::Do, "failed")]), 0);
-        assert_eq!(off(vec![intent(), ended(Purpose::Do, "already_done")]), 0);
-        let removed = || vec![intent(), ended(Purpose::Do, "succeeded")];
-        for (outcome, left) in [("succeeded", 0), ("already_done", 0), ("not_needed", 0), ("failed", 1), ("unknown", 1)]
-        {
-            let mut events = removed();
-            events.push(ended(Purpose::Undo, outcome));
-            assert_eq!(off(events), left, "{outcome}");
-        }
-        let mut again = removed();
-        again.extend([ended(Purpose::Relock, "succeeded"), intent()]);
-        assert_eq!(off(again), 1, "unlocked again on resume");
-    }
 }

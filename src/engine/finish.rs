@@ -1,56 +1,62 @@
-//! The end of a run: locks back where asked, everything read again, one result with one exit code.
+//! The end of a run: locks restored where asked, what changed read once more, one result with one exit code.
+//!
+//! Invariants: the result is built from the records of the run; a last reading that contradicts an outcome changes it, on disk
+//! too (S4); which locks may be off is [`super::owed`]'s to say. Must never: claim what no record and no reading says.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::driver::{came_back, plain};
 use super::exit;
-use super::plan::Plan;
+use super::owed::LockState;
+use super::plan::{OnFailure, Plan};
 use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
-use super::run::{Over, Session, Stop};
+use super::run::{Halt, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
-use crate::actions::change::{Change, ChangeKind, Undo};
-use crate::actions::locks::recreate_command;
+use super::verdict::{Ended, Ends, Worst, verdict};
+use crate::actions::ChangeKind;
+use crate::actions::change::{Change, Undo};
+use crate::actions::locks::{RemoveLock, recreate_command};
+use crate::actions::points::{DeleteCollection, DeletePoint};
+use crate::actions::protection::{EnableProtection, ResumeProtection};
 use crate::arm::model::Point;
 use crate::clock::later;
 use crate::estate::derive::has_backup_points;
 use crate::estate::facts::VmFacts;
 use crate::estate::view::View;
-use crate::journal::{Event, Purpose};
+use crate::journal::{Effect, EndKind, Ending, Event, FinalStatus, PauseReason, Purpose};
 use crate::text::plural;
 
 impl Session<'_> {
     /// Ends a run, however it came to its end.
-    pub(super) async fn finish(&mut self, over: Over) -> RunResult {
-        // A run that is being taken back puts its locks back even when the rest of it has to wait.
-        let relocked = if self.state.phase == RunPhase::Undoing {
-            Box::pin(self.relock(Purpose::Undo)).await
-        } else if self.run.plan.relock {
-            Box::pin(self.relock(Purpose::Relock)).await
-        } else {
-            true
-        };
-        // The last read is part of every end but an unreachable Azure's.
-        let read = !matches!(&over, Over::Stop(Stop::Pause { why: "unreachable", .. } | Stop::Illegal(_)));
+    pub(super) async fn finish(&mut self, end: StepsEnd) -> RunResult {
+        let restored = Box::pin(self.restore_at_the_end(&end)).await;
+        // The last reading is part of every end but an unreachable Azure's.
+        let read =
+            !matches!(&end, StepsEnd::Halted(Halt::Pause { why: PauseReason::Unreachable, .. } | Halt::Illegal(_)));
         let after = if read { Box::pin(self.read_after()).await } else { None };
         let mut result = self.base(after);
-        match over {
-            Over::Stop(Stop::Pause { why, detail, wait }) => self.paused(&mut result, why, &detail, wait),
-            Over::Stop(Stop::Log(error)) => {
-                let changed = self.state.changes.values().any(ChangeState::may_stand);
-                result.status = if changed { Status::Partial } else { Status::Failed };
-                result.exit_code = if changed { exit::PARTIAL } else { exit::INPUT };
+        let ended = match end {
+            StepsEnd::Halted(Halt::Pause { why, detail, hint, wait }) => {
+                self.paused(&mut result, why, &detail, hint, wait);
+                Ended::Paused
+            }
+            StepsEnd::Halted(Halt::Log(error)) => {
                 result.error = Some(ErrorResult {
                     code: "journal".to_owned(),
                     message: format!("{error}; nothing more was sent"),
                     hint: Some("give azmend a state directory it can write to, then: azmend runs resume".to_owned()),
                 });
+                Ended::JournalLost
             }
-            Over::Stop(Stop::Illegal(error)) => return self.illegal(&error),
-            Over::Done | Over::Stopped => self.done(&mut result),
-        }
-        if !relocked {
-            stuck(&mut result);
-        }
+            StepsEnd::Halted(Halt::Illegal(error)) => return self.illegal(&error),
+            StepsEnd::Done | StepsEnd::Stopped => {
+                result.error = first_error(&result.changes);
+                Ended::Steps
+            }
+        };
+        let worst = if ended == Ended::Paused { self.unknown_only() } else { self.worst() };
+        self.conclude(&mut result, ended, worst, !restored);
         self.close(result)
     }
 
@@ -58,52 +64,57 @@ impl Session<'_> {
     pub(super) async fn finish_undo(&mut self, restored: bool) -> RunResult {
         let after = Box::pin(self.read_after()).await;
         let mut result = self.base(after);
-        let lost: Vec<String> = self
-            .run
-            .plan
-            .changes()
-            .filter(|(_, change)| matches!(change.undo, Undo::Irreversible { .. }))
-            .filter(|(_, change)| {
-                self.state
-                    .changes
-                    .get(&change.id)
-                    .is_some_and(|state| state.may_stand() || self.partly_gone(change, state))
-            })
-            .map(|(_, change)| change.resource().short_name())
-            .collect();
-        let mut refused = false;
+        let mut lost = Vec::new();
+        let mut missing = false;
         for (_, change) in self.run.plan.changes() {
-            let Some(state) = self.state.changes.get(&change.id).filter(|state| state.may_stand()) else { continue };
-            if matches!(change.undo, Undo::Inverse { .. }) {
-                // What stays was warned of when it was tried.
-                refused |= !state
-                    .back_ending()
-                    .is_some_and(|e| matches!(e.outcome.as_str(), "succeeded" | "already_done" | "not_needed"));
+            let Some(state) = self.state.changes.get(&change.id).filter(|state| state.may_have_effect()) else {
                 continue;
-            }
-            if let Some(ending) = state.back_ending().filter(|ending| ending.outcome == "refused") {
-                refused = true;
-                let name = change.resource().name();
-                let warning = format!("the lock {name} was not written back: {}", ending.detail);
-                if !self.warnings.contains(&warning) && !result.warnings.contains(&warning) {
-                    result.warnings.push(warning);
+            };
+            match &change.undo {
+                Undo::Irreversible { .. } => lost.push(change.resource().short_name()),
+                Undo::NotNeeded { .. } => {}
+                // What is missing was warned of when it was tried.
+                Undo::Inverse { .. } | Undo::Restore => {
+                    missing |= !state.back_ending().is_some_and(|ending| {
+                        matches!(ending.outcome, EndKind::Succeeded | EndKind::AlreadyDone | EndKind::NotNeeded)
+                    });
                 }
             }
         }
-        if !restored {
-            stuck(&mut result);
-        } else if lost.is_empty() && !refused {
-            result.status = Status::Undone;
-            result.exit_code = exit::OK;
-        } else {
-            result.status = Status::Partial;
-            result.exit_code = exit::PARTIAL;
-            if !lost.is_empty() {
-                let what = plural(lost.len(), "deletion");
-                result.warnings.push(format!("{what} cannot be taken back: {}", lost.join(", ")));
-            }
+        if !lost.is_empty() {
+            let what = plural(lost.len(), "deletion");
+            result.warnings.push(format!("{what} cannot be undone: {}", lost.join(", ")));
         }
+        let worst = if lost.is_empty() && !missing { Worst::Holds } else { Worst::Missing };
+        self.conclude(&mut result, Ended::Undone, worst, !restored);
         self.close(result)
+    }
+
+    /// The locks that are restored when a run ends: all of them when it is being undone; those of `--relock`, unless Azure
+    /// Backup still has to clean up, which a lock would stop. `false`: one is owed.
+    async fn restore_at_the_end(&mut self, end: &StepsEnd) -> bool {
+        if self.state.phase == RunPhase::Undoing {
+            // A run that is being undone restores its locks even when the rest of it has to wait.
+            return Box::pin(self.restore_locks(Purpose::Undo)).await;
+        }
+        if !self.run.plan.relock {
+            return true;
+        }
+        if let StepsEnd::Halted(Halt::Pause { why: PauseReason::CleanUpPending, wait, .. }) = end {
+            let until = later(self.now(), *wait);
+            let names: Vec<String> = self.state.locks_off().iter().map(|(_, lock)| lock.id.name().to_owned()).collect();
+            if !names.is_empty() {
+                self.warn(format!(
+                    "{} stays removed until Azure Backup has cleaned up, at about {}; it is restored when the run is \
+                     resumed: azmend runs resume {}",
+                    names.join(", "),
+                    minute(until),
+                    self.run.run_id
+                ));
+            }
+            return true;
+        }
+        Box::pin(self.restore_locks(Purpose::Relock)).await
     }
 
     /// The result of a journal that does not fit its plan: nothing is sent.
@@ -114,117 +125,103 @@ impl Session<'_> {
         result.error = Some(ErrorResult {
             code: "journal".to_owned(),
             message: format!("{error}; nothing was sent"),
-            hint: Some("locks of this run can still be put back: azmend runs show prints the commands".to_owned()),
+            hint: Some(format!("its locks can still be restored: azmend runs undo {}", self.run.run_id)),
         });
         result
     }
 
-    fn paused(&mut self, result: &mut RunResult, why: &str, detail: &str, wait: Duration) {
-        result.status = Status::Paused;
-        result.exit_code = exit::COME_BACK;
+    /// The result of an undo that could only restore locks.
+    pub(super) fn restored_from_damage(&mut self, error: &IllegalRecord, restored: bool) -> RunResult {
+        let mut result = self.illegal(error);
+        if let Some(error) = &mut result.error {
+            error.message = error.message.replace("nothing was sent", "only its locks were restored");
+            error.hint = Some("what else it changed is in its journal: azmend runs show".to_owned());
+        }
+        if !restored && let Some(error) = &mut result.error {
+            error.message =
+                error.message.replace("only its locks were restored", "not all of its locks could be restored");
+        }
+        self.close(result)
+    }
+
+    /// The result of a run that is not resumed: nothing is sent.
+    pub(super) fn not_resumed(&mut self, why: &str) -> RunResult {
+        let mut result = self.base(None);
+        result.status = Status::Refused;
+        result.exit_code = exit::REFUSED;
+        result.error = Some(ErrorResult {
+            code: "not_resumable".to_owned(),
+            message: format!("the run is not resumed: {why}"),
+            hint: (!self.state.locks_off().is_empty())
+                .then(|| format!("its locks can still be restored: azmend runs undo {}", self.run.run_id)),
+        });
+        result
+    }
+
+    fn paused(&mut self, result: &mut RunResult, why: PauseReason, detail: &str, hint: Option<String>, wait: Duration) {
         result.retry_after = Some(wait.as_secs());
-        result.error = Some(ErrorResult { code: why.to_owned(), message: detail.to_owned(), hint: None });
+        result.error = Some(ErrorResult { code: why.word().to_owned(), message: detail.to_owned(), hint });
         result.next = Some(format!("azmend runs resume {}", self.run.run_id));
         let retry_after = later(self.now(), wait);
-        let event = Event::Paused { why: why.to_owned(), detail: detail.to_owned(), retry_after };
+        let event = Event::Paused { why, detail: detail.to_owned(), retry_after };
         if self.record(event).is_err() {
             result.warnings.push("the pause could not be journaled; resume works all the same".to_owned());
         }
     }
 
-    fn done(&mut self, result: &mut RunResult) {
-        let endings = |word: &str| {
-            self.state.changes.values().filter(|s| s.ending().is_some_and(|ending| ending.outcome == word)).count()
-        };
-        let changed = self
-            .state
-            .changes
-            .values()
-            .any(|state| !state.history.attempts.is_empty() && (state.may_stand() || partly(state)))
-            || self.run.plan.changes().any(|(_, change)| {
-                self.state.changes.get(&change.id).is_some_and(|state| self.partly_gone(change, state))
-            });
-        let permission = self
-            .state
-            .changes
-            .values()
-            .filter_map(|s| s.ending())
-            .any(|ending| ending.outcome == "failed" && ending.permission);
-        let (failed, refused, unknown) = (endings("failed"), endings("refused"), endings("unknown"));
-        let open = self.state.changes.values().filter(|s| !matches!(s.forward, Phase::Ended(_))).count();
-        if unknown > 0 {
-            stuck(result);
-        } else if failed + refused + open == 0 {
-            result.status = Status::Succeeded;
-            result.exit_code = exit::OK;
-        } else if self.only_the_backup_failed() {
-            result.status = Status::Failed;
-            result.exit_code = exit::STILL_FAILS;
-        } else if changed {
-            result.status = Status::Partial;
-            result.exit_code = exit::PARTIAL;
-        } else if permission {
-            result.status = Status::Failed;
-            result.exit_code = exit::PERMISSION;
-        } else if refused > 0 {
-            result.status = Status::Refused;
-            result.exit_code = exit::REFUSED;
-        } else {
-            result.status = Status::Failed;
-            result.exit_code = exit::PARTIAL;
-        }
-        result.error = result.changes.iter().find_map(|change| match change.outcome.as_str() {
-            "failed" | "refused" | "unknown" => change.error.clone().or_else(|| {
-                Some(ErrorResult { code: change.outcome.clone(), message: change.detail.clone(), hint: None })
-            }),
-            _ => None,
-        });
-        if !result.not_read.is_empty() && result.exit_code == exit::OK {
-            result.exit_code = exit::PARTIAL;
-        }
+    /// Status and exit code, by the table.
+    fn conclude(&self, result: &mut RunResult, ended: Ended, worst: Worst, lock_owed: bool) {
+        let changed = self.state.changes.values().any(ChangeState::may_have_effect);
+        let unread = !result.not_read.is_empty();
+        (result.status, result.exit_code) = verdict(Ends { ended, worst, changed, lock_owed, unread });
     }
 
-    /// A collection whose deletion failed after some of its points were gone, as the attempts or the last reading say.
-    fn partly_gone(&self, change: &Change, state: &ChangeState) -> bool {
-        let ChangeKind::DeleteCollection { collection, .. } = &change.what else { return false };
-        if state.history.attempts.is_empty() {
-            return false;
-        }
-        let now = self.facts.as_ref().and_then(|facts| facts.collections().find(|now| now.id == collection.id));
-        partly(state)
-            || now.is_some_and(|now| {
-                collection.points().iter().any(|point| !now.points().iter().any(|p| p.id == point.id))
-            })
+    /// Of a paused run only what stays unknown counts.
+    fn unknown_only(&self) -> Worst {
+        let unknown = self.state.changes.values().any(|state| state.outcome() == Some(EndKind::Unknown));
+        if unknown { Worst::Unknown } else { Worst::Holds }
     }
 
-    /// Everything else holds, and the backup itself failed.
-    fn only_the_backup_failed(&self) -> bool {
+    /// The worst that the changes came to.
+    fn worst(&self) -> Worst {
+        let mut worst = Worst::Holds;
+        let mut only_the_backup = true;
         let mut backup_failed = false;
         for (step, change) in self.run.plan.changes() {
-            let Some(ending) = self.state.changes.get(&change.id).and_then(|state| state.ending()) else {
-                return false;
+            let state = self.state.changes.get(&change.id);
+            let backup = matches!(change.what, ChangeKind::StartBackup(_));
+            let this = match state.and_then(ChangeState::ending) {
+                None => Worst::Missing,
+                Some(ending) => match ending.outcome {
+                    EndKind::Succeeded | EndKind::AlreadyDone | EndKind::NotNeeded | EndKind::Irreversible => {
+                        Worst::Holds
+                    }
+                    EndKind::Skipped => self.skipped(step.on_failure, &step.id),
+                    EndKind::Refused => Worst::Refused,
+                    EndKind::Failed if ending.permission => Worst::Forbidden,
+                    EndKind::Failed => Worst::Failed,
+                    EndKind::Unknown => Worst::Unknown,
+                },
             };
-            let backup = matches!(change.what, ChangeKind::StartBackup { .. });
-            match ending.outcome.as_str() {
-                "succeeded" | "already_done" | "skipped" => {}
-                "failed" if backup => backup_failed = true,
-                _ if step.on_failure == super::plan::OnFailure::Continue && !backup => {}
-                _ => return false,
-            }
+            backup_failed |= backup && matches!(this, Worst::Failed | Worst::Forbidden);
+            only_the_backup &= backup || this == Worst::Holds || step.on_failure == OnFailure::Continue;
+            worst = worst.max(this);
         }
-        backup_failed
+        if backup_failed && only_the_backup && worst < Worst::Unknown { Worst::BackupFailed } else { worst }
+    }
+
+    /// A required step that did not run is not success; a change that turned out not to be needed is.
+    fn skipped(&self, on_failure: OnFailure, step: &str) -> Worst {
+        let off = matches!(self.state.steps_ended.get(step), Some((crate::journal::StepEnd::Off, _)));
+        if off && on_failure == OnFailure::Stop { Worst::Missing } else { Worst::Holds }
     }
 
     /// Writes the last record and gives the result out.
     fn close(&mut self, mut result: RunResult) -> RunResult {
-        // A pause stays one when a lock could not be put back: the run can then still be resumed.
+        // A pause stays one when a lock could not be restored: the run can then still be resumed.
         let paused = matches!(self.state.phase, RunPhase::Paused { .. });
-        if !paused
-            && result.status != Status::Paused
-            && result.error.as_ref().is_none_or(|error| error.code != "journal")
-        {
-            let status = serde_json::to_value(result.status).ok();
-            let status = status.as_ref().and_then(|v| v.as_str()).unwrap_or("failed").to_owned();
+        let lost = result.error.as_ref().is_some_and(|error| error.code == "journal");
+        if let (false, false, Some(status)) = (paused, lost, final_status(result.status)) {
             let event = Event::Finished { status, exit_code: result.exit_code };
             if self.record(event).is_err() {
                 result.warnings.push("the end of the run could not be journaled".to_owned());
@@ -235,9 +232,9 @@ impl Session<'_> {
                 result.warnings.push(warning.clone());
             }
         }
-        // Taken from the state again: putting locks back and settling changed it.
+        // Taken from the state again: restoring and the last reading changed it.
         result.changes = changes(&self.run.plan, &self.state);
-        result.locks_removed = locks(&self.run.plan, &self.state);
+        result.locks_removed = locks(&self.state);
         result.ended = Some(self.now());
         if result.next.is_none() {
             result.next = self.next(&result);
@@ -246,9 +243,9 @@ impl Session<'_> {
     }
 
     fn next(&self, result: &RunResult) -> Option<String> {
-        let off: Vec<&LockResult> = result.locks_removed.iter().filter(|lock| !lock.restored).collect();
+        let off = self.state.locks_off();
         match result.status {
-            Status::Stuck if !off.is_empty() => off.first().map(|lock| lock.recreate_command.clone()),
+            Status::Stuck if !off.is_empty() => off.first().map(|(_, lock)| recreate_command(lock)),
             Status::Stuck => Some(format!("azmend runs show {}", self.run.run_id)),
             _ if !off.is_empty() => Some(format!("azmend runs undo {}", self.run.run_id)),
             Status::Partial | Status::Refused | Status::Failed => {
@@ -258,84 +255,118 @@ impl Session<'_> {
         }
     }
 
-    /// Everything is read again, and compared with what the run says.
+    /// What the run changed is read again, and compared with what it says.
     async fn read_after(&mut self) -> Option<View> {
         self.tell(&super::progress::Progress::Verifying);
         self.read_everything().await;
         let facts = self.facts.clone()?;
-        self.compare(&facts);
+        Box::pin(self.compare(&facts)).await;
         self.view()
     }
 
-    fn compare(&mut self, facts: &VmFacts) {
-        let mut found = Vec::new();
-        let mut deleted_from = None;
-        for (_, change) in self.run.plan.changes() {
+    /// A last reading that contradicts an outcome changes it; what else it shows is a warning.
+    async fn compare(&mut self, facts: &VmFacts) {
+        let changes: Vec<Change> = self.run.plan.changes().map(|(_, change)| change.clone()).collect();
+        for change in &changes {
             let Some(state) = self.state.changes.get(&change.id) else { continue };
-            let succeeded = state.ending().is_some_and(|ending| ending.outcome == "succeeded");
-            if !succeeded {
+            if state.outcome() != Some(EndKind::Succeeded) || state.back != Phase::Idle {
                 continue;
             }
-            match &change.what {
-                ChangeKind::RemoveLock { lock }
-                    if state.back == Phase::Idle
-                        && facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id)) =>
-                {
-                    found.push(format!("the lock {} stands again: somebody put it back", lock.id.name()));
-                }
-                ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. }
-                    if state.back == Phase::Idle =>
-                {
-                    let mut items = facts.items.known().into_iter().flatten();
-                    if items.any(|now| now.item.id == *item && now.item.stopped()) {
-                        found.push(
-                            "the protection is stopped again: somebody stopped it after it was resumed".to_owned(),
-                        );
-                    }
-                }
-                ChangeKind::DeletePoint { point, .. } => {
-                    deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
-                    if facts.collections().any(|c| c.points().iter().any(|now| now.id == point.id)) {
-                        found.push(format!("the point {} is listed again after it was gone", point.id.name()));
-                    }
-                }
-                ChangeKind::DeleteCollection { collection, .. } => {
-                    deleted_from = deleted_from.or(state.history.attempts.first().map(|attempt| attempt.at));
-                    let again = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
-                    if facts.collections().any(again) {
-                        found
-                            .push(format!("the collection {} is listed again after it was gone", collection.id.name()));
-                    }
-                }
-                _ => {}
+            if let Some(ending) = Box::pin(self.contradiction(change, facts)).await {
+                self.warn(ending.detail.clone());
+                self.record_all_the_same(Event::Corrected { change: change.id.clone(), ending });
             }
         }
-        found.extend(self.cleaned_by_others(facts));
-        // A job that began while points were being deleted may have lost its snapshot (S8).
-        if let Some(from) = deleted_from {
-            let ours: Vec<_> = self.state.changes.values().filter_map(|state| state.history.job.clone()).collect();
-            for item in facts.items.known().into_iter().flatten() {
-                for job in item.jobs.known().into_iter().flatten() {
-                    // One that began just before, when the jobs had been read already, counts too.
-                    if (job.running() || job.end.is_some_and(|end| end >= from)) && !ours.contains(&job.id) {
-                        found.push(format!(
-                            "a {} job ({}) ran while points were being deleted: look at its result",
-                            job.operation,
-                            job.id.name()
-                        ));
-                    }
-                }
-            }
-        }
+        let mut found: Vec<String> = self.cleaned_by_others(facts).into_iter().collect();
+        found.extend(self.jobs_meanwhile(facts));
         for text in found {
             self.warn(text);
         }
     }
 
+    /// How a change ended after all, when the last reading contradicts its success.
+    async fn contradiction(&self, change: &Change, facts: &VmFacts) -> Option<Ending> {
+        let failed = |code: &str, why: String, effect| {
+            Some(Ending { code: code.to_owned(), effect: Some(effect), ..plain(EndKind::Failed, why) })
+        };
+        match &change.what {
+            ChangeKind::RemoveLock(RemoveLock { lock }) => {
+                let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
+                // A list may be late; only a stable reading says that somebody put it back.
+                if !listed || !self.in_force(lock).await {
+                    return None;
+                }
+                let refusal = came_back(lock);
+                Some(Ending {
+                    code: refusal.rule,
+                    hint: refusal.hint,
+                    effect: Some(Effect::None),
+                    ..plain(EndKind::Failed, refusal.why)
+                })
+            }
+            ChangeKind::ResumeProtection(ResumeProtection { item, .. })
+            | ChangeKind::EnableProtection(EnableProtection { item, .. }) => {
+                let mut items = facts.items.known().into_iter().flatten();
+                let stopped = items.any(|now| now.item.id == *item && now.item.stopped());
+                let why = "the protection is stopped again: somebody stopped it after it was resumed".to_owned();
+                if stopped { failed("s3.changed", why, Effect::None) } else { None }
+            }
+            ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
+                let listed = facts.collections().any(|c| c.points().iter().any(|now| now.id == point.id));
+                if !listed || !self.run.arm.point(&point.id).await.is_ok_and(|now| !now.deleting()) {
+                    return None;
+                }
+                let why = format!("the point {} is there again after it was gone", point.id.name());
+                failed("", why, Effect::None)
+            }
+            ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
+                let same = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
+                if !facts.collections().any(same)
+                    || !self.run.arm.collection(&collection.id).await.is_ok_and(|now| same(&now))
+                {
+                    return None;
+                }
+                let why = format!("the collection {} is there again after it was gone", collection.id.name());
+                failed("", why, Effect::Unknown)
+            }
+            _ => None,
+        }
+    }
+
+    /// Jobs that ran while points were being deleted may have lost their snapshot (S8).
+    fn jobs_meanwhile(&self, facts: &VmFacts) -> Vec<String> {
+        let deletes =
+            |change: &Change| matches!(change.what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
+        let first = self
+            .run
+            .plan
+            .changes()
+            .filter(|(_, change)| deletes(change))
+            .filter_map(|(_, change)| Some(self.state.changes.get(&change.id)?.history.attempts.first()?.at))
+            .min();
+        let Some(from) = first else { return Vec::new() };
+        let ours: Vec<_> = self.state.changes.values().filter_map(|state| state.history.job.clone()).collect();
+        facts
+            .items
+            .known()
+            .into_iter()
+            .flatten()
+            .flat_map(|item| item.jobs.known().into_iter().flatten())
+            // One that began just before, when the jobs had been read already, counts too.
+            .filter(|job| (job.running() || job.end.is_some_and(|end| end >= from)) && !ours.contains(&job.id))
+            .map(|job| {
+                format!(
+                    "a {} job ({}) ran while points were being deleted: look at its result",
+                    job.operation,
+                    job.id.name()
+                )
+            })
+            .collect()
+    }
+
     /// Points that are gone although this run deletes none: Azure Backup cleans up by itself once no lock is left.
     fn cleaned_by_others(&self, facts: &VmFacts) -> Option<String> {
-        let deletes =
-            |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint { .. } | ChangeKind::DeleteCollection { .. });
+        let deletes = |kind: &ChangeKind| matches!(kind, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
         if self.run.plan.changes().any(|(_, change)| deletes(&change.what)) {
             return None;
         }
@@ -345,7 +376,9 @@ impl Session<'_> {
         let gone =
             usize::try_from(self.run.plan.before.points.count).ok()?.checked_sub(left).filter(|gone| *gone > 0)?;
         let what = plural(gone, "point");
-        Some(format!("since the plan {what} went that azmend did not delete: Azure Backup or somebody else cleaned up"))
+        Some(format!(
+            "{what} disappeared since the plan that azmend did not delete: Azure Backup or somebody else cleaned up"
+        ))
     }
 
     fn base(&self, after: Option<View>) -> RunResult {
@@ -366,7 +399,7 @@ impl Session<'_> {
         result.warnings.clone_from(&plan.warnings);
         result.warnings.extend(plan.steps.iter().flat_map(|step| step.kept.iter().filter_map(kept_text)));
         result.changes = changes(plan, &self.state);
-        result.locks_removed = locks(plan, &self.state);
+        result.locks_removed = locks(&self.state);
         result
     }
 }
@@ -385,15 +418,33 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn stuck(result: &mut RunResult) {
-    result.status = Status::Stuck;
-    result.exit_code = exit::worst(result.exit_code, exit::STUCK);
+/// `2026-11-20 09:00Z`.
+fn minute(at: jiff::Timestamp) -> String {
+    let text: String = at.to_string().chars().take(16).collect();
+    format!("{}Z", text.replacen('T', " ", 1))
 }
 
-/// A collection of which some points went before it failed.
-fn partly(state: &ChangeState) -> bool {
-    let counts: Vec<usize> = state.history.attempts.iter().filter_map(|attempt| attempt.remaining).collect();
-    counts.first().zip(counts.last()).is_some_and(|(first, last)| last < first)
+const fn final_status(status: Status) -> Option<FinalStatus> {
+    match status {
+        Status::Succeeded | Status::NothingToDo => Some(FinalStatus::Succeeded),
+        Status::Partial => Some(FinalStatus::Partial),
+        Status::Refused => Some(FinalStatus::Refused),
+        Status::Failed => Some(FinalStatus::Failed),
+        Status::Undone => Some(FinalStatus::Undone),
+        Status::Stuck => Some(FinalStatus::Stuck),
+        Status::Paused | Status::Planned | Status::Waiting | Status::Error => None,
+    }
+}
+
+/// The first change that did not succeed is what the result as a whole says.
+fn first_error(changes: &[ChangeResult]) -> Option<ErrorResult> {
+    changes.iter().find_map(|change| match change.outcome.as_str() {
+        "failed" | "refused" | "unknown" => change
+            .error
+            .clone()
+            .or_else(|| Some(ErrorResult { code: change.outcome.clone(), message: change.detail.clone(), hint: None })),
+        _ => None,
+    })
 }
 
 /// The changes of a run as its journal says.
@@ -405,50 +456,47 @@ pub fn changes(plan: &Plan, state: &RunState) -> Vec<ChangeResult> {
             let ending = now.and_then(|now| now.ending());
             let begun = now.is_some_and(|now| now.forward != Phase::Idle);
             let (outcome, detail) = match ending {
-                Some(ending) => (ending.outcome.clone(), ending.detail.clone()),
+                Some(ending) => (ending.outcome.word().to_owned(), ending.detail.clone()),
                 None if begun => ("pending".to_owned(), "not settled yet".to_owned()),
                 None => ("not_run".to_owned(), String::new()),
             };
             let undo = match (now.and_then(|now| now.back_ending()), &change.undo) {
-                (Some(back), _) => back.outcome.clone(),
-                (None, Undo::Restore) => "restore".to_owned(),
-                (None, Undo::Inverse { .. }) => "inverse".to_owned(),
-                (None, Undo::Irreversible { .. }) => "irreversible".to_owned(),
-                (None, Undo::NotNeeded { .. }) => "not_needed".to_owned(),
+                (Some(back), _) => back.outcome.word(),
+                (None, Undo::Restore) => "restore",
+                (None, Undo::Inverse { .. }) => "inverse",
+                (None, Undo::Irreversible { .. }) => "irreversible",
+                (None, Undo::NotNeeded { .. }) => "not_needed",
             };
-            let error = ending.filter(|ending| matches!(ending.outcome.as_str(), "failed" | "refused")).map(|ending| {
-                ErrorResult { code: ending.code.clone(), message: ending.detail.clone(), hint: ending.hint.clone() }
-            });
+            let error =
+                ending.filter(|ending| matches!(ending.outcome, EndKind::Failed | EndKind::Refused)).map(|ending| {
+                    ErrorResult { code: ending.code.clone(), message: ending.detail.clone(), hint: ending.hint.clone() }
+                });
             ChangeResult {
                 step: step.id.clone(),
                 resource_id: change.resource().to_string(),
                 effect: change.effect.clone(),
                 outcome,
                 detail,
-                undo,
+                undo: undo.to_owned(),
                 error,
             }
         })
         .collect()
 }
 
-/// The locks that a run removed, as its journal says.
+/// The locks that a run removed or may have removed, as its journal says.
 #[must_use]
-pub fn locks(plan: &Plan, state: &RunState) -> Vec<LockResult> {
-    plan.changes()
-        .filter_map(|(_, change)| {
-            let ChangeKind::RemoveLock { lock } = &change.what else { return None };
-            let now = state.changes.get(&change.id)?;
-            if !now.lock_may_be_off() {
-                return None;
-            }
-            Some(LockResult {
-                id: lock.id.to_string(),
-                level: lock.level.clone(),
-                notes: lock.notes.clone(),
-                restored: now.back_ending().is_some_and(|e| matches!(e.outcome.as_str(), "succeeded" | "already_done")),
-                recreate_command: recreate_command(lock),
-            })
+pub fn locks(state: &RunState) -> Vec<LockResult> {
+    state
+        .locks
+        .all()
+        .filter(|(_, _, now)| *now != LockState::InForce)
+        .map(|(_, lock, now)| LockResult {
+            id: lock.id.to_string(),
+            level: lock.level.clone(),
+            notes: lock.notes.clone(),
+            restored: now == LockState::Restored,
+            recreate_command: recreate_command(lock),
         })
         .collect()
 }

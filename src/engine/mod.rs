@@ -1,30 +1,37 @@
 //! Plan, run, undo, resume; the pure state table; events.
 //!
-//! Duty: make exactly the changes of a plan, one by one, each guarded, journaled before and proven after; take back
-//! what can be taken back. It never prints and never asks: it tells a [`progress::Listener`] and returns a
+//! Duty: make exactly the changes of a plan, one by one, each guarded, journaled before and proven after; undo
+//! what can be undone. It never prints and never asks: it tells a [`progress::Listener`] and returns a
 //! [`result::RunResult`].
 
 pub mod audit;
-pub mod back;
 mod candidate;
 pub mod choose;
 pub mod diagnose;
 pub mod doctor;
-pub mod drive;
+mod driver;
+pub mod earlier;
 pub mod exit;
 pub mod explain;
 pub mod finish;
 pub mod fleet;
+mod freshness;
 pub mod guest_checks;
-pub mod inverse;
 pub mod keyvault_checks;
+pub mod launch;
+pub mod owed;
 pub mod plan;
 pub mod planner;
 pub mod progress;
 pub mod result;
 pub mod run;
 pub mod state;
+mod step;
+mod undo;
+mod verdict;
 
+pub use earlier::{Earlier, Unlocking};
+pub use launch::{Entry, Launch};
 pub use plan::{Plan, PlanError, World};
 pub use planner::{PlanRequest, Planned, make_plan};
 pub use progress::{Listener, Progress, Silent};
@@ -49,7 +56,7 @@ pub fn resume_check(plan: &Plan, state: &RunState, now: Timestamp) -> Result<(),
     }
     let started = state.started.unwrap_or(plan.created);
     if crate::clock::elapsed(started, now) > RESUME_LIFETIME {
-        return Err("the run is older than 24 hours: what it would delete must be planned anew".to_owned());
+        return Err("the run is older than 24 hours: what it would delete needs a new plan".to_owned());
     }
     Ok(())
 }

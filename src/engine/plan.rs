@@ -18,6 +18,7 @@ use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::estate::view::View;
 use crate::playbook::ParamValue;
+pub use crate::playbook::{After, StepOutcome};
 
 /// The format this azmend writes and reads.
 pub const PLAN_FORMAT: &str = "azmend.plan/v1";
@@ -67,15 +68,16 @@ impl World {
     }
 }
 
-/// Whether a step runs, decided when the plan was made.
+/// Whether a step runs, decided when the plan was made and never again: later only its `after` and the guards of its
+/// changes can hold it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum Decision {
-    /// It runs (its condition is read again just before and can only switch it off).
+    /// It runs, unless an earlier step ends in a way that its `after` does not name.
     Run,
     /// It does not.
     Off {
-        /// Its condition, or what was not read.
+        /// Its condition, or an `after` that cannot be met.
         why: String,
     },
 }
@@ -108,6 +110,9 @@ pub struct PlannedStep {
     pub action: ActionSpec,
     /// The condition as written; empty when there is none.
     pub when: String,
+    /// How earlier steps must have ended for it to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<After>,
     /// Stop or continue.
     pub on_failure: OnFailure,
     /// How long the step may take.
@@ -120,6 +125,80 @@ pub struct PlannedStep {
     pub kept: Vec<Kept>,
     /// What the user should know about it.
     pub notes: Vec<String>,
+}
+
+impl PlannedStep {
+    /// How the step ended. `ran`: it was begun, so it was neither off nor held back by its `after`. `changes`: how each of
+    /// its changes ended, in the same four words (already done is `Succeeded`, not known is `Failed`).
+    #[must_use]
+    pub fn outcome(&self, ran: bool, changes: impl IntoIterator<Item = StepOutcome>) -> StepOutcome {
+        if !ran || self.decision != Decision::Run {
+            return StepOutcome::Skipped;
+        }
+        if self.changes.is_empty() {
+            return self.without_changes();
+        }
+        StepOutcome::of_changes(changes)
+    }
+
+    /// A rule kept everything, or there was nothing to change.
+    fn without_changes(&self) -> StepOutcome {
+        // What is only reported counts nothing.
+        if self.kept.iter().any(|kept| kept.count > 0) { StepOutcome::Refused } else { StepOutcome::Skipped }
+    }
+
+    /// The ways in which a later step can find that this one ended, as far as the plan says. A required step
+    /// ([`OnFailure::Stop`]) that fails or is refused while it runs ends the run: no later step finds that.
+    #[must_use]
+    pub fn possible(&self) -> BTreeSet<StepOutcome> {
+        if self.decision != Decision::Run {
+            return BTreeSet::from([StepOutcome::Skipped]);
+        }
+        let mut found = BTreeSet::new();
+        if !self.after.is_empty() {
+            found.insert(StepOutcome::Skipped);
+        }
+        if self.changes.is_empty() {
+            found.insert(self.without_changes());
+        } else {
+            found.insert(StepOutcome::Succeeded);
+            if self.on_failure == OnFailure::Continue {
+                found.extend([StepOutcome::Refused, StepOutcome::Failed]);
+            }
+        }
+        found
+    }
+
+    /// Why the step does not run, given how earlier steps ended; `None` when it does. A step that has not ended holds it
+    /// back as well: that cannot be, for steps run in their order.
+    pub fn held_back(&self, ended: impl Fn(&str) -> Option<StepOutcome>) -> Option<String> {
+        self.after.iter().find_map(|after| match ended(&after.step) {
+            Some(outcome) if after.met(outcome) => None,
+            Some(outcome) => Some(after.unmet(outcome)),
+            None => Some(format!("{} has not ended, and this step runs only after {after}", after.step)),
+        })
+    }
+
+    /// Why the step cannot run whatever happens, given the earlier steps of its plan; `None` when it may.
+    #[must_use]
+    pub fn never(&self, earlier: &[Self]) -> Option<String> {
+        self.after.iter().find_map(|after| {
+            let step = earlier.iter().find(|step| step.id == after.step)?;
+            let possible = step.possible();
+            if possible.iter().any(|outcome| after.met(*outcome)) {
+                return None;
+            }
+            let now = match possible.iter().next() {
+                Some(StepOutcome::Skipped) if possible.len() == 1 => match &step.decision {
+                    Decision::Off { .. } => "is left out",
+                    Decision::Run => "has nothing to change",
+                },
+                Some(StepOutcome::Refused) if possible.len() == 1 => "is refused",
+                _ => "has something to change",
+            };
+            Some(format!("{} {now}, and this step runs only after {after}", step.id))
+        })
+    }
 }
 
 /// A plan.
@@ -317,4 +396,165 @@ pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StepOutcome::{Failed, Refused, Skipped, Succeeded};
+    use super::*;
+    use crate::actions::change::ChangeKind;
+    use crate::actions::spec::ActionName;
+
+    fn step(id: &str) -> PlannedStep {
+        PlannedStep {
+            id: id.to_owned(),
+            action: ActionName::JobWait.with(&serde_json::Map::new()).unwrap(),
+            when: String::new(),
+            after: Vec::new(),
+            on_failure: OnFailure::Continue,
+            timeout: Span::from_secs(60),
+            decision: Decision::Run,
+            changes: Vec::new(),
+            kept: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn with_change(id: &str) -> PlannedStep {
+        let job = ResourceId::parse(&format!(
+            "/subscriptions/{}/resourceGroups/rg/providers/Microsoft.RecoveryServices/vaults/v/backupJobs/j",
+            "5b1c0de0-0000-4000-8000-000000000001"
+        ));
+        let mut step = step(id);
+        step.changes.push(Change::new(
+            id,
+            1,
+            ChangeKind::from(crate::actions::job::AwaitJob { job: job.unwrap() }),
+            "wait".to_owned(),
+        ));
+        step
+    }
+
+    fn kept(count: usize) -> Kept {
+        Kept { count, refusal: Refusal::new("s8.newest", "it is one of the two newest") }
+    }
+
+    fn after(step: &str, outcomes: &[StepOutcome]) -> After {
+        After { step: step.to_owned(), outcomes: outcomes.iter().copied().collect() }
+    }
+
+    #[test]
+    fn a_step_ends_in_one_of_four_ways() {
+        let off = PlannedStep { decision: Decision::Off { why: "x".into() }, ..with_change("a") };
+        assert_eq!(off.outcome(true, [Failed]), Skipped);
+        assert_eq!(with_change("a").outcome(false, []), Skipped);
+        assert_eq!(with_change("a").outcome(true, [Succeeded]), Succeeded);
+        assert_eq!(with_change("a").outcome(true, [Skipped]), Succeeded, "no longer needed");
+        assert_eq!(with_change("a").outcome(true, [Succeeded, Refused]), Refused);
+        assert_eq!(with_change("a").outcome(true, [Refused, Failed]), Failed);
+        assert_eq!(step("a").outcome(true, []), Skipped);
+        let refused = PlannedStep { kept: vec![kept(0), kept(3)], ..step("a") };
+        assert_eq!(refused.outcome(true, []), Refused);
+        let reported = PlannedStep { kept: vec![kept(0)], ..step("a") };
+        assert_eq!(reported.outcome(true, []), Skipped);
+    }
+
+    #[test]
+    fn what_the_plan_knows_of_an_after_is_decided_in_the_plan() {
+        let (idle, busy) = (step("idle"), with_change("busy"));
+        let refused = PlannedStep { kept: vec![kept(1)], ..step("refused") };
+        let off = PlannedStep { decision: Decision::Off { why: "x".into() }, ..step("off") };
+        let required = PlannedStep { on_failure: OnFailure::Stop, ..with_change("required") };
+        let bound = PlannedStep { after: vec![after("busy", &[Failed])], ..with_change("bound") };
+        let earlier = [idle, busy, refused, off, required, bound];
+        let never = |name: &str, outcomes: &[StepOutcome]| {
+            PlannedStep { after: vec![after(name, outcomes)], ..step("last") }.never(&earlier)
+        };
+        for (name, possible) in [
+            ("idle", vec![Skipped]),
+            ("busy", vec![Succeeded, Refused, Failed]),
+            ("refused", vec![Refused]),
+            ("off", vec![Skipped]),
+            ("required", vec![Succeeded]),
+            ("bound", vec![Succeeded, Skipped, Refused, Failed]),
+        ] {
+            for outcome in StepOutcome::ALL {
+                assert_eq!(never(name, &[outcome]).is_none(), possible.contains(&outcome), "{name}: {outcome}");
+            }
+        }
+        let why = |name: &str, outcome| never(name, &[outcome]).unwrap();
+        assert_eq!(why("off", Succeeded), "off is left out, and this step runs only after off succeeded");
+        assert_eq!(why("idle", Failed), "idle has nothing to change, and this step runs only after idle failed");
+        assert_eq!(
+            why("busy", Skipped),
+            "busy has something to change, and this step runs only after busy was skipped"
+        );
+        assert_eq!(why("refused", Skipped), "refused is refused, and this step runs only after refused was skipped");
+    }
+
+    /// Whatever happens while the plan runs, the plan had said that it may.
+    #[test]
+    fn a_step_never_ends_in_a_way_that_the_plan_had_ruled_out() {
+        for on_failure in [OnFailure::Stop, OnFailure::Continue] {
+            for bound in [false, true] {
+                for base in [step("a"), with_change("a"), PlannedStep { kept: vec![kept(1)], ..step("a") }] {
+                    let bounds = if bound { vec![after("x", &[Succeeded])] } else { Vec::new() };
+                    let planned = PlannedStep { on_failure, after: bounds, ..base };
+                    let possible = planned.possible();
+                    for ran in [false, true] {
+                        for change in StepOutcome::ALL {
+                            let ended = planned.outcome(ran, planned.changes.iter().map(|_| change));
+                            // A required step that is refused or fails ends the run; only `after` keeps one from running.
+                            let unseen = !planned.changes.is_empty()
+                                && on_failure == OnFailure::Stop
+                                && matches!(ended, Refused | Failed);
+                            let impossible = !ran && !bound;
+                            assert!(unseen || impossible || possible.contains(&ended), "{planned:?}: {ended}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_after_holds_back_until_all_of_it_is_met() {
+        let both = vec![after("a", &[Succeeded, Skipped]), after("b", &[Failed])];
+        let planned = PlannedStep { after: both, ..step("c") };
+        let held = |a, b| planned.held_back(|id| if id == "a" { a } else { b });
+        assert_eq!(held(Some(Skipped), Some(Failed)), None);
+        assert_eq!(
+            held(Some(Refused), Some(Failed)).unwrap(),
+            "a was refused, and this step runs only after a succeeded or was skipped"
+        );
+        assert_eq!(
+            held(Some(Succeeded), Some(Succeeded)).unwrap(),
+            "b succeeded, and this step runs only after b failed"
+        );
+        assert!(held(None, Some(Failed)).unwrap().contains("has not ended"));
+        assert_eq!(step("c").held_back(|_| None), None);
+    }
+
+    /// Plans that were saved before steps had an `after`, and when `scope` and `handler` were keys.
+    #[test]
+    fn older_steps_are_read_and_written_as_they_were() {
+        let old = serde_json::json!({
+            "id": "unlock",
+            "action": { "action": "locks.remove", "with": { "scope": "backup_groups" } },
+            "when": "",
+            "on_failure": "stop",
+            "timeout": "2h",
+            "decision": { "decision": "run" },
+            "changes": [],
+            "kept": [],
+            "notes": []
+        });
+        let step: PlannedStep = serde_json::from_value(old.clone()).unwrap();
+        assert!(step.after.is_empty());
+        assert_eq!(serde_json::to_value(&step).unwrap(), old);
+        let bound = PlannedStep { after: vec![after("reload", &[Skipped, Succeeded])], ..step };
+        let written = serde_json::to_value(&bound).unwrap();
+        assert_eq!(written["after"], serde_json::json!([{ "step": "reload", "outcomes": ["succeeded", "skipped"] }]));
+        assert_eq!(serde_json::from_value::<PlannedStep>(written).unwrap(), bound);
+    }
 }

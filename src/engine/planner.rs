@@ -1,13 +1,14 @@
 //! Makes a plan: reads the facts, asks the playbook, lets each action say its changes. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::earlier::Earlier;
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
-use crate::actions::change::{Change, ChangeKind, Override, Refusal};
-use crate::actions::rules::enabling::Candidate;
+use crate::actions::change::{Change, Override, Refusal};
+use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
 use crate::actions::rules::{self, Ground, stale};
-use crate::actions::spec::{ActionSpec, ProtectionResume};
-use crate::actions::{backup, enable, extension, guest, job, keyvault, locks, points, protection, vm};
+use crate::actions::spec::ActionSpec;
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
@@ -19,9 +20,8 @@ use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::plural;
 use sha2::{Digest, Sha256};
 
-/// What to do about deletions under a lock.
-const LOCKED_HINT: &str =
-    "remove the lock first: azmend fix unlock-backup-groups, or the parameter unlock where the playbook has it";
+/// When to come back while a backup runs: a transfer to the vault takes hours.
+const OWN_BACKUP: Duration = Duration::from_secs(3600);
 
 /// What a plan is made for.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct PlanRequest<'a> {
     pub world: World,
     /// Why this playbook, when azmend chose it.
     pub why: Option<String>,
+    /// What earlier runs of this machine did.
+    pub earlier: Earlier,
 }
 
 /// What planning came to.
@@ -68,6 +70,15 @@ pub enum Planned {
     NotChecked {
         /// What was not read.
         unread: BTreeMap<String, String>,
+        /// The view.
+        view: Box<View>,
+    },
+    /// A backup that an earlier run of this machine started is still running: what it comes to decides on what is left to do.
+    Waiting {
+        /// The job, and since when it runs.
+        why: String,
+        /// When to come back.
+        wait: Duration,
         /// The view.
         view: Box<View>,
     },
@@ -96,7 +107,8 @@ pub async fn make_plan(arm: &Arm, request: &PlanRequest<'_>) -> Planned {
     if let Err(errors) = request.playbook.resolve(&request.set) {
         return Planned::Input(errors);
     }
-    let facts = collect::collect(arm, &request.vm, &CollectOptions::default()).await;
+    let options = CollectOptions { own_jobs: request.earlier.jobs(), ..CollectOptions::default() };
+    let facts = collect::collect(arm, &request.vm, &options).await;
     Box::pin(plan_of(arm, request, &facts)).await
 }
 
@@ -126,27 +138,22 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let policies = policies_to_choose(arm, &resolved, facts).await;
-    let candidate = super::candidate::candidate_of(arm, &resolved, facts).await;
-    let guest = guest_to_change(arm, &resolved, facts, request.allow_guest).await;
-    let mut draft = Draft {
-        policies,
-        candidate,
-        guest,
-        resumed: None,
-        request,
-        resolved: &resolved,
-        facts,
-        view: &view,
-        arm,
-        stays: Vec::new(),
-        fatal: Vec::new(),
-        unlocked: Vec::new(),
-        deleted: 0,
-        cleared: Vec::new(),
+    let reads = PlanReads {
+        policies: policies_to_choose(arm, &resolved, facts).await,
+        candidate: super::candidate::candidate_of(arm, &resolved, facts).await,
+        guest: guest_to_change(arm, &resolved, facts, request.allow_guest).await,
     };
-    let steps: Vec<PlannedStep> = resolved.steps.iter().map(|step| draft.step(step)).collect();
-    let (stays, mut fatal) = (draft.stays, draft.fatal);
+    let so_far = SoFar::nothing(facts);
+    let mut draft = Draft { reads, request, resolved: &resolved, view: &view, arm, so_far, fatal: Vec::new() };
+    let mut steps: Vec<PlannedStep> = Vec::new();
+    for step in &resolved.steps {
+        match draft.step(step, &steps) {
+            Ok(planned) => steps.push(planned),
+            Err(Undecided::Unread(unread)) => return Planned::NotChecked { unread, view: Box::new(view) },
+            Err(Undecided::Error(why)) => return Planned::Input(vec![format!("the step {}: {why}", step.id)]),
+        }
+    }
+    let (stays, mut fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
     let mut warnings: Vec<String> = stays
         .iter()
@@ -194,6 +201,9 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         let hint = format!("look at the plan, then allow it with --max-changes {}", plan.weight());
         fatal.push(Refusal::new("s9.max-changes", why).hint(hint));
     }
+    if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
+        return Planned::Waiting { why, wait, view: Box::new(view) };
+    }
     if !fatal.is_empty() {
         return Planned::Refused { refusals: fatal, plan: Some(Box::new(plan)) };
     }
@@ -215,6 +225,20 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
     }
     Planned::Plan(Box::new(plan))
+}
+
+/// A running backup stops this plan, and it is one that azmend started: the normal case of a runbook that runs every hour,
+/// and no refusal.
+fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(String, Duration)> {
+    if !fatal.iter().any(|refusal| refusal.rule.ends_with(".job-active")) {
+        return None;
+    }
+    let items = facts.items.known().into_iter().flatten();
+    let mut jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());
+    let job = jobs.find(|job| job.running() && earlier.jobs.contains(&job.id))?;
+    let since = job.start.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    let why = format!("a backup that was started{since} is running (job {}); nothing else was changed", job.id.name());
+    Some((why, OWN_BACKUP))
 }
 
 /// The policies of the stopped item's vault, when a step resumes its protection.
@@ -242,62 +266,47 @@ async fn guest_to_change(arm: &Arm, resolved: &Resolved, facts: &VmFacts, allowe
     Guest::NotAllowed
 }
 
-/// The facts after `change`: a later step of the same plan finds the item protected, not stopped.
-fn protected_again(facts: &VmFacts, change: &Change, policies: Option<&Vec<Policy>>) -> Option<Box<VmFacts>> {
-    let ChangeKind::ResumeProtection { item, policy, .. } = &change.what else { return None };
-    let mut facts = Box::new(facts.clone());
-    let Part::Known { value, .. } = &mut facts.items else { return None };
-    let found = value.iter_mut().find(|facts| facts.item.id == *item)?;
-    "Protected".clone_into(&mut found.item.protection_state);
-    policy.as_str().clone_into(&mut found.item.policy_id);
-    if let Some(known) = policies.and_then(|policies| policies.iter().find(|known| known.id == *policy)) {
-        found.policy = Part::Known { at: facts.at, value: known.clone() };
+/// Why it cannot be said whether a step runs: then there is no plan (S12), for a step that is left out in silence may be
+/// the one that matters.
+enum Undecided {
+    /// Its condition needs something that was not read: path and why.
+    Unread(BTreeMap<String, String>),
+    /// Its condition cannot be evaluated.
+    Error(String),
+}
+
+impl Undecided {
+    /// From the `path: why` of a verdict.
+    fn unread(step: &str, unread: &[String]) -> Self {
+        let pairs = unread.iter().map(|text| text.split_once(": ").unwrap_or((text, "not read")));
+        Self::Unread(
+            pairs.map(|(path, why)| (path.to_owned(), format!("{why} (needed for the step {step})"))).collect(),
+        )
     }
-    Some(facts)
 }
 
 /// What is being drafted.
 struct Draft<'a> {
-    /// The vault that is to protect the VM; read only when a step protects it.
-    candidate: Candidate,
-    /// The policies of the vault whose item is resumed; read only when a step resumes it.
-    policies: Part<Vec<Policy>>,
-    /// The inside of the VM; read only when a step changes it.
-    guest: Guest,
-    /// The facts as an earlier step of this plan leaves them: the item protected again.
-    resumed: Option<Box<VmFacts>>,
+    /// What was read for some actions only.
+    reads: PlanReads,
     request: &'a PlanRequest<'a>,
     resolved: &'a Resolved,
-    facts: &'a VmFacts,
     view: &'a View,
     arm: &'a Arm,
-    /// Locks that stay in force over the VM's collections.
-    stays: Vec<Refusal>,
+    /// What the steps so far leave behind.
+    so_far: SoFar<'a>,
     /// Refusals without which the plan makes no sense.
     fatal: Vec<Refusal>,
-    /// Locks that an earlier step of this plan removes.
-    unlocked: Vec<ResourceId>,
-    /// Points that earlier steps of this plan delete.
-    deleted: usize,
-    /// Jobs that earlier steps of this plan wait for or cancel.
-    cleared: Vec<ResourceId>,
 }
 
 impl Draft<'_> {
-    fn ground(&self) -> Ground<'_> {
-        Ground {
-            facts: self.resumed.as_deref().unwrap_or(self.facts),
-            now: self.arm.clock().now(),
-            overrides: &self.request.overrides,
-            orphan_age: rules::ORPHAN_AGE,
-        }
-    }
-
-    fn step(&mut self, step: &ResolvedStep) -> PlannedStep {
+    /// Decides whether a step runs, once and for all but for its `after`, and lets its action say its changes.
+    fn step(&mut self, step: &ResolvedStep, earlier: &[PlannedStep]) -> Result<PlannedStep, Undecided> {
         let mut planned = PlannedStep {
             id: step.id.clone(),
             action: step.action.clone(),
             when: step.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default(),
+            after: step.after.clone(),
             on_failure: match step.on_failure {
                 crate::playbook::OnFailure::Stop => OnFailure::Stop,
                 crate::playbook::OnFailure::Continue => OnFailure::Continue,
@@ -308,214 +317,71 @@ impl Draft<'_> {
             kept: Vec::new(),
             notes: Vec::new(),
         };
-        match self.resolved.runs(step, self.view) {
-            Verdict::True => {}
-            Verdict::False => {
-                planned.decision = Decision::Off { why: format!("its condition does not hold: {}", planned.when) };
-                return planned;
-            }
-            Verdict::NotChecked { unread } => {
-                planned.decision =
-                    Decision::Off { why: format!("not checked, because not read: {}", unread.join("; ")) };
-                return planned;
-            }
-            Verdict::Error { why } => {
-                planned.decision = Decision::Off { why: format!("its condition cannot be evaluated: {why}") };
-                return planned;
-            }
+        let verdict = self.resolved.runs(step, self.view);
+        // A step that cannot run needs no condition, and nothing that was not read matters to it.
+        let off = match verdict {
+            Verdict::False => Some(format!("its condition does not hold: {}", planned.when)),
+            _ => planned.never(earlier),
+        };
+        if let Some(why) = off {
+            planned.decision = Decision::Off { why };
+            return Ok(planned);
+        }
+        match verdict {
+            Verdict::True | Verdict::False => {}
+            Verdict::NotChecked { unread } => return Err(Undecided::unread(&step.id, &unread)),
+            Verdict::Error { why } => return Err(Undecided::Error(why)),
         }
         self.fill(step, &mut planned);
-        planned
+        Ok(planned)
     }
 
+    /// Lets the action say its changes, on the facts as the steps so far leave them.
     fn fill(&mut self, step: &ResolvedStep, planned: &mut PlannedStep) {
+        let ground = Ground {
+            facts: self.so_far.facts(),
+            now: self.arm.clock().now(),
+            overrides: &self.request.overrides,
+            orphan_age: rules::ORPHAN_AGE,
+        };
+        let draft = step.action.plan(&PlanContext {
+            ground,
+            named_locks: &self.request.named_locks,
+            room: self.room(),
+            locks_that_stay: self.so_far.locks_that_stay(),
+            reads: &self.reads,
+        });
+        self.adopt(draft, planned);
+    }
+
+    /// Takes what an action said into the plan. A step that is required and cannot be made refuses the plan.
+    fn adopt(&mut self, draft: StepDraft, planned: &mut PlannedStep) {
         let required = planned.on_failure == OnFailure::Stop;
-        match &step.action {
-            ActionSpec::LocksRemove(_) => {
-                let plan = locks::plan(&self.ground(), &step.id, &self.request.named_locks);
-                self.unlocked.extend(plan.changes.iter().map(|change| change.resource().clone()));
-                planned.changes = plan.changes;
-                planned.notes = plan.notes;
-                self.stays.extend(plan.kept.iter().cloned());
-                planned.kept = plan.kept.into_iter().map(|refusal| Kept { count: 1, refusal }).collect();
-            }
-            ActionSpec::DeleteStale(spec) => {
-                let room = self.room();
-                let plan = points::plan_stale(&self.ground(), &step.id, spec, room);
-                self.take_points(planned, plan);
-            }
-            ActionSpec::DeleteCollection(_) => {
-                let plan = points::plan_collections(&self.ground(), &step.id);
-                if plan.changes.is_empty() && required {
-                    self.fatal.extend(plan.kept.iter().map(|(_, refusal)| refusal.clone()));
-                }
-                self.take_points(planned, plan);
-            }
-            ActionSpec::ExtensionUninstall(_) => match extension::plan(&self.ground(), &step.id) {
-                Ok(Some(change)) => planned.changes.push(change),
-                Ok(None) => planned.notes.push("VMSnapshot is not installed: nothing to uninstall".to_owned()),
-                Err(refusal) => {
-                    if required {
-                        self.fatal.push(refusal.clone());
-                    }
-                    planned.kept.push(Kept { count: 1, refusal });
-                }
-            },
-            ActionSpec::KeyvaultGrant(spec) => match keyvault::plan(&self.ground(), &step.id, spec) {
-                Ok(changes) if changes.is_empty() => {
-                    planned.notes.push("the identity has every permission that is needed".to_owned());
-                }
-                Ok(changes) => planned.changes = changes,
-                Err(refusal) => self.refuse(planned, refusal, required),
-            },
-            ActionSpec::GuestService(spec) => {
-                let plan = guest::plan_service(&self.ground(), &step.id, spec, &self.guest);
-                self.take_guest(planned, plan, required);
-            }
-            ActionSpec::GuestAgentConf(spec) => {
-                let plan = guest::plan_agent_conf(&self.ground(), &step.id, spec, &self.guest);
-                self.take_guest(planned, plan, required);
-            }
-            ActionSpec::ProtectionResume(spec) => self.resume(&step.id, spec, required, planned),
-            ActionSpec::ProtectionEnable(spec) => match enable::plan(&self.ground(), &step.id, spec, &self.candidate) {
-                Ok(change) => planned.changes.push(change),
-                Err(refusal) => self.refuse(planned, refusal, required),
-            },
-            // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.
-            ActionSpec::BackupStart(_) if required && !self.stays.is_empty() && self.no_room() => {
-                self.fatal.extend(self.stays.iter().cloned());
-            }
-            ActionSpec::JobWait(_) => self.take_jobs(planned, job::plan_wait(&self.ground(), &step.id), required),
-            ActionSpec::JobCancel(spec) => {
-                self.take_jobs(planned, job::plan_cancel(&self.ground(), &step.id, spec), required);
-            }
-            ActionSpec::VmReapply(_) => match vm::plan_reapply(&self.ground(), &step.id) {
-                Ok(Some(change)) => planned.changes.push(change),
-                Ok(None) => planned.notes.push("the provisioning state is not Failed: nothing to apply".to_owned()),
-                Err(refusal) => self.refuse(planned, refusal, required),
-            },
-            ActionSpec::VmRestart(_) => match vm::plan_restart(&self.ground(), &step.id) {
-                Ok(change) => planned.changes.push(change),
-                Err(refusal) => self.refuse(planned, refusal, required),
-            },
-            // A job that an earlier step waits for or cancels is over by then; that is read again before the request.
-            ActionSpec::BackupStart(spec) if !self.cleared.is_empty() => {
-                let mut facts = self.facts.clone();
-                if let Part::Known { value, .. } = &mut facts.items {
-                    for item in value {
-                        if let Part::Known { value: jobs, .. } = &mut item.jobs {
-                            jobs.retain(|job| !self.cleared.contains(&job.id));
-                        }
-                    }
-                }
-                match backup::plan(&Ground { facts: &facts, ..self.ground() }, &step.id, spec) {
-                    Ok(change) => planned.changes.push(change),
-                    Err(refusal) => self.refuse(planned, refusal, required),
-                }
-            }
-            ActionSpec::BackupStart(spec) => match backup::plan(&self.ground(), &step.id, spec) {
-                Ok(change) => planned.changes.push(change),
-                Err(refusal) => {
-                    if required {
-                        self.fatal.push(refusal.clone());
-                    }
-                    planned.kept.push(Kept { count: 1, refusal });
-                }
-            },
+        planned.notes = draft.notes;
+        if required && !draft.blocked.is_empty() {
+            self.fatal.extend(draft.blocked);
+            return;
         }
+        planned.kept = draft.kept.into_iter().map(|(count, refusal)| Kept { count, refusal }).collect();
+        for (count, refusal) in draft.refused {
+            // Two steps can be refused for one reason: the plan is refused for it once.
+            if required && !self.fatal.contains(&refusal) {
+                self.fatal.push(refusal.clone());
+            }
+            planned.kept.push(Kept { count, refusal });
+        }
+        let numbered = draft.changes.into_iter().enumerate();
+        planned.changes = numbered.map(|(i, (what, effect))| Change::new(&planned.id, i + 1, what, effect)).collect();
+        self.so_far.add(&planned.changes, draft.locks_that_stay, &self.reads);
     }
 
-    fn take_guest(&mut self, planned: &mut PlannedStep, plan: Result<Option<Change>, Refusal>, required: bool) {
-        match plan {
-            Ok(Some(change)) => planned.changes.push(change),
-            Ok(None) => planned.notes.push("inside the VM it is as it should be".to_owned()),
-            Err(refusal) if self.fatal.contains(&refusal) => planned.kept.push(Kept { count: 1, refusal }),
-            Err(refusal) => self.refuse(planned, refusal, required),
-        }
-    }
-
-    fn refuse(&mut self, planned: &mut PlannedStep, refusal: Refusal, required: bool) {
-        if required {
-            self.fatal.push(refusal.clone());
-        }
-        planned.kept.push(Kept { count: 1, refusal });
-    }
-
-    fn take_jobs(&mut self, planned: &mut PlannedStep, plan: Result<job::JobPlan, Refusal>, required: bool) {
-        match plan {
-            Ok(plan) => {
-                self.cleared.extend(plan.changes.iter().map(|change| change.resource().clone()));
-                if plan.changes.is_empty() && plan.kept.is_empty() {
-                    planned.notes.push("no job of the VM is running".to_owned());
-                }
-                planned.changes = plan.changes;
-                for refusal in plan.kept {
-                    self.refuse(planned, refusal, required);
-                }
-            }
-            Err(refusal) => self.refuse(planned, refusal, required),
-        }
-    }
-
-    fn resume(&mut self, step: &str, spec: &ProtectionResume, required: bool, planned: &mut PlannedStep) {
-        match protection::plan(&self.ground(), step, spec, &self.policies) {
-            Ok(change) => {
-                self.resumed = protected_again(self.facts, &change, self.policies.known());
-                planned.changes.push(change);
-            }
-            Err(refusal) => {
-                if required {
-                    self.fatal.push(refusal.clone());
-                }
-                planned.kept.push(Kept { count: 1, refusal });
-            }
-        }
-    }
-
-    /// Points and limit, when both were read.
+    /// Points after the steps so far, and the limit, when both were read.
     fn room(&self) -> Option<(usize, usize)> {
         if self.view.unread("points.count").is_some() || self.view.unread("points.limit").is_some() {
             return None;
         }
-        Some((usize::try_from(self.view.points.count).ok()?, usize::try_from(self.view.points.limit).ok()?))
-    }
-
-    /// Whether the VM is at its limit even after what this plan deletes.
-    fn no_room(&self) -> bool {
-        self.room().is_some_and(|(count, limit)| count.saturating_sub(self.deleted) >= limit)
-    }
-
-    /// Deletions under a lock that stays would only be refused by Azure: they are left out, and said.
-    fn take_points(&mut self, planned: &mut PlannedStep, plan: points::PointPlan) {
-        planned.notes = plan.notes;
-        planned.kept = plan.kept.into_iter().map(|(count, refusal)| Kept { count, refusal }).collect();
-        let locks = self.facts.locks.known().into_iter().flatten();
-        let kept_locks: Vec<ResourceId> =
-            locks.filter(|lock| !self.unlocked.contains(&lock.id)).map(|lock| lock.scope()).collect();
-        for change in plan.changes {
-            let blocked = kept_locks.iter().any(|scope| match &change.what {
-                ChangeKind::DeleteCollection { collection, .. } => {
-                    scope.covers(&collection.id) || collection.id.covers(scope)
-                }
-                _ => scope.covers(change.resource()),
-            });
-            if blocked {
-                let why = format!("{} is under a lock that stays", change.resource().short_name());
-                match planned.kept.iter_mut().find(|kept| kept.refusal.rule == "s5.locked") {
-                    Some(kept) => kept.count += change.weight(),
-                    None => planned.kept.push(Kept {
-                        count: change.weight(),
-                        refusal: Refusal::new("s5.locked", why).hint(LOCKED_HINT),
-                    }),
-                }
-            } else {
-                self.deleted += change.weight();
-                planned.changes.push(change);
-            }
-        }
-        for (i, change) in planned.changes.iter_mut().enumerate() {
-            change.id = format!("{}.{}", planned.id, i + 1);
-        }
+        let count = usize::try_from(self.view.points.count).ok()?;
+        Some((count.saturating_sub(self.so_far.deleted()), usize::try_from(self.view.points.limit).ok()?))
     }
 }
 

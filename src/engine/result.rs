@@ -21,6 +21,8 @@ pub enum Status {
     Planned,
     /// There is nothing to do.
     NothingToDo,
+    /// A backup that azmend started earlier is still running: come back.
+    Waiting,
     /// Everything was done and verified.
     Succeeded,
     /// Some of it.
@@ -31,7 +33,7 @@ pub enum Status {
     Paused,
     /// It failed; see `changes` for what was done.
     Failed,
-    /// Everything that can be taken back was.
+    /// Everything that can be undone was.
     Undone,
     /// A person is needed.
     Stuck,

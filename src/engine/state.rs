@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::owed::Locks;
 use super::plan::Plan;
-use crate::actions::change::ChangeKind;
 use crate::actions::{Attempt, History};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Lock;
-use crate::journal::{Ending, Event, Purpose, Record};
+use crate::journal::{
+    Answer, Effect, EndKind, Ending, Event, Fact, FinalStatus, PauseReason, Purpose, Record, StepEnd,
+};
 
 /// Where one change stands, for one purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,13 +68,13 @@ fn next_phase(phase: &Phase, step: Step<'_>) -> Option<Phase> {
 pub struct ChangeState {
     /// Making it.
     pub forward: Phase,
-    /// Taking it back, by undo or relock.
+    /// Undoing it, by undo or relock.
     pub back: Phase,
-    /// For the last taking back: which.
+    /// For the last undoing: which.
     pub back_purpose: Option<Purpose>,
     /// What earlier attempts left.
     pub history: History,
-    /// Attempts of taking it back.
+    /// Requests that undo it, so far.
     pub back_attempts: u32,
     /// When it was settled.
     pub ended_at: Option<Timestamp>,
@@ -90,7 +92,7 @@ impl ChangeState {
         }
     }
 
-    /// The ending of taking it back, if settled.
+    /// The ending of undoing it, if settled.
     #[must_use]
     pub const fn back_ending(&self) -> Option<&Ending> {
         match &self.back {
@@ -99,32 +101,57 @@ impl ChangeState {
         }
     }
 
-    /// Whether the change may have taken effect: sent and not shown to have failed.
+    /// How the change ended, if settled.
     #[must_use]
-    pub fn may_stand(&self) -> bool {
+    pub fn outcome(&self) -> Option<EndKind> {
+        self.ending().map(|ending| ending.outcome)
+    }
+
+    /// Whether a request of it was ever written down.
+    #[must_use]
+    pub fn sent(&self) -> bool {
+        !self.history.attempts.is_empty() || self.history.rejected > 0 || matches!(self.forward, Phase::Intended)
+    }
+
+    /// What its requests did, as far as the records say.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
         match &self.forward {
-            Phase::Idle => false,
-            Phase::Intended | Phase::Accepted(_) => true,
-            Phase::Answered => !self.history.attempts.is_empty(),
-            Phase::Ended(ending) => {
-                !self.history.attempts.is_empty() && matches!(ending.outcome.as_str(), "succeeded" | "unknown")
-            }
+            Phase::Idle => Effect::None,
+            Phase::Intended | Phase::Accepted(_) => Effect::Unknown,
+            Phase::Answered if self.history.attempts.is_empty() => Effect::None,
+            Phase::Answered => Effect::Unknown,
+            Phase::Ended(ending) => ending.effect.unwrap_or_else(|| match ending.outcome {
+                _ if self.history.attempts.is_empty() => Effect::None,
+                EndKind::Succeeded => Effect::Some,
+                EndKind::Unknown => Effect::Unknown,
+                // Format 1: settled by reading as not done, but for what the attempts say of a collection.
+                _ => Effect::None,
+            }),
         }
     }
 
-    /// Whether a lock that this change was to remove may be off: also when it stood again after it was removed, for
-    /// Azure's replicas may have shown what was no longer there (S6). Looking at it once more does no harm.
+    /// Whether the change may have taken effect.
     #[must_use]
-    pub fn lock_may_be_off(&self) -> bool {
-        let came_back = |ending: &Ending| ending.outcome == "refused" && ending.code == "s5.came-back";
-        self.may_stand() || (!self.history.attempts.is_empty() && self.ending().is_some_and(came_back))
+    pub fn may_have_effect(&self) -> bool {
+        self.effect() != Effect::None
     }
 
-    /// Whether it was taken back (or need not be).
+    /// Whether it is a lock that this run removed and restored when it paused: it may be removed once more.
     #[must_use]
-    pub fn taken_back(&self) -> bool {
+    pub fn restored(&self) -> bool {
+        self.back_purpose == Some(Purpose::Relock)
+            && matches!(self.forward, Phase::Ended(_))
+            && self
+                .back_ending()
+                .is_some_and(|ending| matches!(ending.outcome, EndKind::Succeeded | EndKind::AlreadyDone))
+    }
+
+    /// Whether it was undone, or need not be.
+    #[must_use]
+    pub fn undone(&self) -> bool {
         self.back_ending().is_some_and(|ending| {
-            matches!(ending.outcome.as_str(), "succeeded" | "already_done" | "not_needed" | "refused")
+            matches!(ending.outcome, EndKind::Succeeded | EndKind::AlreadyDone | EndKind::NotNeeded | EndKind::Refused)
         })
     }
 }
@@ -140,20 +167,20 @@ pub enum RunPhase {
     /// Stopped, can be resumed.
     Paused {
         /// Why.
-        why: String,
+        why: PauseReason,
         /// In a sentence.
         detail: String,
         /// When to come back.
         retry_after: Timestamp,
-        /// It was being taken back: going on means taking back, never making the rest of its changes.
+        /// It was being undone: going on means undoing, never making the rest of its changes.
         undoing: bool,
     },
-    /// Being taken back, or killed meanwhile.
+    /// Being undone, or killed meanwhile.
     Undoing,
     /// Over.
     Finished {
-        /// `succeeded`, `partial`, `refused`, `failed`, `undone`, `stuck`.
-        status: String,
+        /// How.
+        status: FinalStatus,
         /// The exit code that was given.
         exit_code: u8,
     },
@@ -169,7 +196,9 @@ pub struct RunState {
     /// Steps that began, and when.
     pub steps_started: BTreeMap<String, Timestamp>,
     /// Steps that are over: how and why.
-    pub steps_ended: BTreeMap<String, (String, String)>,
+    pub steps_ended: BTreeMap<String, (StepEnd, String)>,
+    /// The locks that it removed, or may have.
+    pub locks: Locks,
     /// Warnings.
     pub warnings: Vec<String>,
     /// When the first record was written.
@@ -201,7 +230,8 @@ impl RunState {
     /// Takes one record in.
     ///
     /// # Errors
-    /// [`IllegalRecord`] when it does not fit; the state is unchanged then.
+    /// [`IllegalRecord`] when it does not fit; the state is not to be used then, so a running engine applies a record to a
+    /// copy before it writes it.
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
         let illegal = |why: String| Err(IllegalRecord { seq: record.seq, why });
         let phase = match (&self.phase, &record.event) {
@@ -215,13 +245,13 @@ impl RunState {
                 Some(RunPhase::Undoing)
             }
             (RunPhase::Running | RunPhase::Undoing, Event::Paused { why, detail, retry_after }) => Some(RunPhase::Paused {
-                why: why.clone(),
+                why: *why,
                 detail: detail.clone(),
                 retry_after: *retry_after,
                 undoing: self.phase == RunPhase::Undoing,
             }),
             (RunPhase::Running | RunPhase::Undoing, Event::Finished { status, exit_code }) => {
-                Some(RunPhase::Finished { status: status.clone(), exit_code: *exit_code })
+                Some(RunPhase::Finished { status: *status, exit_code: *exit_code })
             }
             (RunPhase::Running | RunPhase::Undoing, Event::Warned { .. }) => None,
             (
@@ -232,9 +262,10 @@ impl RunState {
                 | Event::Accepted { purpose: Purpose::Do | Purpose::Relock, .. }
                 | Event::Answered { .. }
                 | Event::Learned { .. }
-                | Event::Ended { purpose: Purpose::Do | Purpose::Relock, .. },
+                | Event::Ended { purpose: Purpose::Do | Purpose::Relock, .. }
+                | Event::Corrected { .. },
             )
-            // Before taking back, what was in flight is settled first.
+            // Before undoing, what was in flight is settled first.
             | (
                 RunPhase::Undoing,
                 Event::Intent { purpose: Purpose::Undo, .. }
@@ -254,12 +285,12 @@ impl RunState {
                 self.steps_started.entry(step.clone()).or_insert(record.at);
             }
             Event::StepEnded { step, how, why } => {
-                self.steps_ended.insert(step.clone(), (how.clone(), why.clone()));
+                self.steps_ended.insert(step.clone(), (*how, why.clone()));
             }
             Event::Warned { text } => self.warnings.push(text.clone()),
-            // A step's time begins anew when a run is taken up again.
+            // A step's time starts over when a run is resumed.
             Event::Resumed { .. } => self.steps_started.values_mut().for_each(|at| *at = record.at),
-            Event::Paused { why, retry_after, .. } if why == "clean_up_pending" => {
+            Event::Paused { why: PauseReason::CleanUpPending, retry_after, .. } => {
                 for change in self.changes.values_mut().filter(|change| change.history.job.is_some()) {
                     if !matches!(change.forward, Phase::Ended(_)) {
                         change.history.clean_up_pending += 1;
@@ -271,6 +302,7 @@ impl RunState {
             }
             _ => {}
         }
+        self.locks.apply(&record.event);
         self.started.get_or_insert(record.at);
         self.last = Some(record.at);
         Ok(())
@@ -282,37 +314,37 @@ impl RunState {
             Event::Accepted { change, purpose, operation } => (change, *purpose, Step::Accepted(operation)),
             Event::Answered { change, purpose, .. } => (change, *purpose, Step::Answered),
             Event::Ended { change, purpose, ending } => (change, *purpose, Step::Ended(ending)),
-            Event::Learned { change, key, value } => {
+            Event::Corrected { change, ending } => return self.correct(change, ending),
+            Event::Learned { change, key: Fact::Job, value } => {
                 let state = self.changes.get_mut(change).ok_or_else(|| format!("no change {change} in the plan"))?;
-                if key == "job" {
-                    state.history.job = ResourceId::parse(value).ok();
-                }
+                state.history.job = ResourceId::parse(value).ok();
                 return Ok(());
             }
             _ => return Ok(()),
         };
         let state = self.changes.get_mut(id).ok_or_else(|| format!("no change {id} in the plan"))?;
-        let phase = if purpose == Purpose::Do { &mut state.forward } else { &mut state.back };
-        // A lock that this run put back may be removed again when the run goes on, and then put back again.
-        // Or is found refused or gone then, without another request.
-        if purpose == Purpose::Do && matches!(step, Step::Intent | Step::Ended(_)) && matches!(phase, Phase::Ended(_)) {
-            let relocked = matches!(&state.back, Phase::Ended(ending) if ending.outcome == "succeeded");
-            if !relocked || state.back_purpose != Some(Purpose::Relock) {
-                return Err(format!("{step:?} of the settled change {id}"));
+        let starts_over = matches!(step, Step::Intent | Step::Ended(_));
+        match purpose {
+            // A lock that this run restored may be removed once more when the run goes on, and then restored again. Or it is
+            // found refused or gone then, without another request.
+            Purpose::Do if starts_over && matches!(state.forward, Phase::Ended(_)) => {
+                if !state.restored() {
+                    return Err(format!("{step:?} of the settled change {id}"));
+                }
+                state.forward = Phase::Idle;
+                state.back = Phase::Idle;
+                state.history = History::default();
             }
-            state.forward = Phase::Answered;
-            state.back = Phase::Idle;
-            state.history = History::default();
-        }
-        // Taking back is tried again by a later undo when it failed before.
-        if purpose != Purpose::Do
-            && matches!(&state.back, Phase::Ended(e) if e.outcome == "failed" || e.outcome == "unknown")
-        {
-            state.back = Phase::Idle;
-        }
-        // The state of a lock that was put back may be looked at again: it is still so.
-        if purpose == Purpose::Undo && matches!(&state.back, Phase::Ended(_)) {
-            state.back = Phase::Idle;
+            // Undoing is tried again by a later undo; a lock that was restored may be looked at once more.
+            Purpose::Undo | Purpose::Relock if starts_over => {
+                let again = state.back_ending().is_some_and(|ending| {
+                    purpose == Purpose::Undo || matches!(ending.outcome, EndKind::Failed | EndKind::Unknown)
+                });
+                if again {
+                    state.back = Phase::Idle;
+                }
+            }
+            _ => {}
         }
         let phase = if purpose == Purpose::Do { &mut state.forward } else { &mut state.back };
         let next = next_phase(phase, step).ok_or_else(|| format!("{step:?} after {phase:?} for {id}"))?;
@@ -332,11 +364,11 @@ impl RunState {
             }
             (Event::Intent { .. }, _) => state.back_attempts += 1,
             (Event::Answered { how, .. }, Purpose::Do) => {
-                if matches!(how.as_str(), "throttled" | "locked" | "rejected") {
+                if how.is_rejection() {
                     state.history.attempts.pop();
                     state.history.rejected += 1;
                 } else if let Some(last) = state.history.attempts.last_mut() {
-                    last.answered = how != "lost";
+                    last.answered = *how != Answer::Lost;
                 }
             }
             (Event::Ended { .. }, Purpose::Do) => state.ended_at = Some(record.at),
@@ -345,16 +377,25 @@ impl RunState {
         Ok(())
     }
 
-    /// The locks that this run removed (or may have removed) and that do not stand again, with the change's id.
+    /// A later reading contradicts an ending: only a success can be contradicted, and only by something else.
+    fn correct(&mut self, id: &str, ending: &Ending) -> Result<(), String> {
+        let state = self.changes.get_mut(id).ok_or_else(|| format!("no change {id} in the plan"))?;
+        match &mut state.forward {
+            Phase::Ended(before)
+                if matches!(before.outcome, EndKind::Succeeded | EndKind::AlreadyDone)
+                    && !matches!(ending.outcome, EndKind::Succeeded | EndKind::AlreadyDone) =>
+            {
+                *before = ending.clone();
+                Ok(())
+            }
+            phase => Err(format!("a correction of {id}, which is {phase:?}")),
+        }
+    }
+
+    /// The locks that may be off because of this run, with the change's id (see [`Locks::off`]).
     #[must_use]
-    pub fn locks_off<'a>(&'a self, plan: &'a Plan) -> Vec<(&'a str, &'a Lock)> {
-        plan.changes()
-            .filter_map(|(_, change)| match &change.what {
-                ChangeKind::RemoveLock { lock } => Some((change.id.as_str(), lock)),
-                _ => None,
-            })
-            .filter(|(id, _)| self.changes.get(*id).is_some_and(|state| state.lock_may_be_off() && !state.taken_back()))
-            .collect()
+    pub fn locks_off(&self) -> Vec<(&str, &Lock)> {
+        self.locks.off().collect()
     }
 
     /// Whether the run can be resumed.
@@ -365,13 +406,13 @@ impl RunState {
 
     /// One word for lists.
     #[must_use]
-    pub fn word(&self) -> &str {
+    pub const fn word(&self) -> &'static str {
         match &self.phase {
             RunPhase::Planned => "planned",
             RunPhase::Running => "running",
             RunPhase::Paused { .. } => "paused",
             RunPhase::Undoing => "undoing",
-            RunPhase::Finished { status, .. } => status,
+            RunPhase::Finished { status, .. } => status.word(),
         }
     }
 }

@@ -189,6 +189,8 @@ fn facts() -> VmFacts {
         rights: Vec::<Rights>::new(),
         key_vaults: known(Vec::new()),
         orphan: None,
+        vaults: Vec::new(),
+        own_jobs: Vec::new(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A part that could not be read is [`Part::Unread`] with the reason, never absent (S12): no rule may take "not read"
 //! for "not there". Each part says when it was read, because guards work only on facts at most 60 seconds old.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::arm::model::{
     BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, Lock, Permission, Policy,
     ProtectedItem, RecoveryPoint, Vault, Vm,
 };
+use crate::clock::elapsed;
 
 /// One thing that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +171,52 @@ pub struct VmFacts {
     pub key_vaults: Part<Vec<super::keyvaults::KeyVaultFacts>>,
     /// Only when the VM is absent.
     pub orphan: Option<OrphanFacts>,
+    /// The vaults whose items were looked through.
+    #[serde(default)]
+    pub vaults: Vec<ResourceId>,
+    /// Backup jobs that earlier runs of this machine started: each is read by its own GET, whatever lists say.
+    #[serde(default)]
+    pub own_jobs: Vec<ResourceId>,
+}
+
+/// A part of the facts that has an age of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactPart {
+    /// The VM.
+    Vm,
+    /// Its instance view.
+    Instance,
+    /// Its extension resources.
+    Extensions,
+    /// Its restore point collections with their points.
+    Collections,
+    /// The backup resource groups with what they hold.
+    Groups,
+    /// Locks.
+    Locks,
+    /// Deny assignments.
+    Deny,
+    /// The answer of `backupStatus`.
+    Status,
+    /// The protected items that name the VM.
+    Items,
+    /// Their vaults, and whether a resource guard protects those.
+    Vaults,
+    /// Their policies.
+    Policies,
+    /// Their recovery points.
+    RecoveryPoints,
+    /// Their jobs.
+    Jobs,
+    /// What the caller may do.
+    Rights,
+    /// The search that an orphan needs; none of it while the VM exists.
+    Orphan,
+}
+
+/// The oldest of several times; `None` when one is missing.
+fn oldest(times: impl IntoIterator<Item = Option<Timestamp>>) -> Option<Timestamp> {
+    times.into_iter().try_fold(Timestamp::MAX, |oldest, time| Some(oldest.min(time?)))
 }
 
 impl VmFacts {
@@ -193,6 +242,63 @@ impl VmFacts {
     #[must_use]
     pub fn group(&self, id: &ResourceId) -> Option<&GroupFacts> {
         self.groups.known()?.iter().find(|facts| facts.group.id == *id)
+    }
+
+    /// Whether the proof that this group is Azure Backup's may be needed (S5): a lock is on the very group, or the locks were
+    /// not read.
+    #[must_use]
+    pub fn needs_proof(locks: &Part<Vec<Lock>>, group: &ResourceId) -> bool {
+        locks.known().is_none_or(|locks| locks.iter().any(|lock| lock.scope() == *group))
+    }
+
+    /// When the first call for this part left; of a part that several calls made, the oldest. `None` when it is not read, or
+    /// not all of it.
+    #[must_use]
+    pub fn read_at(&self, part: FactPart) -> Option<Timestamp> {
+        let of_items = |each: &dyn Fn(&ItemFacts) -> Option<Timestamp>| {
+            // Without items there is nothing more to read.
+            let items = self.items.known().into_iter().flatten();
+            oldest(items.map(each).chain((!self.has_items()).then(|| self.items.read_at())))
+        };
+        match part {
+            FactPart::Vm => self.vm.read_at(),
+            FactPart::Instance => self.instance.read_at(),
+            FactPart::Extensions => self.extensions.read_at(),
+            FactPart::Collections => self.collections.read_at(),
+            FactPart::Groups => {
+                let proven = |group: &GroupFacts| {
+                    let needed = Self::needs_proof(&self.locks, &group.group.id);
+                    let read = oldest([group.others.read_at(), group.collections.read_at()]);
+                    if needed { read } else { Some(Timestamp::MAX) }
+                };
+                let groups = self.groups.known().into_iter().flatten();
+                oldest(groups.map(proven).chain([self.groups.read_at()]))
+            }
+            FactPart::Locks => self.locks.read_at(),
+            FactPart::Deny => self.deny.read_at(),
+            FactPart::Status => self.status.read_at(),
+            FactPart::Items => self.items.read_at(),
+            FactPart::Vaults => of_items(&|facts| oldest([facts.vault.read_at(), facts.resource_guard.read_at()])),
+            FactPart::Policies => of_items(&|facts| facts.policy.read_at()),
+            FactPart::RecoveryPoints => of_items(&|facts| facts.recovery_points.read_at()),
+            FactPart::Jobs => of_items(&|facts| facts.jobs.read_at()),
+            FactPart::Rights if self.rights.is_empty() => None,
+            FactPart::Rights => oldest(self.rights.iter().map(|rights| rights.permissions.read_at())),
+            FactPart::Orphan => self.orphan.as_ref().and_then(|orphan| {
+                let items = orphan.items.read_at();
+                oldest([orphan.subscription_answers.read_at(), orphan.vms.read_at(), items])
+            }),
+        }
+    }
+
+    fn has_items(&self) -> bool {
+        self.items.known().is_some_and(|items| !items.is_empty())
+    }
+
+    /// How old this part is; `None` when it is not read, or not all of it.
+    #[must_use]
+    pub fn age_of(&self, part: FactPart, now: Timestamp) -> Option<Duration> {
+        self.read_at(part).map(|at| elapsed(at, now))
     }
 
     /// Locks at or above `scope`.

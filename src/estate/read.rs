@@ -1,26 +1,24 @@
 //! Reading with honesty: what every collector needs to say *unread* instead of *absent*.
 //!
 //! Duty: turn calls into parts; ask once per scope what the caller may do; run calls side by side within a bound.
-//! Invariants: a list is complete only when the permissions API grants its read at the scope that was listed, no deny
-//! assignment that can be seen takes it away (the permissions API does not tell those), and every row was understood,
-//! because RBAC leaves rows out without a word (S12). A time stamp is taken before the call, so a fact is never younger
+//! Invariants: a list is complete only when the permissions API grants its read at the scope that was listed or at the
+//! subscription above it (grants are inherited), no deny assignment that can be seen takes it away (the permissions API
+//! does not tell those), and every row was understood, because RBAC leaves rows out without a word (S12). A time stamp is taken before the call, so a fact is never younger
 //! than it says. Deny assignments that cannot be read are an unread part of their own and spoil no other.
 //! Must never: send anything but reads.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
 
 use super::facts::Part;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
 use crate::arm::permissions::{allows, allows_every_read, denied, denies_a_read};
-use crate::arm::{Arm, ArmError, ErrorKind, Listing};
+use crate::arm::{Arm, ArmError, ErrorKind, Listing, Recall, WholeVm};
 
 /// A value, or the one-line reason why it was not read (completely).
 pub(super) type Read<T> = Result<T, String>;
@@ -48,12 +46,6 @@ pub(super) mod action {
 
 type Granted = Read<(Timestamp, Vec<Permission>)>;
 type Denied = Read<(Timestamp, Vec<DenyAssignment>)>;
-type Once<T> = Mutex<HashMap<ResourceId, Arc<OnceCell<T>>>>;
-
-fn cell<T>(cells: &Once<T>, scope: &ResourceId) -> Arc<OnceCell<T>> {
-    let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cells.entry(scope.clone()).or_default())
-}
 
 /// A scope of which something in a list could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,13 +59,12 @@ pub(super) struct Blind {
 pub(super) struct Reader<'a> {
     pub arm: &'a Arm,
     concurrency: usize,
-    granted: Once<Granted>,
-    denied: Once<Denied>,
+    recall: Arc<Recall>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(arm: &'a Arm, concurrency: usize) -> Self {
-        Self { arm, concurrency: concurrency.max(1), granted: Once::default(), denied: Once::default() }
+        Self { arm, concurrency: concurrency.max(1), recall: arm.recall() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -82,26 +73,39 @@ impl<'a> Reader<'a> {
 
     /// What the caller may do at `scope`; asked once in this reading.
     pub async fn permissions(&self, scope: &ResourceId) -> Granted {
-        let ask = || async {
-            let at = self.now();
-            let permissions = self.arm.permissions(scope).await.map_err(|error| why(&error))?;
-            Ok((at, permissions))
-        };
-        cell(&self.granted, scope).get_or_init(ask).await.clone()
+        let clock = self.arm.clock().as_ref();
+        let (at, answer) = self.recall.granted(clock, scope, self.arm.permissions(scope)).await;
+        answer.map(|permissions| (at, permissions)).map_err(|error| why(&error))
+    }
+
+    /// What the caller may do at `scope`, as far as `enough` wants to know: what is granted at the subscription is granted
+    /// below it too, so the scope is asked only when that is not enough. (Deny assignments are looked at apart.)
+    pub async fn grants(&self, scope: &ResourceId, enough: impl Fn(&[Permission]) -> bool) -> Granted {
+        let above = scope.subscription_id();
+        if above != *scope
+            && let Ok((at, permissions)) = self.permissions(&above).await
+            && enough(&permissions)
+        {
+            return Ok((at, permissions));
+        }
+        self.permissions(scope).await
+    }
+
+    /// The VM with its instance view in one call; asked once in this reading.
+    pub async fn whole_vm(&self, id: &ResourceId) -> (Timestamp, Result<WholeVm, ArmError>) {
+        self.recall.vm(self.arm.clock().as_ref(), id, self.arm.whole_vm(id)).await
     }
 
     /// The deny assignments of a subscription; asked once in this reading.
     pub async fn deny_assignments(&self, subscription: &ResourceId) -> Denied {
-        let ask = || async {
-            let (_, permissions) = self.permissions(subscription).await?;
-            if !allows(&permissions, action::DENY) {
-                return Err(lacking(action::DENY, subscription));
-            }
-            let at = self.now();
-            let found = self.arm.deny_assignments(subscription).await.map_err(|error| why(&error))?;
-            Ok((at, found))
-        };
-        cell(&self.denied, subscription).get_or_init(ask).await.clone()
+        let (_, permissions) = self.permissions(subscription).await?;
+        if !allows(&permissions, action::DENY) {
+            return Err(lacking(action::DENY, subscription));
+        }
+        let clock = self.arm.clock().as_ref();
+        let ask = self.arm.deny_assignments(subscription);
+        let (at, answer) = self.recall.denied(clock, subscription, ask).await;
+        answer.map(|found| (at, found)).map_err(|error| why(&error))
     }
 
     /// Refuses when a deny assignment that concerns `scope` has `takes` away. Whom it concerns cannot be told.
@@ -124,7 +128,8 @@ impl<'a> Reader<'a> {
 
     /// Refuses when the caller lacks any of these reads at `scope`: then a list there may leave out rows.
     pub async fn may_list(&self, scope: &ResourceId, actions: &[&str]) -> Read<()> {
-        let (_, permissions) = self.permissions(scope).await.map_err(|why| {
+        let all = |granted: &[Permission]| actions.iter().all(|action| allows(granted, action));
+        let (_, permissions) = self.grants(scope, all).await.map_err(|why| {
             format!("what may be read at {} is not known, so a list there may be partial: {why}", scope.short_name())
         })?;
         if let Some(action) = actions.iter().find(|action| !allows(&permissions, action)) {
@@ -136,8 +141,9 @@ impl<'a> Reader<'a> {
     /// Refuses when some resource type at `scope` may be hidden from the caller: a list of *everything* is complete only
     /// with `*/read` and no exception that could take a read away.
     pub async fn may_list_everything(&self, scope: &ResourceId) -> Read<()> {
-        self.may_list(scope, &[]).await?;
-        let (_, permissions) = self.permissions(scope).await?;
+        let (_, permissions) = self.grants(scope, allows_every_read).await.map_err(|why| {
+            format!("what may be read at {} is not known, so a list there may be partial: {why}", scope.short_name())
+        })?;
         if !allows_every_read(&permissions) {
             return Err(lacking("*/read", scope));
         }

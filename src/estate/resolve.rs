@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use super::read::{Read, Reader, action, complete, one_line, same_id, why};
 use crate::arm::id::{IdError, ResourceId, check_name, is_guid};
 use crate::arm::model::{Collection, Subscription};
-use crate::arm::{Arm, ErrorClass};
+use crate::arm::{Arm, ArmError, ErrorClass};
 
 /// Why a text does not name one VM. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -233,10 +233,20 @@ impl Search<'_> {
         ResolveError::CannotList { name: self.text.to_owned(), scope, why }
     }
 
+    /// The VM's id as Azure writes it. It is read as the facts read it, so that one reading asks once; whether that needs a
+    /// permission of its own is not verified, so a refusal is asked again without the instance view.
+    async fn vm(&self, id: &ResourceId) -> Result<ResourceId, ArmError> {
+        match self.reader.whole_vm(id).await.1 {
+            Ok(whole) => Ok(whole.vm.id),
+            Err(error) if error.class() == ErrorClass::Forbidden => self.reader.arm.vm(id).await.map(|vm| vm.id),
+            Err(error) => Err(error),
+        }
+    }
+
     /// An id names its VM whatever else there is. Only when Azure says that it is not there do the collections decide.
     async fn by_id(&self, id: ResourceId) -> Result<ResourceId, ResolveError> {
-        let error = match self.reader.arm.vm(&id).await {
-            Ok(vm) => return Ok(vm.id),
+        let error = match self.vm(&id).await {
+            Ok(id) => return Ok(id),
             Err(error) => error,
         };
         if !self.reader.arm.proves_absence(&error, &id).await {
@@ -259,12 +269,12 @@ impl Search<'_> {
         for scope in scopes {
             ids.push(ResourceId::vm(scope.subscription(), group, name)?);
         }
-        let calls = ids.iter().map(|id| async move { self.reader.arm.vm(id).await });
+        let calls = ids.iter().map(|id| self.vm(id));
         let mut found = Vec::new();
         let mut unknown = None;
         for (id, answer) in ids.iter().zip(self.reader.side_by_side(calls.collect()).await) {
             match answer {
-                Ok(vm) => found.push(vm.id),
+                Ok(id) => found.push(id),
                 Err(error) if self.reader.arm.proves_absence(&error, id).await => {}
                 // Azure also answers 403 for a group that is not there. What this identity may not see, the user of it
                 // cannot mean; but then nothing may be said to be missing either.

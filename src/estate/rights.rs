@@ -5,16 +5,74 @@
 //! Invariant: a scope is asked for itself only when what is granted above may not be all.
 //! Must never: judge. That is `actions::rights`.
 
-use super::facts::{Part, Rights, VmFacts};
+use super::facts::{GroupFacts, Part, Rights, VmFacts};
 use super::groups::default_group_name;
 use super::read::{Reader, action, part};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
-use crate::arm::model::DenyAssignment;
-use crate::arm::permissions::allows;
+use crate::arm::model::{DenyAssignment, Permission};
+use crate::arm::permissions::{allows, allows_every_read};
 
 /// The most groups and vaults of one subscription that are asked one by one.
 const MOST: usize = 100;
+
+/// The actions that may matter at a VM. These lists are what `actions::needs` asks for at such a place; a test holds them
+/// together.
+pub const AT_VM: &[&str] = &[
+    "Microsoft.Compute/virtualMachines/read",
+    "Microsoft.Compute/virtualMachines/instanceView/read",
+    "Microsoft.Compute/virtualMachines/extensions/read",
+    "Microsoft.Compute/virtualMachines/extensions/delete",
+    "Microsoft.Compute/virtualMachines/reapply/action",
+    "Microsoft.Compute/virtualMachines/restart/action",
+    "Microsoft.Compute/virtualMachines/runCommand/action",
+    "Microsoft.Insights/metrics/read",
+];
+/// At a backup resource group; also every read (S5).
+pub const AT_GROUP: &[&str] = &[
+    "Microsoft.Authorization/locks/delete",
+    "Microsoft.Authorization/locks/write",
+    "Microsoft.Compute/restorePointCollections/delete",
+    "Microsoft.Compute/restorePointCollections/restorePoints/delete",
+];
+/// At a Recovery Services vault.
+pub const AT_VAULT: &[&str] = &[
+    action::ITEMS,
+    action::ITEM,
+    action::POLICIES,
+    action::RECOVERY_POINTS,
+    action::JOBS,
+    action::GUARD,
+    action::ENGINES,
+    "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read",
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action",
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationsStatus/read",
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationResults/read",
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action",
+    "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/write",
+    "Microsoft.RecoveryServices/Vaults/backupJobs/cancel/action",
+];
+/// At the key vault of an encrypted VM.
+pub const AT_KEY_VAULT: &[&str] = &[
+    "Microsoft.KeyVault/vaults/read",
+    "Microsoft.KeyVault/vaults/accessPolicies/write",
+    action::ROLES,
+    "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Authorization/roleAssignments/delete",
+];
+
+/// Whether these permissions, granted above `scope`, leave nothing to ask at the scope itself: grants are inherited.
+#[must_use]
+pub fn enough_at(scope: &ResourceId, granted: &[Permission]) -> bool {
+    let all = |actions: &[&str]| actions.iter().all(|action| allows(granted, action));
+    match scope.resource_type().as_str() {
+        "microsoft.compute/virtualmachines" => all(AT_VM),
+        "resourcegroup" => all(AT_GROUP) && allows_every_read(granted),
+        "microsoft.recoveryservices/vaults" => all(AT_VAULT),
+        "microsoft.keyvault/vaults" => all(AT_KEY_VAULT),
+        _ => false,
+    }
+}
 
 /// What the caller may do in a subscription, or at one VM of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +99,10 @@ impl Places {
             let known = facts.rights.iter().find(|rights| rights.scope == *scope);
             known.cloned().unwrap_or_else(|| Rights { scope: scope.clone(), permissions: Part::not_asked() })
         };
-        let groups = facts.groups.known().into_iter().flatten().map(|group| at(&group.group.id)).collect();
+        // Where rights were not asked nothing is changed: groups that only have a name like Backup's.
+        let asked = |group: &&GroupFacts| facts.rights.iter().any(|rights| rights.scope == group.group.id);
+        let groups = facts.groups.known().into_iter().flatten().filter(asked);
+        let groups = groups.map(|group| at(&group.group.id)).collect();
         let vaults = facts.items.known().into_iter().flatten().filter_map(|item| item.item.vault_id());
         let vaults: Vec<Rights> = vaults.map(|vault| at(&vault)).collect();
         let key_vaults = facts.key_vaults.known().into_iter().flatten().map(|vault| at(&vault.id)).collect();

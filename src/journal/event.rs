@@ -8,8 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The version of the format that this azmend writes.
-pub const FORMAT: u32 = 1;
+/// The version of the format that this azmend writes. It reads all that came before.
+///
+/// 2: an outcome can be corrected by a later reading ([`Event::Corrected`]), and an ending says what its requests did
+/// ([`Ending::effect`]).
+pub const FORMAT: u32 = 2;
 
 /// Why a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,17 +20,68 @@ pub const FORMAT: u32 = 1;
 pub enum Purpose {
     /// To make the change.
     Do,
-    /// To take it back because the user asked for `undo`.
+    /// To undo it because the user asked for `undo`.
     Undo,
     /// To put a lock back at the end of a run (`--relock`).
     Relock,
 }
 
+/// The word for how a change ended, on disk: the mirror of the engine's outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndKind {
+    /// Done, and proven by reading.
+    Succeeded,
+    /// It was so already, and this run sent nothing for it.
+    AlreadyDone,
+    /// Not tried.
+    Skipped,
+    /// A rule stopped it.
+    Refused,
+    /// It failed.
+    Failed,
+    /// Nobody can say from here whether it happened.
+    Unknown,
+    /// Of undo: there is nothing to undo any more.
+    NotNeeded,
+    /// Of undo: it cannot be undone.
+    Irreversible,
+}
+
+impl EndKind {
+    /// The word in results.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::AlreadyDone => "already_done",
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::NotNeeded => "not_needed",
+            Self::Irreversible => "irreversible",
+        }
+    }
+}
+
+/// What reading showed that the requests of a change did, whatever its outcome is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing: no request was sent, or a stable reading shows that none of them took effect.
+    None,
+    /// Something of it, or all.
+    Some,
+    /// Not known.
+    Unknown,
+}
+
 /// How a change ended, on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
-    /// `succeeded`, `already_done`, `skipped`, `refused`, `failed`, `unknown`, `not_needed`.
-    pub outcome: String,
+    /// How.
+    pub outcome: EndKind,
     /// The sentence for people.
     pub detail: String,
     /// The rule that refused, or Azure's code.
@@ -39,6 +93,128 @@ pub struct Ending {
     /// A sign-in or permission problem.
     #[serde(default)]
     pub permission: bool,
+    /// What the requests did; absent in journals of format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+}
+
+/// What is known of Azure's answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A 2xx, and the operation behind it, if any, ended without an error.
+    Ok,
+    /// 429: not taken.
+    Throttled,
+    /// 409 ScopeLocked: not taken.
+    Locked,
+    /// Another error that says that it was not taken.
+    Rejected,
+    /// No answer, or one after which it may have taken effect.
+    Lost,
+    /// Accepted, and not followed to its end.
+    Accepted,
+    /// The accepted operation failed.
+    OperationFailed,
+    /// The accepted operation did not end in time.
+    OperationTimeout,
+}
+
+impl Answer {
+    /// Whether it says that Azure did not take the request.
+    #[must_use]
+    pub const fn is_rejection(self) -> bool {
+        matches!(self, Self::Throttled | Self::Locked | Self::Rejected)
+    }
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEnd {
+    /// Every change was settled.
+    Done,
+    /// It did not run: its condition, or how an earlier step ended.
+    Off,
+    /// A change stopped the run.
+    Stopped,
+}
+
+/// Why a run stops and can be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseReason {
+    /// `--deadline`.
+    Deadline,
+    /// Ctrl-C, SIGTERM.
+    Interrupted,
+    /// Azure Backup cleans up after an unlocking.
+    CleanUpPending,
+    /// Azure could not be reached.
+    Unreachable,
+    /// Azure asks to wait for longer than a run should hold.
+    Throttled,
+    /// What Azure accepted has not ended.
+    OperationPending,
+    /// A removed lock is still in force somewhere in Azure.
+    LockReleasing,
+}
+
+impl PauseReason {
+    /// The word in results.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Interrupted => "interrupted",
+            Self::CleanUpPending => "clean_up_pending",
+            Self::Unreachable => "unreachable",
+            Self::Throttled => "throttled",
+            Self::OperationPending => "operation_pending",
+            Self::LockReleasing => "lock_releasing",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalStatus {
+    /// Everything was done and verified.
+    Succeeded,
+    /// Some of it.
+    Partial,
+    /// A rule stopped it; nothing was changed.
+    Refused,
+    /// It failed.
+    Failed,
+    /// Undone.
+    Undone,
+    /// A person is needed.
+    Stuck,
+}
+
+impl FinalStatus {
+    /// The word in lists.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// What is learned on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// The id of the backup job that a request started.
+    Job,
 }
 
 /// One thing that happened in a run.
@@ -79,8 +255,8 @@ pub enum Event {
     StepEnded {
         /// Step id.
         step: String,
-        /// `done`, `off` (its condition), `stopped` (on_failure).
-        how: String,
+        /// How.
+        how: StepEnd,
         /// Why, when not done.
         #[serde(default)]
         why: String,
@@ -117,19 +293,18 @@ pub enum Event {
         change: String,
         /// Why it was sent.
         purpose: Purpose,
-        /// `ok`, `throttled`, `locked`, `rejected`, `lost`, `accepted` (and not followed to its end), `operation_failed`,
-        /// `operation_timeout`.
-        how: String,
+        /// What is known of it.
+        how: Answer,
         /// The error in a sentence; empty when ok.
         #[serde(default)]
         detail: String,
     },
-    /// Something learned on the way that a resumed run needs (`job`: id of the backup job).
+    /// Something learned on the way that a resumed run needs.
     Learned {
         /// Change id.
         change: String,
         /// What.
-        key: String,
+        key: Fact,
         /// The value.
         value: String,
     },
@@ -142,6 +317,13 @@ pub enum Event {
         /// How.
         ending: Ending,
     },
+    /// A later reading contradicts how a change ended: this is how it ended after all.
+    Corrected {
+        /// Change id.
+        change: String,
+        /// How.
+        ending: Ending,
+    },
     /// Something the user should know.
     Warned {
         /// One sentence.
@@ -149,8 +331,8 @@ pub enum Event {
     },
     /// The run stops here and can be resumed.
     Paused {
-        /// `deadline`, `interrupted`, `clean_up_pending`, `unreachable`, `operation_pending`.
-        why: String,
+        /// Why.
+        why: PauseReason,
         /// One sentence.
         detail: String,
         /// When to come back.
@@ -158,8 +340,8 @@ pub enum Event {
     },
     /// The run is over.
     Finished {
-        /// `succeeded`, `partial`, `refused`, `failed`, `undone`, `stuck`.
-        status: String,
+        /// How it ended.
+        status: FinalStatus,
         /// The exit code that was given.
         exit_code: u8,
     },

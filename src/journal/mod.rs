@@ -18,7 +18,9 @@ mod state;
 
 pub use chain::{Integrity, Loaded, Tail};
 pub use error::JournalError;
-pub use event::{Ending, Event, FORMAT, Purpose, Record};
+pub use event::{
+    Answer, Effect, EndKind, Ending, Event, FORMAT, Fact, FinalStatus, PauseReason, Purpose, Record, StepEnd,
+};
 pub use fleet::{
     FLEET_FORMAT, FleetFile, FleetList, FleetRecord, FleetStage, FleetVm, fleets, load_fleet, prune_fleets,
     resolve_fleet_id,

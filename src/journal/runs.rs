@@ -240,7 +240,7 @@ mod tests {
     fn finished(state: &StateDir, id: &str, day: u64) {
         let run = LocalRun::create(state, id, &plan(id)).unwrap();
         run.append(at(day), Event::Warned { text: "x".into() }).unwrap();
-        run.append(at(day), Event::Finished { status: "succeeded".into(), exit_code: 0 }).unwrap();
+        run.append(at(day), Event::Finished { status: crate::journal::FinalStatus::Succeeded, exit_code: 0 }).unwrap();
     }
 
     fn state() -> (tempfile::TempDir, StateDir) {

@@ -104,6 +104,46 @@ fn what_was_not_read_is_not_decided() {
     assert_eq!(decide("extensions.other_failed == 0", &view), Verdict::True);
 }
 
+/// `when` is only open when what was not read could change the answer.
+#[test]
+fn what_was_not_read_matters_to_when_only_if_it_can_decide() {
+    let mut view = view();
+    view.mark_unread("points", "403");
+    view.mark_unread("vm.power", "429");
+    let when = |source: &str| compile(source).decide(&view, &params(), &[]);
+    for (source, expected) in [
+        ("vm.exists || points.count > 3", Some(true)),
+        ("points.count > 3 || vm.exists", Some(true)),
+        ("!vm.exists && points.failed == points.count", Some(false)),
+        ("points.failed == points.count && !vm.exists", Some(false)),
+        ("params.cleanup == 'service' && (points.count > 3 || vm.power == 'running')", Some(false)),
+        ("vm.exists ? params.unlock : points.count > 3", Some(true)),
+        ("extensions.failed.exists(e, e == 'VMSnapshot' || e == vm.power)", Some(true)),
+        ("extensions.failed.all(e, e == 'Custom' && e == vm.power)", Some(false)),
+        ("vm.name == 'web-01'", Some(true)),
+        ("vm.exists && points.count > 3", None),
+        ("points.count > 3 || !vm.exists", None),
+        ("points.count == points.count", None),
+        ("!(points.count > 3)", None),
+        ("points.count > 3 ? vm.exists : vm.exists", None),
+        ("vm.power in ['running'] || points.count in [1]", None),
+        ("extensions.failed.all(e, e == vm.power)", None),
+    ] {
+        match (when(source), expected) {
+            (Verdict::True, Some(true)) | (Verdict::False, Some(false)) => {}
+            (Verdict::NotChecked { unread }, None) => assert!(!unread.is_empty(), "{source}"),
+            (verdict, _) => panic!("{source}: {verdict:?}"),
+        }
+    }
+    let Verdict::NotChecked { unread } = when("points.count > 3 || vm.power == ''") else { panic!() };
+    assert_eq!(unread, ["points.count: 403", "vm.power: 429"]);
+    // An error that has nothing to do with it is an error still.
+    view.mark_unread("locks", "403");
+    let verdict = compile("points.limit * 2 > 0").decide(&View::empty(), &BTreeMap::new(), &[]);
+    assert_eq!(verdict, Verdict::False);
+    assert!(matches!(compile("params.unlock").decide(&view, &BTreeMap::new(), &[]), Verdict::Error { .. }));
+}
+
 #[test]
 fn an_evaluation_error_is_not_false() {
     let mut view = view();
@@ -182,8 +222,13 @@ fn types_are_checked() {
         ("extensions.failed.exists(vm, vm == '')", "is taken"),
         ("extensions.failed.exists(e, size(e))", "needs a boolean"),
         ("[1].exists(a, [1].exists(b, [1].exists(c, c == a)))", "nested more than twice"),
-        ("vm.name ==", "is not a condition"),
-        ("vm.exists vm.exists", "is not a condition"),
+        ("vm.name ==", "is not a condition: it ends too early"),
+        ("vm.exists vm.exists", "is not a condition: \"vm\" does not belong here"),
+        ("vm.exists and agent.ready", "write && for and"),
+        ("(vm.exists", "is not a condition: ')' is missing"),
+        ("vm.exists)", "\")\" does not belong here"),
+        ("vm.name = 'x'", "= does not compare: use =="),
+        ("vm.exists & agent.ready", "use &&"),
         ("exists(vm.name)", "is called in a way"),
     ] {
         let found = problems(source);
@@ -236,8 +281,44 @@ fn oversized_conditions_are_refused_before_the_parser() {
     assert!(problems(&"1+".repeat(500)).contains("words and operators"));
 }
 
+/// A value for every path that the property below writes.
+fn view_with(bits: u8) -> View {
+    let mut view = View::empty();
+    view.vm.exists = bits & 1 != 0;
+    view.agent.ready = bits & 2 != 0;
+    view.backup.running = bits & 4 != 0;
+    view
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(300))]
+
+    /// What `when` decides without the unread values is what every value of them would have decided.
+    #[test]
+    fn when_decides_only_what_every_unread_value_would_decide(
+        source in "(!?(vm\\.exists|agent\\.ready|backup\\.running|true)( (&&|\\|\\|) )){1,5}!?(vm\\.exists|agent\\.ready)",
+        unread in 0u8..8,
+        known in 0u8..8,
+    ) {
+        let condition = compile(&source);
+        let mut view = view_with(known);
+        for (bit, path) in ["vm.exists", "agent.ready", "backup.running"].into_iter().enumerate() {
+            if unread & (1 << bit) != 0 {
+                view.mark_unread(path, "403");
+            }
+        }
+        let all: Vec<Verdict> = (0..8u8)
+            .filter(|bits| bits & !unread == known & !unread)
+            .map(|bits| condition.evaluate(&view_with(bits), &params(), &[]))
+            .collect();
+        match condition.decide(&view, &params(), &[]) {
+            Verdict::NotChecked { .. } => proptest::prop_assert!(unread != 0),
+            verdict => proptest::prop_assert!(all.iter().all(|one| *one == verdict), "{source}: {verdict:?}, {all:?}"),
+        }
+        if unread == 0 {
+            proptest::prop_assert_eq!(condition.decide(&view, &params(), &[]), condition.evaluate(&view, &params(), &[]));
+        }
+    }
 
     #[test]
     fn any_text_compiles_or_has_a_problem(source in "(vm\\.name|points\\.count|true|'a'|1| in |==|&&|\\(|\\)|\\[|\\]|!|-|\\?|:|,|\\.exists\\(e, |e){0,14}") {

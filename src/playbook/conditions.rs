@@ -3,8 +3,9 @@
 //! Duty: compile a condition so that it can only be true, false, or honestly undecided, and evaluate it.
 //!
 //! Invariants: the text is bounded before the parser sees it (`scan`); names and types are checked before it is kept
-//! (`check`); a condition that touches an unread part is [`Verdict::NotChecked`], whatever short-circuiting would have
-//! spared; an evaluation error is never false.
+//! (`check`); an evaluation error is never false. Two ways with what was not read: [`Condition::evaluate`] is
+//! [`Verdict::NotChecked`] as soon as the condition names an unread value (`applies`: every value that it names is shown as
+//! evidence); [`Condition::decide`] only when the unread value could make a difference (`when`).
 //!
 //! It must never see anything but the view, the parameters and the playbook's codes.
 
@@ -162,21 +163,44 @@ impl Condition {
         &self.touched
     }
 
-    /// Evaluates the condition on a view.
+    /// Evaluates the condition on a view; not checked when it names anything that was not read.
     #[must_use]
     pub fn evaluate(&self, view: &View, params: &BTreeMap<String, ParamValue>, codes: &[String]) -> Verdict {
-        let unread: Vec<String> =
-            self.touched.iter().filter_map(|path| view.unread(path).map(|why| format!("{path}: {why}"))).collect();
-        if !unread.is_empty() {
-            return Verdict::NotChecked { unread };
+        match self.unread(view) {
+            unread if unread.is_empty() => self.execute(view, params, codes),
+            unread => Verdict::NotChecked { unread },
         }
+    }
+
+    /// Evaluates the condition on a view; not checked only when what was not read could change the answer:
+    /// `false && unread` is false and `true || unread` is true, on either side.
+    #[must_use]
+    pub fn decide(&self, view: &View, params: &BTreeMap<String, ParamValue>, codes: &[String]) -> Verdict {
+        match self.execute(view, params, codes) {
+            // A value that was not read is an error to CEL, whose `&&` and `||` pass over an error beside a value that
+            // decides alone.
+            Verdict::Error { why } => match self.unread(view) {
+                unread if unread.is_empty() => Verdict::Error { why },
+                unread => Verdict::NotChecked { unread },
+            },
+            verdict => verdict,
+        }
+    }
+
+    /// `path: why` of everything that it names and that was not read.
+    fn unread(&self, view: &View) -> Vec<String> {
+        self.touched.iter().filter_map(|path| view.unread(path).map(|why| format!("{path}: {why}"))).collect()
+    }
+
+    /// Evaluates on a view in which the values that were not read do not exist.
+    fn execute(&self, view: &View, params: &BTreeMap<String, ParamValue>, codes: &[String]) -> Verdict {
         let error = |why: String| Verdict::Error { why: format!("the condition `{}`: {why}", self.source) };
         let mut context = Context::default();
         match cel::to_value(view) {
             Ok(cel::Value::Map(parts)) => {
                 for (part, value) in parts.map.iter() {
                     if let cel::objects::Key::String(part) = part {
-                        context.add_variable_from_value(part.as_str(), value.clone());
+                        context.add_variable_from_value(part.as_str(), self.read(part, value, view));
                     }
                 }
             }
@@ -199,6 +223,21 @@ impl Condition {
             Err(problem) => error(problem.to_string()),
         }
     }
+
+    /// A part of the view without the values that this condition names and that were not read.
+    fn read(&self, part: &str, value: &cel::Value, view: &View) -> cel::Value {
+        let in_part = |path: &&String| path.split('.').next() == Some(part) && view.unread(path).is_some();
+        let unread: Vec<&str> = self.touched.iter().filter(in_part).filter_map(|path| path.split('.').nth(1)).collect();
+        match value {
+            cel::Value::Map(values) if !unread.is_empty() => {
+                let missing = |key: &cel::objects::Key| matches!(key, cel::objects::Key::String(name) if unread.contains(&name.as_str()));
+                let left = values.map.iter().filter(|(key, _)| !missing(key));
+                let map = Arc::new(left.map(|(key, value)| (key.clone(), value.clone())).collect());
+                cel::Value::Map(cel::objects::Map { map })
+            }
+            value => value.clone(),
+        }
+    }
 }
 
 fn syntax(source: &str, error: &cel::ParseError) -> Problem {
@@ -206,11 +245,31 @@ fn syntax(source: &str, error: &cel::ParseError) -> Problem {
     let lines_before = usize::try_from(line.max(1) - 1).unwrap_or(0);
     let before: usize = source.split_inclusive('\n').take(lines_before).map(|line| line.chars().count()).sum();
     let column = usize::try_from((column - 1).max(0)).unwrap_or(0);
-    // ANTLR lists every token that could have stood there; the first clause says what is wrong.
-    let text = error.msg.lines().next().unwrap_or_default();
-    let text = text.split(" expecting ").next().unwrap_or(text);
     let at = (before + column).min(source.chars().count());
-    Problem { at, message: format!("is not a condition: {}", text.to_lowercase()), hint: None }
+    let (message, hint) = in_our_words(error.msg.lines().next().unwrap_or_default());
+    Problem { at, message: format!("is not a condition: {message}"), hint }
+}
+
+/// ANTLR says which tokens it wanted; people want to know what is wrong.
+fn in_our_words(message: &str) -> (String, Option<String>) {
+    // What it stumbled over is the first thing in quotes behind "at" or "input".
+    let found = ["input '", "at '", "at: '"].iter().find_map(|lead| message.split_once(lead)).map(|(_, rest)| rest);
+    let found =
+        found.map(|rest| rest.split_once("' expecting").map_or(rest, |(found, _)| found).trim_end_matches('\''));
+    let missing = message.split_once("missing ").and_then(|(_, rest)| rest.split_once(" at ")).map(|(what, _)| what);
+    let hint = found.and_then(|found| match found {
+        "and" => Some("write && for and"),
+        "or" => Some("write || for or"),
+        "not" => Some("write ! for not"),
+        _ => None,
+    });
+    let message = match (missing, found) {
+        (Some(what), _) => format!("{what} is missing"),
+        (None, Some("<EOF>")) => "it ends too early".to_owned(),
+        (None, Some(found)) => format!("{found:?} does not belong here"),
+        (None, None) => "it cannot be read from here on".to_owned(),
+    };
+    (message, hint.map(str::to_owned))
 }
 
 impl fmt::Debug for Condition {

@@ -4,6 +4,7 @@
 //! view ([`crate::estate::view`]); [`library`] holds the shipped playbooks and those of the user; [`schema`] is what
 //! editors complete with. `docs/playbooks.md` is the language as users read it.
 
+pub mod after;
 mod check;
 pub mod conditions;
 pub mod library;
@@ -12,6 +13,7 @@ mod scan;
 pub mod schema;
 pub mod source;
 
+pub use after::{After, StepOutcome};
 pub use conditions::{Condition, ParamValue, Verdict};
 pub use model::{OnFailure, Playbook, Resolved, ResolvedStep};
 

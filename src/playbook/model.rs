@@ -4,7 +4,8 @@
 //! names, codes, parameters, conditions and the parameters of every step.
 //!
 //! Invariants: step ids are unique; every `{ param: name }` names a parameter, and every value that the parameter can
-//! take is accepted by the action; every condition is well-typed. Data only: nothing here runs anything.
+//! take is accepted by the action; every condition is well-typed; `after` names earlier steps; a `when` that looks at what
+//! an earlier step changes comes with an `after` for it. Data only: nothing here runs anything.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::after::After;
 use super::conditions::Type;
 pub use super::conditions::{Condition, ParamValue, Verdict};
 use crate::actions::spec::{ActionName, ActionSpec};
@@ -50,11 +52,11 @@ impl Severity {
     }
 }
 
-/// What happens to the run when a step fails.
+/// What happens to the run when a step fails, whether Azure failed or a wait ran out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// No further step runs.
+    /// No further step runs. After its timeout the run pauses and can be resumed: Azure may still be at work.
     #[default]
     Stop,
     /// The next step runs; the result is still "partly done".
@@ -193,6 +195,7 @@ pub struct Step {
     pub(super) action: ActionName,
     pub(super) with: IndexMap<String, Argument>,
     pub(super) when: Option<Condition>,
+    pub(super) after: Vec<After>,
     pub(super) on_failure: OnFailure,
     pub(super) timeout: Span,
 }
@@ -216,10 +219,16 @@ impl Step {
         &self.with
     }
 
-    /// When it runs; always, if there is none.
+    /// When it runs; always, if there is none. Decided once, when the plan is made.
     #[must_use]
     pub const fn when(&self) -> Option<&Condition> {
         self.when.as_ref()
+    }
+
+    /// How earlier steps must have ended for it to run. Decided while the plan runs.
+    #[must_use]
+    pub fn after(&self) -> &[After] {
+        &self.after
     }
 
     /// What follows its failure.
@@ -274,6 +283,8 @@ pub struct ResolvedStep {
     pub action: ActionSpec,
     /// When it runs; always, if there is none.
     pub when: Option<Condition>,
+    /// How earlier steps must have ended for it to run.
+    pub after: Vec<After>,
     /// What follows its failure.
     pub on_failure: OnFailure,
     /// How long it may take.
@@ -302,10 +313,11 @@ impl Resolved {
         self.applies.evaluate(view, &self.params, &self.codes)
     }
 
-    /// Whether a step runs for the VM of this view.
+    /// Whether the `when` of a step holds for the VM of this view. What was not read leaves it open only when it could
+    /// make a difference.
     #[must_use]
     pub fn runs(&self, step: &ResolvedStep, view: &View) -> Verdict {
-        step.when.as_ref().map_or(Verdict::True, |when| when.evaluate(view, &self.params, &self.codes))
+        step.when.as_ref().map_or(Verdict::True, |when| when.decide(view, &self.params, &self.codes))
     }
 }
 
@@ -404,6 +416,7 @@ impl Playbook {
                     id: step.id.clone(),
                     action,
                     when: step.when.clone(),
+                    after: step.after.clone(),
                     on_failure: step.on_failure,
                     timeout: step.timeout,
                 }),

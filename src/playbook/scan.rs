@@ -48,6 +48,7 @@ pub fn scan(source: &str) -> Result<(), ScanError> {
             '"' | '\'' => at = string(&chars, start)?,
             '(' | '[' => open += 1,
             ')' | ']' => open = open.saturating_sub(1),
+            '!' if chars.get(at) == Some(&'=') => at += 1,
             // Minus may be binary: counting it as a prefix as well only refuses earlier.
             '!' | '-' => prefix = true,
             '/' if chars.get(at) == Some(&'/') => {
@@ -63,7 +64,9 @@ pub fn scan(source: &str) -> Result<(), ScanError> {
             }
             // Two characters, one operator.
             '&' | '|' | '=' | '<' | '>' if chars.get(at).is_some_and(|next| *next == c || *next == '=') => at += 1,
-            '.' | ',' | '?' | ':' | '+' | '*' | '/' | '%' | '<' | '>' | '=' | '&' | '|' => {}
+            '=' => return fail(start, "= does not compare: use ==, <= or >=".into()),
+            '&' | '|' => return fail(start, format!("{c} is not an operator of conditions: use {c}{c}")),
+            '.' | ',' | '?' | ':' | '+' | '*' | '/' | '%' | '<' | '>' => {}
             '{' | '}' => return fail(start, "maps ({...}) are not allowed in a condition".into()),
             other => return fail(start, format!("the character {other:?} is not allowed in a condition")),
         }
@@ -109,6 +112,7 @@ mod tests {
             r#"extensions.failed.exists(x, x.startsWith('It\'s (((')) "#,
             "points.count - -1 > 0 ? true : false",
             r#"vm.name == "웹-01""#,
+            "!(vm.name!='a')&&points.count>=1||points.count<=2",
         ] {
             assert_eq!(scan(good), Ok(()), "{good}");
         }
@@ -131,6 +135,10 @@ mod tests {
             ("'a".into(), "does not end"),
             ("'a\\'".into(), "does not end"),
             ("vm.name // x".into(), "comments"),
+            ("vm.name = 'x'".into(), "use =="),
+            ("points.count =< 3".into(), "use =="),
+            ("vm.exists & agent.ready".into(), "use &&"),
+            ("vm.exists | agent.ready".into(), "use ||"),
             ("vm`name`".into(), "'`'"),
             ("@result".into(), "'@'"),
             ("νm.name".into(), "'ν'"),
@@ -139,5 +147,6 @@ mod tests {
             assert!(error.message.contains(word), "{bad}: {}", error.message);
         }
         assert_eq!(scan("a == #").unwrap_err().at, 5);
+        assert_eq!(scan("vm.name = 'x'").unwrap_err().at, 8);
     }
 }

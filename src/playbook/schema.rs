@@ -3,17 +3,22 @@
 //! Duty: generate it from the code: names and parameters of actions come from [`crate::actions::spec`], keys and words
 //! from the reader. `playbooks/schema.json` is this schema, and a test holds that it is up to date.
 //!
-//! Invariants: what the reader accepts validates here. The schema is wider: conditions, codes, ranges of durations and
-//! references to parameters are checked by the reader alone.
+//! Invariants: what the reader accepts validates here, but for the keys without effect of older playbooks. The schema is
+//! wider: conditions, codes, ranges of durations, references to parameters and to other steps are checked by the reader
+//! alone.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::after::StepOutcome;
 use super::model::{OnFailure, Severity};
-use super::source::{API_VERSION, MAX_ITEMS, TYPES};
+use super::source::{API_VERSION, MAX_ITEMS, OLD_API_VERSION, TYPES};
 use crate::actions::spec::ActionName;
 use crate::duration::Span;
+
+/// The id of a step.
+const ID: &str = "^[a-z][a-z0-9_-]{0,31}$";
 
 /// The schema as `playbooks/schema.json` holds it, with a newline at the end.
 #[must_use]
@@ -38,7 +43,7 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "required": ["apiVersion", "name", "title", "severity", "applies", "steps"],
         "properties": {
-            "apiVersion": { "const": API_VERSION, "description": "The version of the language" },
+            "apiVersion": { "enum": [API_VERSION, OLD_API_VERSION], "description": "The version of the language" },
             "name": { "type": "string", "pattern": "^[a-z0-9-]{1,64}$", "description": "The name, as typed after `azmend fix`" },
             "title": { "type": "string", "minLength": 1, "maxLength": 120, "description": "One line for people" },
             "codes": {
@@ -78,10 +83,14 @@ pub fn schema() -> Value {
                 "additionalProperties": false,
                 "required": ["id", "action"],
                 "properties": {
-                    "id": { "type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$", "description": "Unique in the playbook" },
+                    "id": { "type": "string", "pattern": ID, "description": "Unique in the playbook" },
                     "action": { "enum": actions, "description": "What the step does" },
                     "with": { "type": "object", "description": "Parameters of the action: values, or { param: name }" },
-                    "when": { "$ref": "#/$defs/condition", "description": "When the step runs; always, if missing" },
+                    "when": {
+                        "$ref": "#/$defs/condition",
+                        "description": "When the step runs; always, if missing. Decided once, before the first step"
+                    },
+                    "after": after(&mut generator),
                     "on_failure": of::<OnFailure>(&mut generator, "What happens when the step fails; stop, if missing"),
                     "timeout": { "$ref": "#/$defs/duration", "description": "How long the step may take, 1m to 7d; 2h, if missing" }
                 },
@@ -97,6 +106,19 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator, description: &str) -> Valu
         object.insert("description".into(), description.into());
     }
     schema
+}
+
+/// `{ step: outcome }` or `{ step: [outcome, ...] }`.
+fn after(generator: &mut SchemaGenerator) -> Value {
+    let outcome = of::<StepOutcome>(generator, "");
+    json!({
+        "type": "object", "minProperties": 1,
+        "propertyNames": { "pattern": ID },
+        "additionalProperties": {
+            "anyOf": [outcome, { "type": "array", "minItems": 1, "uniqueItems": true, "items": outcome }]
+        },
+        "description": "Earlier steps, and how each must have ended for this one to run"
+    })
 }
 
 /// If the action is this one, `with` takes its parameters, each also as a reference.
@@ -228,11 +250,15 @@ mod tests {
         for (from, to) in [
             ("severity: high", "severity: loud"),
             ("severity: high", "severty: high"),
-            ("azmend/v1", "azmend/v2"),
+            ("azmend/v2", "azmend/v3"),
             ("locks.remove", "locks.delete"),
-            ("scope: backup_groups", "scope: everything"),
+            ("action: locks.remove", "action: locks.remove\n    with: { scope: backup_groups }"),
             ("until: room", "until: job"),
-            ("handler: VMSnapshot", "handler: CustomScript"),
+            ("on_failure: continue", "after: {}"),
+            ("on_failure: continue", "after: { unlock: [] }"),
+            ("on_failure: continue", "after: { unlock: done }"),
+            ("on_failure: continue", "after: { unlock: [skipped, skipped] }"),
+            ("on_failure: continue", "after: [unlock]"),
             ("timeout: 12h", "timeout: 12 hours"),
             ("{ param: retain }", "{ parm: retain }"),
             ("on_failure: continue", "on_failure: retry"),
@@ -240,6 +266,12 @@ mod tests {
         ] {
             assert!(good.contains(from), "{from}");
             assert!(!validator.is_valid(&json_of(&good.replacen(from, to, 1))), "{from} -> {to}");
+        }
+        for (from, to) in [
+            ("azmend/v2", "azmend/v1"),
+            ("on_failure: continue", "after: { unlock: skipped, clean: [succeeded, refused, failed] }"),
+        ] {
+            assert!(validator.is_valid(&json_of(&good.replacen(from, to, 1))), "{from} -> {to}");
         }
     }
 }

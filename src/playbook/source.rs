@@ -6,6 +6,7 @@
 //! Invariants: an error never hides another one (a parameter with an error still counts as declared); errors come in the
 //! order of the file; every error has file, line and column.
 
+mod after;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +19,14 @@ use crate::catalog::Catalog;
 use crate::duration::Span;
 use crate::yaml::{self, Diagnostic, Key, Limits, Node, Place, Value, nearest, quote};
 
-/// The only version of the language so far.
-pub const API_VERSION: &str = "azmend/v1";
+/// The version of the language.
+pub const API_VERSION: &str = "azmend/v2";
+/// The version before it: read like [`API_VERSION`], and with the keys of `with` that never had an effect.
+pub const OLD_API_VERSION: &str = "azmend/v1";
 pub(super) const TOP_KEYS: [&str; 10] =
     ["apiVersion", "name", "title", "codes", "severity", "source", "description", "parameters", "applies", "steps"];
 pub(super) const PARAMETER_KEYS: [&str; 6] = ["one_of", "type", "default", "help", "min", "max"];
-pub(super) const STEP_KEYS: [&str; 6] = ["id", "action", "with", "when", "on_failure", "timeout"];
+pub(super) const STEP_KEYS: [&str; 7] = ["id", "action", "with", "when", "after", "on_failure", "timeout"];
 pub(super) const TYPES: [&str; 4] = ["duration", "int", "bool", "string"];
 const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 /// Words that CEL does not allow as the name of a field.
@@ -71,7 +74,7 @@ pub fn read(text: &str, file: &str) -> Result<Playbook, Vec<Diagnostic>> {
 /// Reads a playbook and says where its name stands.
 pub(super) fn read_placed(text: &str, file: &str) -> Result<(Playbook, Place), Vec<Diagnostic>> {
     let node: Node = yaml::parse(text, file, &Limits::default())?;
-    let mut reader = Reader { file, text, errors: Vec::new() };
+    let mut reader = Reader { file, text, old: false, errors: Vec::new() };
     let playbook = reader.playbook(&node);
     reader.errors.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
     reader.errors.dedup();
@@ -86,6 +89,8 @@ pub(super) fn read_placed(text: &str, file: &str) -> Result<(Playbook, Place), V
 struct Reader<'a> {
     file: &'a str,
     text: &'a str,
+    /// Written for [`OLD_API_VERSION`].
+    old: bool,
     errors: Vec<Diagnostic>,
 }
 
@@ -213,10 +218,15 @@ impl Reader<'_> {
     fn playbook(&mut self, node: &Node) -> Option<(Playbook, Place)> {
         let what = "the playbook";
         let fields = self.map(node, what, &TOP_KEYS)?;
-        if let Some(node) = self.need(&fields, "apiVersion", what)
-            && node.as_text() != Some(API_VERSION)
-        {
-            self.hinted(node.place, "this apiVersion is not known", format!("write apiVersion: {API_VERSION}"));
+        if let Some(node) = self.need(&fields, "apiVersion", what) {
+            match node.as_text() {
+                Some(API_VERSION) => {}
+                Some(OLD_API_VERSION) => self.old = true,
+                _ => {
+                    let hint = format!("write apiVersion: {API_VERSION}");
+                    self.hinted(node.place, "this apiVersion is not known", hint);
+                }
+            }
         }
         let name = self.need(&fields, "name", what).and_then(|node| {
             let text = self.text_of(node, "the name")?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::after::StepOutcome::{Failed, Skipped, Succeeded};
 use super::library::{Library, SHIPPED};
 use super::model::{OnFailure, ParamValue, Severity, Verdict};
 use super::source::read;
@@ -9,7 +10,7 @@ use crate::actions::spec::{ActionSpec, BackupUntil, StaleKind, StaleUntil};
 use crate::estate::view::View;
 
 const GOOD: &str = "\
-apiVersion: azmend/v1
+apiVersion: azmend/v2
 name: mine
 title: Mine
 codes: [rpCollectionLimitReached]
@@ -32,6 +33,7 @@ steps:
     action: backup.start
     with:
       retain: { param: retain }
+    after: { clean: [succeeded, skipped] }
 ";
 
 fn errors(text: &str) -> Vec<String> {
@@ -55,6 +57,158 @@ fn a_good_playbook_is_read_whole() {
     );
     let step = &playbook.steps()[1];
     assert_eq!((step.on_failure(), step.timeout().to_string(), step.when()), (OnFailure::Stop, "2h".into(), None));
+    let [after] = step.after() else { panic!("{:?}", step.after()) };
+    assert_eq!(
+        (after.step.as_str(), after.outcomes.iter().copied().collect::<Vec<_>>()),
+        ("clean", vec![Succeeded, Skipped])
+    );
+    let resolved = playbook.resolve(&set(&[])).unwrap();
+    assert_eq!(resolved.steps[1].after, step.after());
+    // One word is a list of one.
+    let one = read(&GOOD.replace("clean: [succeeded, skipped]", "clean: failed"), "p.yaml").unwrap();
+    assert_eq!(one.steps()[1].after()[0].outcomes, [Failed].into());
+}
+
+#[test]
+fn after_names_earlier_steps_and_outcomes_that_can_be() {
+    for (to, expected) in [
+        ("after: clean", "24:12: after must be a map, but this is text / write after: { step: [succeeded, skipped] }"),
+        ("after: {}", "24:12: after names no step / name an earlier step, or leave after out"),
+        (
+            "after: { clea: failed }",
+            "24:14: after names \"clea\", which is no step of this playbook / did you mean clean?",
+        ),
+        ("after: { x: failed }", "24:14: after names \"x\", which is no step of this playbook / earlier steps: clean"),
+        ("after: { backup: failed }", "24:14: the step backup cannot come after itself"),
+        (
+            "after: { clean: [] }",
+            "24:21: the list of outcomes of clean is empty: this step could never run / \
+             one or more of succeeded, skipped, refused, failed",
+        ),
+        ("after: { clean: [failed, failed] }", "24:30: the outcome failed stands twice"),
+        ("after: { clean: suceeded }", "24:21: unknown outcome \"suceeded\" / did you mean succeeded?"),
+        ("after: { clean: [done] }", "24:22: unknown outcome \"done\" / one of succeeded, skipped, refused, failed"),
+        (
+            "after: { clean: { a: b } }",
+            "24:21: the outcomes of clean must be a word or a list, but this is a map / \
+             one or more of succeeded, skipped, refused, failed",
+        ),
+        (
+            "after: { clean: true }",
+            "24:21: the outcomes of clean must be a word or a list, but this is a boolean / \
+             one or more of succeeded, skipped, refused, failed",
+        ),
+    ] {
+        let found = errors(&GOOD.replace("after: { clean: [succeeded, skipped] }", to));
+        assert_eq!(found, [format!("p.yaml:{expected}")], "{to}");
+    }
+    let later = GOOD.replace("    on_failure: continue\n", "    on_failure: continue\n    after: { backup: failed }\n");
+    assert_eq!(
+        errors(&later),
+        ["p.yaml:19:14: after names backup, which comes later (line 21) / \
+          a step can only depend on an earlier one: move backup up"]
+    );
+    // Nobody runs after a step that stopped the run.
+    let stops = GOOD.replace("    on_failure: continue\n", "").replace("[succeeded, skipped]", "[refused, failed]");
+    assert_eq!(
+        errors(&stops),
+        ["p.yaml:23:14: no step runs after clean failed: it stops the run then / \
+          give clean on_failure: continue, or leave failed out here"]
+    );
+    let first = "after: { x: failed }\n    on_failure: continue";
+    let found = errors(&GOOD.replace("on_failure: continue", first));
+    assert!(found[0].ends_with("this is the first step: leave after out"), "{found:?}");
+}
+
+/// `when` is decided before the first step.
+#[test]
+fn a_when_may_not_look_at_what_an_earlier_step_changes() {
+    const TWO: &str = "\
+apiVersion: azmend/v1
+name: mine
+title: Mine
+severity: low
+applies: vmsnapshot.state == 'Failed'
+steps:
+  - id: unlock
+    action: locks.remove
+    when: points.count > 0 && locks.total > 0
+  - id: reload
+    action: extension.uninstall
+    when: vmsnapshot.state == 'Failed' && agent.ready
+    on_failure: continue
+  - id: backup
+    action: backup.start
+    when: agent.ready
+";
+    assert!(read(TWO, "p.yaml").is_ok());
+    let with = |when: &str| TWO.replace("    when: agent.ready\n", &format!("    when: {when}\n"));
+    assert_eq!(
+        errors(&with("agent.ready && vmsnapshot.state != 'Failed'")),
+        [
+            "p.yaml:16:26: when: it is decided before the first step, but looks at vmsnapshot.state, which the earlier step \
+          reload (extension.uninstall, line 10) changes / say how this step depends on it: \
+          after: { reload: [succeeded, skipped] }; what decides for the whole playbook belongs into applies, what \
+          somebody is to choose into a parameter"
+        ]
+    );
+    assert_eq!(
+        errors(&with("locks.total == 0 && vmsnapshot.present && vm.provisioning_state == 'Failed'")),
+        ["p.yaml:16:11: when: it is decided before the first step, but looks at locks.total, vm.provisioning_state, \
+          vmsnapshot.present, which the earlier steps unlock (locks.remove, line 7) and reload (extension.uninstall, \
+          line 10) change / say how this step depends on it: after: { unlock: [succeeded, skipped], reload: [succeeded, \
+          skipped] }; what decides for the whole playbook belongs into applies, what somebody is to choose into a \
+          parameter"]
+    );
+    // What the message asks for is enough, and the version of the language makes no difference.
+    let good = format!("{}    after: {{ reload: [succeeded, skipped] }}\n", with("vmsnapshot.state == 'Failed'"));
+    assert!(read(&good, "p.yaml").is_ok());
+    assert!(read(&good.replace("azmend/v1", "azmend/v2"), "p.yaml").is_ok());
+    // Another step's `after` is not enough; nor is one of two.
+    let other = format!("{}    after: {{ unlock: succeeded }}\n", with("vmsnapshot.state == 'Failed'"));
+    assert_eq!(errors(&other).len(), 1);
+    // Of an extension that is not VMSnapshot nothing changes.
+    for when in ["extensions.other_failed == 0", "vm.power != 'running'", "points.count < points.limit", "true"] {
+        assert!(read(&with(when), "p.yaml").is_ok(), "{when}");
+    }
+    // In a block the place is that of the value.
+    let block = with("|\n      agent.ready &&\n      vmsnapshot.present");
+    assert!(errors(&block)[0].starts_with("p.yaml:18:7: when:"), "{:?}", errors(&block));
+}
+
+/// The keys without effect of the first version.
+#[test]
+fn old_keys_are_read_in_old_playbooks_only() {
+    const OLD: &str = "\
+apiVersion: azmend/v1
+name: mine
+title: Mine
+severity: low
+applies: true
+steps:
+  - id: unlock
+    action: locks.remove
+    with: { scope: backup_groups }
+  - id: reload
+    action: extension.uninstall
+    with: { handler: VMSnapshot }
+";
+    let resolved = read(OLD, "p.yaml").unwrap().resolve(&BTreeMap::new()).unwrap();
+    assert_eq!(serde_json::to_value(&resolved.steps[0].action).unwrap()["with"]["scope"], "backup_groups");
+    assert_eq!(
+        errors(&OLD.replace("backup_groups", "everything").replace(": VMSnapshot", ": VmSnapshot")),
+        [
+            "p.yaml:9:20: scope: \"everything\" is not allowed; the only value is backup_groups",
+            "p.yaml:12:22: handler: \"VmSnapshot\" is not allowed; the only value is VMSnapshot / did you mean VMSnapshot?"
+        ]
+    );
+    assert_eq!(
+        errors(&OLD.replace("azmend/v1", "azmend/v2")),
+        [
+            "p.yaml:9:13: unknown key \"scope\" in with of locks.remove / it takes none",
+            "p.yaml:12:13: unknown key \"handler\" in with of extension.uninstall / it takes none"
+        ]
+    );
 }
 
 #[test]
@@ -101,7 +255,7 @@ fn every_wrong_set_is_reported_with_a_suggestion() {
 #[test]
 fn all_errors_come_at_once_in_the_order_of_the_file() {
     let text = "\
-apiVersion: azmend/v2
+apiVersion: azmend/v3
 name: My Playbook
 titel: x
 codes: [UserErrorRpColectionLimitReached, ScopeLocked, scopelocked, 5]
@@ -125,7 +279,7 @@ steps:
     let errors = errors(text);
     let expected = [
         "p.yaml:1:1: the playbook has no title",
-        "p.yaml:1:13: this apiVersion is not known / write apiVersion: azmend/v1",
+        "p.yaml:1:13: this apiVersion is not known / write apiVersion: azmend/v2",
         "p.yaml:2:7: \"My Playbook\" is not a name for a playbook / 1 to 64 lower-case letters, digits and hyphens",
         "p.yaml:3:1: unknown key \"titel\" in the playbook / did you mean title?",
         "p.yaml:4:9: unknown error code \"UserErrorRpColectionLimitReached\" / did you mean UserErrorRpCollectionLimitReached?",
@@ -144,7 +298,7 @@ steps:
         "p.yaml:14:13: unknown action \"locks.remov\" / did you mean locks.remove?",
         "p.yaml:15:9: the step id \"a\" stands twice: first in line 13",
         "p.yaml:17:30: unknown parameter \"retian\" / did you mean retain?",
-        "p.yaml:17:47: until: unknown variant `snapshoot`, expected `snapshot` or `job` / did you mean snapshot?",
+        "p.yaml:17:47: until: \"snapshoot\" is not one of snapshot, job / did you mean snapshot?",
         "p.yaml:17:58: unknown key \"keep\" in with of backup.start / known keys: retain, until",
         "p.yaml:18:11: when: the condition is a whole number, not true or false / compare it with something, for example `points.count > 0`",
         "p.yaml:19:17: unknown on_failure \"retry\" / one of stop, continue",
@@ -166,11 +320,11 @@ fn one_change_one_error() {
         ("applies: true", "applies: vm.exists // why", "comments"),
         ("- id: clean", "- id: Clean", "is not an id for a step"),
         ("kinds: [orphan]", "kinds: []", "the list is empty"),
-        ("kinds: [orphan]", "kinds: [orphn]", "unknown variant `orphn`"),
-        ("kinds: [orphan]", "kinds: orphan", "invalid type"),
+        ("kinds: [orphan]", "kinds: [orphn]", "\"orphn\" is not one of orphan, superseded, expired"),
+        ("kinds: [orphan]", "kinds: orphan", "kinds: must be a list, but this is text"),
         ("kinds: [orphan]", "kinds: { parm: mode }", "did you mean param?"),
         ("retain: { param: retain }", "retain: 1h", "out of range"),
-        ("retain: { param: retain }", "retain: 30", "invalid type"),
+        ("retain: { param: retain }", "retain: 30", "retain: must be "),
         ("retain: { param: retain }", "retain: { param: note }", "the parameter note can be \"\""),
         ("until: { param: mode }", "until: { param: tries }", "the parameter tries can be \"2\""),
         (
@@ -231,19 +385,22 @@ fn the_shipped_playbooks_resolve() {
         let steps: Vec<String> = resolved
             .steps
             .iter()
-            .map(|step| format!("{} {}", step.action.name(), step.when.as_ref().map_or("-", |when| when.source())))
+            .map(|step| {
+                let after: String = step.after.iter().map(|after| format!(" after {after}")).collect();
+                format!("{} {}{after}", step.action.name(), step.when.as_ref().map_or("-", |when| when.source()))
+            })
             .collect();
         found.insert(playbook.name().to_owned(), steps.join("; "));
         assert_eq!(resolved.applies(&View::empty()), Verdict::False, "{}", playbook.name());
     }
-    // The playbooks that dispatch on an inner error are held by what they do: `dispatch.rs` of the integration tests.
+    // The playbooks that dispatch on an inner error are held by what they do, below.
     found.retain(|name, _| !["crp-reported-user-error", "backup-operation-failed"].contains(&name.as_str()));
     let expected = [
         ("backup-now", "backup.start -"),
         (
             "backup-in-progress",
-            "job.wait params.mode == \"wait\" && backup.running; job.cancel params.mode == \"cancel\" && backup.running; \
-             backup.start params.mode == \"cancel\" || !backup.running",
+            "job.wait params.mode == \"wait\"; job.cancel params.mode == \"cancel\"; \
+             backup.start - after wait was skipped after cancel succeeded or was skipped",
         ),
         ("failed-vm", "vm.reapply -; vm.restart params.restart; backup.start backup.protected"),
         ("stale-collections-of-deleted-vm", "locks.remove params.unlock; restore_points.delete_stale -"),
@@ -273,6 +430,54 @@ fn the_shipped_playbooks_resolve() {
     let expected: BTreeMap<String, String> =
         expected.into_iter().map(|(name, steps)| (name.to_owned(), steps.to_owned())).collect();
     assert_eq!(found, expected);
+}
+
+/// The steps whose `when` holds, by what the VM shows.
+#[test]
+fn the_shipped_playbooks_choose_their_steps_by_the_inner_error() {
+    let library = Library::shipped();
+    let steps = |name: &str, change: &dyn Fn(&mut View)| {
+        let mut view = View::empty();
+        view.vm.exists = true;
+        view.vm.power = "running".into();
+        view.agent.ready = true;
+        view.points.limit = 18;
+        change(&mut view);
+        let resolved = library.find(name).unwrap().resolve(&BTreeMap::new()).unwrap();
+        let on = resolved.steps.iter().filter(|step| resolved.runs(step, &view) == Verdict::True);
+        on.map(|step| step.id.as_str().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let inner = |code: &'static str| move |view: &mut View| view.backup.inner_error = code.to_owned();
+    let failed = |view: &mut View| view.vmsnapshot.state = "Failed".into();
+    let silent = |view: &mut View| {
+        view.vmsnapshot.state = "Failed".into();
+        view.agent.ready = false;
+    };
+    let crp = "crp-reported-user-error";
+    assert_eq!(steps(crp, &inner("ScopeLocked")), "unlock clean backup");
+    assert_eq!(steps(crp, &inner("TooManyRequests")), "backup");
+    assert_eq!(steps(crp, &inner("ExtensionSnapshotFailedCOM")), "");
+    assert_eq!(steps(crp, &failed), "reload backup");
+    assert_eq!(steps(crp, &silent), "");
+    let internal = "backup-operation-failed";
+    assert_eq!(steps(internal, &|_| {}), "backup");
+    assert_eq!(steps(internal, &|view| view.points.count = 18), "unlock clean backup");
+    assert_eq!(steps(internal, &inner("ScopeLocked")), "unlock backup");
+    assert_eq!(steps(internal, &failed), "reload backup");
+    assert_eq!(steps(internal, &silent), "");
+    // What was not read of the extension does not matter where the agent is silent.
+    let unread = |view: &mut View| {
+        view.mark_unread("vmsnapshot", "403");
+        view.agent.ready = false;
+    };
+    assert_eq!(steps(internal, &unread), "");
+}
+
+#[test]
+fn the_shipped_playbooks_are_of_the_current_version() {
+    for (file, text) in SHIPPED {
+        assert!(text.contains(&format!("\napiVersion: {}\n", super::source::API_VERSION)), "{file}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use anstyle::Style;
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::plan::{place, plan as plan_page};
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::clock::elapsed;
 use crate::engine::fleet::Limits;
 use crate::engine::fleet::result::{FleetResult, NotPlanned, Sums, Unplanned};
@@ -57,7 +58,7 @@ pub fn overview(fleet: &FleetResult, plans: &[Plan], limits: &Limits, width: usi
 /// The locks that a plan removes: key and effect.
 fn unlocked(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
     plan.changes().filter_map(|(_, change)| match &change.what {
-        ChangeKind::RemoveLock { lock } => Some((lock.id.key(), change.effect.as_str())),
+        ChangeKind::RemoveLock(RemoveLock { lock }) => Some((lock.id.key(), change.effect.as_str())),
         _ => None,
     })
 }
@@ -132,6 +133,7 @@ pub const fn outcome(status: Status) -> (&'static str, Style) {
         Status::Partial => ("partly", CARE),
         Status::Refused => ("refused", CARE),
         Status::Paused => ("paused", CARE),
+        Status::Waiting => ("waiting", CARE),
         Status::Undone => ("undone", GOOD),
         Status::Failed | Status::Error => ("failed", BAD),
         Status::Stuck => ("stuck", BAD),
@@ -149,8 +151,9 @@ pub fn result(fleet: &FleetResult, program: &str, width: usize) -> String {
         Status::Partial => ("partly done", CARE),
         Status::Refused => ("refused, nothing changed", CARE),
         Status::Paused => ("paused", CARE),
+        Status::Waiting => ("waiting for a backup that is running", CARE),
         Status::Failed | Status::Error => ("failed", BAD),
-        Status::Undone => ("taken back", GOOD),
+        Status::Undone => ("undone", GOOD),
         Status::Stuck => ("stuck: a person is needed", BAD),
     };
     let mut title = paint(Style::new().bold().fg_color(style.get_fg_color()), word);
@@ -259,6 +262,7 @@ fn unplanned(page: &mut Page, all: &[NotPlanned]) {
     let kinds = [
         (Unplanned::Refused, "refused    ", CARE),
         (Unplanned::NotChecked, "not checked", CARE),
+        (Unplanned::Waiting, "waiting    ", CARE),
         (Unplanned::NothingToDo, "nothing    ", DIM),
     ];
     if !all.is_empty() {

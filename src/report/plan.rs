@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::layout::{BAD, BOLD, CARE, DIM, Page, paint};
 use crate::actions::change::{Change, ChangeKind, Risk, Undo};
+use crate::actions::points::DeletePoint;
 use crate::actions::spec::ActionSpec;
 use crate::engine::plan::{Decision, Plan, PlannedStep};
 use crate::engine::planner::Planned;
@@ -75,6 +76,7 @@ pub fn lines(planned: &Planned) -> Vec<String> {
             Some((path, why)) => vec![format!("not checked: {path}: {why}")],
             None => vec!["not checked".to_owned()],
         },
+        Planned::Waiting { why, .. } => vec![format!("not now: {why}")],
         Planned::Refused { refusals, .. } => refusals.iter().map(|refusal| format!("refused: {refusal}")).collect(),
         Planned::Input(errors) => errors.iter().map(|error| format!("needs more: {error}")).collect(),
     }
@@ -90,6 +92,9 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
         count => plural(count, "change"),
     };
     page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
+    for after in &step.after {
+        page.item("   . ", DIM, &format!("runs only after {after}"));
+    }
     for group in groups(&step.changes) {
         let style =
             if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
@@ -127,7 +132,7 @@ fn groups(changes: &[Change]) -> Vec<&[Change]> {
 
 fn parent(change: &Change) -> Option<String> {
     match &change.what {
-        ChangeKind::DeletePoint { point, .. } => {
+        ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
             point.id.up_to("restorePointCollections").map(|id| id.key().to_owned())
         }
         _ => None,
@@ -139,7 +144,7 @@ fn sentence(group: &[Change]) -> String {
     let times: Vec<Timestamp> = group
         .iter()
         .filter_map(|change| match &change.what {
-            ChangeKind::DeletePoint { point, .. } => point.created,
+            ChangeKind::DeletePoint(DeletePoint { point, .. }) => point.created,
             _ => None,
         })
         .collect();

@@ -1,6 +1,7 @@
 //! The result object of everything that ends before a run begins: dry runs, saved plans, nothing to do, refusals.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -90,6 +91,22 @@ impl Subject<'_> {
         }
     }
 
+    /// A backup that azmend started earlier is still running.
+    #[must_use]
+    pub fn waiting(&self, view: &View, why: &str, wait: Duration) -> RunResult {
+        RunResult {
+            before: Some(view.clone()),
+            not_read: view.unread.clone(),
+            retry_after: Some(wait.as_secs()),
+            error: Some(ErrorResult {
+                code: "backup_running".to_owned(),
+                message: why.to_owned(),
+                hint: Some("run azmend again when it has ended; azmend jobs shows it".to_owned()),
+            }),
+            ..self.base(Status::Waiting, exit::COME_BACK)
+        }
+    }
+
     /// Rules stopped it.
     #[must_use]
     pub fn refused(&self, refusals: &[Refusal], plan: Option<&Plan>) -> RunResult {
@@ -114,7 +131,7 @@ impl Subject<'_> {
     }
 }
 
-/// What the journal of a run says, without reading anything anew.
+/// What the journal of a run says, without reading anything again.
 #[must_use]
 pub fn recorded(plan: &Plan, state: &RunState, run_id: &str) -> RunResult {
     let started = state.started.unwrap_or(plan.created);
@@ -131,13 +148,15 @@ pub fn recorded(plan: &Plan, state: &RunState, run_id: &str) -> RunResult {
             let text = "its process is at work or was killed";
             (Status::Paused, exit::COME_BACK, Some(("running".to_owned(), text.to_owned())))
         }
-        RunPhase::Paused { why, detail, .. } => (Status::Paused, exit::COME_BACK, Some((why.clone(), detail.clone()))),
+        RunPhase::Paused { why, detail, .. } => {
+            (Status::Paused, exit::COME_BACK, Some((why.word().to_owned(), detail.clone())))
+        }
         RunPhase::Finished { status, exit_code } => {
-            let status = serde_json::from_value(status.as_str().into()).unwrap_or(Status::Failed);
+            let status = serde_json::from_value(status.word().into()).unwrap_or(Status::Failed);
             (status, *exit_code, None)
         }
     };
-    let locks_removed = finish::locks(plan, state);
+    let locks_removed = finish::locks(state);
     let next = if state.resumable() {
         Some(format!("azmend runs resume {run_id}"))
     } else if locks_removed.iter().any(|lock| !lock.restored) {

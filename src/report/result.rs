@@ -76,6 +76,7 @@ const fn status(result: &RunResult) -> (&'static str, Style) {
     match result.status {
         Status::Planned => ("planned, nothing changed", CARE),
         Status::NothingToDo => ("nothing to do", GOOD),
+        Status::Waiting => ("waiting for a backup that is running", CARE),
         Status::Succeeded => ("succeeded", GOOD),
         Status::Partial => ("partly done", CARE),
         Status::Refused => ("refused, nothing changed", CARE),

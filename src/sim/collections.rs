@@ -1,9 +1,11 @@
 //! Microsoft.Compute: restore point collections and their points.
 //!
-//! Shapes from recordings/azure-cli/vm/test_restore_point_collection and spec-examples/restorePoint. Invented, because
-//! never recorded: what a collection with many points does when its deletion times out (`deletes_needed`: a part of the
-//! points goes, the operation ends Failed with `InternalExecutionError`, or never), and 409 `Conflict` for a second DELETE
-//! of something that is being deleted.
+//! Shapes from recordings/azure-cli/vm/test_restore_point_collection and spec-examples/restorePoint; a copy that is under way
+//! from azure-sdk-for-net, RestorePointTests/CreateRpcAndRestorePoints (2021-11-01): the copy is Succeeded from its beginning,
+//! its own GET with `$expand=instanceView` says "Replicating" and 0 %, and its source could be deleted meanwhile. Invented,
+//! because never recorded: what a collection with many points does when its deletion times out (`deletes_needed`,
+//! `deletes_per_call`: a part of the points goes, the operation ends Failed with `InternalExecutionError`, or never), 409
+//! `Conflict` for a second DELETE of something that is being deleted, and what the source of an unfinished copy says of it.
 
 use serde_json::{Value, json};
 
@@ -59,7 +61,7 @@ fn point_json(collection: &Collection, point: &Point) -> Value {
             "location": collection.location,
             "hardwareProfile": { "vmSize": "Standard_D2s_v5" },
             "storageProfile": { "osDisk": { "osType": "Linux", "name": "osdisk", "caching": "ReadWrite",
-                "diskRestorePoint": { "id": format!("{}/restorePoints/{}/diskRestorePoints/osdisk", collection.id, point.name) } },
+                "diskRestorePoint": { "id": disk_point(collection, point) } },
                 "dataDisks": [] },
             "hyperVGeneration": "V2"
         },
@@ -77,6 +79,30 @@ fn point_json(collection: &Collection, point: &Point) -> Value {
     }
     // No recorded point has a `type`.
     json!({ "name": point.name, "id": format!("{}/restorePoints/{}", collection.id, point.name), "properties": properties })
+}
+
+/// The instance view of a point. Azure documents it for a copy; that the source of an unfinished one shows it too is an
+/// estate's wish.
+fn instance_view(collection: &Collection, point: &Point) -> Value {
+    if point.copied_from.is_none() && point.copying.is_none() {
+        return json!({ "diskRestorePoints": [], "statuses": [] });
+    }
+    let (code, word) = match point.copying {
+        Some(_) => ("ReplicationState/replicating", "Replicating"),
+        None => ("ReplicationState/succeeded", "Succeeded"),
+    };
+    let status = json!({ "code": code, "level": "Info", "displayStatus": word });
+    json!({
+        "diskRestorePoints": [{
+            "id": disk_point(collection, point),
+            "replicationStatus": { "status": status, "completionPercent": point.copying.unwrap_or(100) }
+        }],
+        "statuses": [status]
+    })
+}
+
+fn disk_point(collection: &Collection, point: &Point) -> String {
+    format!("{}/restorePoints/{}/diskRestorePoints/osdisk", collection.id, point.name)
 }
 
 const READ: &str = "Microsoft.Compute/restorePointCollections/read";
@@ -193,15 +219,20 @@ pub(crate) fn end_collection_delete(world: &mut World, id: &ResourceId) -> Ended
         let (code, message) = used_by_customer(&used);
         return Ended::Failed(code, message);
     }
-    if collection.deletes_needed > 1 {
-        let part = collection
-            .points
-            .len()
-            .div_ceil(collection.deletes_needed as usize)
-            .min(collection.points.len().saturating_sub(1));
+    let count = collection.points.len();
+    let all_but_one = count.saturating_sub(1);
+    let part = match collection.deletes_per_call {
+        Some(each) if (each as usize) < count => Some(each as usize),
+        None if collection.deletes_needed > 1 => {
+            let part = count.div_ceil(collection.deletes_needed as usize).min(all_but_one);
+            collection.deletes_needed -= 1;
+            Some(part)
+        }
+        _ => None,
+    };
+    if let Some(part) = part {
         collection.points.sort_by_key(|p| p.created);
         collection.points.drain(..part);
-        collection.deletes_needed -= 1;
         undo_deleting(collection);
         if collection.delete_hangs {
             return Ended::Hangs;
@@ -230,10 +261,8 @@ pub(crate) fn point(world: &mut World, call: &Call) -> Answer {
                 .find(|p| p.name.eq_ignore_ascii_case(id.name()))
                 .ok_or_else(|| resource_not_found(&id))?;
             let mut body = point_json(collection, found);
-            if call.expands("instanceView")
-                && let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut)
-            {
-                properties.insert("instanceView".into(), json!({ "diskRestorePoints": [], "statuses": [] }));
+            if call.expands("instanceView") {
+                body["properties"]["instanceView"] = instance_view(collection, found);
             }
             Ok(Response::json(200, &body))
         }

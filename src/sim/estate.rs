@@ -153,6 +153,8 @@ pub(crate) struct SettingsSpec {
     pub snapshot: Option<Span>,
     pub transfer: Option<Span>,
     pub throttling: Option<bool>,
+    pub numeric_tiers: Option<bool>,
+    pub vm_lock_stops_backup: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -395,6 +397,9 @@ pub(crate) struct SeriesSpec {
     /// The collection's points were copied from another region.
     #[serde(default)]
     pub copied: bool,
+    /// A copy to another region is under way: so many percent of it are done.
+    #[serde(default)]
+    pub copying: Option<Spanned<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -441,7 +446,7 @@ pub(crate) struct JobSpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CollectionSpec {
-    /// The VM: `name`, `group/name`, or its resource id. A collection's id for points copied from another region.
+    /// The VM: `name`, `group/name`, or its resource id. A collection's name or id for points copied from another region.
     pub of: Spanned<String>,
     /// `restorePointCollectionId`; made from the name when left out.
     #[serde(default)]
@@ -466,6 +471,9 @@ pub(crate) struct CollectionSpec {
     pub deletes_needed: Option<u32>,
     #[serde(default)]
     pub delete_hangs: bool,
+    /// How many points each deletion takes; while some are left it ends Failed.
+    #[serde(default)]
+    pub deletes_per_call: Option<Spanned<u32>>,
     #[serde(default)]
     pub points: Many<SeriesSpec>,
     #[serde(default)]

@@ -58,10 +58,13 @@ pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) 
         builder.encryption(&id, group);
         builder.items(&id, group);
     }
-    for (scope, group) in groups() {
-        let Some(id) = builder.group_id(scope, &group.name) else { continue };
-        for collection in &group.collections {
-            builder.collection(&id, group, collection);
+    // copies after what they are copies of
+    for copies in [false, true] {
+        for (scope, group) in groups() {
+            let Some(id) = builder.group_id(scope, &group.name) else { continue };
+            for collection in group.collections.iter().filter(|c| builder.is_copy(c) == copies).collect::<Vec<_>>() {
+                builder.collection(&id, group, collection);
+            }
         }
     }
     builder.tail(spec);
@@ -159,8 +162,14 @@ impl Builder {
         if let Some(value) = given.lock_flapping {
             settings.lock_flapping = value;
         }
-        if let Some(value) = given.throttling {
-            settings.throttling = value;
+        for (field, value) in [
+            (&mut settings.throttling, given.throttling),
+            (&mut settings.numeric_tiers, given.numeric_tiers),
+            (&mut settings.vm_lock_stops_backup, given.vm_lock_stops_backup),
+        ] {
+            if let Some(value) = value {
+                *field = value;
+            }
         }
         for (field, value) in [
             (&mut settings.lock_release_delay, given.lock_release_delay),
@@ -443,17 +452,58 @@ impl Builder {
         }
     }
 
+    /// Whether a collection is one of copies: what it is `of` is no VM.
+    fn is_copy(&self, spec: &CollectionSpec) -> bool {
+        match ResourceId::parse(&spec.of.value) {
+            Ok(id) => !id.is_type("Microsoft.Compute/virtualMachines"),
+            Err(_) => !spec.deleted && !self.vms.contains_key(&spec.of.value.to_ascii_lowercase()),
+        }
+    }
+
+    /// How far a copy to another region is.
+    pub(crate) fn copying(&mut self, percent: Option<&Spanned<u8>>) -> Option<u8> {
+        let percent = percent?;
+        if percent.value < 100 {
+            return Some(percent.value);
+        }
+        let hint = "0 to 99; leave it out when the copy is complete".to_owned();
+        self.error(percent, format!("copying: {} is not how far an unfinished copy is", percent.value), Some(hint));
+        None
+    }
+
+    /// What a collection is of: a VM of the estate, one that is gone, or a collection that its points are copied from.
+    fn source_of(&mut self, group: &ResourceId, spec: &CollectionSpec) -> Option<ResourceId> {
+        if spec.deleted {
+            return self.gone_vm(group, &spec.of);
+        }
+        let of = &spec.of.value;
+        let named = self.world.collections.iter().find(|c| c.id.name().eq_ignore_ascii_case(of));
+        match named.filter(|_| !self.vms.contains_key(&of.to_ascii_lowercase())) {
+            Some(collection) => Some(collection.id.clone()),
+            None => self.find_vm(&spec.of),
+        }
+    }
+
+    /// The points that a collection's points are copies of, oldest first.
+    fn originals(&self, source: &ResourceId) -> Vec<String> {
+        let found = self.world.collection(source);
+        found
+            .map(|c| c.points.iter().map(|p| format!("{}/restorePoints/{}", c.id, p.name)).collect())
+            .unwrap_or_default()
+    }
+
     fn collection(&mut self, group: &ResourceId, group_spec: &GroupSpec, spec: &CollectionSpec) {
-        let vm = if spec.deleted { self.gone_vm(group, &spec.of) } else { self.find_vm(&spec.of) };
-        let Some(vm) = vm else { return };
+        let Some(vm) = self.source_of(group, spec) else { return };
         let made = format!("AzureBackup_{}_{}", vm.name(), digits_from(&format!("{}{}", group.key(), vm.key())));
         let name = spec.name.as_ref().map_or(made, |n| n.value.clone());
         let id = group.resource("Microsoft.Compute", "restorePointCollections", &name);
         let Some(id) = self.checked(spec.name.as_ref().unwrap_or(&spec.of), id) else { return };
         let vm_id = self.world.vm(&vm).map_or_else(|| guid_from(&format!("vm/{}", vm.key())), |vm| vm.vm_id.clone());
         let item = self.world.item_of(&vm).map(|i| i.id.clone());
+        let originals = self.originals(&vm);
         let mut points: Vec<Point> = Vec::new();
         for series in &spec.points.0 {
+            let copying = self.copying(series.copying.as_ref());
             let carried = series
                 .vm_id_of
                 .as_ref()
@@ -474,8 +524,11 @@ impl Builder {
                     Some(named) => format!("{named}{:03}", index + 1),
                     None => point_name(at),
                 };
+                let from_source = || format!("{id}-source/restorePoints/{name}");
                 points.push(Point {
-                    copied_from: series.copied.then(|| format!("{id}-source/restorePoints/{name}")),
+                    // the newest is a copy of the newest
+                    copied_from: originals.iter().rev().nth(index).cloned().or_else(|| series.copied.then(from_source)),
+                    copying,
                     name,
                     created,
                     state: if series.state == super::estate::Good::Failed {
@@ -491,7 +544,14 @@ impl Builder {
         points.extend(self.exact_points(&id, &vm_id, spec));
         points.sort_by_key(|p| p.created);
         self.locks(&id, &spec.locks);
-        let source = if spec.points.0.iter().any(|s| s.copied) {
+        if let Some(each) = spec.deletes_per_call.as_ref().filter(|each| each.value == 0) {
+            self.error(
+                each,
+                "deletes_per_call: 0 would never delete anything".into(),
+                Some("delete_hangs: true".into()),
+            );
+        }
+        let source = if originals.is_empty() && spec.points.0.iter().any(|s| s.copied) {
             ResourceId::parse(&format!("{id}-source")).unwrap_or(vm)
         } else {
             vm
@@ -505,6 +565,7 @@ impl Builder {
             disk_gb: spec.disk_gb,
             deletes_needed: spec.deletes_needed.unwrap_or(1).max(1),
             delete_hangs: spec.delete_hangs,
+            deletes_per_call: spec.deletes_per_call.as_ref().map(|each| each.value.max(1)),
             points,
         });
     }

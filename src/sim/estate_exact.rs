@@ -50,6 +50,8 @@ pub(crate) struct PointSpec {
     pub in_use: bool,
     #[serde(default)]
     pub copied_from: Option<String>,
+    #[serde(default)]
+    pub copying: Option<Spanned<u8>>,
 }
 
 /// A recovery point of an item.
@@ -317,6 +319,7 @@ impl Builder {
                 vm_id: point.vm_id.clone().unwrap_or_else(|| vm_id.to_owned()),
                 in_use: point.in_use,
                 copied_from: point.copied_from.clone(),
+                copying: self.copying(point.copying.as_ref()),
             });
         }
         out

@@ -2,6 +2,9 @@
 //!
 //! A fault counts the requests it matches and fires on some of them. The same faults and the same requests give the same world:
 //! [`FaultPlan::random`] makes them from a seed with its own generator (splitmix64).
+//!
+//! What comes instead of an answer (`reply`, `throttle`, ...) keeps the request from the world. What spoils an answer (`corrupt`,
+//! `empty_page`, ...) comes after the request took effect: for a change that equals a lost reply.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -108,12 +111,30 @@ pub enum Effect {
     EmptyPage,
     /// The JSON breaks off in the middle.
     MalformedBody,
+    /// The answer is spoilt after the request took effect.
+    Corrupt(Corruption),
     /// 503 with HTML, as a proxy answers.
     Html503,
     /// 401 `ExpiredAuthenticationToken`.
     TokenExpired,
     /// Somebody else does something just before the request is served.
     World(WorldEvent),
+}
+
+/// What is wrong with an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Corruption {
+    /// Its status is this one; the body is what it was.
+    Status(u16),
+    /// It has this `nextLink`. An empty one stands for the page itself, which never ends.
+    NextLink(String),
+    /// It breaks off in the middle.
+    Truncate,
+    /// A proxy's page, with the status that the answer had.
+    Html,
+    /// Its body is empty.
+    Empty,
 }
 
 const fn one() -> u32 {
@@ -145,10 +166,20 @@ pub(crate) fn fire(world: &mut World, call: &Call) -> Vec<Effect> {
     out
 }
 
+/// How often faults have changed what the world is, and not only what is answered.
+pub(crate) fn acted(world: &World) -> u32 {
+    let acts = world.faults.iter().filter(|f| matches!(f.effect, Effect::World(_) | Effect::StaleRead));
+    acts.map(|f| f.fired).fold(0, u32::saturating_add)
+}
+
+/// Whether a stale read is still to come.
+pub(crate) fn stale_reads_left(world: &World) -> bool {
+    world.faults.iter().any(|f| f.effect == Effect::StaleRead && f.fired < f.when.times.unwrap_or(1))
+}
+
 /// Remembers the world before a change, when a stale read may ask for it.
 pub(crate) fn keep_before(world: &mut World) {
-    let waiting = world.faults.iter().any(|f| f.effect == Effect::StaleRead && f.fired < f.when.times.unwrap_or(1));
-    if !waiting {
+    if !stale_reads_left(world) {
         world.before = None;
         return;
     }
@@ -177,14 +208,20 @@ pub(crate) fn instead(effect: &Effect, call: &Call) -> Option<Response> {
         }
         Effect::Html503 => {
             let mut response = Response::empty(503);
-            response.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-            response.body = Bytes::from_static(b"<html><head><title>503 Service Unavailable</title></head><body><h1>Service Unavailable</h1></body></html>");
+            html_page(&mut response, "503 Service Unavailable");
             response
         }
         Effect::TokenExpired => *expired_token(),
         _ => return None,
     };
     Some(response)
+}
+
+fn html_page(response: &mut Response, title: &str) {
+    response.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    let heading = title.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+    response.body =
+        Bytes::from(format!("<html><head><title>{title}</title></head><body><h1>{heading}</h1></body></html>"));
 }
 
 const fn valid(status: u16) -> u16 {
@@ -222,25 +259,51 @@ pub(crate) fn missing_token() -> Box<Response> {
 pub(crate) fn spoil(effect: &Effect, call: &Call, response: &mut Response) {
     match effect {
         Effect::EmptyPage => {
-            let Ok(Value::Object(mut body)) = serde_json::from_slice::<Value>(&response.body) else { return };
-            if !body.get("value").is_some_and(Value::is_array) {
-                return;
-            }
+            let Some(mut body) = page_of(response) else { return };
             body.insert("value".into(), Value::Array(Vec::new()));
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            for (name, value) in call.query.iter().filter(|(name, _)| name != "$skiptoken") {
-                query.append_pair(name, value);
-            }
-            query.append_pair("$skipToken", call.param("$skiptoken").unwrap_or("0"));
-            body.insert("nextLink".into(), format!("{}{}?{}", call.base, call.path, query.finish()).into());
+            body.insert("nextLink".into(), same_page(call).into());
             response.body = Bytes::from(Value::Object(body).to_string());
         }
-        Effect::MalformedBody => {
-            let half = response.body.len() / 2;
-            response.body.truncate(half);
-        }
+        Effect::MalformedBody => truncate(response),
+        Effect::Corrupt(what) => corrupt(what, call, response),
         _ => {}
     }
+}
+
+fn corrupt(what: &Corruption, call: &Call, response: &mut Response) {
+    match what {
+        Corruption::Status(status) => response.status = valid(*status),
+        Corruption::NextLink(link) => {
+            let Some(mut body) = page_of(response) else { return };
+            let link = if link.is_empty() { same_page(call) } else { link.clone() };
+            body.insert("nextLink".into(), link.into());
+            response.body = Bytes::from(Value::Object(body).to_string());
+        }
+        Corruption::Truncate => truncate(response),
+        Corruption::Html => html_page(response, "Request Rejected"),
+        Corruption::Empty => response.body = Bytes::new(),
+    }
+}
+
+fn truncate(response: &mut Response) {
+    let half = response.body.len() / 2;
+    response.body.truncate(half);
+}
+
+/// The body of an answer that is a page of a list.
+fn page_of(response: &Response) -> Option<serde_json::Map<String, Value>> {
+    let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(&response.body) else { return None };
+    body.get("value").is_some_and(Value::is_array).then_some(body)
+}
+
+/// The address of the page that was asked for.
+fn same_page(call: &Call) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in call.query.iter().filter(|(name, _)| name != "$skiptoken") {
+        query.append_pair(name, value);
+    }
+    query.append_pair("$skipToken", call.param("$skiptoken").unwrap_or("0"));
+    format!("{}{}?{}", call.base, call.path, query.finish())
 }
 
 /// Faults from a seed.
@@ -250,12 +313,63 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// A handful of faults that fit any estate: the same for the same seed.
+    /// A handful of faults that fit any estate: the same for the same seed. Every third seed has one of the rarer kinds too
+    /// ([`Self::rare`]), drawn apart, so that what a seed meant before these kinds came is still in it.
     #[must_use]
     pub fn random(seed: u64) -> Vec<Fault> {
         let mut plan = Self { state: seed };
         let count = 1 + plan.below(4);
-        (0..count).map(|i| plan.fault(i)).collect()
+        let mut faults: Vec<Fault> = (0..count).map(|i| plan.fault(i)).collect();
+        let mut apart = Self { state: seed ^ 0x7261_7265_0000_0000 };
+        if apart.below(3) == 0 {
+            faults.push(apart.rare());
+        }
+        faults
+    }
+
+    /// A spoilt answer, a read that is throttled for minutes, or old states of a lock while it is put back.
+    fn rare(&mut self) -> Fault {
+        const LOCKS: &str = "microsoft.authorization/locks";
+        let (name, method, path, effect) = match self.below(6) {
+            0 | 1 => ("spoilt-read", "GET", None, Effect::Corrupt(self.corruption(true))),
+            2 => {
+                let method = ["DELETE", "PUT", "POST"][self.below(3) as usize % 3];
+                ("spoilt-change", method, None, Effect::Corrupt(self.corruption(false)))
+            }
+            3 => {
+                ("long-wait", "GET", None, Effect::Throttle { retry_after: u64::from(self.number(60, 590)), times: 1 })
+            }
+            _ => ("stale-lock", "GET", Some(LOCKS.to_owned()), Effect::StaleRead),
+        };
+        let stale = effect == Effect::StaleRead;
+        // Locks are read a few times before they are removed, and more often when they are put back.
+        let nth = if stale { self.number(2, 40) } else { self.number(1, if method == "GET" { 60 } else { 8 }) };
+        Fault {
+            id: format!("random-{name}"),
+            when: Match {
+                method: Some(method.to_owned()),
+                path_contains: path,
+                nth: Some(nth),
+                times: stale.then(|| self.number(1, 3)),
+            },
+            effect,
+            seen: 0,
+            fired: 0,
+        }
+    }
+
+    fn corruption(&mut self, page: bool) -> Corruption {
+        match self.below(if page { 6 } else { 4 }) {
+            0 => Corruption::Truncate,
+            1 => Corruption::Html,
+            2 => Corruption::Empty,
+            3 => {
+                const STATUS: [u16; 6] = [204, 302, 400, 404, 418, 502];
+                Corruption::Status(STATUS[self.below(6) as usize % STATUS.len()])
+            }
+            4 => Corruption::NextLink(String::new()),
+            _ => Corruption::NextLink("https://management.example.net/subscriptions?api-version=2022-12-01".to_owned()),
+        }
     }
 
     /// The next number of splitmix64.

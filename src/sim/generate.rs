@@ -323,6 +323,7 @@ impl Builder {
             deleting: false,
             deletes_needed: 1,
             delete_hangs: false,
+            deletes_per_call: None,
             disk_gb: None,
             points: (0..points).rev().map(|day| new_point(at(day), vm_id.to_owned())).collect(),
         });

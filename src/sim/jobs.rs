@@ -65,6 +65,12 @@ pub(crate) fn error_of(title: &str) -> JobError {
             "Azure Backup Service does not have sufficient permissions to Key Vault for Backup of Encrypted Virtual Machines.",
             "Please grant the required permissions to the Azure Backup Service. Refer https://azure.microsoft.com/en-in/documentation/articles/backup-azure-vms-encryption/ ",
         ),
+        // invented number
+        "UserErrorCrpReportedUserError" => (
+            400_213,
+            "Backup failed with an error reported by the compute platform.",
+            "Refer to the error details and take the action that they name, then retry the operation.",
+        ),
         "UserErrorVmNotFoundV2" => (
             400_136,
             "Virtual machine doesn't exist.",
@@ -136,6 +142,14 @@ fn fail(world: &mut World, name: &str, title: &str) {
     finish_item(world, &item, "Failed");
 }
 
+/// The same, with what compute said.
+fn fail_saying(world: &mut World, name: &str, title: &str, text: String) {
+    fail(world, name, title);
+    if let Some(error) = world.job_mut(name).and_then(|job| job.error.as_mut()) {
+        error.text = text;
+    }
+}
+
 fn finish_item(world: &mut World, item: &ResourceId, status: &str) {
     let now = world.now;
     if let Some(item) = world.item_mut(item) {
@@ -171,6 +185,15 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
     }
     if world.vm(&vm_id).is_some_and(|vm| !super::keyvault::backup_may(world, vm)) {
         return fail(world, name, "UserErrorKeyVaultPermissionsNotConfigured");
+    }
+    if world.settings.vm_lock_stops_backup
+        && let Some(scope) = locks::blocking(world, &vm_id, true).and_then(|lock| lock.id.scope())
+    {
+        let text = format!(
+            "Code ScopeLocked: {}",
+            locks::refusal(&format!("{vm_id}/extensions/VMSnapshot"), "write", &[scope])
+        );
+        return fail_saying(world, name, "UserErrorCrpReportedUserError", text);
     }
     let policy = policy_id.and_then(|p| world.policy(&p)).cloned();
     let limit = policy.as_ref().map_or(18, Policy::point_limit);

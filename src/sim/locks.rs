@@ -2,7 +2,7 @@
 //!
 //! A lock blocks its scope and everything below; it also blocks the deletion of what contains it. Deleting a lock answers
 //! 200 with an empty body (as recorded), but the lock is enforced for a while longer, and its GET may flip between 404
-//! and 200 meanwhile: deletion is eventually consistent.
+//! and 200 meanwhile: deletion is eventually consistent. A lock with owners can be deleted by them alone.
 
 use serde_json::{Value, json};
 
@@ -32,27 +32,29 @@ pub(crate) fn enforce(world: &World, call: &Call, id: &ResourceId) -> Result<(),
         return Ok(());
     }
     let deleting = call.method == Method::DELETE;
-    let mut scopes: Vec<String> = Vec::new();
+    let mut scopes: Vec<ResourceId> = Vec::new();
     for (lock, scope) in enforced(world) {
         let above = scope.covers(id);
         let below = deleting && id.covers(&scope);
         let blocks = if deleting { above || below } else { above && lock.level == LockLevel::ReadOnly };
-        if blocks && !scopes.iter().any(|s| s.eq_ignore_ascii_case(scope.as_str())) {
-            scopes.push(scope.as_str().to_owned());
+        if blocks && !scopes.contains(&scope) {
+            scopes.push(scope);
         }
     }
     if scopes.is_empty() {
         return Ok(());
     }
     let verb = if deleting { "delete" } else { "write" };
-    Err(gateway_error(
-        409,
-        "ScopeLocked",
-        &format!(
-            "The scope '{id}' cannot perform {verb} operation because following scope(s) are locked: '{}'. Please remove the lock and try again.",
-            scopes.join(",")
-        ),
-    ))
+    Err(gateway_error(409, "ScopeLocked", &refusal(id.as_str(), verb, &scopes)))
+}
+
+/// Azure's words for what a lock refuses.
+pub(crate) fn refusal(id: &str, verb: &str, scopes: &[ResourceId]) -> String {
+    let scopes: Vec<&str> = scopes.iter().map(ResourceId::as_str).collect();
+    format!(
+        "The scope '{id}' cannot perform {verb} operation because following scope(s) are locked: '{}'. Please remove the lock and try again.",
+        scopes.join(",")
+    )
 }
 
 /// Locks that are enforced now, with their scopes: those that stand and those that linger.
@@ -152,31 +154,21 @@ fn put(world: &mut World, call: &Call, id: &ResourceId, scope: &ResourceId) -> A
 fn delete(world: &mut World, call: &Call, id: &ResourceId) -> Answer {
     rbac::guard(world, call, "Microsoft.Authorization/locks/delete", id)?;
     let Some(place) = world.locks.iter().position(|l| l.id == *id) else { return Ok(Response::empty(204)) };
-    if !world.locks[place].owners.is_empty() && world.locks[place].owners.iter().all(|o| *o != world.caller) {
-        let by_system = world.group_managed_application(id);
-        if by_system {
-            return Err(gateway_error(
-                409,
-                "LockOwnedBySystemApplication",
-                &format!(
-                    "The lock '{}' cannot be deleted because this lock is owned by system application.",
-                    id.name()
-                ),
-            ));
-        }
+    let owners = &world.locks[place].owners;
+    if !owners.is_empty() && !owners.contains(&world.caller) {
+        // Nobody but an owner, whatever their role (MicrosoftDocs/azure-docs#22411: status, code and words).
+        return Err(gateway_error(
+            401,
+            "UnauthorizedApplicationId",
+            &format!(
+                "The management lock '{}' is owned by system application(s) '{}'. Please see https://aka.ms/arm-lock for detail.",
+                id.name(),
+                owners.join(",")
+            ),
+        ));
     }
     let lock = world.locks.remove(place);
     let until = later(world.now, std::time::Duration::from_secs(world.settings.lock_release_delay));
     world.lingering.push(Lingering { lock, until, reads: 0 });
     Ok(Response::empty(200))
-}
-
-impl World {
-    /// Whether the lock stands on a group that a managed application owns.
-    fn group_managed_application(&self, lock: &ResourceId) -> bool {
-        lock.group_id()
-            .and_then(|group| self.group(&group))
-            .and_then(|group| group.managed_by.as_deref())
-            .is_some_and(|by| by.to_lowercase().contains("microsoft.solutions/applications"))
-    }
 }

@@ -21,12 +21,15 @@ impl World {
         self.advance(Duration::from_millis(self.settings.latency_ms));
         let call = Call::new(request);
         let effects = faults::fire(self, &call);
+        // What somebody else does happens whatever becomes of this request.
+        for effect in &effects {
+            if let Effect::World(event) = effect {
+                self.apply_event(event);
+                self.places.pages.forget();
+            }
+        }
         for effect in &effects {
             match effect {
-                Effect::World(event) => {
-                    self.apply_event(event);
-                    self.places.pages.forget();
-                }
                 Effect::Slow { seconds } => self.advance(Duration::from_secs(*seconds)),
                 Effect::NotSent => return Reply::NotSent { why: "connection refused (fault)".into() },
                 Effect::LostBefore => return Reply::Lost { why: "connection reset by peer (fault)".into() },
@@ -58,7 +61,14 @@ impl World {
             if effects.contains(&Effect::StaleRead) && !call.is_mutating() { self.before.take() } else { None };
         let operations = self.operations.len();
         let answer = match before {
-            Some(mut old) => front_door(&mut old, call),
+            Some(mut old) => {
+                let answer = front_door(&mut old, call);
+                // Another read may be stale too, until something changes again.
+                if faults::stale_reads_left(self) {
+                    self.before = Some(old);
+                }
+                answer
+            }
             None => front_door(self, call),
         };
         let response = answer.unwrap_or_else(|early| *early);

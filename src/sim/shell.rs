@@ -1,7 +1,8 @@
-//! The shell around the world: one lock, the clock, the log, interference, and the file.
+//! The shell around the world: one lock, the clock, the log, interference, and the files.
 //!
 //! Invariants: the clock shows the world's time after every request; the log has every request in the order served; a world
-//! that persists is saved after every change before the response is given out.
+//! that is kept is saved after every change before the response is given out, and what passes beside changes (time, counted
+//! requests) at every wait of a second or more and at the end.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::faults;
+use super::persist::{Busy, LoadError, Role, Store, When};
 use super::wire::{Call, Reply};
 use super::world::World;
 use crate::arm::http::{Request, Response, Transport, TransportError};
@@ -45,8 +48,7 @@ struct Inner {
     world: World,
     log: Vec<Exchange>,
     hook: Option<Hook>,
-    file: Option<PathBuf>,
-    save_error: Option<String>,
+    store: Option<Store>,
 }
 
 /// The embedded Azure in process: a [`Transport`] over a [`World`].
@@ -68,8 +70,20 @@ impl Sim {
     #[must_use]
     pub fn new(world: World) -> Self {
         let clock = VirtualClock::new(world.now);
-        let inner = Inner { world, log: Vec::new(), hook: None, file: None, save_error: None };
+        let inner = Inner { world, log: Vec::new(), hook: None, store: None };
         Self { inner: Arc::new(Mutex::new(inner)), clock }
+    }
+
+    /// A simulation of the world that is kept in this file, or of `fresh` when none is kept there. Until [`Sim::keep`] it is
+    /// one that only reads: what passes is kept, unless `busy` says that another process works on that world.
+    ///
+    /// # Errors
+    /// When there is a file and it cannot be read.
+    pub fn open(file: PathBuf, fresh: World, busy: Busy) -> Result<Self, LoadError> {
+        let (store, world) = Store::open(file, fresh, busy)?;
+        let sim = Self::new(world);
+        sim.lock().store = Some(store);
+        Ok(sim)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -115,14 +129,43 @@ impl Sim {
     /// From now on the world is saved to this file after each change.
     pub fn persist(&self, file: PathBuf) {
         let mut inner = self.lock();
-        inner.file = Some(file);
+        inner.store = Some(Store::new(file, Role::Changes, &inner.world));
         inner.save();
+    }
+
+    /// From now on this process changes the world that it was opened from, and keeps it. Somebody else may have changed that
+    /// since it was read: then it is the world as the other one left it.
+    ///
+    /// # Errors
+    /// When it cannot be read again. Whether it could be saved says [`Sim::save_error`].
+    pub fn keep(&self) -> Result<(), LoadError> {
+        let mut inner = self.lock();
+        let Inner { world, store: Some(store), .. } = &mut *inner else { return Ok(()) };
+        store.change(world)?;
+        world.advance_to(self.clock.now());
+        self.clock.advance_to(world.now);
+        store.save(world);
+        Ok(())
+    }
+
+    /// A wait is over: the time that passed is kept.
+    pub fn waited(&self) {
+        self.lock().pass(self.clock.now(), When::Waited);
+    }
+
+    /// The command ends: the world is kept as it is now.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        if inner.store.is_some() {
+            inner.world.advance_to(self.clock.now());
+            inner.pass(self.clock.now(), When::End);
+        }
     }
 
     /// Why the world could not be saved the last time, if so.
     #[must_use]
     pub fn save_error(&self) -> Option<String> {
-        self.lock().save_error.clone()
+        self.lock().store.as_ref().and_then(|store| store.error.clone())
     }
 
     /// Serves one request, as [`Transport::send`] does, without an executor.
@@ -157,22 +200,29 @@ impl Sim {
         inner.log.push(exchange);
         if changed {
             inner.save();
+        } else {
+            let now = inner.world.now;
+            inner.pass(now, When::Read);
         }
         reply
     }
 }
 
 impl Inner {
-    /// Numbers that move whenever the world changes by itself.
-    fn marks(&self) -> (usize, u64, u32) {
-        let fired = self.world.faults.iter().map(|f| f.seen).sum();
-        (self.world.timeline.len(), self.world.counters.events + self.world.counters.ids, fired)
+    /// Numbers that move whenever the world changes otherwise than by time.
+    fn marks(&self) -> (u64, u32) {
+        (self.world.counters.events + self.world.counters.ids, faults::acted(&self.world))
     }
 
     fn save(&mut self) {
-        if let Some(file) = &self.file {
-            self.save_error =
-                self.world.save(file).err().map(|e| format!("cannot save the sandbox state {}: {e}", file.display()));
+        if let Some(store) = &mut self.store {
+            store.save(&mut self.world);
+        }
+    }
+
+    fn pass(&mut self, now: Timestamp, when: When) {
+        if let Some(store) = &mut self.store {
+            store.pass(&mut self.world, now, when);
         }
     }
 }

@@ -230,9 +230,25 @@ pub(crate) fn known_item<'a>(world: &'a World, id: &ResourceId) -> Result<&'a It
     })
 }
 
-fn recovery_point_json(item: &Item, point: &RecoveryPoint) -> Value {
-    let tiers: Vec<Value> =
-        point.tiers.iter().map(|(kind, status)| json!({ "type": kind, "status": status })).collect();
+/// A tier's word, or its number as older api-versions send it. Words without a number stay words.
+fn tier_word(numeric: bool, numbers: &[&str], word: &str) -> Value {
+    let number = numbers.iter().position(|known| known.eq_ignore_ascii_case(word)).map(|at| at + 1);
+    match number.filter(|_| numeric) {
+        Some(number) => number.into(),
+        // An estate may ask for a number that means nothing.
+        None => word.parse::<i64>().map_or_else(|_| word.into(), Into::into),
+    }
+}
+
+fn recovery_point_json(world: &World, item: &Item, point: &RecoveryPoint) -> Value {
+    let numeric = world.settings.numeric_tiers;
+    let tier = |(kind, status): &(String, String)| {
+        json!({
+            "type": tier_word(numeric, &["InstantRP", "HardenedRP", "ArchivedRP"], kind),
+            "status": tier_word(numeric, &["Valid", "Disabled", "Deleted", "Rehydrated"], status)
+        })
+    };
+    let tiers: Vec<Value> = point.tiers.iter().map(tier).collect();
     json!({
         "id": format!("{}/recoveryPoints/{}", item.id, point.name), "name": point.name,
         "type": "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints",
@@ -268,7 +284,7 @@ pub(crate) fn recovery_points(world: &World, call: &Call, item_id: &ResourceId) 
         .filter(|p| from.is_none_or(|from| p.time >= from) && to.is_none_or(|to| p.time <= to))
         .collect();
     points.sort_by_key(|p| std::cmp::Reverse(p.time));
-    page(world, call, points.into_iter().map(|p| recovery_point_json(item, p)).collect())
+    page(world, call, points.into_iter().map(|p| recovery_point_json(world, item, p)).collect())
 }
 
 pub(crate) fn recovery_point(world: &World, call: &Call, item_id: &ResourceId, name: &str) -> Answer {
@@ -279,7 +295,7 @@ pub(crate) fn recovery_point(world: &World, call: &Call, item_id: &ResourceId, n
     let point = point.ok_or_else(|| {
         error_response(404, "BMSUserErrorRecoveryPointNotFound", &format!("Recovery point '{name}' was not found."))
     })?;
-    Ok(Response::json(200, &recovery_point_json(item, point)))
+    Ok(Response::json(200, &recovery_point_json(world, item, point)))
 }
 
 pub(super) fn policy_json(world: &World, policy: &Policy) -> Value {

@@ -152,7 +152,7 @@ fn a_dry_run_shows_the_plan_and_changes_nothing() {
        - delete 5 expired points of AzureBackup_web-01_116364146259203, from 2026-10-29 to 2026-11-02;
          the vault has a copy of each
          cannot be taken back: a deleted restore point does not come back
-       . 13 expired points more could go and stay: there is room without that
+       . 13 more points have expired; kept, because there is already room
      3 empty  left out: its condition does not hold: params.cleanup == "collection"
      4 reload  left out: its condition does not hold: vmsnapshot.state == "Failed"
      5 backup  1 change
@@ -203,7 +203,7 @@ fn the_main_job_is_done_and_told() {
        - delete 5 expired points of AzureBackup_web-01_116364146259203, from 2026-10-29 to 2026-11-02;
          the vault has a copy of each
          cannot be taken back: a deleted restore point does not come back
-       . 13 expired points more could go and stay: there is room without that
+       . 13 more points have expired; kept, because there is already room
      3 empty  left out: its condition does not hold: params.cleanup == "collection"
      4 reload  left out: its condition does not hold: vmsnapshot.state == "Failed"
      5 backup  1 change

@@ -15,6 +15,7 @@ mod audit;
 mod automation;
 mod behaviour;
 mod browser;
+mod calls;
 mod capture;
 mod capture_scope;
 mod checklist;

@@ -5,8 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use azmend::actions::backup::StartBackup;
 use azmend::actions::change::{ChangeKind, Override};
+use azmend::actions::guest::SetGuest;
 use azmend::actions::guest::Setting;
+use azmend::actions::job::CancelJob;
+use azmend::actions::keyvault::{AssignKeyRole, GrantKeyAccess};
+use azmend::actions::locks::RemoveLock;
+use azmend::actions::points::{DeleteCollection, DeletePoint};
+use azmend::actions::protection::{EnableProtection, ResumeProtection};
+use azmend::actions::vm::{ReapplyVm, RestartVm};
 use azmend::arm::ResourceId;
 use azmend::arm::http::{Method, Request};
 use azmend::clock::{elapsed, later};
@@ -216,14 +224,18 @@ fn guest_rules(say: &mut impl FnMut(&str, String), plan: &Plan, target: &Resourc
         say("guest", "nobody allowed a script".into());
     }
     let ours = plan.changes().any(|(_, change)| match &change.what {
-        ChangeKind::SetGuest { vm, setting: Setting::Service { name, before, start, run }, .. } if vm == target => {
+        ChangeKind::SetGuest(SetGuest { vm, setting: Setting::Service { name, before, start, run }, .. })
+            if vm == target =>
+        {
             let to = start.as_deref().unwrap_or("keep");
             let back = if start.is_some() { before.start.as_str() } else { "keep" };
             let stop = if *run && before.state == "Stopped" { "Stopped" } else { "keep" };
             values == [name.as_str(), to, if *run { "Running" } else { "keep" }]
                 || values == [name.as_str(), back, stop]
         }
-        ChangeKind::SetGuest { vm, setting: Setting::AgentConf { key, before, after }, .. } if vm == target => {
+        ChangeKind::SetGuest(SetGuest { vm, setting: Setting::AgentConf { key, before, after }, .. })
+            if vm == target =>
+        {
             values == [key.as_str(), before.as_str(), after.as_str()]
                 || values == [key.as_str(), after.as_str(), before.as_str()]
         }
@@ -275,7 +287,7 @@ fn judge(
     }
     if verb == "PUT" {
         let planned = changes.iter().find_map(|what| match what {
-            ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
+            ChangeKind::RemoveLock(RemoveLock { lock }) if lock.id == *target => Some(lock),
             _ => None,
         });
         let Some(lock) = planned else { return say("S3", "a lock that this run did not remove".into()) };
@@ -286,8 +298,13 @@ fn judge(
         if text("level") != lock.level || text("notes") != lock.notes {
             say("S6", format!("not as it was: {body}"));
         }
-        if world.locks.iter().any(|now| now.id == *target) && !blind.target() {
-            say("S6", "it stands already".into());
+        // With the same content it changes nothing, and is sent whatever reading says.
+        let other = |now: &azmend::sim::Lock| {
+            now.id == *target
+                && (now.level.as_str() != lock.level || now.notes.as_deref().unwrap_or_default() != lock.notes)
+        };
+        if world.locks.iter().any(other) && !blind.target() {
+            say("S6", "another lock of its name is in force".into());
         }
         return;
     }
@@ -300,7 +317,7 @@ fn judge(
     match (verb, kind.as_str()) {
         ("DELETE", "microsoft.authorization/locks") => {
             let planned = changes.iter().find_map(|what| match what {
-                ChangeKind::RemoveLock { lock } if lock.id == *target => Some(lock),
+                ChangeKind::RemoveLock(RemoveLock { lock }) if lock.id == *target => Some(lock),
                 _ => None,
             });
             let Some(lock) = planned else { return say("S3", "a lock that is not in the plan".into()) };
@@ -321,7 +338,7 @@ fn judge(
             point_rules(&mut say, world, plan, target, &changes, blind);
         }
         ("DELETE", "microsoft.compute/virtualmachines/extensions") => {
-            let ours = changes.iter().any(|what| matches!(what, ChangeKind::UninstallExtension { .. }));
+            let ours = changes.iter().any(|what| matches!(what, ChangeKind::UninstallExtension(_)));
             if !ours || !plan.vm.covers(target) || !target.name().to_lowercase().starts_with("vmsnapshot") {
                 say("S3", "an extension that is not in the plan".into());
             }
@@ -330,7 +347,8 @@ fn judge(
             }
         }
         ("POST", "microsoft.recoveryservices/vaults/backupjobs") => {
-            if !changes.iter().any(|what| matches!(what, ChangeKind::CancelJob { job, .. } if job == target)) {
+            if !changes.iter().any(|what| matches!(what, ChangeKind::CancelJob(CancelJob { job, .. }) if job == target))
+            {
                 say("S3", "a job that is not in the plan".into());
             }
             if let Some(job) = world.job(target.name()) {
@@ -350,8 +368,8 @@ fn judge(
         ("POST", "microsoft.compute/virtualmachines") => {
             let restart = request.url.path().to_ascii_lowercase().ends_with("/restart");
             let planned = |what: &&ChangeKind| match what {
-                ChangeKind::ReapplyVm { vm, .. } => !restart && vm == target,
-                ChangeKind::RestartVm { vm } => restart && vm == target,
+                ChangeKind::ReapplyVm(ReapplyVm { vm, .. }) => !restart && vm == target,
+                ChangeKind::RestartVm(RestartVm { vm }) => restart && vm == target,
                 _ => false,
             };
             if !changes.iter().any(planned) {
@@ -362,7 +380,10 @@ fn judge(
             }
         }
         ("POST", _) => {
-            if !changes.iter().any(|what| matches!(what, ChangeKind::StartBackup { item, .. } if item == target)) {
+            if !changes
+                .iter()
+                .any(|what| matches!(what, ChangeKind::StartBackup(StartBackup { item, .. }) if item == target))
+            {
                 say("S3", "an item that is not in the plan".into());
             }
             if running_job(world, plan, FRESH) && !blind.recently() {
@@ -392,7 +413,8 @@ fn protection_rules(
     blind: &Blind,
 ) {
     let planned = plan.changes().find_map(|(_, change)| match &change.what {
-        ChangeKind::ResumeProtection { item, policy, .. } | ChangeKind::EnableProtection { item, policy, .. }
+        ChangeKind::ResumeProtection(ResumeProtection { item, policy, .. })
+        | ChangeKind::EnableProtection(EnableProtection { item, policy, .. })
             if item == target =>
         {
             Some(policy)
@@ -433,7 +455,7 @@ fn grant_rules(
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     for (_, change) in plan.changes() {
         match &change.what {
-            ChangeKind::AssignKeyRole { assignment, principal, role, .. } if assignment == target => {
+            ChangeKind::AssignKeyRole(AssignKeyRole { assignment, principal, role, .. }) if assignment == target => {
                 let text = |key: &str| body.pointer(&format!("/properties/{key}")).and_then(Value::as_str);
                 let right = text("principalId") == Some(principal) && text("roleDefinitionId") == Some(role);
                 if verb == "PUT" && !right {
@@ -446,7 +468,9 @@ fn grant_rules(
                 }
                 return;
             }
-            ChangeKind::GrantKeyAccess { vault, principal, before, missing, .. } if vault.covers(target) => {
+            ChangeKind::GrantKeyAccess(GrantKeyAccess { vault, principal, before, missing, .. })
+                if vault.covers(target) =>
+            {
                 let list = body.pointer("/properties/accessPolicies").and_then(Value::as_array);
                 let Some([entry]) = list.map(Vec::as_slice) else { return say("S3", "not one entry".into()) };
                 if entry["objectId"].as_str() != Some(principal) {
@@ -543,12 +567,12 @@ fn point_rules(
     let mut in_plan = false;
     for what in changes {
         match what {
-            ChangeKind::DeleteCollection { collection: c, .. } if c.id == parent => {
+            ChangeKind::DeleteCollection(DeleteCollection { collection: c, .. }) if c.id == parent => {
                 in_plan = true;
                 identity = Some(c.collection_id.clone());
                 may_go.extend(c.points().iter().map(|p| (p.id.clone(), p.created)));
             }
-            ChangeKind::DeletePoint { point, collection_id } if parent.covers(&point.id) => {
+            ChangeKind::DeletePoint(DeletePoint { point, collection_id }) if parent.covers(&point.id) => {
                 identity = Some(collection_id.clone());
                 in_plan |= point.id == *target;
                 may_go.insert(point.id.clone(), point.created);
@@ -689,6 +713,7 @@ pub fn run(lab: &Lab, plan: &Plan, tape: &Arc<Tape>) -> Run {
         cancel: CancellationToken::new(),
         deadline: None,
         pid: 1,
+        earlier: azmend::engine::Earlier::default(),
     }
 }
 
@@ -773,7 +798,7 @@ async fn the_watchman_sees() {
     let mut foreign = plan.clone();
     for step in &mut foreign.steps {
         for change in &mut step.changes {
-            if let ChangeKind::DeletePoint { point, .. } = &mut change.what {
+            if let ChangeKind::DeletePoint(DeletePoint { point, .. }) = &mut change.what {
                 point.id = collection.id.child("restorePoints", &collection.points.last().unwrap().name).unwrap();
                 point.created = collection.points.last().map(|p| p.created);
             }

@@ -3,10 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use azmend::actions::backup::StartBackup;
 use azmend::actions::change::ChangeKind;
+use azmend::actions::guest::SetGuest;
+use azmend::actions::job::{AwaitJob, CancelJob};
+use azmend::actions::keyvault::{AssignKeyRole, GrantKeyAccess};
+use azmend::actions::locks::RemoveLock;
+use azmend::actions::points::{DeleteCollection, DeletePoint};
+use azmend::actions::protection::{EnableProtection, ResumeProtection};
+use azmend::actions::vm::ReapplyVm;
 use azmend::arm::ResourceId;
 use azmend::engine::{Plan, RunResult, RunState, Status};
-use azmend::journal::{Event, Record};
+use azmend::journal::{Event, PauseReason, Record};
 use azmend::sim::{Lock, OpKind, Protection, TaskStatus, World};
 
 /// What matters of a world, in comparison with the world it began as.
@@ -121,7 +129,7 @@ pub fn clean_ups(records: &[Record]) -> usize {
     for record in records {
         match &record.event {
             Event::Intent { verb, .. } if verb == "POST" => backup = true,
-            Event::Paused { why, .. } if why == "clean_up_pending" && backup => {
+            Event::Paused { why: PauseReason::CleanUpPending, .. } if backup => {
                 backup = false;
                 count += 1;
             }
@@ -150,7 +158,7 @@ pub fn untruths(
         Status::Paused => code == 7 && result.retry_after.is_some(),
         Status::Failed => matches!(code, 4 | 6 | 9),
         Status::Stuck => code == 8,
-        Status::Planned | Status::Error => false,
+        Status::Planned | Status::Waiting | Status::Error => false,
     };
     if !fits {
         wrong.push(format!("exit code {code} does not fit {:?}", result.status));
@@ -164,8 +172,8 @@ pub fn untruths(
     // What Azure's own clean-up deletes is not azmend's doing.
     let planned_gone = before.old_points.difference(&after.old_points).any(|gone| {
         plan.changes().any(|(_, change)| match &change.what {
-            ChangeKind::DeletePoint { point, .. } => gone.eq_ignore_ascii_case(&short_point(&point.id)),
-            ChangeKind::DeleteCollection { collection, .. } => gone.starts_with(collection.id.key()),
+            ChangeKind::DeletePoint(DeletePoint { point, .. }) => gone.eq_ignore_ascii_case(&short_point(&point.id)),
+            ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => gone.starts_with(collection.id.key()),
             _ => false,
         })
     });
@@ -185,7 +193,7 @@ pub fn untruths(
         }
         let open = matches!(word, "unknown" | "pending");
         match &change.what {
-            ChangeKind::RemoveLock { lock } => {
+            ChangeKind::RemoveLock(RemoveLock { lock }) => {
                 let stands = end.locks.iter().find(|l| l.id == lock.id);
                 let same = stands.is_some_and(|l| {
                     l.level.as_str() == lock.level
@@ -212,7 +220,7 @@ pub fn untruths(
                     wrong.push(format!("the lock {} is gone and its removal is {word}", lock.id.name()));
                 }
             }
-            ChangeKind::DeletePoint { point, .. } => {
+            ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
                 let there = end.collections.iter().any(|c| {
                     c.id.covers(&point.id) && c.points.iter().any(|p| p.name.eq_ignore_ascii_case(point.id.name()))
                 });
@@ -223,7 +231,7 @@ pub fn untruths(
                     wrong.push(format!("the point {} is gone and its deletion is {word}", point.id.name()));
                 }
             }
-            ChangeKind::DeleteCollection { collection, .. } => {
+            ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
                 let there = end.collection(&collection.id).is_some();
                 if there && holds && !others {
                     wrong.push(format!("the collection {} is said to be {word} and is there", collection.id.name()));
@@ -232,14 +240,15 @@ pub fn untruths(
                     wrong.push(format!("the collection {} is gone and its deletion is {word}", collection.id.name()));
                 }
             }
-            ChangeKind::UninstallExtension { .. } | ChangeKind::RestartVm { .. } => {}
-            ChangeKind::ReapplyVm { vm, .. } => {
+            ChangeKind::UninstallExtension(_) | ChangeKind::RestartVm(_) => {}
+            ChangeKind::ReapplyVm(ReapplyVm { vm, .. }) => {
                 let fine = end.vm(vm).is_none_or(|vm| vm.provisioned);
                 if holds && !fine && !others {
                     wrong.push(format!("the model of {} is said to be applied and the VM is failed", vm.name()));
                 }
             }
-            ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
+            ChangeKind::ResumeProtection(ResumeProtection { item, .. })
+            | ChangeKind::EnableProtection(EnableProtection { item, .. }) => {
                 let on = end
                     .item(item)
                     .is_some_and(|now| matches!(now.protection, Protection::Protected | Protection::Pending));
@@ -260,8 +269,8 @@ pub fn untruths(
                 }
             }
             // Another VM under the name, or none: what was set is gone with the old one.
-            ChangeKind::SetGuest { vm, vm_id, .. } if end.vm(vm).is_none_or(|now| now.vm_id != *vm_id) => {}
-            ChangeKind::SetGuest { vm, setting, .. } => {
+            ChangeKind::SetGuest(SetGuest { vm, vm_id, .. }) if end.vm(vm).is_none_or(|now| now.vm_id != *vm_id) => {}
+            ChangeKind::SetGuest(SetGuest { vm, setting, .. }) => {
                 let on = crate::guest::is_set(end, vm, setting);
                 let back = now.undo == "succeeded" || now.undo == "already_done";
                 if holds && !on && !back && !others {
@@ -278,7 +287,7 @@ pub fn untruths(
                     wrong.push("the guest is said to be set back and is not".to_owned());
                 }
             }
-            ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => {
+            ChangeKind::GrantKeyAccess(_) | ChangeKind::AssignKeyRole(_) => {
                 let on = granted(end, &change.what);
                 let back = now.undo == "succeeded" || now.undo == "already_done";
                 if holds && !on && !back && !others {
@@ -291,13 +300,13 @@ pub fn untruths(
                     wrong.push("the grant is said to be taken back and is there".to_owned());
                 }
             }
-            ChangeKind::AwaitJob { job } | ChangeKind::CancelJob { job, .. } => {
+            ChangeKind::AwaitJob(AwaitJob { job }) | ChangeKind::CancelJob(CancelJob { job, .. }) => {
                 let runs = end.job(job.name()).is_some_and(|job| job.status.is_active());
                 if holds && runs && !others {
                     wrong.push(format!("the job {} is said to have ended and runs", job.name()));
                 }
             }
-            ChangeKind::StartBackup { item, .. } => {
+            ChangeKind::StartBackup(StartBackup { item, .. }) => {
                 let made = end.jobs.iter().any(|job| {
                     job.item == *item
                         && job.user_triggered == Some(true)
@@ -328,7 +337,7 @@ pub fn untruths(
     let planned: BTreeSet<&str> = plan
         .changes()
         .filter_map(|(_, c)| match &c.what {
-            ChangeKind::RemoveLock { lock } => Some(lock.id.key()),
+            ChangeKind::RemoveLock(RemoveLock { lock }) => Some(lock.id.key()),
             _ => None,
         })
         .collect();
@@ -343,12 +352,12 @@ pub fn untruths(
 /// Whether something of a grant on a key vault stands in this world.
 pub fn granted(world: &World, what: &ChangeKind) -> bool {
     match what {
-        ChangeKind::GrantKeyAccess { vault, principal, missing, .. } => {
+        ChangeKind::GrantKeyAccess(GrantKeyAccess { vault, principal, missing, .. }) => {
             let vault = world.key_vaults.iter().find(|now| now.id == *vault);
             let own = vault.and_then(|vault| vault.policies.iter().find(|policy| policy.principal == *principal));
             own.is_some_and(|own| missing.secrets.iter().any(|word| own.permissions.secrets.contains(word)))
         }
-        ChangeKind::AssignKeyRole { assignment, .. } => {
+        ChangeKind::AssignKeyRole(AssignKeyRole { assignment, .. }) => {
             world.role_assignments.iter().any(|role| role.id == *assignment)
         }
         _ => false,

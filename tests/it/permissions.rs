@@ -161,6 +161,7 @@ async fn done(deed: &Deed, needs: Option<&[&Need]>) -> String {
         Planned::NothingToDo { why, .. } => return format!("nothing: {why}"),
         Planned::NotChecked { unread, .. } => return format!("not checked: {unread:?}"),
         Planned::Refused { refusals, .. } => return format!("refused: {}", refusals[0].rule),
+        Planned::Waiting { why, .. } => return format!("waiting: {why}"),
         Planned::Input(errors) => panic!("{errors:?}"),
     };
     let log = std::sync::Arc::default();
@@ -203,7 +204,7 @@ async fn each_missing_action_stops_what_the_table_says_and_nothing_else() {
     for deed in DEEDS {
         full.push(done(deed, None).await);
     }
-    for need in NEEDS {
+    for need in NEEDS.iter() {
         let rest: Vec<&Need> = all().into_iter().filter(|other| other.action != need.action).collect();
         let mut stopped = BTreeSet::new();
         let mut goes_on = BTreeSet::new();
@@ -237,7 +238,7 @@ async fn each_missing_action_stops_what_the_table_says_and_nothing_else() {
 /// `doctor` names exactly what is missing, for the VM and for its subscription.
 #[tokio::test]
 async fn each_missing_action_is_named() {
-    for need in NEEDS {
+    for need in NEEDS.iter() {
         let rest: Vec<&Need> = all().into_iter().filter(|other| other.action != need.action).collect();
         let mut world = BUILT_IN.clone();
         world.permissions = granted(&rest, SUB);

@@ -573,7 +573,7 @@ async fn what_may_not_be_read_never_leads_to_a_wrong_deletion() {
                 }
                 Planned::NothingToDo { not_read, why, .. } => assert!(!not_read.is_empty(), "{what}: {why}"),
                 Planned::NotChecked { unread, .. } => assert!(!unread.is_empty(), "{what}"),
-                Planned::Refused { .. } => {}
+                Planned::Refused { .. } | Planned::Waiting { .. } => {}
                 Planned::Input(errors) => panic!("{what}: {errors:?}"),
             }
             // After the plan, just before the run.

@@ -204,6 +204,7 @@ async fn child_fixes_web_01() {
         relock: true,
         allow_guest: false,
         why: None,
+        earlier: azmend::engine::Earlier::default(),
         max_changes: 40,
         world: PlanWorld {
             sandbox: true,
@@ -228,6 +229,7 @@ async fn child_fixes_web_01() {
         cancel: CancellationToken::new(),
         deadline: None,
         pid: 1,
+        earlier: azmend::engine::Earlier::default(),
     };
     let result = run.start().await;
     assert_eq!(result.exit_code, 0, "{result:#?}");

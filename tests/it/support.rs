@@ -4,6 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use azmend::actions::change::{ChangeKind, Override};
+use azmend::actions::guest::SetGuest;
+use azmend::actions::job::CancelJob;
+use azmend::actions::keyvault::{AssignKeyRole, GrantKeyAccess};
+use azmend::actions::locks::RemoveLock;
+use azmend::actions::points::{DeleteCollection, DeletePoint};
+use azmend::actions::protection::{EnableProtection, ResumeProtection};
+use azmend::actions::vm::ReapplyVm;
 use azmend::arm::{Arm, ArmSettings, ResourceId, StaticToken};
 use azmend::clock::Clock;
 use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, RunResult, World as PlanWorld, make_plan};
@@ -118,6 +125,7 @@ impl Lab {
             max_changes: ask.max_changes.unwrap_or(40),
             world: self.world(),
             why: None,
+            earlier: azmend::engine::Earlier::default(),
         }
     }
 
@@ -139,6 +147,7 @@ impl Lab {
             cancel: CancellationToken::new(),
             deadline: None,
             pid: 1,
+            earlier: azmend::engine::Earlier::default(),
         }
     }
 
@@ -285,7 +294,7 @@ impl Lab {
             let done = matches!(said.outcome.as_str(), "succeeded" | "already_done");
             let untouched = matches!(said.outcome.as_str(), "not_run" | "skipped");
             let stands = match &change.what {
-                ChangeKind::RemoveLock { lock } => {
+                ChangeKind::RemoveLock(RemoveLock { lock }) => {
                     let restored = result.locks_removed.iter().any(|l| l.restored && l.id == lock.id.to_string());
                     if restored {
                         assert!(world.locks.iter().any(|now| now.id == lock.id), "{said:?}");
@@ -300,38 +309,41 @@ impl Lab {
                     }
                     stands
                 }
-                ChangeKind::DeleteCollection { collection, .. } => world.collection(&collection.id).is_some(),
-                ChangeKind::DeletePoint { point, .. } => world.collections.iter().any(|collection| {
+                ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
+                    world.collection(&collection.id).is_some()
+                }
+                ChangeKind::DeletePoint(DeletePoint { point, .. }) => world.collections.iter().any(|collection| {
                     collection
                         .points
                         .iter()
                         .any(|now| now.name == point.id.name() && point.id.key().starts_with(collection.id.key()))
                 }),
-                ChangeKind::UninstallExtension { .. }
-                | ChangeKind::StartBackup { .. }
-                | ChangeKind::AwaitJob { .. }
-                | ChangeKind::RestartVm { .. } => continue,
-                ChangeKind::CancelJob { job, .. } => {
+                ChangeKind::UninstallExtension(_)
+                | ChangeKind::StartBackup(_)
+                | ChangeKind::AwaitJob(_)
+                | ChangeKind::RestartVm(_) => continue,
+                ChangeKind::CancelJob(CancelJob { job, .. }) => {
                     let runs = world.job(job.name()).is_some_and(|job| job.status.is_active());
                     assert!(!(done && runs), "said to be cancelled, and runs: {said:?}");
                     continue;
                 }
-                ChangeKind::ReapplyVm { vm, .. } => {
+                ChangeKind::ReapplyVm(ReapplyVm { vm, .. }) => {
                     let failed = world.vm(vm).is_some_and(|vm| !vm.provisioned);
                     assert!(!(done && failed), "said to be applied, and failed: {said:?}");
                     continue;
                 }
-                ChangeKind::ResumeProtection { item, .. } | ChangeKind::EnableProtection { item, .. } => {
+                ChangeKind::ResumeProtection(ResumeProtection { item, .. })
+                | ChangeKind::EnableProtection(EnableProtection { item, .. }) => {
                     world.item(item).is_none_or(|now| matches!(now.protection, Protection::Stopped))
                 }
-                ChangeKind::SetGuest { vm, setting, .. } => !crate::guest::is_set(&world, vm, setting),
-                ChangeKind::GrantKeyAccess { vault, principal, missing, .. } => {
+                ChangeKind::SetGuest(SetGuest { vm, setting, .. }) => !crate::guest::is_set(&world, vm, setting),
+                ChangeKind::GrantKeyAccess(GrantKeyAccess { vault, principal, missing, .. }) => {
                     let vault = world.key_vaults.iter().find(|now| now.id == *vault);
                     let own =
                         vault.and_then(|vault| vault.policies.iter().find(|policy| policy.principal == *principal));
                     own.is_none_or(|own| missing.secrets.iter().any(|word| !own.permissions.secrets.contains(word)))
                 }
-                ChangeKind::AssignKeyRole { assignment, .. } => {
+                ChangeKind::AssignKeyRole(AssignKeyRole { assignment, .. }) => {
                     !world.role_assignments.iter().any(|role| role.id == *assignment)
                 }
             };

@@ -13,23 +13,36 @@
 //! With `Extensions.Enabled=n` the agent runs no extension, Run Command included; whether a running agent notices the
 //! file before it is started again is not verified. So that repair is possible only where the probe still answers.
 
+mod plan;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::change::{Change, ChangeKind, Failure, Refusal};
-use super::rules::Ground;
-use super::spec::{ConfKey, GuestAgentConf, GuestService, StartType};
-use super::{Check, Context, History, Inverse, Next, Verify};
+use super::change::{Risk, Undo};
+use super::needs::{Place, Right};
+use super::outcome::{Failure, Refusal};
+use super::{Check, Context, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::RunCommand;
-use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
+use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::estate::facts::Part;
-use crate::estate::guest::{Guest, GuestFacts, GuestOs, Service, Unread, os_of, read, ready, usable};
+use crate::estate::guest::{GuestFacts, GuestOs, Service, Unread, read, ready, usable};
+
+pub use plan::{ConfKey, GuestAgentConf, GuestService, ServiceName, StartType};
+
+/// Runs any script as System or root: nobody gets it without asking for a playbook that needs it.
+pub const RUN_COMMAND: &str = "Microsoft.Compute/virtualMachines/runCommand/action";
+/// Runs a script.
+const RUN: Right = Right::change(
+    RUN_COMMAND,
+    Place::Vm,
+    "runs a script inside the VM, only with --allow-guest",
+    "nothing inside a VM is read or set",
+);
 
 const SERVICE: &str = include_str!("scripts/service.ps1");
 const AGENT_CONF: &str = include_str!("scripts/agent_conf.sh");
@@ -144,8 +157,7 @@ impl Setting {
     }
 
     /// What the inverse does, for the plan.
-    #[must_use]
-    pub fn inverse(&self) -> String {
+    fn inverse(&self) -> String {
         match self {
             Self::Service { name, before, start, run } => {
                 let start = start.as_ref().map(|_| format!("set the start type of {name} back to {}", before.start));
@@ -187,107 +199,8 @@ impl Setting {
     }
 }
 
-/// The guest's facts, when a script may run in it.
-fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, Refusal> {
-    let part = match guest {
-        Guest::NotAllowed => {
-            return Err(Refusal::new(
-                "guest.not-allowed",
-                "this repair runs a script inside the VM, and nobody allowed that",
-            )
-            .hint("look first: azmend diagnose --allow-guest; then add --allow-guest here"));
-        }
-        Guest::Looked(part) => part,
-    };
-    if let Err(why) = ready(ground.facts) {
-        return Err(Refusal::new("guest.not-ready", why));
-    }
-    match part {
-        Part::Known { value, .. } => Ok(value),
-        Part::Unread { why } => Err(unread(why)),
-        Part::Absent { .. } => Err(unread("there is nothing to look into")),
-    }
-}
-
 fn unread(why: &str) -> Refusal {
     Refusal::new("guest.unread", format!("the inside of the VM could not be read: {why}"))
-}
-
-/// Plans a change of a service; none when it is as it should be, or the VM runs another system.
-///
-/// # Errors
-/// What speaks against it.
-pub fn plan_service(
-    ground: &Ground<'_>,
-    step: &str,
-    spec: &GuestService,
-    guest: &Guest,
-) -> Result<Option<Change>, Refusal> {
-    if os_of(ground.facts) == Some(GuestOs::Linux) {
-        return Ok(None);
-    }
-    let facts = allowed(ground, guest)?;
-    let name = spec.name.name();
-    let now = match facts.service(name) {
-        Some(Part::Known { value, .. }) => value,
-        Some(Part::Unread { why }) => return Err(unread(why)),
-        Some(Part::Absent { .. }) | None => {
-            return Err(Refusal::new("guest.no-service", format!("the service {name} is not installed in the VM")));
-        }
-    };
-    let start = match spec.start {
-        StartType::Manual => (now.start == "Disabled").then(|| "Manual".to_owned()),
-        StartType::Automatic => matches!(now.start.as_str(), "Disabled" | "Manual").then(|| "Auto".to_owned()),
-    };
-    let run = spec.running && now.state == "Stopped";
-    if start.is_none() && !run {
-        return Ok(None);
-    }
-    let setting = Setting::Service { name: name.to_owned(), before: now.clone(), start, run };
-    let was = format!("{}, start type {}", now.state, now.start);
-    Ok(Some(change(ground, step, &was, setting)))
-}
-
-/// Plans a change of the agent's configuration; none when it is as it should be, or the VM runs another system.
-///
-/// # Errors
-/// What speaks against it.
-pub fn plan_agent_conf(
-    ground: &Ground<'_>,
-    step: &str,
-    spec: &GuestAgentConf,
-    guest: &Guest,
-) -> Result<Option<Change>, Refusal> {
-    if os_of(ground.facts) == Some(GuestOs::Windows) {
-        return Ok(None);
-    }
-    let conf = match &allowed(ground, guest)?.agent_conf {
-        Part::Known { value, .. } => value,
-        Part::Unread { why } => return Err(unread(why)),
-        Part::Absent { .. } => return Err(unread("waagent.conf is not there")),
-    };
-    // Only the value that stops the agent's work is replaced; any other one is somebody's choice.
-    let (now, stops, after) = match spec.key {
-        ConfKey::ExtensionsEnabled => (&conf.enabled, "n", "y"),
-        ConfKey::ProvisioningAgent => (&conf.provisioning, "disabled", "auto"),
-    };
-    if !now.eq_ignore_ascii_case(stops) {
-        return Ok(None);
-    }
-    let key = spec.key.name().to_owned();
-    let setting = Setting::AgentConf { key, before: now.clone(), after: after.to_owned() };
-    Ok(Some(change(ground, step, now, setting)))
-}
-
-fn change(ground: &Ground<'_>, step: &str, was: &str, setting: Setting) -> Change {
-    let later = match setting {
-        Setting::AgentConf { .. } => "; it counts when the agent starts the next time, which azmend leaves to you",
-        Setting::Service { .. } => "",
-    };
-    let vm = ground.facts.id.name();
-    let effect = format!("inside {vm}: set {} to {} (it is {was}){later}", setting.name(), setting.wanted());
-    let vm_id = ground.facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
-    Change::new(step, 1, ChangeKind::SetGuest { vm: ground.facts.id.clone(), vm_id, setting }, effect)
 }
 
 fn changed(setting: &Setting, how: &str) -> Refusal {
@@ -295,113 +208,138 @@ fn changed(setting: &Setting, how: &str) -> Refusal {
     Refusal::new("s3.changed", why).hint("run azmend again for a new plan")
 }
 
-/// Reads the guest again.
-pub async fn check(cx: &Context<'_>, vm: &ResourceId, setting: &Setting, history: &History) -> Check {
-    if let Err(why) = ready(cx.facts) {
-        return Check::Refuse(Refusal::new("guest.not-ready", why));
-    }
-    let facts = match Box::pin(read(cx.arm, vm, setting.os())).await {
-        Ok(facts) => facts,
-        Err(Unread::Busy(why)) => return Check::Wait { why, wait: PROBE },
-        Err(Unread::Arm(error)) => return Check::Unreadable(error),
-        Err(Unread::Other(why)) => return Check::Refuse(unread(&why)),
-    };
-    match setting.stand(&facts) {
-        Err(why) => Check::Refuse(unread(&why)),
-        Ok(Stand::After) => Check::Holds(format!("{}: {}, read back", setting.name(), setting.wanted())),
-        Ok(Stand::Other(how)) => Check::Refuse(changed(setting, &how)),
-        Ok(Stand::Between) if history.attempts.is_empty() => {
-            Check::Refuse(changed(setting, "its start type is another one than in the plan"))
-        }
-        Ok(Stand::Before | Stand::Between) if history.attempts.len() >= TRIES => {
-            let why =
-                format!("{TRIES} scripts ran and {} is not as it should be: {}", setting.name(), setting.wanted());
-            Check::GiveUp(Failure::new("", why).with_hint("look at the event log of the VM"))
-        }
-        Ok(Stand::Before | Stand::Between) => {
-            Check::Go(Next { verb: "POST", target: vm.clone(), before: setting.before() })
-        }
-    }
+/// Sets something inside a VM, by a script.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetGuest {
+    /// The VM.
+    pub vm: ResourceId,
+    /// Its `vmId`.
+    pub vm_id: String,
+    /// What, with the before-image.
+    pub setting: Setting,
 }
 
-/// Sends the script.
-///
-/// # Errors
-/// As Azure answered.
-pub async fn send(arm: &Arm, next: &Next, setting: &Setting, tag: &Tag) -> Result<Sent, ArmError> {
-    Box::pin(setting.send(arm, &next.target, false, tag)).await
-}
+impl Mutation for SetGuest {
+    const NOUN: &'static str = "settings inside VMs changed";
 
-/// Sends the script that sets it back.
-///
-/// # Errors
-/// As Azure answered.
-pub async fn send_inverse(arm: &Arm, next: &Next, setting: &Setting, tag: &Tag) -> Result<Sent, ArmError> {
-    Box::pin(setting.send(arm, &next.target, true, tag)).await
-}
+    fn resource(&self) -> &ResourceId {
+        &self.vm
+    }
 
-/// Reads the guest once.
-pub async fn verify(cx: &Context<'_>, vm: &ResourceId, vm_id: &str, setting: &Setting) -> Verify {
-    match cx.arm.vm(vm).await {
-        Ok(now) if now.vm_id.eq_ignore_ascii_case(vm_id) => {}
-        Ok(_) => {
-            return Verify::Refused(Refusal::new("s3.changed", format!("another VM has the name {} now", vm.name())));
-        }
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Verify::Refused(Refusal::new("s3.vm-gone", format!("the VM {} is gone", vm.name())));
-        }
-        Err(error) => return Verify::Pending { why: format!("reading the VM: {error}"), wait: PROBE },
+    fn undo(&self) -> Undo {
+        Undo::Inverse { effect: self.setting.inverse() }
     }
-    let facts = match Box::pin(read(cx.arm, vm, setting.os())).await {
-        Ok(facts) => facts,
-        Err(Unread::Busy(why) | Unread::Other(why)) => return Verify::Pending { why, wait: PROBE },
-        Err(Unread::Arm(error)) => {
-            return Verify::Pending { why: format!("looking into the VM: {error}"), wait: PROBE };
-        }
-    };
-    match setting.stand(&facts) {
-        Err(why) => Verify::Pending { why, wait: PROBE },
-        Ok(Stand::After) => Verify::Done(format!("{}: {}, read back", setting.name(), setting.wanted())),
-        Ok(Stand::Other(how)) => Verify::Refused(changed(setting, &how)),
-        Ok(Stand::Before | Stand::Between) => {
-            Verify::Again { why: format!("{} is not {}", setting.name(), setting.wanted()), wait: PROBE }
-        }
-    }
-}
 
-/// Whether the setting may be set back: only while it is as azmend set it, in the same VM.
-pub async fn check_inverse(arm: &Arm, vm: &ResourceId, vm_id: &str, setting: &Setting) -> Inverse {
-    let wait = |why: String| Inverse::Wait { why, wait: PROBE };
-    let now = match arm.vm(vm).await {
-        Ok(now) => now,
-        Err(error) if error.class() == ErrorClass::NotFound => {
-            return Inverse::NotNeeded(format!("the VM {} is gone", vm.name()));
-        }
-        Err(error) => return Inverse::Unreadable(error),
-    };
-    if !now.vm_id.eq_ignore_ascii_case(vm_id) {
-        return Inverse::NotNeeded(format!("another VM has the name {} now", vm.name()));
+    fn risk(&self) -> Risk {
+        Risk::Medium
     }
-    match arm.instance_view(vm).await {
-        Ok(view) => {
-            if let Err(why) = usable(&view) {
-                return wait(why);
+
+    /// Reads the guest again.
+    async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
+        let Self { vm, setting, .. } = self;
+        if let Err(why) = ready(cx.facts) {
+            return Check::Refuse(Refusal::new("guest.not-ready", why));
+        }
+        let facts = match Box::pin(read(cx.arm, vm, setting.os())).await {
+            Ok(facts) => facts,
+            Err(Unread::Busy(why)) => return Check::Wait { why, wait: PROBE },
+            Err(Unread::Arm(error)) => return Check::Unreadable(error),
+            Err(Unread::Other(why)) => return Check::Refuse(unread(&why)),
+        };
+        match setting.stand(&facts) {
+            Err(why) => Check::Refuse(unread(&why)),
+            Ok(Stand::After) => Check::Holds(format!("{}: {}, read back", setting.name(), setting.wanted())),
+            Ok(Stand::Other(how)) => Check::Refuse(changed(setting, &how)),
+            Ok(Stand::Between) if history.attempts.is_empty() => {
+                Check::Refuse(changed(setting, "its start type is another one than in the plan"))
+            }
+            Ok(Stand::Before | Stand::Between) if history.attempts.len() >= TRIES => {
+                let why =
+                    format!("{TRIES} scripts ran and {} is not as it should be: {}", setting.name(), setting.wanted());
+                Check::GiveUp(Failure::new("", why).with_hint("look at the event log of the VM"))
+            }
+            Ok(Stand::Before | Stand::Between) => {
+                Check::Go(Request { verb: Verb::Post, target: vm.clone(), before: setting.before() })
             }
         }
-        Err(error) => return Inverse::Unreadable(error),
     }
-    let facts = match Box::pin(read(arm, vm, setting.os())).await {
-        Ok(facts) => facts,
-        Err(Unread::Busy(why) | Unread::Other(why)) => return wait(why),
-        Err(Unread::Arm(error)) => return Inverse::Unreadable(error),
-    };
-    match setting.stand(&facts) {
-        Err(why) => wait(why),
-        Ok(Stand::Before) => Inverse::Holds(format!("{} is as it was", setting.name())),
-        Ok(Stand::Other(how)) => Inverse::Refuse(changed(setting, &how)),
-        Ok(Stand::After | Stand::Between) => {
-            let before = json!({ "set": setting.wanted() });
-            Inverse::Go(Next { verb: "POST", target: vm.clone(), before })
+
+    async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        Box::pin(self.setting.send(cx.arm, &request.target, false, tag)).await
+    }
+
+    /// Reads the guest once.
+    async fn verify(&self, cx: &Context<'_>, _: &History) -> Verify {
+        let Self { vm, vm_id, setting } = self;
+        match cx.arm.vm(vm).await {
+            Ok(now) if now.vm_id.eq_ignore_ascii_case(vm_id) => {}
+            Ok(_) => {
+                return Verify::Refused(Refusal::new(
+                    "s3.changed",
+                    format!("another VM has the name {} now", vm.name()),
+                ));
+            }
+            Err(error) if cx.arm.proves_absence(&error, vm).await => {
+                return Verify::Refused(Refusal::new("s3.vm-gone", format!("the VM {} is gone", vm.name())));
+            }
+            Err(error) => return Verify::Pending { why: format!("reading the VM: {error}"), wait: PROBE },
         }
+        let facts = match Box::pin(read(cx.arm, vm, setting.os())).await {
+            Ok(facts) => facts,
+            Err(Unread::Busy(why) | Unread::Other(why)) => return Verify::Pending { why, wait: PROBE },
+            Err(Unread::Arm(error)) => {
+                return Verify::Pending { why: format!("looking into the VM: {error}"), wait: PROBE };
+            }
+        };
+        match setting.stand(&facts) {
+            Err(why) => Verify::Pending { why, wait: PROBE },
+            Ok(Stand::After) => Verify::Done(format!("{}: {}, read back", setting.name(), setting.wanted())),
+            Ok(Stand::Other(how)) => Verify::Refused(changed(setting, &how)),
+            Ok(Stand::Before | Stand::Between) => {
+                Verify::Again { why: format!("{} is not {}", setting.name(), setting.wanted()), wait: PROBE }
+            }
+        }
+    }
+
+    /// Whether the setting may be set back: only while it is as azmend set it, in the same VM.
+    async fn check_inverse(&self, arm: &Arm, _: &Value, _: bool) -> Inverse {
+        let Self { vm, vm_id, setting } = self;
+        let wait = |why: String| Inverse::Wait { why, wait: PROBE };
+        let now = match arm.vm(vm).await {
+            Ok(now) => now,
+            Err(error) if arm.proves_absence(&error, vm).await => {
+                return Inverse::NotNeeded(format!("the VM {} is gone", vm.name()));
+            }
+            Err(error) => return Inverse::Unreadable(error),
+        };
+        if !now.vm_id.eq_ignore_ascii_case(vm_id) {
+            return Inverse::NotNeeded(format!("another VM has the name {} now", vm.name()));
+        }
+        match arm.instance_view(vm).await {
+            Ok(view) => {
+                if let Err(why) = usable(&view) {
+                    return wait(why);
+                }
+            }
+            Err(error) => return Inverse::Unreadable(error),
+        }
+        let facts = match Box::pin(read(arm, vm, setting.os())).await {
+            Ok(facts) => facts,
+            Err(Unread::Busy(why) | Unread::Other(why)) => return wait(why),
+            Err(Unread::Arm(error)) => return Inverse::Unreadable(error),
+        };
+        match setting.stand(&facts) {
+            Err(why) => wait(why),
+            Ok(Stand::Before) => Inverse::Holds(format!("{} is as it was", setting.name())),
+            Ok(Stand::Other(how)) => Inverse::Refuse(changed(setting, &how)),
+            Ok(Stand::After | Stand::Between) => {
+                let before = json!({ "set": setting.wanted() });
+                Inverse::Go(Request { verb: Verb::Post, target: vm.clone(), before })
+            }
+        }
+    }
+
+    async fn send_inverse(&self, arm: &Arm, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        Box::pin(self.setting.send(arm, &request.target, true, tag)).await
     }
 }

@@ -1,8 +1,9 @@
 //! S5 and S6: which locks may be removed.
 //!
-//! Only a lock on a backup resource group or on a Backup-owned collection of this VM, without owners, that could be
-//! written back. Everything else is reported with the command that would remove it, and removed only when the user
-//! named that very lock.
+//! Only a lock on a backup resource group or on a Backup-owned collection of this VM. Everything else is reported with the
+//! command that would remove it, and removed only when the user named that very lock. Never, named or not: a lock with
+//! owners, which Azure lets nobody else delete (401 `UnauthorizedApplicationId`), and one that could not be restored exactly
+//! as it is.
 
 use super::{Ground, groups, ownership};
 use crate::actions::change::Refusal;
@@ -12,6 +13,12 @@ use crate::arm::permissions::{allows, denied};
 
 /// The lock that Azure Backup itself puts on storage accounts and puts back at each backup (Azure Files).
 const SERVICE_LOCK: &str = "AzureBackupProtectionLock";
+/// The levels that lock something. Azure knows `NotSpecified`, too, and does not take it.
+const LEVELS: [&str; 2] = ["CanNotDelete", "ReadOnly"];
+/// "The lock name can be a maximum of 260 characters" (contract of the locks API).
+const MOST_NAME: usize = 260;
+/// "Notes about the lock. Maximum of 512 characters" (contract of the locks API).
+const MOST_NOTES: usize = 512;
 
 /// Decides whether azmend may remove this lock.
 ///
@@ -24,14 +31,50 @@ pub fn may_remove(ground: &Ground<'_>, lock: &Lock, named: &[ResourceId]) -> Res
     if lock.id.name().eq_ignore_ascii_case(SERVICE_LOCK) {
         return Err(Refusal::new("s5.service-lock", format!("{SERVICE_LOCK} belongs to Azure Backup itself")));
     }
+    not_owned(lock, &scope)?;
     if !named.contains(&lock.id) {
         removable_scope(ground, &scope).map_err(|refusal| with_command(refusal, lock))?;
-        if !lock.owners.is_empty() {
-            let why = format!("the lock {} on {} has an owner application", lock.id.name(), scope.short_name());
-            return Err(with_command(Refusal::new("s5.owners", why), lock));
-        }
     }
+    restorable(lock)?;
     may_write_back(ground, &scope)
+}
+
+/// A lock of an application: Azure refuses its deletion to everybody else, Owners of the subscription included.
+fn not_owned(lock: &Lock, scope: &ResourceId) -> Result<(), Refusal> {
+    if lock.owners.is_empty() {
+        return Ok(());
+    }
+    let owners = lock.owners.join(", ");
+    let (name, on) = (lock.id.name(), scope.short_name());
+    let why = format!(
+        "the lock {name} on {on} belongs to the application {owners}: Azure refuses its deletion to everybody else \
+         (401 UnauthorizedApplicationId)"
+    );
+    let hint = format!("ask whoever runs the application {owners} to remove its lock {name}, then run azmend again");
+    Err(Refusal::new("s5.owners", why).hint(hint))
+}
+
+/// S6: what azmend could not write back exactly as it is stays.
+///
+/// The levels are those that lock something; names and notes are held to what the contract of
+/// `ManagementLocks_CreateOrUpdateByScope` takes. A lock that breaks it was made in another way.
+fn restorable(lock: &Lock) -> Result<(), Refusal> {
+    let name = lock.id.name();
+    let forbidden = |c: char| c.is_control() || "<>%&:\\?/".contains(c);
+    let what = if !LEVELS.contains(&lock.level.as_str()) {
+        let level = if lock.level.is_empty() { "none" } else { &lock.level };
+        format!("its level is {level}, and Azure takes only {} and {}", LEVELS[0], LEVELS[1])
+    } else if name.chars().count() > MOST_NAME {
+        format!("its name is longer than the {MOST_NAME} characters that Azure takes")
+    } else if let Some(c) = name.chars().find(|c| forbidden(*c)) {
+        format!("its name has the character {c:?}, which Azure does not take")
+    } else if lock.notes.chars().count() > MOST_NOTES {
+        format!("its notes are longer than the {MOST_NOTES} characters that Azure takes")
+    } else {
+        return Ok(());
+    };
+    let why = format!("the lock {name} on {} could not be restored as it is: {what}", lock.scope().short_name());
+    Err(Refusal::new("s6.cannot-restore", why).hint("a lock is removed only when azmend could restore it exactly"))
 }
 
 fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {

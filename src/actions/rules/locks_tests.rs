@@ -75,11 +75,48 @@ fn facts_with_rights_at(scope: &ResourceId) -> VmFacts {
 }
 
 #[test]
-fn a_lock_with_owners_stays_unless_named() {
-    let mut lock = lock();
-    lock.owners = vec!["0f1e2d3c-0000-4000-8000-00000000beef".into()];
-    assert_eq!(rule(&facts(), &lock, &[]).as_deref(), Some("s5.owners"));
-    assert_eq!(rule(&facts(), &lock, std::slice::from_ref(&lock.id)), None);
+fn a_lock_with_owners_stays_even_when_named() {
+    let owner = "0f1e2d3c-0000-4000-8000-00000000beef";
+    for scope in [group_id(BACKUP_GROUP), one_collection(), group_id("rg-shop"), vm_id().subscription_id()] {
+        let mut lock = lock_on(&scope, "keep");
+        lock.owners = vec![owner.into()];
+        for named in [&[][..], std::slice::from_ref(&lock.id)] {
+            let refusal = refusal(&facts_with_rights_at(&scope), &lock, named).unwrap();
+            assert_eq!(refusal.rule, "s5.owners", "{scope}");
+            let text = format!("{refusal} {}", refusal.hint.clone().unwrap());
+            assert!(text.contains(owner) && text.contains("UnauthorizedApplicationId"), "{text}");
+            // Azure would refuse that command too.
+            assert!(!text.contains("az lock delete") && !text.contains("--lock"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_could_not_be_restored_stays_even_when_named() {
+    let with = |change: fn(&mut Lock)| {
+        let mut lock = lock();
+        change(&mut lock);
+        lock
+    };
+    let cases = [
+        (with(|lock| lock.level = "NotSpecified".into()), "its level is NotSpecified"),
+        (with(|lock| lock.level = String::new()), "its level is none"),
+        (with(|lock| lock.level = "Frozen".into()), "its level is Frozen"),
+        (with(|lock| lock.notes = "n".repeat(513)), "its notes are longer than the 512"),
+    ];
+    for (lock, what) in cases {
+        for named in [&[][..], std::slice::from_ref(&lock.id)] {
+            let refusal = refusal(&facts(), &lock, named).unwrap();
+            assert_eq!(refusal.rule, "s6.cannot-restore", "{what}");
+            assert!(refusal.why.contains(what), "{refusal}");
+        }
+    }
+    for good in ["ReadOnly", "CanNotDelete"] {
+        let mut lock = with(|lock| lock.notes = "n".repeat(512));
+        lock.level = good.into();
+        assert_eq!(rule(&facts(), &lock, &[]), None, "{good}");
+    }
+    assert_eq!(rule(&facts(), &lock_on(&group_id(BACKUP_GROUP), &"n".repeat(260)), &[]), None);
 }
 
 #[test]

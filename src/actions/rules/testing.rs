@@ -201,6 +201,8 @@ pub fn facts() -> VmFacts {
         rights: vec![rights(vm_id().subscription_id()), rights(group_id(BACKUP_GROUP))],
         key_vaults: known(Vec::new()),
         orphan: None,
+        vaults: Vec::new(),
+        own_jobs: Vec::new(),
     }
 }
 

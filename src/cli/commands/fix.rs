@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use crate::actions::change::Refusal;
 use crate::actions::spec::ActionName;
-use crate::arm::{ReadPost, ResourceId};
+use crate::arm::{CallPurpose, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Desk, deadline};
 use crate::cli::{files, store};
+use crate::engine::Earlier;
 use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
@@ -44,14 +47,18 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
         store::open(&desk.settings)?;
     }
     let azure = desk.azure()?;
+    if !args.dry_run && args.plan_out.is_none() {
+        azure.keep()?;
+    }
     let stop_at = deadline(&azure, args.deadline);
     let started = azure.clock().now();
-    let arm = azure.reader_within(reads_more(named), args.allow_guest)?;
+    let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();
+    let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
     let (world, vm, playbook, planned) = desk
         .reading(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
-            let vm = azure.find_vm(&arm, vm_text, &desk.settings.subscriptions).await?;
+            let vm = azure.find_vm(&finding, vm_text, &desk.settings.subscriptions).await?;
             let world = azure.world(&arm, vm.subscription()).await;
             let request = |playbook, why| PlanRequest {
                 playbook,
@@ -64,12 +71,14 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
                 world: world.clone(),
                 why,
+                earlier: earlier(desk, &world, azure.clock().now()),
             };
             if let Some(playbook) = named {
                 let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
                 return Ok((world, vm, Some(playbook), planned));
             }
-            let facts = Box::pin(collect(&arm, &vm, &CollectOptions::default())).await;
+            let own_jobs = earlier(desk, &world, azure.clock().now()).jobs();
+            let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
             let view = view_of(&facts, &arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
                 let planned = Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
@@ -97,6 +106,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
             return Ok(desk.finish(subject.nothing(&view, &why, &not_read, &warnings)));
         }
         Planned::NotChecked { unread, view } => return Ok(desk.finish(subject.not_checked(&view, &unread))),
+        Planned::Waiting { why, wait, view } => return Ok(desk.finish(subject.waiting(&view, &why, wait))),
         Planned::Refused { refusals, plan } => {
             if let Some(plan) = plan.as_deref().filter(|_| desk.printer.for_people()) {
                 desk.printer.say(&report::plan(plan, desk.printer.err_width()));
@@ -119,6 +129,12 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     }
     desk.confirm(&plan, args.yes).await?;
     desk.start(&azure, plan, stop_at).await
+}
+
+/// What earlier runs of this machine did in this Azure; nothing when there is no state directory yet.
+pub fn earlier(desk: &Desk, world: &World, now: Timestamp) -> Earlier {
+    let state = store::existing(&desk.settings).ok().flatten();
+    state.map(|state| Earlier::read(&state, world, None, now)).unwrap_or_default()
 }
 
 /// What stands for "the one that this VM needs".

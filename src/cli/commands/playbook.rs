@@ -164,6 +164,9 @@ fn page(playbook: &Playbook, width: usize) -> String {
         if let Some(when) = step.when() {
             page.item("      when ", DIM, when.source());
         }
+        for after in step.after() {
+            page.item("      after ", DIM, &after.to_string());
+        }
     }
     page.finish()
 }
@@ -197,6 +200,7 @@ fn object(playbook: &Playbook, origin: &Origin) -> Value {
                 "id": step.id(),
                 "action": step.action().as_str(),
                 "when": step.when().map(|when| when.source()),
+                "after": step.after(),
                 "timeout": step.timeout(),
             })
         })

@@ -9,15 +9,15 @@ use crate::cli::args::RunsCommand;
 use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Desk, Way, deadline};
+use crate::cli::execute::{Desk, deadline};
 use crate::cli::settings::Output;
 use crate::cli::store::{self, StoredRun};
 use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
-use crate::engine::exit;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::state::{Phase, RunPhase, RunState};
+use crate::engine::{Entry, exit};
 use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::table;
 use crate::report::plan::place;
@@ -220,7 +220,7 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
     crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()).map_err(|why| {
         let error =
             CliError::refused(format!("the run {} is not resumed: {why}", store::short(&run.id))).code("not_resumable");
-        if run.state.locks_off(&run.plan).is_empty() {
+        if run.state.locks_off().is_empty() {
             error
         } else {
             error.hint(format!(
@@ -240,10 +240,7 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
     };
     let question = format!("{what} on {} in {}?", safe(run.plan.vm.name()), place(run.plan.world.sandbox));
     confirm(&desk.printer, yes, &question).await?;
-    let locks = desk.locks(&state, &azure, &run.plan, &run.id)?;
-    let code = desk.run(&azure, run.plan, run.id, log, Way::Resume, stop_at).await;
-    drop(locks);
-    code
+    desk.enter(&azure, &state, (run.plan, log), Entry::Resume, stop_at).await
 }
 
 async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
@@ -251,7 +248,7 @@ async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
     let azure = desk.azure()?;
     same_world(desk, &azure, &run.plan, true).await?;
     let off = store::locks_off(&run.loaded);
-    let known: Vec<&str> = run.state.locks_off(&run.plan).into_iter().map(|(id, _)| id).collect();
+    let known: Vec<&str> = run.state.locks_off().into_iter().map(|(id, _)| id).collect();
     // Of an edited journal only the beginning is relied on; what stands behind is at least told.
     for (_, lock) in off.iter().filter(|(id, _)| !known.contains(&id.as_str())) {
         desk.printer.warn(&format!("the journal is damaged; the lock {} may be off too", lock.id.name()));
@@ -265,10 +262,7 @@ async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
         place(run.plan.world.sandbox)
     );
     confirm(&desk.printer, yes, &question).await?;
-    let locks = desk.locks(&state, &azure, &run.plan, &run.id)?;
-    let code = desk.run(&azure, run.plan, run.id, log, Way::Undo, None).await;
-    drop(locks);
-    code
+    desk.enter(&azure, &state, (run.plan, log), Entry::Undo, None).await
 }
 
 /// The run so far, for the person who is asked.

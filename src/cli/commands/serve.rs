@@ -35,7 +35,8 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
     sandbox.keep()?;
     let sim = sandbox.sim.clone();
     let name = crate::text::safe(&sim.world().name);
-    let options = ServerOptions { port: args.port, speed: args.speed, token_life: args.token_life.to_std() };
+    let speed = desk.settings.speed.unwrap_or(1);
+    let options = ServerOptions { port: args.port, speed, token_life: args.token_life.to_std() };
     let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| {
         CliError::io(format!("cannot listen on 127.0.0.1:{}: {error}", args.port)).hint("--port 0 takes any free port")
     })?;

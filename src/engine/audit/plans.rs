@@ -9,6 +9,7 @@ use futures::{StreamExt as _, stream};
 
 use super::{Audit, Change};
 use crate::actions::change::ChangeKind;
+use crate::actions::points::DeleteCollection;
 use crate::arm::{Arm, ResourceId};
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, plan_of};
@@ -58,6 +59,7 @@ pub async fn plans(
                     max_changes,
                     world: world.clone(),
                     why: None,
+                    earlier: crate::engine::Earlier::default(),
                 };
                 planned.push((place, Box::pin(plan_of(arm, &request, &facts)).await));
             }
@@ -82,14 +84,14 @@ pub fn kinds<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> BTreeMap<String, 
     let mut seen: BTreeSet<(&str, String)> = BTreeSet::new();
     for plan in plans {
         for (_, change) in plan.changes() {
-            let words = words(&change.what);
+            let words = change.what.noun();
             let resource = change.resource().key();
             match &change.what {
-                ChangeKind::DeleteCollection { collection, .. } => {
+                ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
                     seen.extend(collection.points().iter().map(|point| (words, point.id.key().to_owned())));
                 }
                 // A VM may have several settings to change.
-                ChangeKind::SetGuest { .. } => {
+                ChangeKind::SetGuest(_) => {
                     seen.insert((words, format!("{resource} {}", change.effect)));
                 }
                 _ if words.is_empty() => {}
@@ -104,22 +106,4 @@ pub fn kinds<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> BTreeMap<String, 
         *counts.entry(words.to_owned()).or_default() += 1;
     }
     counts
-}
-
-/// Empty for what changes nothing.
-const fn words(what: &ChangeKind) -> &'static str {
-    match what {
-        ChangeKind::RemoveLock { .. } => "locks removed",
-        ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => "restore points deleted",
-        ChangeKind::UninstallExtension { .. } => "extensions uninstalled",
-        ChangeKind::StartBackup { .. } => "backups started",
-        ChangeKind::AwaitJob { .. } => "",
-        ChangeKind::CancelJob { .. } => "jobs cancelled",
-        ChangeKind::ReapplyVm { .. } => "VMs reapplied",
-        ChangeKind::RestartVm { .. } => "VMs restarted",
-        ChangeKind::ResumeProtection { .. } => "protections resumed",
-        ChangeKind::EnableProtection { .. } => "VMs protected",
-        ChangeKind::GrantKeyAccess { .. } | ChangeKind::AssignKeyRole { .. } => "key vault permissions granted",
-        ChangeKind::SetGuest { .. } => "settings inside VMs changed",
-    }
 }

@@ -24,6 +24,8 @@ use super::exit;
 use super::plan::Plan;
 use super::result::{RunResult, Status};
 use crate::actions::change::ChangeKind;
+use crate::actions::extension::UninstallExtension;
+use crate::actions::locks::RemoveLock;
 use crate::arm::ResourceId;
 use crate::arm::model::Collection;
 use crate::estate::facts::VmFacts;
@@ -65,12 +67,12 @@ impl Member {
         let (mut unlocks, mut deletes) = (Vec::new(), Vec::new());
         for (_, change) in plan.changes() {
             match &change.what {
-                ChangeKind::RemoveLock { lock } => unlocks.push(lock.scope()),
+                ChangeKind::RemoveLock(RemoveLock { lock }) => unlocks.push(lock.scope()),
                 // Hundreds of points stand in one group.
-                ChangeKind::DeleteCollection { .. } | ChangeKind::DeletePoint { .. } => {
+                ChangeKind::DeleteCollection(_) | ChangeKind::DeletePoint(_) => {
                     deletes.extend(change.resource().group_id());
                 }
-                ChangeKind::UninstallExtension { extension, .. } => deletes.push(extension.clone()),
+                ChangeKind::UninstallExtension(UninstallExtension { extension, .. }) => deletes.push(extension.clone()),
                 _ => {}
             }
         }
@@ -148,7 +150,7 @@ impl Fate {
             Self::Ran(result) => match result.status {
                 Status::Partial | Status::Refused | Status::Failed | Status::Stuck | Status::Error => true,
                 Status::Paused => result.error.as_ref().is_some_and(|error| error.code == "unreachable"),
-                Status::Planned | Status::NothingToDo | Status::Succeeded | Status::Undone => false,
+                Status::Planned | Status::Waiting | Status::NothingToDo | Status::Succeeded | Status::Undone => false,
             },
         }
     }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fate, Reason};
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
+use crate::actions::points::DeleteCollection;
 use crate::engine::audit::{NotSeen, kinds};
 use crate::engine::exit;
 use crate::engine::plan::Plan;
@@ -30,6 +32,8 @@ pub enum Unplanned {
     Refused,
     /// What decides could not be read.
     NotChecked,
+    /// A backup that azmend started earlier is still running.
+    Waiting,
 }
 
 /// A VM without a plan: nothing of it was changed.
@@ -109,6 +113,8 @@ pub struct Counts {
     pub not_plannable: usize,
     /// What decides could not be read.
     pub not_checked: usize,
+    /// VMs with a backup that azmend started earlier and that is still running.
+    pub waiting: usize,
 }
 
 /// The fleet.
@@ -176,13 +182,15 @@ impl Sums {
             sums.changes += plan.weight();
             for (_, change) in plan.changes() {
                 match &change.what {
-                    ChangeKind::RemoveLock { lock } => {
+                    ChangeKind::RemoveLock(RemoveLock { lock }) => {
                         locks.insert(lock.id.key().to_owned());
                     }
-                    ChangeKind::DeleteCollection { collection, .. } => sums.points += collection.points().len(),
-                    ChangeKind::DeletePoint { .. } => sums.points += 1,
-                    ChangeKind::StartBackup { .. } => sums.backups += 1,
-                    ChangeKind::RestartVm { .. } => sums.restarts += 1,
+                    ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
+                        sums.points += collection.points().len()
+                    }
+                    ChangeKind::DeletePoint(_) => sums.points += 1,
+                    ChangeKind::StartBackup(_) => sums.backups += 1,
+                    ChangeKind::RestartVm(_) => sums.restarts += 1,
                     _ => {}
                 }
             }
@@ -218,6 +226,11 @@ impl NotPlanned {
                     ..base(Unplanned::NotChecked, format!("not everything that decides could be read{first}"))
                 }
             }
+            Planned::Waiting { why, .. } => Self {
+                code: Some("backup_running".to_owned()),
+                hint: Some("run azmend again when it has ended".to_owned()),
+                ..base(Unplanned::Waiting, why.clone())
+            },
             Planned::Refused { refusals, plan } => {
                 let first = refusals.first();
                 let why = first.map_or_else(|| "a rule stops it".to_owned(), |refusal| refusal.why.clone());
@@ -275,6 +288,7 @@ impl FleetResult {
             nothing_to_do: unplanned(Unplanned::NothingToDo) + by_status(Status::NothingToDo),
             not_plannable: unplanned(Unplanned::Refused),
             not_checked: unplanned(Unplanned::NotChecked),
+            waiting: unplanned(Unplanned::Waiting),
         };
         self.retry_after = self.results.iter().filter_map(|one| one.retry_after).max();
         (self.status, self.exit_code) = if ran { self.after() } else { self.before() };
@@ -283,6 +297,9 @@ impl FleetResult {
             || self.not_planned.iter().any(|one| !one.not_read.is_empty());
         if unread {
             self.exit_code = exit::worst(self.exit_code, exit::PARTIAL);
+        }
+        if self.counts.waiting > 0 {
+            self.exit_code = exit::worst(self.exit_code, exit::COME_BACK);
         }
     }
 
@@ -298,6 +315,9 @@ impl FleetResult {
         }
         if counts.not_checked > 0 {
             return (Status::Failed, exit::PARTIAL);
+        }
+        if counts.waiting > 0 {
+            return (Status::Waiting, exit::COME_BACK);
         }
         (Status::NothingToDo, exit::OK)
     }

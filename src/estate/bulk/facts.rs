@@ -57,6 +57,8 @@ impl Bulk {
             rights: Vec::new(),
             key_vaults: Part::not_asked(),
             orphan: None,
+            vaults: Vec::new(),
+            own_jobs: Vec::new(),
         }
     }
 

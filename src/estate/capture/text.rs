@@ -485,9 +485,6 @@ impl<'a> Writer<'a> {
                 self.leave_out("a restore point without a time", point.id.name());
                 continue;
             };
-            if point.copy_percent.is_some_and(|percent| percent < 100) {
-                self.leave_out("how far a point is copied from another region", point.id.name());
-            }
             let state = match known_word(&point.provisioning_state, &["Succeeded", "Creating", "Deleting", "Failed"]) {
                 Some("Succeeded") => None,
                 Some(state) => Some(state),
@@ -498,7 +495,10 @@ impl<'a> Writer<'a> {
             };
             let copied = (!point.copied_from.is_empty()).then_some(point.copied_from.as_str());
             let row = Map::default().with("name", point.id.name()).with("created", created).with_some("state", state);
-            rows.push(row.with("vm_id", point.vm_id.as_str()).with_some("copied_from", copied).line());
+            let row = row.with("vm_id", point.vm_id.as_str()).with_some("copied_from", copied);
+            rows.push(
+                row.with_some("copying", point.copy_percent.filter(|percent| *percent < 100).map(i64::from)).line(),
+            );
         }
         Some(map.with_list("restore_points", rows).with_list("locks", locks))
     }

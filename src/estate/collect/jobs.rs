@@ -1,7 +1,9 @@
 //! The jobs of one VM in a vault.
 //!
-//! Reads of jobs are rationed (a recorded 429 names 150 per hour), so a reading makes two lists, a refresh one.
+//! Reads of jobs are rationed (a recorded 429 names 150 per hour), so a reading makes two lists, a refresh one. Lists are
+//! late: a job that azmend started itself is known by its own GET, whatever they say.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,11 +12,14 @@ use crate::arm::JobFilter;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, ProtectedItem};
 use crate::clock::earlier;
-use crate::estate::facts::{ItemFacts, Part};
-use crate::estate::read::{Read, Reader, action, part, why};
+use crate::estate::facts::Part;
+use crate::estate::read::{Read, Reader, action, one_line, part, why};
 
 /// How far back finished jobs are read.
 pub const JOB_DAYS: u64 = 14;
+/// How far back a refresh lists before the reading that it makes fresh: what began earlier is known by then, whatever the
+/// lists are late by. The rules look back 24 hours.
+const OVERLAP: Duration = Duration::from_secs(26 * 3600);
 
 /// The finished backup job that ended last: the one whose error counts.
 #[must_use]
@@ -23,24 +28,40 @@ pub fn newest_finished_backup(jobs: &[Job]) -> Option<&Job> {
     finished.max_by_key(|job| (job.end.or(job.start), job.start))
 }
 
-/// Reads the VM's jobs: the running ones of any age and operation, and all of the last days.
-pub(super) async fn read(
-    reader: &Reader<'_>,
-    vm: &ResourceId,
-    item: &ProtectedItem,
-    vault: &ResourceId,
-) -> (Part<Vec<Job>>, usize) {
+/// Whose jobs, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Whose<'a> {
+    pub vm: &'a ResourceId,
+    pub item: &'a ProtectedItem,
+    pub vault: &'a ResourceId,
+    /// Jobs that azmend started, in any vault.
+    pub own: &'a [ResourceId],
+}
+
+impl Whose<'_> {
+    fn may_have(&self, job: &Job) -> bool {
+        may_be_of(job, self.vm, self.item)
+    }
+}
+
+/// Reads the VM's jobs: the running ones of any age and operation, all of the last days, and azmend's own.
+pub(super) async fn read(reader: &Reader<'_>, whose: Whose<'_>) -> (Part<Vec<Job>>, usize) {
     // Whether Azure lists running jobs of any age without a time is not verified: those of the last days are in both.
     // `Cancelling` is not asked for by itself: only a job that takes its snapshot can be cancelled, and that is recent.
     let running = JobFilter { status: Some("InProgress".into()), ..JobFilter::default() };
-    let recent = recent(reader);
+    let recent = since(reader.now(), Duration::from_secs(JOB_DAYS * 86_400));
     let lists = async {
-        let (recent, running) = futures::join!(list(reader, vault, &recent), list(reader, vault, &running));
-        let ((at, mut jobs), (_, more)) = (recent?, running?);
+        let (recent, running, own) = futures::join!(
+            list(reader, whose.vault, &recent),
+            list(reader, whose.vault, &running),
+            read_own(reader, whose, &[])
+        );
+        let ((at, mut jobs), (_, more), own) = (recent?, running?, own?);
         add_missing(&mut jobs, more);
-        let (jobs, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| may_be_of(job, vm, item));
+        let (mut jobs, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| whose.may_have(job));
+        let whole = replace(&mut jobs, own);
         let together = began_together(&jobs, &others);
-        with_details(reader, jobs, &[]).await.map(|jobs| (at, jobs, together))
+        with_details(reader, jobs, &whole, &[]).await.map(|jobs| (at, jobs, together))
     };
     match lists.await {
         Ok((at, value, together)) => (Part::Known { at, value }, together),
@@ -55,36 +76,61 @@ fn began_together(jobs: &[Job], others: &[Job]) -> usize {
     others.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && minute(job) == Some(wanted)).count()
 }
 
-/// Reads the jobs of known items again: one list each; details only where they can have changed.
-pub(super) async fn refresh(reader: &Reader<'_>, vm: &ResourceId, items: Part<Vec<ItemFacts>>) -> Part<Vec<ItemFacts>> {
-    let Part::Known { at, mut value } = items else { return items };
-    for facts in &mut value {
-        let Some(vault) = facts.item.vault_id() else { continue };
-        facts.jobs = match facts.jobs.known() {
-            None => read(reader, vm, &facts.item, &vault).await.0,
-            Some(before) => part(read_again(reader, vm, &facts.item, &vault, before).await),
-        };
+/// Reads the jobs again that were read before: one list of what is new, and single reads only of what can have changed.
+/// What was finished then is final.
+pub(super) async fn refresh(reader: &Reader<'_>, whose: Whose<'_>, before: &Part<Vec<Job>>) -> Part<Vec<Job>> {
+    match before {
+        Part::Known { at, value } => part(read_again(reader, whose, *at, value).await),
+        Part::Absent { .. } | Part::Unread { .. } => read(reader, whose).await.0,
     }
-    Part::Known { at, value }
 }
 
 async fn read_again(
     reader: &Reader<'_>,
-    vm: &ResourceId,
-    item: &ProtectedItem,
-    vault: &ResourceId,
+    whose: Whose<'_>,
+    read_at: Timestamp,
     before: &[Job],
 ) -> Read<(Timestamp, Vec<Job>)> {
-    let (at, mut jobs) = list(reader, vault, &recent(reader)).await?;
-    // A job that ran before and is older than the list's days: `with_details` reads it by itself.
-    add_missing(&mut jobs, before.iter().filter(|job| job.running()).cloned().collect());
-    jobs.retain(|job| may_be_of(job, vm, item));
-    Ok((at, with_details(reader, jobs, before).await?))
+    let new = since(read_at.min(reader.now()), OVERLAP);
+    let (listed, own) = futures::join!(list(reader, whose.vault, &new), read_own(reader, whose, before));
+    let ((at, mut jobs), own) = (listed?, own?);
+    jobs.retain(|job| whose.may_have(job));
+    // One that ran before and is older than the list is read by itself below.
+    add_missing(&mut jobs, before.to_vec());
+    let whole = replace(&mut jobs, own);
+    Ok((at, with_details(reader, jobs, &whole, before).await?))
 }
 
-fn recent(reader: &Reader<'_>) -> JobFilter {
-    let since = earlier(reader.now(), Duration::from_secs(JOB_DAYS * 86_400));
-    JobFilter { since: Some(since), ..JobFilter::default() }
+/// The jobs of `own` that are in this vault, each by its own GET; but not those that are known to have ended. One that is
+/// proven absent is left out, one that cannot be read leaves the whole unread.
+async fn read_own(reader: &Reader<'_>, whose: Whose<'_>, before: &[Job]) -> Read<Vec<Job>> {
+    let mine: BTreeSet<&ResourceId> = whose.own.iter().filter(|id| whose.vault.covers(id)).collect();
+    let calls = mine.into_iter().map(|id| async move {
+        if let Some(known) = before.iter().find(|job| job.id == *id && job.end.is_some() && !job.running()) {
+            return Ok(Some(known.clone()));
+        }
+        match reader.arm.job(id).await {
+            Ok(job) => Ok(Some(job)),
+            Err(error) if reader.arm.proves_absence(&error, id).await => Ok(None),
+            Err(error) => {
+                Err(one_line(&format!("the job {} that azmend started was not read: {}", id.name(), why(&error))))
+            }
+        }
+    });
+    let read: Read<Vec<Option<Job>>> = reader.side_by_side(calls.collect()).await.into_iter().collect();
+    Ok(read?.into_iter().flatten().filter(|job| whose.may_have(job)).collect())
+}
+
+/// Puts in jobs that were read by themselves, in place of what lists say of them; their ids.
+fn replace(jobs: &mut Vec<Job>, single: Vec<Job>) -> BTreeSet<ResourceId> {
+    let whole: BTreeSet<ResourceId> = single.iter().map(|job| job.id.clone()).collect();
+    jobs.retain(|job| !whole.contains(&job.id));
+    jobs.extend(single);
+    whole
+}
+
+fn since(until: Timestamp, span: Duration) -> JobFilter {
+    JobFilter { since: Some(earlier(until, span)), ..JobFilter::default() }
 }
 
 async fn list(reader: &Reader<'_>, vault: &ResourceId, filter: &JobFilter) -> Read<(Timestamp, Vec<Job>)> {
@@ -99,11 +145,18 @@ fn add_missing(jobs: &mut Vec<Job>, more: Vec<Job>) {
     }
 }
 
-/// Fills in what only a job's own GET has (tasks, all error details) for every running job and the newest finished
-/// backup; newest first. What `before` has of a finished job is final.
-async fn with_details(reader: &Reader<'_>, mut jobs: Vec<Job>, before: &[Job]) -> Read<Vec<Job>> {
-    let newest = newest_finished_backup(&jobs).map(|job| job.id.clone());
-    let calls = jobs.iter().filter(|job| job.running() || newest.as_ref() == Some(&job.id)).map(|job| async move {
+/// Fills in what only a job's own GET has (tasks, all error details) for every running job and for the newest finished
+/// backup when it did not simply succeed; newest first. Those of `whole` were read so already, and what `before` has of a
+/// finished job is final.
+async fn with_details(
+    reader: &Reader<'_>,
+    mut jobs: Vec<Job>,
+    whole: &BTreeSet<ResourceId>,
+    before: &[Job],
+) -> Read<Vec<Job>> {
+    let newest = newest_finished_backup(&jobs).filter(|job| !succeeded(job)).map(|job| job.id.clone());
+    let lacks = |job: &&Job| (job.running() || newest.as_ref() == Some(&job.id)) && !whole.contains(&job.id);
+    let calls = jobs.iter().filter(lacks).map(|job| async move {
         let known = before
             .iter()
             .find(|old| old.id == job.id && old.end.is_some() && old.end == job.end && old.status == job.status);
@@ -124,6 +177,11 @@ async fn with_details(reader: &Reader<'_>, mut jobs: Vec<Job>, before: &[Job]) -
     }
     jobs.sort_by(|a, b| b.start.cmp(&a.start).then_with(|| a.id.cmp(&b.id)));
     Ok(jobs)
+}
+
+/// Whether nothing of the job is told by its own GET that matters: no error, no warning.
+fn succeeded(job: &Job) -> bool {
+    job.status.eq_ignore_ascii_case("Completed") && job.errors.is_empty()
 }
 
 /// Whether the job is of this VM, or could be.

@@ -23,6 +23,13 @@ pub(super) struct Collections {
     pub of_vm: Part<Vec<Collection>>,
 }
 
+impl Collections {
+    /// The groups that hold collections of the VM.
+    fn homes(&self) -> BTreeSet<ResourceId> {
+        self.of_vm.known().into_iter().flatten().filter_map(|collection| collection.id.group_id()).collect()
+    }
+}
+
 /// Which groups to read.
 pub(super) struct Wanted<'a> {
     /// The VM's region, or those of its collections.
@@ -76,52 +83,79 @@ pub(super) async fn list_groups(reader: &Reader<'_>, subscription: &ResourceId) 
     reader.list(subscription, &[action::GROUPS], "resource groups", call).await
 }
 
-/// The groups that hold collections of the VM, and those of its region whose name Backup could have given.
+/// The groups that hold collections of the VM, with what the rules want to know of them. They need nothing of the vault,
+/// so they are read beside it.
 ///
-/// The points of *all* collections in a group are read when the proof that it is a backup group may be needed: it holds
-/// collections of this VM, or a lock stands at it or in it (unread locks count). Elsewhere `points` stays `None`, which
-/// proves nothing.
+/// What else is in a group, and the points of *all* collections there, are read when the proof that it is a backup group may
+/// be needed (S5): a lock is on it (unread locks count). No list of Azure's has points, so that is one call for each
+/// collection of other VMs. Elsewhere `others` is not asked for and `points` stays `None`, which proves nothing.
+pub(super) async fn read_homes(
+    reader: &Reader<'_>,
+    wanted: &Wanted<'_>,
+    groups: &Read<(Timestamp, Vec<Group>)>,
+    collections: &Collections,
+    locks: &Locks,
+) -> Vec<GroupFacts> {
+    let Ok((at, groups)) = groups else { return Vec::new() };
+    let homes = collections.homes();
+    let homes = groups.iter().filter(|group| homes.contains(&group.id)).cloned();
+    let calls = homes.map(|group| read_group(reader, wanted, group, *at, collections, locks));
+    reader.side_by_side(calls.collect()).await
+}
+
+/// The homes, and the other groups of the VM's region whose name Backup could have given: those of `policies` too.
 pub(super) async fn read_groups(
     reader: &Reader<'_>,
     wanted: &Wanted<'_>,
     groups: Read<(Timestamp, Vec<Group>)>,
     collections: &Collections,
     locks: &Locks,
+    homes: Vec<GroupFacts>,
 ) -> Part<Vec<GroupFacts>> {
     let (at, groups) = match groups {
         Ok(groups) => groups,
         Err(why) => return Part::Unread { why },
     };
-    let mine = match &collections.of_vm {
-        Part::Known { value, .. } => value,
-        // Which groups hold the VM's collections is not known then, so no list of groups is complete.
-        Part::Unread { why } => return Part::Unread { why: why.clone() },
-        Part::Absent { .. } => &Vec::new(),
-    };
-    let homes: BTreeSet<ResourceId> = mine.iter().filter_map(|collection| collection.id.group_id()).collect();
-    if let Some(missing) = homes.iter().find(|home| !groups.iter().any(|group| group.id == **home)) {
+    // Which groups hold the VM's collections is not known then, so no list of groups is complete.
+    if let Some(why) = collections.of_vm.unread() {
+        return Part::Unread { why: why.to_owned() };
+    }
+    if let Some(missing) = collections.homes().iter().find(|home| !groups.iter().any(|group| group.id == **home)) {
         let why =
             format!("the resource group {} holds a collection of the VM and is not in the list", missing.short_name());
         return Part::Unread { why };
     }
-    let mut found = Vec::new();
-    for group in groups {
-        let holds = homes.contains(&group.id);
-        if !holds && !name_fits(&group, wanted) {
-            continue;
-        }
-        let locked = locks.may_hold(&group.id);
-        if wanted.glance {
-            let glanced = glance_at(&group, at, collections);
-            // A lock on a group that does not even look like Backup's needs the proof to be counted rightly.
-            if !locked || looks_like_backup(&glanced) {
-                found.push(glanced);
-                continue;
+    let home = |group: &Group| homes.iter().find(|home| home.group.id == group.id).cloned();
+    let calls = groups.into_iter().filter(|group| home(group).is_some() || name_fits(group, wanted)).map(|group| {
+        let known = home(&group);
+        async move {
+            match known {
+                Some(known) => known,
+                None => read_group(reader, wanted, group, at, collections, locks).await,
             }
         }
-        found.push(read_group(reader, group, collections, holds || locked || wanted.thorough).await);
+    });
+    Part::Known { at, value: reader.side_by_side(calls.collect()).await }
+}
+
+/// Reads what the rules want to know of one group.
+async fn read_group(
+    reader: &Reader<'_>,
+    wanted: &Wanted<'_>,
+    group: Group,
+    at: Timestamp,
+    collections: &Collections,
+    locks: &Locks,
+) -> GroupFacts {
+    if !wanted.thorough {
+        let glanced = glance_at(&group, at, collections);
+        let needed = locks.may_hold(&group.id);
+        // A lock on a group that does not even look like Backup's needs the proof to be counted rightly.
+        if !needed || wanted.glance && looks_like_backup(&glanced) {
+            return glanced;
+        }
     }
-    Part::Known { at, value: found }
+    read_content(reader, group, collections).await
 }
 
 /// Whether Backup could have named the group so, for a VM of these regions under these policies.
@@ -146,51 +180,36 @@ fn glance_at(group: &Group, at: Timestamp, collections: &Collections) -> GroupFa
     GroupFacts { group: group.clone(), others: Part::not_asked(), collections }
 }
 
-async fn read_group(reader: &Reader<'_>, group: Group, collections: &Collections, with_all_points: bool) -> GroupFacts {
+/// Everything in a group, with the points of every collection.
+async fn read_content(reader: &Reader<'_>, group: Group, collections: &Collections) -> GroupFacts {
     let at = reader.now();
-    let everything = match reader.may_list_everything(&group.id).await {
-        Ok(()) => complete(reader.arm.resources_in(&group.id).await, "resources"),
-        Err(why) => Err(why),
+    let listed_members = async {
+        reader.may_list_everything(&group.id).await?;
+        complete(reader.arm.resources_in(&group.id).await, "resources")
     };
     let is_collection = |id: &ResourceId| id.resource_type().starts_with(COLLECTION_TYPE);
-    let here = match &collections.all {
-        Err(why) => Err(why.clone()),
+    let (everything, here) = match &collections.all {
+        Err(why) => (listed_members.await, Err(why.clone())),
         Ok((listed_at, all)) => {
-            let mut here: Vec<Collection> =
-                all.iter().filter(|one| one.id.group_id().as_ref() == Some(&group.id)).cloned().collect();
+            let mine = collections.of_vm.known().map_or(&[][..], Vec::as_slice);
+            let known = |id: &ResourceId| mine.iter().find(|one| one.id == *id);
+            let here: Vec<&ResourceId> =
+                all.iter().map(|one| &one.id).filter(|id| id.group_id().as_ref() == Some(&group.id)).collect();
+            let others = here.iter().filter(|id| known(id).is_none()).map(|id| (*id).clone()).collect();
+            let (everything, read) = futures::join!(listed_members, with_points(reader, others));
             // ARM's list of resources may know a collection that compute's list did not (or a ghost: then its read is 404).
             let listed = everything.as_deref().unwrap_or_default().iter();
-            let unknown = listed.filter(|id| id.is_type(COLLECTION_TYPE) && !here.iter().any(|one| one.id == **id));
-            let unknown: Vec<ResourceId> = unknown.cloned().collect();
-            read_members(reader, &mut here, unknown, collections, with_all_points).await.map(|()| (*listed_at, here))
+            let unknown = listed.filter(|id| id.is_type(COLLECTION_TYPE) && !here.contains(id)).cloned().collect();
+            let unknown = with_points(reader, unknown).await;
+            let own = here.iter().filter_map(|id| known(id).cloned());
+            let members = read.and_then(|read| {
+                let mut members: Vec<Collection> = own.chain(read).chain(unknown?).collect();
+                members.sort_by(|a, b| a.id.cmp(&b.id));
+                Ok((*listed_at, members))
+            });
+            (everything, members)
         }
     };
     let others = everything.map(|ids| (at, ids.into_iter().filter(|id| !is_collection(id)).collect()));
     GroupFacts { group, others: part(others), collections: part(here) }
-}
-
-async fn read_members(
-    reader: &Reader<'_>,
-    here: &mut Vec<Collection>,
-    unknown: Vec<ResourceId>,
-    collections: &Collections,
-    with_all_points: bool,
-) -> Read<()> {
-    let mine = collections.of_vm.known().map_or(&[][..], Vec::as_slice);
-    if with_all_points {
-        let known = |id: &ResourceId| mine.iter().find(|one| one.id == *id);
-        let others = here.iter().filter(|one| known(&one.id).is_none()).map(|one| one.id.clone());
-        let read = with_points(reader, others.chain(unknown).collect()).await?;
-        here.retain(|one| known(&one.id).is_some());
-        for one in here.iter_mut() {
-            if let Some(full) = known(&one.id) {
-                one.clone_from(full);
-            }
-        }
-        here.extend(read);
-        here.sort_by(|a, b| a.id.cmp(&b.id));
-    } else {
-        here.extend(with_points(reader, unknown).await?);
-    }
-    Ok(())
 }

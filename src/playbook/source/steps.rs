@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Map;
 
+use super::after::{Ids, Placed};
 use super::{DEFAULT_TIMEOUT, Declared, MAX_ITEMS, Reader, STEP_KEYS, TIMEOUTS};
 use crate::actions::spec::ActionName;
 use crate::playbook::conditions::Type;
@@ -18,33 +19,38 @@ impl Reader<'_> {
         parameters: &IndexMap<String, Declared>,
         types: &BTreeMap<String, Type>,
     ) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let mut ids: BTreeMap<&str, Place> = BTreeMap::new();
-        let Some(items) = self.list(node, "steps") else { return steps };
+        let Some(items) = self.list(node, "steps") else { return Vec::new() };
         if items.is_empty() || items.len() > MAX_ITEMS {
             self.error(node.place, format!("steps must have 1 to {MAX_ITEMS} steps"));
         }
-        for item in items {
-            if let Some(id) = match &item.value {
-                Value::Map(entries) => entries.iter().find(|(key, _)| key.name == "id").map(|(_, node)| node),
-                _ => None,
-            } && let Some(text) = id.as_text()
-                && let Some(first) = ids.insert(text, id.place)
-            {
+        let mut ids = Ids::new();
+        for (index, item) in items.iter().enumerate() {
+            let Value::Map(entries) = &item.value else { continue };
+            let Some((_, id)) = entries.iter().find(|(key, _)| key.name == "id") else { continue };
+            let Some(text) = id.as_text() else { continue };
+            if let Some((first, _)) = ids.get(text) {
                 let message = format!("the step id {} stands twice: first in line {}", quote(text), first.line);
                 self.error(id.place, message);
+            } else {
+                ids.insert(text, (id.place, index));
             }
-            steps.extend(self.step(item, parameters, types));
         }
-        steps
+        let mut placed = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            placed.extend(self.step(item, index, &ids, parameters, types));
+        }
+        self.dependencies(&placed);
+        placed.into_iter().map(|placed| placed.step).collect()
     }
 
     fn step(
         &mut self,
         node: &Node,
+        index: usize,
+        ids: &Ids<'_>,
         parameters: &IndexMap<String, Declared>,
         types: &BTreeMap<String, Type>,
-    ) -> Option<Step> {
+    ) -> Option<Placed> {
         let fields = self.map(node, "the step", &STEP_KEYS)?;
         let id = self.need(&fields, "id", "the step").and_then(|node| {
             let text = self.text_of(node, "the id")?;
@@ -64,6 +70,7 @@ impl Reader<'_> {
             _ => IndexMap::new(),
         };
         let when = fields.get("when").map(|node| self.condition(node, "when", types));
+        let after = fields.get("after").map(|node| self.after(node, index, ids)).unwrap_or_default();
         let on_failure = fields.get("on_failure").map_or(Some(OnFailure::Stop), |node| {
             Some(match self.word(node, "on_failure", &["stop", "continue"])? {
                 "continue" => OnFailure::Continue,
@@ -82,7 +89,22 @@ impl Reader<'_> {
             Some(when) => Some(when?),
             None => None,
         };
-        Some(Step { id: id?, action: action?, with, when, on_failure: on_failure?, timeout: timeout? })
+        let places = after.iter().map(|(after, place)| (after.step.clone(), *place)).collect();
+        Some(Placed {
+            index,
+            id: fields.get("id").map_or(node.place, |node| node.place),
+            when: fields.get("when").map(|node| node.place),
+            after: places,
+            step: Step {
+                id: id?,
+                action: action?,
+                with,
+                when,
+                after: after.into_iter().map(|(after, _)| after).collect(),
+                on_failure: on_failure?,
+                timeout: timeout?,
+            },
+        })
     }
 
     fn with(
@@ -92,8 +114,10 @@ impl Reader<'_> {
         parameters: &IndexMap<String, Declared>,
     ) -> IndexMap<String, Argument> {
         let mut with = IndexMap::new();
-        let Some(fields) = self.map(node, &format!("with of {action}"), action.keys()) else { return with };
-        for (key, node) in fields.entries.iter().filter(|(key, _)| action.keys().contains(&key.name.as_str())) {
+        let old = if self.old { action.old_keys() } else { &[] };
+        let keys = [action.keys(), old].concat();
+        let Some(fields) = self.map(node, &format!("with of {action}"), &keys) else { return with };
+        for (key, node) in fields.entries.iter().filter(|(key, _)| keys.contains(&key.name.as_str())) {
             let argument = match &node.value {
                 Value::Map(_) => {
                     let what = format!("{} may be a value or {{ param: name }}; this map", key.name);
@@ -123,7 +147,7 @@ impl Reader<'_> {
                     if let Err(error) = takes(action, &key.name, &value) {
                         let hint = value.as_str().and_then(|text| nearest(text, quoted(&error)));
                         let hint = hint.map(|near| format!("did you mean {near}?"));
-                        self.error(node.place, format!("{}: {error}", key.name)).suggestion = hint;
+                        self.error(node.place, format!("{}: {}", key.name, in_our_words(&error))).suggestion = hint;
                     }
                     Argument::Literal(value)
                 }
@@ -154,8 +178,9 @@ impl Reader<'_> {
         for value in values {
             if let Err(error) = takes(action, key, &value.to_json()) {
                 let message = format!(
-                    "the parameter {name} can be {}, which {key} does not take: {error}",
-                    quote(&value.to_string())
+                    "the parameter {name} can be {}, which {key} does not take: {}",
+                    quote(&value.to_string()),
+                    in_our_words(&error)
                 );
                 self.error(place, message);
                 return;
@@ -172,4 +197,36 @@ fn takes(action: ActionName, key: &str, value: &serde_json::Value) -> Result<(),
 fn quoted(message: &str) -> impl Iterator<Item = &str> {
     let expected = message.split_once("expected").map_or("", |(_, rest)| rest);
     expected.split('`').skip(1).step_by(2)
+}
+
+/// Messages of serde, which names its own types: `unknown variant` and `invalid type` say what a value must be.
+fn in_our_words(message: &str) -> String {
+    if let Some((word, _)) = message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once('`')) {
+        let known: Vec<&str> = quoted(message).collect();
+        return match known.as_slice() {
+            [only] => format!("{} is not allowed; the only value is {only}", quote(word)),
+            known => format!("{} is not one of {}", quote(word), known.join(", ")),
+        };
+    }
+    let Some((found, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let noun = |text: &str| {
+        let nouns = [
+            ("string", "text"),
+            ("a string", "text"),
+            ("integer", "a whole number"),
+            ("floating point", "a number with a fraction"),
+            ("boolean", "a boolean"),
+            ("a boolean", "a boolean"),
+            ("null", "nothing"),
+            ("sequence", "a list"),
+            ("a sequence", "a list"),
+            ("map", "a map"),
+        ];
+        let known = nouns.into_iter().find(|(serde, _)| text == *serde || text.starts_with(&format!("{serde} ")));
+        known.map_or_else(|| text.to_owned(), |(_, ours)| ours.to_owned())
+    };
+    format!("must be {}, but this is {}", noun(wanted), noun(found))
 }

@@ -262,3 +262,66 @@ fn items_policies_and_where_a_vm_is_protected() {
     let expanded = get(&sim, &format!("{items}?$expand=extendedinfo"));
     assert!(expanded["value"][0]["properties"]["extendedInfo"]["recoveryPointCount"].is_i64());
 }
+
+#[test]
+fn tiers_come_as_words_or_as_numbers() {
+    let sim = sim();
+    let tiers = |sim: &Sim| {
+        let points = get(sim, &format!("{}/recoveryPoints", item("rg-shop", "ok-07")));
+        points["value"][0]["properties"]["recoveryPointTierDetails"].clone()
+    };
+    let words = tiers(&sim);
+    assert_eq!(words[0], serde_json::json!({ "type": "InstantRP", "status": "Valid" }));
+    sim.edit(|w| w.settings.numeric_tiers = true);
+    let numbers = tiers(&sim);
+    assert_eq!(numbers[0], serde_json::json!({ "type": 1, "status": 1 }));
+    assert_eq!(numbers[1], serde_json::json!({ "type": 2, "status": 1 }));
+    assert_eq!(words.as_array().unwrap().len(), numbers.as_array().unwrap().len());
+    sim.edit(|w| {
+        let item = w.items.iter_mut().find(|i| i.id.as_str().ends_with("ok-07")).unwrap();
+        item.recovery_points.last_mut().unwrap().tiers = vec![
+            ("ArchivedRP".into(), "Rehydrated".into()),
+            ("InstantRP".into(), "Deleted".into()),
+            ("9".into(), "Disabled".into()),
+            ("SomethingNew".into(), "7".into()),
+        ];
+    });
+    assert_eq!(
+        tiers(&sim),
+        serde_json::json!([
+            { "type": 3, "status": 4 }, { "type": 1, "status": 3 }, { "type": 9, "status": 2 },
+            { "type": "SomethingNew", "status": 7 }
+        ])
+    );
+}
+
+#[test]
+fn an_estate_chooses_whether_a_read_only_lock_on_the_vms_group_stops_its_backup() {
+    for stops in [false, true] {
+        let sim = sim();
+        let group = format!("{PROD}/resourceGroups/rg-shop");
+        let freeze = format!("{group}/providers/Microsoft.Authorization/locks/freeze");
+        let read_only = serde_json::json!({ "properties": { "level": "ReadOnly" } });
+        assert_eq!(call(&sim, "PUT", &freeze, Some(read_only)).status, 201);
+        sim.edit(|w| w.settings.vm_lock_stops_backup = stops);
+        let name = start(&sim, "rg-shop", "ok-07");
+        let found = job(&sim, &name);
+        if !stops {
+            assert_eq!(found["status"], "InProgress");
+            continue;
+        }
+        assert_eq!(title(&sim, &name), "UserErrorCrpReportedUserError");
+        let text = found["errorDetails"][0]["errorString"].as_str().unwrap().to_owned();
+        assert!(
+            text.starts_with("Code ScopeLocked: The scope '") && text.contains("cannot perform write operation"),
+            "{text}"
+        );
+        assert!(text.contains(&format!("locked: '{group}'")), "{text}");
+        // A lock that only keeps from deleting does not matter.
+        sim.edit(|w| {
+            w.locks.iter_mut().find(|l| l.id.name() == "freeze").unwrap().level = crate::sim::LockLevel::CanNotDelete
+        });
+        let again = start(&sim, "rg-shop", "ok-07");
+        assert_eq!(job(&sim, &again)["status"], "InProgress");
+    }
+}

@@ -151,3 +151,92 @@ fn sources_come_in_another_case_and_lists_without_points() {
     let prod = rows.iter().find(|r| r["name"].as_str().unwrap().starts_with("AzureBackup_erp-13")).unwrap();
     assert!(prod["properties"]["restorePointCollectionId"].as_str().is_some());
 }
+
+#[test]
+fn a_collection_may_give_one_point_for_each_deletion() {
+    let sim = sim();
+    let collection = collection_of(&sim, "db-03", "AzureBackupRG_westeurope_0");
+    let id = collection.parse().unwrap();
+    sim.edit(|w| {
+        let found = w.collection_mut(&id).unwrap();
+        (found.deletes_per_call, found.deletes_needed) = (Some(1), 3);
+        found.points.truncate(4);
+    });
+    let oldest = sim.world().collection(&id).unwrap().points.iter().map(|p| p.created).min();
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        let ended = follow(&sim, &call(&sim, "DELETE", &collection, None));
+        assert_eq!((&ended["status"], &ended["error"]["code"]), (&"Failed".into(), &"InternalExecutionError".into()));
+        left.push(points_of(&sim, &collection));
+    }
+    assert_eq!(left, [3, 2, 1]);
+    assert!(sim.world().collection(&id).unwrap().points.iter().all(|p| Some(p.created) > oldest), "oldest first");
+    assert_eq!(follow(&sim, &call(&sim, "DELETE", &collection, None))["status"], "Succeeded");
+    assert_eq!(call(&sim, "GET", &collection, None).status, 404);
+}
+
+#[test]
+fn a_copy_that_is_under_way_is_seen_at_its_own_address_alone() {
+    let text = r#"
+apiVersion: azmend/estate/v1
+name: copies
+now: 2026-11-20T09:00:00Z
+subscriptions:
+  - name: One
+    groups:
+      - name: rg-a
+        vms: [{ name: vm-a }]
+      - name: rg-dr
+        location: northeurope
+        collections:
+          - { of: AzureBackup_vm-a_123456789, name: copy-of-vm-a, points: [{ count: 1, newest: 33h, copying: 40 }, { count: 1, newest: 5d }] }
+      - name: AzureBackupRG_westeurope_1
+        collections:
+          - { of: vm-a, name: AzureBackup_vm-a_123456789, points: { count: 3, newest: 34h, tier: none } }
+timeline:
+  - { after: 10m, do: { copy_points: { id: copy-of-vm-a, percent: 100 } } }
+  - { after: 20m, do: { copy_points: { id: vm-a, percent: 7 } } }
+"#;
+    let sim = Sim::new(World::from_estate(&Estate::parse(text, "copies.yaml").unwrap_or_else(|e| panic!("{e:#?}"))));
+    let id = |name: &str| {
+        let world = sim.world();
+        world.collections.iter().find(|c| c.id.name() == name).map(|c| c.id.as_str().to_owned()).unwrap()
+    };
+    let (source, copy) = (id("AzureBackup_vm-a_123456789"), id("copy-of-vm-a"));
+    assert_eq!(
+        get(&sim, &copy)["properties"]["source"]["id"].as_str().map(str::to_lowercase),
+        Some(source.to_lowercase())
+    );
+    let points = |collection: &str| {
+        get(&sim, &format!("{collection}?$expand=restorePoints"))["properties"]["restorePoints"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let view = |point: &Value| {
+        let own = get(&sim, &format!("{}?$expand=instanceView", point["id"].as_str().unwrap()));
+        own["properties"]["instanceView"].clone()
+    };
+    let (originals, copies) = (points(&source), points(&copy));
+    let newest = copies.last().unwrap();
+    // The shape of azure-sdk-for-net's recording: Succeeded, and how far it is only in its own view.
+    assert_eq!(newest["properties"]["provisioningState"], "Succeeded");
+    assert_eq!(newest["properties"]["sourceRestorePoint"]["id"], originals.last().unwrap()["id"]);
+    assert!(copies.iter().chain(&originals).all(|p| p["properties"].get("instanceView").is_none()));
+    let seen = view(newest);
+    assert_eq!(seen["diskRestorePoints"][0]["replicationStatus"]["completionPercent"], 40);
+    assert_eq!(seen["diskRestorePoints"][0]["replicationStatus"]["status"]["code"], "ReplicationState/replicating");
+    assert_eq!(seen["statuses"][0]["displayStatus"], "Replicating");
+    assert_eq!(
+        seen["diskRestorePoints"][0]["id"],
+        newest["properties"]["sourceMetadata"]["storageProfile"]["osDisk"]["diskRestorePoint"]["id"]
+    );
+    assert_eq!(view(&copies[0])["diskRestorePoints"][0]["replicationStatus"]["completionPercent"], 100);
+    assert_eq!(view(originals.last().unwrap())["diskRestorePoints"].as_array().unwrap().len(), 0);
+    // The source may be deleted meanwhile, as recorded.
+    assert_eq!(call(&sim, "DELETE", originals[2]["id"].as_str().unwrap(), None).status, 202);
+    pass(&sim, 660);
+    assert_eq!(view(newest)["statuses"][0]["code"], "ReplicationState/succeeded");
+    pass(&sim, 660);
+    assert_eq!(view(&originals[0])["diskRestorePoints"][0]["replicationStatus"]["completionPercent"], 7);
+}

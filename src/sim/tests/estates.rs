@@ -54,11 +54,31 @@ fn many_errors_of_one_kind_are_counted_not_kept() {
     let vms = "          - { name: vm }\n".repeat(3000);
     let errors = Estate::parse(&format!("{head}{vms}"), "estate.yaml").unwrap_err();
     assert!(errors.len() <= 21, "{}", errors.len());
-    assert!(errors[0].message.contains("there twice") && errors[0].line == 10, "{}", errors[0]);
+    assert!(errors[0].message.contains("there twice") && errors[0].line == 11, "{}", errors[0]);
     assert_eq!(errors.last().unwrap().message, "and 2979 more errors like these");
     let odd: String = (0..3000).map(|n| format!("          - {{ name: 'vm/{n}' }}\n")).collect();
     let errors = Estate::parse(&format!("{head}{odd}"), "estate.yaml").unwrap_err();
     assert!(errors.len() <= 21, "{}", errors.len());
+}
+
+#[test]
+fn numbers_that_mean_nothing_have_their_place_too() {
+    let estate = |keys: &str| {
+        format!(
+            "{HEAD}subscriptions:\n  - name: A\n    groups:\n      - name: rg\n        vms: [{{ name: vm-a }}]\n        collections:\n          - {{ of: vm-a, {keys} }}\n"
+        )
+    };
+    let error = wrong(&estate("deletes_per_call: 0"));
+    assert_eq!((error.line, error.hint.as_deref()), (10, Some("delete_hangs: true")), "{error}");
+    let error = wrong(&estate("points: { count: 2, newest: 3d, copying: 100 }"));
+    assert!(error.line == 10 && error.hint.is_some_and(|hint| hint.contains("0 to 99")));
+    let one = "restore_points: [{ name: AzureBackup_20261101_230000, created: 2026-11-01T23:00:00Z, copying: 130 }]";
+    assert!(wrong(&estate(one)).message.contains("130"));
+    let parsed =
+        Estate::parse(&estate("deletes_per_call: 2, points: { count: 3, newest: 3d, copying: 99 }"), "e").unwrap();
+    let collection = World::from_estate(&parsed).collections[0].clone();
+    assert_eq!(collection.deletes_per_call, Some(2));
+    assert!(collection.points.iter().all(|point| point.copying == Some(99) && point.copied_from.is_none()));
 }
 
 #[test]

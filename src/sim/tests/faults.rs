@@ -1,6 +1,6 @@
 use super::*;
 use crate::arm::http::{Transport as _, TransportError};
-use crate::sim::{Fault, FaultEffect, FaultMatch, FaultPlan, WorldEvent};
+use crate::sim::{Corruption, Fault, FaultEffect, FaultMatch, FaultPlan, WorldEvent};
 
 fn with(effect: FaultEffect, method: &str, path: &str) -> Sim {
     let sim = sim();
@@ -140,4 +140,111 @@ fn random_faults_are_the_same_for_the_same_seed() {
             reply(&sim, "GET", &format!("{PROD}/providers/Microsoft.Compute/restorePointCollections"), None);
         }
     }
+}
+
+#[test]
+fn what_comes_instead_of_an_answer_keeps_a_change_from_happening() {
+    let instead = [
+        FaultEffect::Reply {
+            status: 204,
+            code: String::new(),
+            message: String::new(),
+            retry_after: None,
+            raw_body: None,
+        },
+        FaultEffect::Reply {
+            status: 200,
+            code: String::new(),
+            message: String::new(),
+            retry_after: None,
+            raw_body: Some("{}".into()),
+        },
+        FaultEffect::Throttle { retry_after: 5, times: 1 },
+        FaultEffect::Html503,
+        FaultEffect::TokenExpired,
+        FaultEffect::LostBefore,
+        FaultEffect::NotSent,
+    ];
+    for effect in instead {
+        let sim = with(effect.clone(), "DELETE", "/locks/");
+        reply(&sim, "DELETE", LOCK, None);
+        assert_eq!(call(&sim, "GET", LOCK, None).status, 200, "{effect:?}");
+        assert!(sim.world().lingering.is_empty(), "{effect:?}");
+    }
+    let sim = with(instead_of_put(), "PUT", "/locks/");
+    unlock(&sim);
+    let content = serde_json::json!({ "properties": { "level": "CanNotDelete" } });
+    assert_eq!(call(&sim, "PUT", LOCK, Some(content)).status, 201);
+    assert_eq!(call(&sim, "GET", LOCK, None).status, 404);
+}
+
+fn instead_of_put() -> FaultEffect {
+    FaultEffect::Reply { status: 201, code: String::new(), message: String::new(), retry_after: None, raw_body: None }
+}
+
+#[test]
+fn a_spoilt_answer_comes_after_the_effect() {
+    let spoilt = |what: Corruption, method: &str, target: &str| {
+        let sim = with(FaultEffect::Corrupt(what), method, "");
+        let answer = call(&sim, method, target, None);
+        (sim, answer)
+    };
+    for what in [Corruption::Truncate, Corruption::Empty, Corruption::Html, Corruption::Status(502)] {
+        let (sim, answer) = spoilt(what.clone(), "DELETE", LOCK);
+        assert_eq!(call(&sim, "GET", LOCK, None).status, 404, "{what:?}");
+        assert_eq!(answer.status, if what == Corruption::Status(502) { 502 } else { 200 });
+    }
+    let (_, answer) = spoilt(Corruption::Status(404), "GET", LOCK);
+    assert_eq!((answer.status, body(&answer)["name"].as_str()), (404, Some("no-delete")));
+    let (_, answer) = spoilt(Corruption::Empty, "GET", LOCK);
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    let (_, answer) = spoilt(Corruption::Truncate, "GET", LOCK);
+    assert!(!answer.body.is_empty() && body(&answer) == Value::Null);
+    let (_, answer) = spoilt(Corruption::Html, "GET", LOCK);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html")));
+}
+
+#[test]
+fn a_page_goes_on_elsewhere_or_nowhere() {
+    let list = format!("{PROD}/providers/Microsoft.Authorization/locks");
+    let sim = with(FaultEffect::Corrupt(Corruption::NextLink("https://evil.example/x".into())), "GET", "locks");
+    let page = get(&sim, &list);
+    assert_eq!(page["nextLink"], "https://evil.example/x");
+    assert!(!page["value"].as_array().unwrap().is_empty());
+    let sim = with(FaultEffect::Corrupt(Corruption::NextLink(String::new())), "GET", "locks");
+    let first = get(&sim, &list);
+    let again = get(&sim, first["nextLink"].as_str().unwrap());
+    assert_eq!(again["value"], first["value"]);
+    // What is no page has no link to spoil.
+    let sim = with(FaultEffect::Corrupt(Corruption::NextLink("https://evil.example/x".into())), "GET", "locks");
+    assert_eq!(get(&sim, LOCK).get("nextLink"), None);
+}
+
+#[test]
+fn a_seed_means_what_it_meant_and_a_third_has_something_rare() {
+    let kinds = |seed| FaultPlan::random(seed).into_iter().map(|f| f.id).collect::<Vec<_>>();
+    let rare =
+        (0..3000).filter(|seed| kinds(*seed).iter().any(|id| !id["random-".len()..].starts_with(char::is_numeric)));
+    assert!((800..1200).contains(&rare.count()));
+    // What seed 7 was before there were rare kinds.
+    let first = FaultPlan::random(7).into_iter().next().unwrap();
+    assert_eq!(first.id, "random-0");
+    let all: Vec<Fault> = (0..3000).flat_map(FaultPlan::random).collect();
+    let any = |fits: &dyn Fn(&Fault) -> bool| all.iter().any(fits);
+    let corrupt = |f: &Fault, method: &str| {
+        matches!(f.effect, FaultEffect::Corrupt(_)) && f.when.method.as_deref() == Some(method)
+    };
+    for method in ["GET", "DELETE", "PUT", "POST"] {
+        assert!(any(&|f| corrupt(f, method)), "{method}");
+    }
+    assert!(any(&|f| matches!(f.effect, FaultEffect::Throttle { retry_after: 400.., .. })));
+    assert!(any(&|f| f.effect == FaultEffect::StaleRead && f.when.nth.is_some_and(|nth| nth > 20)));
+}
+
+#[test]
+fn effects_are_written_as_in_the_handbook() {
+    let read = |text: &str| serde_json::from_str::<FaultEffect>(text).unwrap();
+    assert_eq!(read(r#"{"corrupt": "truncate"}"#), FaultEffect::Corrupt(Corruption::Truncate));
+    assert_eq!(read(r#"{"corrupt": {"status": 404}}"#), FaultEffect::Corrupt(Corruption::Status(404)));
+    assert_eq!(read(r#"{"corrupt": {"next_link": ""}}"#), FaultEffect::Corrupt(Corruption::NextLink(String::new())));
 }

@@ -106,3 +106,80 @@ fn a_lock_comes_back_with_the_same_or_other_content() {
     assert!(sim.edit(|w| w.put_lock_back(&LOCK.parse().unwrap(), Some("by policy"))));
     assert_eq!(get(&sim, LOCK)["properties"]["notes"], "by policy");
 }
+
+#[test]
+fn a_lock_with_owners_is_deleted_by_them_alone() {
+    let sim = sim();
+    let owner = "ba4bc2bd-843f-4d61-9d33-199178eae34e".to_owned();
+    let own = |sim: &Sim, owners: Vec<String>| {
+        sim.edit(|w| w.locks.iter_mut().find(|l| l.id.name() == "no-delete").unwrap().owners = owners);
+    };
+    own(&sim, vec![owner.clone()]);
+    assert_eq!(get(&sim, LOCK)["properties"]["owners"][0]["applicationId"], owner.as_str());
+    let refused = call(&sim, "DELETE", LOCK, None);
+    assert_eq!((refused.status, code(&refused).as_str()), (401, "UnauthorizedApplicationId"));
+    assert_eq!(
+        body(&refused)["error"]["message"],
+        "The management lock 'no-delete' is owned by system application(s) 'ba4bc2bd-843f-4d61-9d33-199178eae34e'. Please \
+         see https://aka.ms/arm-lock for detail."
+    );
+    assert_eq!(call(&sim, "GET", LOCK, None).status, 200);
+    // Also inside a managed application's group, and the permission is asked first.
+    sim.edit(|w| {
+        let group = w.groups.iter_mut().find(|g| g.id.as_str() == GROUP).unwrap();
+        group.managed_by = Some(format!("{PROD}/resourceGroups/m/providers/Microsoft.Solutions/applications/app"));
+    });
+    assert_eq!(code(&call(&sim, "DELETE", LOCK, None)), "UnauthorizedApplicationId");
+    let caller = sim.world().caller;
+    own(&sim, vec![owner, caller]);
+    assert_eq!(call(&sim, "DELETE", LOCK, None).status, 200, "it is the caller's own");
+    sim.edit(|w| w.revoke_permission("Microsoft.Authorization/locks/delete"));
+    assert_eq!(call(&sim, "DELETE", LOCK, None).status, 403);
+}
+
+#[test]
+fn a_refusal_names_the_verb_and_every_scope() {
+    let sim = sim();
+    let text = |response: &Response| body(response)["error"]["message"].as_str().unwrap().to_owned();
+    let collection = collection_of(&sim, "web-01", "AzureBackupRG_westeurope_1");
+    let keep = format!("{collection}/providers/Microsoft.Authorization/locks/keep");
+    assert_eq!(call(&sim, "PUT", &keep, Some(json!({ "properties": { "level": "CanNotDelete" } }))).status, 201);
+    assert_eq!(
+        text(&call(&sim, "DELETE", &collection, None)),
+        format!(
+            "The scope '{collection}' cannot perform delete operation because following scope(s) are locked: \
+             '{GROUP},{collection}'. Please remove the lock and try again."
+        )
+    );
+    let freeze = format!("{}/providers/Microsoft.Authorization/locks/freeze", vm("ok-07"));
+    assert_eq!(call(&sim, "PUT", &freeze, Some(json!({ "properties": { "level": "ReadOnly" } }))).status, 201);
+    let action = format!("{}/restart", vm("ok-07"));
+    assert_eq!(
+        text(&call(&sim, "POST", &action, None)),
+        format!(
+            "The scope '{0}' cannot perform write operation because following scope(s) are locked: '{0}'. Please remove the \
+             lock and try again.",
+            vm("ok-07")
+        )
+    );
+}
+
+#[test]
+fn a_stale_read_after_putting_a_lock_back_says_that_it_is_gone() {
+    let sim = sim();
+    let content = json!({ "properties": get(&sim, LOCK)["properties"] });
+    unlock(&sim);
+    sim.edit(|w| {
+        let when = crate::sim::FaultMatch {
+            method: Some("GET".into()),
+            path_contains: Some("locks".into()),
+            nth: None,
+            times: Some(2),
+        };
+        let effect = crate::sim::FaultEffect::StaleRead;
+        w.faults = vec![crate::sim::Fault { id: "stale".into(), when, effect, seen: 0, fired: 0 }];
+    });
+    assert_eq!(call(&sim, "PUT", LOCK, Some(content)).status, 201);
+    let seen: Vec<u16> = (0..4).map(|_| call(&sim, "GET", LOCK, None).status).collect();
+    assert_eq!(seen, [404, 404, 200, 200]);
+}

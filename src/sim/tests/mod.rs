@@ -7,6 +7,7 @@ mod estates;
 mod faults;
 mod guest;
 mod locks;
+mod persist;
 mod protection;
 
 use std::sync::OnceLock;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Estate, Reply, Sim, World};
+use super::{Estate, Paced, Reply, Sim, World};
 use crate::arm::http::{HeaderValue, Method, Request, Response};
 use crate::clock::Clock as _;
 

@@ -37,6 +37,12 @@ pub struct Settings {
     pub transfer: u64,
     /// Whether token buckets answer 429.
     pub throttling: bool,
+    /// Tiers of recovery points are served as numbers.
+    #[serde(default)]
+    pub numeric_tiers: bool,
+    /// A ReadOnly lock on a VM, its group or its subscription makes its backups fail.
+    #[serde(default)]
+    pub vm_lock_stops_backup: bool,
 }
 
 const fn thousand() -> u64 {
@@ -60,6 +66,8 @@ impl Default for Settings {
             snapshot: 150,
             transfer: 3 * 3600,
             throttling: true,
+            numeric_tiers: false,
+            vm_lock_stops_backup: false,
         }
     }
 }
@@ -304,6 +312,9 @@ pub struct Point {
     /// The point it was copied from (cross-region copy).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied_from: Option<String>,
+    /// How far a copy to another region is, in percent: of this point, or that this point is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copying: Option<u8>,
 }
 
 /// A restore point collection.
@@ -323,6 +334,9 @@ pub struct Collection {
     pub deletes_needed: u32,
     /// The delete operations that do not suffice never end instead of ending Failed.
     pub delete_hangs: bool,
+    /// How many points a delete operation takes, oldest first, when it does not take all: while some are left it ends Failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletes_per_call: Option<u32>,
     /// Provisioned size of the disks behind each point: 30 without one; 0 is not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_gb: Option<u32>,
@@ -593,4 +607,7 @@ pub struct Counters {
     pub ids: u64,
     /// Events scheduled.
     pub events: u64,
+    /// Times it was saved.
+    #[serde(default)]
+    pub saves: u64,
 }

@@ -38,6 +38,13 @@ pub enum WorldEvent {
     StopProtection(String),
     /// The caller loses this action everywhere.
     RevokePermission(String),
+    /// Points of a collection (its id or name) are being copied to another region, or are such copies.
+    CopyPoints {
+        /// The collection's id or name, or a VM's name.
+        id: String,
+        /// How far the copies are; 100 when they are complete.
+        percent: u8,
+    },
 }
 
 impl World {
@@ -61,6 +68,9 @@ impl World {
                 self.revoke_permission(action);
                 true
             }
+            WorldEvent::CopyPoints { id, percent } => {
+                self.find_collection(id).is_some_and(|id| self.copy_points(&id, *percent))
+            }
         }
     }
 
@@ -72,7 +82,9 @@ impl World {
             | WorldEvent::RestartVm(text)
             | WorldEvent::StartJob(text)
             | WorldEvent::StopProtection(text) => (text, self.find_vm(text)),
-            WorldEvent::RecreateCollection(text) | WorldEvent::AddPoint(text) => (text, self.find_collection(text)),
+            WorldEvent::RecreateCollection(text)
+            | WorldEvent::AddPoint(text)
+            | WorldEvent::CopyPoints { id: text, .. } => (text, self.find_collection(text)),
             WorldEvent::PutLockBack { id: text, .. } | WorldEvent::DeleteLock(text) => (text, self.find_lock(text)),
             WorldEvent::RevokePermission(_) => return None,
         };
@@ -212,6 +224,15 @@ impl World {
         true
     }
 
+    /// Says how far the copies of a collection's points, or those that it holds, are.
+    pub fn copy_points(&mut self, id: &ResourceId, percent: u8) -> bool {
+        let Some(collection) = self.collection_mut(id) else { return false };
+        for point in &mut collection.points {
+            point.copying = (percent < 100).then_some(percent);
+        }
+        true
+    }
+
     /// Takes an action from the caller everywhere.
     pub fn revoke_permission(&mut self, action: &str) {
         for permission in &mut self.permissions {
@@ -237,6 +258,7 @@ impl World {
             deleting: false,
             deletes_needed: 1,
             delete_hangs: false,
+            deletes_per_call: None,
             disk_gb: None,
             points: Vec::new(),
         });
@@ -250,5 +272,13 @@ pub(crate) fn point_name(at: jiff::Timestamp) -> String {
 
 /// A succeeded point made at this time.
 pub(crate) fn new_point(at: jiff::Timestamp, vm_id: String) -> Point {
-    Point { name: point_name(at), created: at, state: PointState::Succeeded, vm_id, in_use: false, copied_from: None }
+    Point {
+        name: point_name(at),
+        created: at,
+        state: PointState::Succeeded,
+        vm_id,
+        in_use: false,
+        copied_from: None,
+        copying: None,
+    }
 }

@@ -21,6 +21,7 @@ use self::scope::Wanted;
 use super::fix::{self, AUTO};
 use super::vms;
 use crate::actions::change::ChangeKind;
+use crate::actions::locks::RemoveLock;
 use crate::actions::spec::ActionName;
 use crate::arm::{Arm, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
@@ -100,6 +101,9 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         store::open(&desk.settings)?;
     }
     let azure = desk.azure()?;
+    if !args.dry_run {
+        azure.keep()?;
+    }
     if let Some(again) = &again {
         again.same_place(&azure)?;
     }
@@ -165,7 +169,8 @@ fn protects(playbook: &Playbook) -> bool {
 /// What to say of locks that were named and that no plan removes.
 fn locks_that_stay(order: &Order<'_>, plans: &[Plan]) -> Vec<String> {
     let removes = |plan: &Plan, id: &ResourceId| {
-        plan.changes().any(|(_, change)| matches!(&change.what, ChangeKind::RemoveLock { lock } if lock.id == *id))
+        plan.changes()
+            .any(|(_, change)| matches!(&change.what, ChangeKind::RemoveLock(RemoveLock { lock }) if lock.id == *id))
     };
     let stay = order.args.locks.iter().filter(|id| !plans.iter().any(|plan| removes(plan, id)));
     let concerned = order.concerned.borrow();
@@ -247,7 +252,9 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let facts = Box::pin(collect(arm, vm, &CollectOptions::default())).await;
+    let earlier = fix::earlier(order.desk, world, arm.clock().now());
+    let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
+    let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {
         return Err(NotPlanned {
             vm: vm.to_string(),
@@ -277,6 +284,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
         max_changes: MAX_CHANGES_OF_ONE,
         world: world.clone(),
         why,
+        earlier: earlier.clone(),
     };
     let (playbook, planned) = match order.named {
         Some(playbook) => (Some(playbook), Box::pin(plan_of(arm, &request(playbook, None), &facts)).await),

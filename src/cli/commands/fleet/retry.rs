@@ -15,7 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::engine::resume_check;
 use crate::engine::state::RunPhase;
 use crate::journal::{
-    self, Event, FileLock, FleetRecord, FleetStage, FleetVm, JournalError, LockKey, StateDir, load_fleet,
+    self, Event, FileLock, FinalStatus, FleetRecord, FleetStage, FleetVm, JournalError, LockKey, StateDir, load_fleet,
     resolve_fleet_id,
 };
 use crate::report::plan::place;
@@ -102,13 +102,17 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
         RunPhase::Planned => Left::Again,
         RunPhase::Finished { status, .. } => {
             let taken_back = stored.loaded.records.iter().any(|one| matches!(one.event, Event::UndoStarted { .. }));
-            if taken_back && status != "stuck" { after_undo(&one.status) } else { by_word(status, run) }
+            if taken_back && *status != FinalStatus::Stuck {
+                after_undo(&one.status)
+            } else {
+                by_word(status.word(), run)
+            }
         }
         RunPhase::Running | RunPhase::Paused { .. } | RunPhase::Undoing => {
             // The sandbox's time stands still between commands; its runs can be resumed for ever.
             let now = if stored.plan.world.sandbox { stored.plan.created } else { SystemClock.now() };
             let over = resume_check(&stored.plan, &stored.state, now).is_err();
-            if over && stored.state.locks_off(&stored.plan).is_empty() {
+            if over && stored.state.locks_off().is_empty() {
                 return Left::Again;
             }
             let way = if over { "undo" } else { "resume" };

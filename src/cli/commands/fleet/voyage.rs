@@ -18,15 +18,17 @@ use crate::arm::Arm;
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Desk, keys, run_id, world_key};
+use crate::cli::execute::{Desk, world_key};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock, later};
 use crate::engine::fleet::result::FleetResult;
 use crate::engine::fleet::{self, Fate, Limits, Member, Reason};
+use crate::engine::launch::{self, new_run_id};
 use crate::engine::plan::{Plan, PlanError};
+use crate::engine::progress::{Listener, Silent};
 use crate::engine::result::Status;
-use crate::engine::run::Run;
+use crate::engine::{Entry, Launch};
 use crate::journal::{
     FLEET_FORMAT, FileLock, FleetFile, FleetRecord, FleetStage, FleetVm, JournalError, LocalRun, LockKey, StateDir,
 };
@@ -67,7 +69,7 @@ pub(super) async fn sail(desk: &Desk, azure: &Azure, orders: Orders<'_>) -> Resu
     let Orders { mut fleet, plans, limits, args, stop_at } = orders;
     let state = store::open(&desk.settings)?;
     let begun = SystemClock.now();
-    let id = run_id(begun);
+    let id = new_run_id(begun);
     // As long as this is held the fleet is under way, and nobody takes it up again.
     let alive = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
     let world = FileLock::take(&state, &id, world_key(azure))?;
@@ -184,7 +186,7 @@ impl Voyage<'_> {
     fn next_id(&self) -> String {
         let now = SystemClock.now().max(later(self.last_id.get(), Duration::from_millis(1)));
         self.last_id.set(now);
-        run_id(now)
+        new_run_id(now)
     }
 
     /// One VM, from its lock to its result.
@@ -196,17 +198,8 @@ impl Voyage<'_> {
         let fate = match self.begin(index, plan) {
             Ok((run_id, log, locks)) => {
                 let voice = self.board.begins(plan, &run_id, wave);
-                let run = Run {
-                    arm: self.arm.with_run_id(&run_id),
-                    log: Arc::new(log),
-                    plan: plan.clone(),
-                    run_id,
-                    listener: Arc::new(voice),
-                    cancel: self.cancel.clone(),
-                    deadline: self.stop_at,
-                    pid: std::process::id(),
-                };
-                let result = Box::pin(run.start()).await;
+                let launch = self.launch(&run_id, Arc::new(voice));
+                let result = Box::pin(launch.run(plan.clone(), run_id, log, Entry::Start)).await;
                 drop(locks);
                 let status = word(result.status);
                 let why = result.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
@@ -221,6 +214,18 @@ impl Voyage<'_> {
         fate
     }
 
+    /// What a run is launched with. The world of the sandbox is held by the fleet itself.
+    fn launch(&self, run_id: &str, listener: Arc<dyn Listener>) -> Launch<'_> {
+        Launch {
+            state: &self.state,
+            arm: self.arm.with_run_id(run_id),
+            listener,
+            cancel: self.cancel.clone(),
+            deadline: self.stop_at,
+            also: None,
+        }
+    }
+
     /// Locks the VM, writes down that it begins, and makes its run. Nothing was sent when this fails.
     fn begin(&self, index: usize, plan: &Plan) -> Result<(String, LocalRun, FileLock), (Reason, String)> {
         let could_not = |why: String| (Reason::CouldNotBegin, why);
@@ -229,8 +234,8 @@ impl Voyage<'_> {
             _ => could_not(error.to_string()),
         })?;
         let run_id = self.next_id();
-        let locks = FileLock::take(&self.state, &run_id, keys(plan)).map_err(|error| could_not(error.to_string()))?;
-        let text = serde_json::to_string_pretty(plan).map_err(|error| could_not(error.to_string()))?;
+        let launch = self.launch(&run_id, Arc::new(Silent));
+        let locks = launch.lock(plan, &run_id).map_err(|error| could_not(error.to_string()))?;
         let written = self.file.change(index, |one| {
             (one.stage, one.run) = (FleetStage::Begun, Some(run_id.clone()));
         });
@@ -238,7 +243,7 @@ impl Voyage<'_> {
             self.broken.set(Some(error.to_string()));
             return Err(could_not(format!("the fleet's record could not be written: {error}")));
         }
-        let log = LocalRun::create(&self.state, &run_id, &text).map_err(|error| {
+        let log = launch::create(&self.state, plan, &run_id).map_err(|error| {
             self.write(self.file.change(index, |one| (one.stage, one.run) = (FleetStage::NotStarted, None)));
             could_not(error.to_string())
         })?;

@@ -1,0 +1,152 @@
+//! What the main jobs ask of Azure: calls by purpose and kind of resource, on the built-in estate in this process.
+//!
+//! `cargo bench --bench calls`. Nothing is timed here; a call is worth some 50 ms against Azure, so fewer of them is what
+//! makes azmend faster. `tests/it/calls.rs` holds the totals. The world's time is virtual: what passes in it are waits.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends where it goes wrong and prints")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use azmend::arm::{Arm, ArmSettings, CallPurpose, CallRow, StaticToken};
+use azmend::clock::{Clock, elapsed};
+use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, World as PlanWorld, make_plan};
+use azmend::estate::resolve_vm;
+use azmend::journal::MemoryRun;
+use azmend::playbook::library::Library;
+use azmend::sim::{Estate, Sim, World};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+const RUN: &str = "01930000-0000-7000-8000-000000000001";
+
+/// Adds up the waits by what they are for.
+#[derive(Default)]
+struct Waits(Mutex<BTreeMap<String, Duration>>);
+
+impl Listener for Waits {
+    fn progress(&self, _: Timestamp, progress: &Progress) {
+        if let Progress::Waiting { what, wait, .. } = progress {
+            *self.0.lock().unwrap().entry(what.clone()).or_default() += *wait;
+        }
+    }
+}
+
+struct Bench {
+    sim: Sim,
+    arm: Arm,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let sim = Sim::new(World::from_estate(&Estate::built_in()));
+        let clock: Arc<dyn Clock> = Arc::new(sim.clock());
+        let endpoint = "https://management.azure.com".parse().unwrap();
+        let settings = ArmSettings { endpoint, run_id: "bench".to_owned() };
+        let tokens = Arc::new(StaticToken::new("sandbox", "sandbox"));
+        Self { arm: Arm::new(Arc::new(sim.clone()), tokens, clock, settings).unwrap(), sim }
+    }
+
+    /// Finds the VM and plans, as `azmend fix` does.
+    async fn plan(&self, playbook: &str, vm: &str, relock: bool) -> Plan {
+        let library = Library::shipped();
+        let arm = self.arm.for_one_reading();
+        let vm = resolve_vm(&arm.for_purpose(CallPurpose::Finding), vm, &[]).await.unwrap();
+        let world = PlanWorld {
+            sandbox: true,
+            cloud: "sandbox".into(),
+            endpoint: "https://management.azure.com/".into(),
+            tenant: String::new(),
+            subscription: vm.subscription().to_owned(),
+            identity: "sandbox".into(),
+            estate_digest: "bench".into(),
+        };
+        let request = PlanRequest {
+            playbook: library.find(playbook).unwrap(),
+            set: BTreeMap::new(),
+            vm,
+            overrides: std::collections::BTreeSet::new(),
+            named_locks: Vec::new(),
+            relock,
+            allow_guest: false,
+            max_changes: 40,
+            world,
+            why: None,
+        };
+        match make_plan(&arm.for_purpose(CallPurpose::Planning), &request).await {
+            Planned::Plan(plan) => *plan,
+            other => panic!("{playbook}: no plan: {other:?}"),
+        }
+    }
+}
+
+/// What to do with a plan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    Run,
+    RunAndUndo,
+}
+
+async fn case(name: &str, playbook: &str, vm: &str, relock: bool, then: Then) {
+    let bench = Bench::new();
+    let begin = bench.sim.world().now;
+    let plan = bench.plan(playbook, vm, relock).await;
+    let waits = Arc::new(Waits::default());
+    let run = Run {
+        arm: bench.arm.with_run_id(RUN),
+        log: Arc::new(MemoryRun::new()),
+        plan,
+        run_id: RUN.to_owned(),
+        listener: Arc::clone(&waits) as Arc<dyn Listener>,
+        cancel: CancellationToken::new(),
+        deadline: None,
+        pid: 1,
+    };
+    let mut status = "planned".to_owned();
+    if then != Then::Nothing {
+        status = format!("{:?}", run.start().await.status);
+    }
+    if then == Then::RunAndUndo {
+        status = format!("{status}, then {:?}", run.undo().await.status);
+    }
+    let passed = elapsed(begin, bench.sim.world().now);
+    print(name, &status, [bench.arm.call_rows(), run.arm.call_rows()].concat(), passed, &waits);
+    let all = bench.arm.call_counts() + run.arm.call_counts();
+    println!("  {:<44} {:>5}", format!("all: {} reads, {} changes", all.reads, all.changes), all.total());
+}
+
+fn print(name: &str, status: &str, rows: Vec<CallRow>, passed: Duration, waits: &Waits) {
+    println!("\n{name}: {}", status.to_lowercase());
+    let mut merged: BTreeMap<(CallPurpose, String, String), u64> = BTreeMap::new();
+    for row in rows {
+        *merged.entry((row.purpose, row.kind, row.verb)).or_default() += row.count;
+    }
+    let mut purposes: BTreeMap<CallPurpose, u64> = BTreeMap::new();
+    for ((purpose, ..), count) in &merged {
+        *purposes.entry(*purpose).or_default() += count;
+    }
+    for (purpose, total) in purposes {
+        println!("  {purpose:<44} {total:>5}");
+        for ((_, kind, verb), count) in merged.iter().filter(|((of, ..), _)| *of == purpose) {
+            println!("    {:<42} {count:>5}", format!("{verb} {kind}"));
+        }
+    }
+    let waits = waits.0.lock().unwrap();
+    if !passed.is_zero() {
+        println!("  {:<44} {:>5} s", "time in the world", passed.as_secs());
+    }
+    for (what, wait) in waits.iter() {
+        println!("    {:<42} {:>5} s", format!("waiting for {what}"), wait.as_secs());
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let limit = "rp-collection-limit";
+    case("dry run of rp-collection-limit on web-01", limit, "web-01", false, Then::Nothing).await;
+    case("the whole repair with --relock", limit, "web-01", true, Then::Run).await;
+    case("delete-stale-collections on db-03", "delete-stale-collections", "db-03", false, Then::Run).await;
+    case("unlock-backup-groups on web-01, undone", "unlock-backup-groups", "web-01", false, Then::RunAndUndo).await;
+}

@@ -1,0 +1,142 @@
+//! The deletion of one restore point.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::patience::{self, BUSY};
+use super::{FACTS, first, forget, irreversible, live_guards, point_image, same_point, since, with_collection};
+use crate::actions::change::{Risk, Undo};
+use crate::actions::outcome::Refusal;
+use crate::actions::planning::PlanReads;
+use crate::actions::rules::{Ground, ownership, stale};
+use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Collection, Point};
+use crate::arm::{ArmError, Sent, Tag};
+use crate::clock::elapsed;
+use crate::estate::facts::VmFacts;
+
+/// Deletes one restore point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletePoint {
+    /// The point as read for the plan.
+    pub point: Point,
+    /// `restorePointCollectionId` of the collection that holds it.
+    pub collection_id: String,
+}
+
+impl Mutation for DeletePoint {
+    const NOUN: &'static str = "restore points deleted";
+
+    fn resource(&self) -> &ResourceId {
+        &self.point.id
+    }
+
+    fn undo(&self) -> Undo {
+        irreversible()
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::High
+    }
+
+    fn points(&self) -> usize {
+        1
+    }
+
+    fn facts_needed(&self) -> FactsNeeded {
+        FACTS
+    }
+
+    fn leave(&self, facts: &mut VmFacts, _: &PlanReads) {
+        forget(facts, |point| point.id == self.point.id);
+    }
+
+    /// Re-reads the point, then its collection's identity, then S7 and S8.
+    async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
+        let planned = &self.point;
+        let name = planned.id.name();
+        let now = match cx.arm.point(&planned.id).await {
+            Ok(point) => point,
+            Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
+                return Check::Holds("the point is gone (404)".to_owned());
+            }
+            Err(error) => return Check::Unreadable(error),
+        };
+        if !same_point(planned, &now) {
+            let why = format!("{name} is another point than the one in the plan");
+            return Check::Refuse(Refusal::new("s3.changed", why));
+        }
+        if now.deleting() {
+            return patience::check_deleting(since(cx, history), name);
+        }
+        let Some(parent) = planned.id.up_to("restorePointCollections") else {
+            return Check::Refuse(Refusal::new("s3.changed", format!("{name} names no collection")));
+        };
+        let collection = match cx.arm.collection(&parent).await {
+            Ok(collection) => collection,
+            // The point answered a moment ago: it is read again.
+            Err(error) if cx.arm.proves_absence(&error, &parent).await => {
+                return Check::Wait {
+                    why: format!("the collection {} and its point to read alike", parent.name()),
+                    wait: BUSY,
+                };
+            }
+            Err(error) => return Check::Unreadable(error),
+        };
+        if collection.collection_id != self.collection_id {
+            let why = format!("the collection {} was recreated under the same name", parent.name());
+            return Check::Refuse(Refusal::new("s3.recreated", why));
+        }
+        let facts = with_collection(cx, &collection);
+        let ground = Ground { facts: &facts, ..cx.ground() };
+        if let Err(refusal) = guards(&ground, &collection, &now) {
+            return Check::Refuse(refusal);
+        }
+        let tries: Vec<Timestamp> = history.attempts.iter().map(|attempt| attempt.at).collect();
+        patience::check(&tries, ground.now, &format!("the point {name}")).unwrap_or_else(|| {
+            Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: point_image(&now) })
+        })
+    }
+
+    async fn send(&self, cx: &Context<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
+        cx.arm.delete_point(&request.target, tag).await
+    }
+
+    /// Gone is done.
+    async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
+        let id = &self.point.id;
+        match cx.arm.point(id).await {
+            Err(error) if cx.arm.proves_absence(&error, id).await => Verify::Done("gone (404)".to_owned()),
+            Err(error) => Verify::Pending { why: format!("reading the point: {error}"), wait: BUSY },
+            Ok(now) if now.deleting() => patience::deleting(since(cx, history), id.name()),
+            Ok(_) => patience::unchanged(since(cx, history), &format!("the point {}", id.name())),
+        }
+    }
+
+    async fn effect(&self, cx: &Context<'_>, history: &History) -> Effect {
+        if history.attempts.is_empty() {
+            return Effect::None;
+        }
+        match cx.arm.point(&self.point.id).await {
+            Ok(now) if same_point(&self.point, &now) && !now.deleting() => Effect::None,
+            Err(error) if cx.arm.proves_absence(&error, &self.point.id).await => Effect::Some,
+            _ => Effect::Unknown,
+        }
+    }
+}
+
+/// S7 and S8, on facts of now: whose the collection is, whether the point has expired under the policy as it is now, and
+/// every rule that keeps points.
+fn guards(ground: &Ground<'_>, collection: &Collection, now: &Point) -> Result<(), Refusal> {
+    let name = now.id.name();
+    ownership::backup_owned(ground, collection)?;
+    let Some(expiry) = stale::expiry(ground.facts) else {
+        return Err(Refusal::new("s8.unread", "the policy was not read, so nothing is expired"));
+    };
+    if !now.created.is_some_and(|created| elapsed(created, ground.now) > expiry) {
+        let why = format!("{name} is not expired under the policy as it is now");
+        return Err(Refusal::new("s8.not-expired", why));
+    }
+    live_guards(ground, std::slice::from_ref(now)).map_err(first)
+}

@@ -1,0 +1,145 @@
+//! `restore_points.delete_stale`: which collections and points of a VM are superfluous enough to go.
+
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{DELETE_COLLECTION, DELETE_POINT, DeleteCollection, DeletePoint};
+use crate::actions::Action;
+use crate::actions::change::DeleteReason;
+use crate::actions::needs::{self, Uses};
+use crate::actions::planning::{PlanContext, StepDraft};
+use crate::actions::rules::stale as rule;
+use crate::text::plural;
+
+/// Deletes restore points and collections that are proven superfluous.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteStale {
+    /// Which kinds of stale points; all of them unless told otherwise.
+    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "some_kinds")]
+    pub kinds: Vec<StaleKind>,
+    /// When to stop.
+    pub until: StaleUntil,
+}
+
+/// Why a restore point is superfluous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleKind {
+    /// Its VM is gone, and so is every protected item that named it.
+    Orphan,
+    /// A newer collection of the VM exists, and the vault has a copy of every point of this one.
+    Superseded,
+    /// It is older than the policy's snapshot retention plus 48 hours, and the vault has a copy.
+    Expired,
+}
+
+/// When `restore_points.delete_stale` stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleUntil {
+    /// When the VM is below the limit with room for the next backup.
+    #[default]
+    Room,
+    /// When nothing stale is left.
+    All,
+}
+
+impl Default for DeleteStale {
+    fn default() -> Self {
+        Self { kinds: vec![StaleKind::Orphan, StaleKind::Superseded, StaleKind::Expired], until: StaleUntil::default() }
+    }
+}
+
+fn some_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StaleKind>, D::Error> {
+    let mut kinds = Vec::<StaleKind>::deserialize(deserializer)?;
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.is_empty() { Err(D::Error::custom("the list is empty: nothing would be deleted")) } else { Ok(kinds) }
+}
+
+impl Action for DeleteStale {
+    const KEYS: &'static [&'static str] = &["kinds", "until"];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&needs::COLLECTIONS),
+        Uses::Needs(&needs::POINTS),
+        Uses::Partly(&needs::BACKUP_STATUS),
+        Uses::Needs(&needs::VAULTS),
+        Uses::Needs(&needs::ITEMS),
+        Uses::Partly(&needs::POLICIES),
+        Uses::Partly(&needs::RECOVERY_POINTS),
+        Uses::Partly(&needs::JOBS),
+        Uses::Partly(&needs::RESOURCE_GUARD),
+        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Partly(&DELETE_COLLECTION),
+        Uses::Partly(&DELETE_POINT),
+    ];
+    const WRITES: &'static [&'static str] = super::WRITES;
+
+    /// Collections first, then expired points, oldest first, until there is room (or all of them).
+    fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        let ground = &cx.ground;
+        let stale = rule::find(ground);
+        let wanted = |kind: StaleKind| self.kinds.contains(&kind);
+        let mut out = StepDraft::default();
+        if let Some(why) = ground.facts.collections.unread() {
+            out.notes.push(format!("the restore point collections were not read: {why}"));
+        }
+        // Points that must go so that the backup of this run fits and the next scheduled one after it. `None`: all of them.
+        let mut excess = match (self.until, cx.room) {
+            (StaleUntil::All, _) => None,
+            (StaleUntil::Room, Some((count, limit))) => Some((count + 2).saturating_sub(limit)),
+            (StaleUntil::Room, None) => {
+                out.notes.push("the limit of points is not known, so no expired point is deleted".to_owned());
+                Some(0)
+            }
+        };
+        for found in &stale.collections {
+            let kind = if found.why == DeleteReason::Orphan { StaleKind::Orphan } else { StaleKind::Superseded };
+            if !wanted(kind) {
+                continue;
+            }
+            let points = found.collection.points().len();
+            let why = match found.why {
+                DeleteReason::Orphan => "its VM is gone and no vault knows it",
+                _ => "a newer collection exists and the vault has a copy of every point",
+            };
+            let effect = format!(
+                "delete the collection {} with {}: {why}",
+                found.collection.id.short_name(),
+                plural(points, "point")
+            );
+            out.push(DeleteCollection { collection: found.collection.clone(), why: found.why }, effect);
+            let gone = found.collection.points().iter().filter(|point| point.succeeded()).count();
+            excess = excess.map(|excess| excess.saturating_sub(gone));
+        }
+        let mut left = 0;
+        if wanted(StaleKind::Expired) {
+            for expired in &stale.points {
+                if excess == Some(0) {
+                    left += 1;
+                    continue;
+                }
+                excess = excess.map(|excess| excess.saturating_sub(1));
+                let created = expired.point.created.map(|t| t.to_string()).unwrap_or_default();
+                let effect =
+                    format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
+                let (point, collection_id) = (expired.point.clone(), expired.collection_id.clone());
+                out.push(DeletePoint { point, collection_id }, effect);
+            }
+        }
+        if left > 0 && cx.room.is_some() {
+            let have = if left == 1 { "point has" } else { "points have" };
+            out.notes.push(format!("{left} more {have} expired; kept, because there is already room"));
+        }
+        if let Some(excess) = excess.filter(|excess| *excess > 0) {
+            let missing = plural(excess, "point");
+            out.notes.push(format!("after this the VM is still {missing} over what leaves room for the next backup"));
+        }
+        out.kept = stale.kept.into_values().map(|kept| (kept.count, kept.example)).collect();
+        out.kept.extend(stale.reported.into_iter().map(|refusal| (0, refusal)));
+        super::without_locked(cx, out)
+    }
+}

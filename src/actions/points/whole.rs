@@ -1,0 +1,60 @@
+//! `restore_points.delete_collection`: the VM's live collections, by explicit wish.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DELETE_COLLECTION, DeleteCollection, live_guards};
+use crate::actions::Action;
+use crate::actions::change::DeleteReason;
+use crate::actions::needs::{self, Uses};
+use crate::actions::planning::{PlanContext, StepDraft};
+use crate::actions::rules::ownership;
+use crate::text::plural;
+
+/// Deletes the VM's whole Backup-owned collection, live points included. Rules refuse it unless they are overridden by
+/// name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteWhole {}
+
+impl Action for DeleteWhole {
+    const KEYS: &'static [&'static str] = &[];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&needs::COLLECTIONS),
+        Uses::Needs(&needs::POINTS),
+        Uses::Needs(&needs::VAULTS),
+        Uses::Needs(&needs::ITEMS),
+        Uses::Needs(&needs::POLICIES),
+        Uses::Needs(&needs::RECOVERY_POINTS),
+        Uses::Needs(&needs::JOBS),
+        Uses::Needs(&needs::RESOURCE_GUARD),
+        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Needs(&DELETE_COLLECTION),
+    ];
+    const WRITES: &'static [&'static str] = super::WRITES;
+
+    /// Every Backup-owned collection of the VM, live points included.
+    fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        let ground = &cx.ground;
+        let mut out = StepDraft::default();
+        for collection in ground.facts.collections() {
+            let verdict = ownership::backup_owned(ground, collection)
+                .map_err(|refusal| vec![refusal])
+                .and_then(|()| live_guards(ground, collection.points()));
+            match verdict {
+                Ok(()) => {
+                    let points = plural(collection.points().len(), "point");
+                    let effect = format!("delete the whole collection {} with {points}", collection.id.short_name());
+                    out.push(DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen }, effect);
+                }
+                Err(refusals) => {
+                    out.kept.extend(refusals.into_iter().map(|refusal| (collection.points().len(), refusal)))
+                }
+            }
+        }
+        if out.changes.is_empty() {
+            out.refused = std::mem::take(&mut out.kept);
+        }
+        super::without_locked(cx, out)
+    }
+}

@@ -1,0 +1,94 @@
+//! What earlier runs of this machine did that the next one must know.
+//!
+//! Duty: from the journals of the state directory, the locks that are off because of them, and the backup jobs that they
+//! started. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
+//! first backup after an unlocking is expected to fail once, whoever removed the lock.
+//!
+//! Invariants: only runs of the same place count (S13); a run that cannot be read hides no other. Must never: decide anything.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::owed::Locks;
+use super::plan::{Plan, World};
+use crate::arm::id::ResourceId;
+use crate::clock::elapsed;
+use crate::journal::{self, Effect, EndKind, Event, Fact, Purpose, Record, StateDir};
+
+/// Older runs are not looked at: a backup job ends within a day, and Azure Backup cleans up within hours.
+const LOOK_BACK: Duration = Duration::from_secs(48 * 3600);
+
+/// A lock that another run of this machine removed and did not restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlocking {
+    /// What it had locked.
+    pub scope: ResourceId,
+    /// When it was removed.
+    pub at: Timestamp,
+}
+
+/// What earlier runs did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// The locks that are off because of them.
+    pub unlockings: Vec<Unlocking>,
+    /// The backup jobs that they started, of any VM.
+    pub jobs: Vec<ResourceId>,
+}
+
+impl Earlier {
+    /// Reads the journals of the last two days but for the run `but`. What cannot be read is left out: `runs list` names it.
+    #[must_use]
+    pub fn read(state: &StateDir, place: &World, but: Option<&str>, now: Timestamp) -> Self {
+        let mut earlier = Self::default();
+        let Ok(list) = journal::runs(state) else { return earlier };
+        for run in list.runs {
+            let recent = run.last_at().is_some_and(|at| elapsed(at, now) <= LOOK_BACK);
+            if !recent || but == Some(run.id.as_str()) || run.sandbox.is_some_and(|sandbox| sandbox != place.sandbox) {
+                continue;
+            }
+            let Ok(loaded) = journal::load(state, &run.id) else { continue };
+            let same = Plan::parse(&loaded.plan_json).is_ok_and(|plan| same_place(&plan.world, place));
+            if same {
+                earlier.add(loaded.records.iter().chain(&loaded.salvaged));
+            }
+        }
+        earlier
+    }
+
+    fn add<'a>(&mut self, records: impl Iterator<Item = &'a Record> + Clone) {
+        let locks = Locks::of(records.clone());
+        let off: Vec<(&str, ResourceId)> = locks.off().map(|(change, lock)| (change, lock.scope())).collect();
+        for record in records {
+            match &record.event {
+                Event::Ended { change, purpose: Purpose::Do, ending }
+                    if ending.outcome == EndKind::Succeeded && ending.effect != Some(Effect::None) =>
+                {
+                    let scope = off.iter().find(|(id, _)| id == change).map(|(_, scope)| scope.clone());
+                    self.unlockings.extend(scope.map(|scope| Unlocking { scope, at: record.at }));
+                }
+                Event::Learned { key: Fact::Job, value, .. } => self.jobs.extend(ResourceId::parse(value).ok()),
+                _ => {}
+            }
+        }
+    }
+
+    /// The backup jobs of the vaults' items of this VM cannot be told by their ids: all of them are given to a reading, which
+    /// keeps those of the VM's vaults.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<ResourceId> {
+        let mut jobs = self.jobs.clone();
+        jobs.sort();
+        jobs.dedup();
+        jobs
+    }
+}
+
+/// Whether two runs are of the same Azure; who signed in does not matter here.
+fn same_place(one: &World, other: &World) -> bool {
+    one.sandbox == other.sandbox
+        && one.cloud.eq_ignore_ascii_case(&other.cloud)
+        && one.endpoint.eq_ignore_ascii_case(&other.endpoint)
+        && one.estate_digest == other.estate_digest
+}

@@ -1,0 +1,65 @@
+//! How old facts may be when something is decided on them.
+//!
+//! Duty: read again exactly those parts that the guards of a change look at and that are too old. Every action says which
+//! ([`actions::facts_needed`]). Must never: read a part again that is fresh, or let a guard see one that is not.
+
+use jiff::Timestamp;
+
+use super::run::Session;
+use crate::actions::{self, change::Change};
+use crate::estate::collect::{self, CollectOptions, Refresh};
+use crate::estate::facts::VmFacts;
+
+impl Session<'_> {
+    /// A whole reading.
+    pub(super) async fn read_everything(&mut self) {
+        let options = CollectOptions { own_jobs: self.run.earlier.jobs(), ..CollectOptions::default() };
+        let facts = Box::pin(collect::collect(&self.run.arm, &self.run.plan.vm, &options)).await;
+        self.facts = Some(facts);
+    }
+
+    /// The condition view of the last reading.
+    pub(super) fn view(&self) -> Option<crate::estate::view::View> {
+        let facts = self.facts.as_ref()?;
+        Some(super::planner::view_of(facts, &self.run.arm, &self.run.plan.overrides))
+    }
+
+    /// Reads again what is too old of what the guards of this change look at; gives what is still missing then, because it
+    /// could not be read: no guard takes that for known.
+    pub(super) async fn freshen(&mut self, change: &Change) -> Refresh {
+        match self.facts.take() {
+            None => self.read_everything().await,
+            Some(facts) => {
+                let what = too_old(&facts, change, self.now());
+                let fresh = if what.is_nothing() {
+                    facts
+                } else {
+                    Box::pin(collect::refresh(&self.run.arm, &facts, what)).await
+                };
+                self.facts = Some(fresh);
+            }
+        }
+        self.too_old(change)
+    }
+
+    /// What the guards of this change look at and is too old by now.
+    pub(super) fn too_old(&self, change: &Change) -> Refresh {
+        self.facts.as_ref().map_or(Refresh::EVERYTHING, |facts| too_old(facts, change, self.now()))
+    }
+}
+
+fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
+    let need = actions::facts_needed(change);
+    let parts = Refresh {
+        vm: need.vm,
+        collections: need.collections,
+        groups: need.groups,
+        locks: need.locks,
+        backup: need.backup,
+        jobs: need.jobs,
+        rights: need.rights,
+        everything: need.everything,
+        ..Refresh::NOTHING
+    };
+    parts.older_than(facts, need.age, now)
+}

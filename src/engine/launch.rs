@@ -1,0 +1,143 @@
+//! Launching a run: the locks between processes, its id and journal, what earlier runs did; then the run itself.
+//!
+//! Duty: the one way from a confirmed plan, or from a journal, to a result, for whoever has a state directory: a command, a
+//! fleet, a program that uses azmend as a library. Invariants: no two processes of a machine work on the same VM or the same
+//! lock scope; a run's journal is on disk before anything is sent. Must never: ask, print, or read arguments.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::earlier::Earlier;
+use super::plan::Plan;
+use super::progress::Listener;
+use super::result::RunResult;
+use super::run::Run;
+use crate::actions::ChangeKind;
+use crate::actions::locks::RemoveLock;
+use crate::arm::Arm;
+use crate::journal::{FileLock, JournalError, LocalRun, LockKey, StateDir};
+
+/// Where a run is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// From the beginning.
+    Start,
+    /// From where the journal ends.
+    Resume,
+    /// Back.
+    Undo,
+}
+
+/// What runs are launched with.
+pub struct Launch<'a> {
+    /// Where the journals are.
+    pub state: &'a StateDir,
+    /// The typed calls, with the run's id.
+    pub arm: Arm,
+    /// Who watches.
+    pub listener: Arc<dyn Listener>,
+    /// Ctrl-C, SIGTERM.
+    pub cancel: CancellationToken,
+    /// When the run must have stopped.
+    pub deadline: Option<Timestamp>,
+    /// What else this process must hold: the sandbox's world.
+    pub also: Option<LockKey>,
+}
+
+impl Launch<'_> {
+    /// Runs a confirmed plan from its beginning, under an id that [`new_run_id`] made.
+    ///
+    /// # Errors
+    /// When the journal cannot be begun or another process works on the same; nothing was changed then.
+    pub async fn start(&self, plan: Plan, run_id: String) -> Result<RunResult, JournalError> {
+        let held = self.lock(&plan, &run_id)?;
+        let log = create(self.state, &plan, &run_id)?;
+        let result = Box::pin(self.run(plan, run_id, log, Entry::Start)).await;
+        drop(held);
+        Ok(result)
+    }
+
+    /// Takes up a run whose journal this process holds.
+    ///
+    /// # Errors
+    /// When another process works on the same; nothing was changed then.
+    pub async fn enter(&self, plan: Plan, log: LocalRun, entry: Entry) -> Result<RunResult, JournalError> {
+        let run_id = log.id().to_owned();
+        let held = self.lock(&plan, &run_id)?;
+        let result = Box::pin(self.run(plan, run_id, log, entry)).await;
+        drop(held);
+        Ok(result)
+    }
+
+    /// Keeps other processes away from the VM and the lock scopes of a plan.
+    ///
+    /// # Errors
+    /// When another process holds one of them.
+    pub fn lock(&self, plan: &Plan, run_id: &str) -> Result<FileLock, JournalError> {
+        FileLock::take(self.state, run_id, keys(plan).into_iter().chain(self.also.clone()))
+    }
+
+    /// Runs a plan whose locks are held and whose journal exists.
+    pub async fn run(&self, plan: Plan, run_id: String, log: LocalRun, entry: Entry) -> RunResult {
+        let earlier = Earlier::read(self.state, &plan.world, Some(&run_id), self.arm.clock().now());
+        let run = Run {
+            arm: self.arm.clone(),
+            log: Arc::new(log),
+            plan,
+            run_id,
+            listener: Arc::clone(&self.listener),
+            cancel: self.cancel.clone(),
+            deadline: self.deadline,
+            pid: std::process::id(),
+            earlier,
+        };
+        match entry {
+            Entry::Start => Box::pin(run.start()).await,
+            Entry::Resume => Box::pin(run.resume()).await,
+            Entry::Undo => Box::pin(run.undo()).await,
+        }
+    }
+}
+
+/// Makes the journal of a run.
+///
+/// # Errors
+/// When it cannot be written; there is no such run then.
+pub fn create(state: &StateDir, plan: &Plan, run_id: &str) -> Result<LocalRun, JournalError> {
+    let text = serde_json::to_string_pretty(plan).unwrap_or_default();
+    LocalRun::create(state, run_id, &text)
+}
+
+/// The VM and every scope whose locks a plan works on.
+fn keys(plan: &Plan) -> Vec<LockKey> {
+    let mut keys = vec![LockKey::vm(plan.vm.as_str())];
+    for (_, change) in plan.changes() {
+        if let ChangeKind::RemoveLock(RemoveLock { lock }) = &change.what {
+            keys.push(LockKey::scope(lock.scope().as_str()));
+        }
+    }
+    keys
+}
+
+/// An id for a run or a fleet that begins now: a UUIDv7, so that ids grow with time.
+#[must_use]
+pub fn new_run_id(now: Timestamp) -> String {
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_are_lower_case_and_begin_with_their_time() {
+        let at = |text: &str| new_run_id(text.parse().unwrap());
+        let (a, b) = (at("2026-11-20T09:00:00Z"), at("2026-11-20T09:00:01Z"));
+        assert!(a < b && a == a.to_lowercase() && a.len() == 36);
+        assert_eq!(a.get(14..15), Some("7"));
+    }
+}
