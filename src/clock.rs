@@ -133,6 +133,71 @@ impl VirtualClock {
     fn lock(&self) -> MutexGuard<'_, VirtualTime> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// [`Clock::sleep`], taking real time too: a second of `wall` for each `speed` seconds. Nothing else that is done takes
+    /// time, so everything happens at the same times as without.
+    pub async fn sleep_at(&self, duration: Duration, wall: &dyn Clock, speed: u32) {
+        self.sleep_until_over(duration, Some((wall, speed.max(1)))).await;
+    }
+
+    async fn sleep_until_over(&self, duration: Duration, pace: Option<(&dyn Clock, u32)>) {
+        let registration = {
+            let mut time = self.lock();
+            let key = (later(time.now, duration), time.next_id);
+            time.next_id += 1;
+            time.activity = time.activity.wrapping_add(1);
+            time.sleepers.insert(key, ());
+            Registration { clock: self.clone(), key }
+        };
+        let (mut seen, mut quiet_rounds) = (None, 0u8);
+        loop {
+            let turn = self.turn(registration.key, &mut seen, &mut quiet_rounds);
+            match (turn, pace) {
+                (Turn::Over, _) => break,
+                (Turn::Others, Some((wall, _))) if quiet_rounds >= QUIET => wall.sleep(A_MOMENT).await,
+                (Turn::Others, _) => tokio::task::yield_now().await,
+                (Turn::Mine(_), None) => self.advance_to(registration.key.0),
+                (Turn::Mine(now), Some((wall, speed))) => {
+                    let real = (elapsed(now, registration.key.0) / speed).clamp(Duration::from_millis(1), A_WHILE);
+                    wall.sleep(real).await;
+                    // Others may have moved time meanwhile; both waits count once.
+                    self.advance_to(later(now, real * speed).min(registration.key.0));
+                }
+            }
+        }
+    }
+
+    /// Whose turn it is, seen from one sleeper.
+    fn turn(&self, key: (Timestamp, u64), seen: &mut Option<u64>, quiet_rounds: &mut u8) -> Turn {
+        let time = self.lock();
+        if time.now >= key.0 {
+            return Turn::Over;
+        }
+        if *seen == Some(time.activity) {
+            *quiet_rounds = quiet_rounds.saturating_add(1);
+        } else {
+            (*quiet_rounds, *seen) = (0, Some(time.activity));
+        }
+        let first = time.sleepers.first_key_value().map(|(key, ())| *key) == Some(key);
+        if first && *quiet_rounds >= QUIET { Turn::Mine(time.now) } else { Turn::Others }
+    }
+}
+
+/// How many rounds of the executor without activity let time move.
+const QUIET: u8 = 3;
+/// How often a sleeper looks whether its time has come, while another one waits in real time.
+const A_MOMENT: Duration = Duration::from_millis(5);
+/// The longest real wait between two looks at what else goes on.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+/// What a sleeper finds.
+enum Turn {
+    /// Its time has come.
+    Over,
+    /// It is the next to wake, and nobody does anything: its time, from this moment on.
+    Mine(Timestamp),
+    /// Others are first, or at work.
+    Others,
 }
 
 /// `at + by`, or the end of representable time.
@@ -160,39 +225,7 @@ impl Clock for VirtualClock {
     }
 
     async fn sleep(&self, duration: Duration) {
-        let (deadline, registration) = {
-            let mut time = self.lock();
-            let deadline = later(time.now, duration);
-            let key = (deadline, time.next_id);
-            time.next_id += 1;
-            time.activity = time.activity.wrapping_add(1);
-            time.sleepers.insert(key, ());
-            (deadline, Registration { clock: self.clone(), key })
-        };
-        let mut seen = None;
-        let mut quiet_rounds = 0u8;
-        loop {
-            {
-                let mut time = self.lock();
-                if time.now >= deadline {
-                    break;
-                }
-                if seen == Some(time.activity) {
-                    quiet_rounds += 1;
-                } else {
-                    quiet_rounds = 0;
-                    seen = Some(time.activity);
-                }
-                let earliest = time.sleepers.first_key_value().map(|(key, ())| *key);
-                if quiet_rounds >= 3 && earliest == Some(registration.key) {
-                    time.now = deadline;
-                    time.activity = time.activity.wrapping_add(1);
-                    break;
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(registration);
+        self.sleep_until_over(duration, None).await;
     }
 }
 
@@ -235,6 +268,24 @@ mod tests {
         };
         tokio::join!(sleeper(30), sleeper(10), sleeper(20));
         assert_eq!(*woken.lock().unwrap(), [(10, 10), (20, 20), (30, 30)]);
+    }
+
+    #[tokio::test]
+    async fn sleepers_at_a_pace_overlap_in_both_times() {
+        let (clock, wall) = (VirtualClock::new(start()), VirtualClock::new("2030-01-01T00:00:00Z".parse().unwrap()));
+        let began = wall.now();
+        let woken = Mutex::new(Vec::new());
+        let sleeper = |secs: u64| {
+            let (clock, wall, woken) = (clock.clone(), wall.clone(), &woken);
+            async move {
+                clock.sleep_at(Duration::from_secs(secs), &wall, 10).await;
+                woken.lock().unwrap().push((secs, elapsed(start(), clock.now()).as_secs()));
+            }
+        };
+        tokio::join!(sleeper(30), sleeper(10), sleeper(20));
+        assert_eq!(*woken.lock().unwrap(), [(10, 10), (20, 20), (30, 30)]);
+        let real = elapsed(began, wall.now()).as_millis();
+        assert!((3000..3100).contains(&real), "{real} ms");
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::arm::{ArmError, JobFilter, Sent, Tag};
 use crate::catalog::Catalog;
 use crate::clock::{earlier, elapsed, later};
 use crate::duration::Span;
-use crate::estate::facts::ItemFacts;
+use crate::estate::facts::{ItemFacts, VmFacts};
 
 /// Between two looks at a job. A vault answers about 100 job reads an hour (recorded limit 150).
 const PROBE: Duration = Duration::from_secs(60);
@@ -261,7 +261,7 @@ impl Mutation for StartBackup {
             Ok(job) => job,
             Err(error) => return Verify::Pending { why: format!("reading the job: {error}"), wait: PROBE },
         };
-        judge(&job, self.until, first_since_unlocking(cx, &job, history))
+        judge(&job, self.until, first_since_unlocking(cx.unlocked, cx.facts, &job, history))
     }
 
     fn learn(&self, body: &Value) -> Option<ResourceId> {
@@ -318,12 +318,12 @@ fn only_ours(candidates: Vec<(Option<bool>, ResourceId)>) -> Option<ResourceId> 
 /// Whether this job is the first backup of the VM since a run of this machine removed a lock that may fail because Azure
 /// Backup has not cleaned up yet. That is expected once after each unlocking: no other job of the VM that began since then
 /// has failed in that way.
-fn first_since_unlocking(cx: &Context<'_>, job: &Job, history: &History) -> bool {
-    let Some(unlocked) = cx.unlocked else { return false };
+fn first_since_unlocking(unlocked: Option<Timestamp>, facts: &VmFacts, job: &Job, history: &History) -> bool {
+    let Some(unlocked) = unlocked else { return false };
     // An earlier one of this very change.
     let expected_before = history.not_before.map(|at| earlier(at, CLEAN_UP)).is_some_and(|at| at >= unlocked);
     let since = |other: &Job| other.start.is_some_and(|start| start >= unlocked);
-    let jobs = cx.facts.items.known().into_iter().flatten().filter_map(|item| item.jobs.known()).flatten();
+    let jobs = facts.items.known().into_iter().flatten().filter_map(|item| item.jobs.known()).flatten();
     let mut others = jobs.filter(|other| other.id != job.id);
     (job.start.is_none() || since(job))
         && !(history.clean_up_pending > 0 && (history.not_before.is_none() || expected_before))
@@ -398,4 +398,79 @@ fn hint_for(job: &Job) -> String {
         .first()
         .and_then(|error| error.recommendations.first())
         .map_or_else(|| "look at the job's details in the vault".to_owned(), |text| format!("Azure says: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::rules::testing::{facts, hours_ago, item_of, job, known, vault_id};
+    use crate::arm::model::{JobError, JobTask};
+
+    fn full(status: &str, age: u64) -> Job {
+        let mut job = job("Backup", status, age, Some(true));
+        if status == "Failed" {
+            let title = "UserErrorRpCollectionLimitReached".to_owned();
+            job.errors = vec![JobError { title, ..JobError::default() }];
+        }
+        job
+    }
+
+    /// Once after each unlocking: not before one, not for a second job, not again for this change, and anew after another.
+    #[test]
+    fn the_first_failure_after_an_unlocking_is_expected_once() {
+        let first = |unlocked: Option<u64>, others: Vec<Job>, history: &History| {
+            let mut facts = facts();
+            item_of(&mut facts).jobs = known(others);
+            first_since_unlocking(unlocked.map(hours_ago), &facts, &full("Failed", 1), history)
+        };
+        let fresh = History::default();
+        assert!(first(Some(2), vec![], &fresh));
+        assert!(!first(None, vec![], &fresh), "nothing was unlocked");
+        assert!(!first(Some(0), vec![], &fresh), "it began before the unlocking");
+        assert!(first(Some(4), vec![full("Failed", 5)], &fresh), "an older failure is of another unlocking");
+        assert!(!first(Some(4), vec![full("Failed", 3)], &fresh), "a fleet or an earlier run had it");
+        assert!(
+            first(Some(4), vec![full("Completed", 3), full("Failed", 1)], &fresh),
+            "its own row is not another job"
+        );
+        let mut elsewhere = full("Failed", 3);
+        elsewhere.errors[0].title = "ExtensionOperationFailed".to_owned();
+        assert!(first(Some(4), vec![elsewhere], &fresh));
+        // Azure Backup was said to clean up from three hours ago on.
+        let pending =
+            History { clean_up_pending: 1, not_before: Some(later(hours_ago(3), CLEAN_UP)), ..History::default() };
+        assert!(!first(Some(4), vec![], &pending), "the same again is a failure");
+        assert!(first(Some(2), vec![], &pending), "after another unlocking it is expected again");
+        assert!(!first(Some(2), vec![], &History { not_before: None, ..pending }));
+    }
+
+    #[test]
+    fn what_a_job_says_about_the_change() {
+        let say = |job: &Job, expected| judge(job, BackupUntil::Snapshot, expected);
+        assert!(matches!(say(&full("Failed", 1), true), Verify::CleanUpPending { .. }));
+        assert!(matches!(say(&full("Failed", 1), false), Verify::Failed(_)));
+        assert!(matches!(say(&full("Completed", 1), true), Verify::Done(_)));
+        assert!(matches!(say(&full("Canceled", 1), true), Verify::Failed(_)));
+        // A state that azmend does not know is not an end, whatever its tasks say of the rest.
+        for status in ["Suspended", "", "InProgress"] {
+            let mut job = full(status, 1);
+            assert!(matches!(say(&job, true), Verify::Pending { .. }), "{status:?}");
+            job.tasks = vec![JobTask { id: SNAPSHOT.into(), status: "Completed".into() }];
+            assert!(matches!(say(&job, true), Verify::Done(_)), "{status:?}");
+            assert!(matches!(judge(&job, BackupUntil::Job, true), Verify::Pending { .. }), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn one_of_two_candidates_is_nobodys() {
+        let id = |name: &str| vault_id().child("backupJobs", name).unwrap();
+        let ours = |of: &[(Option<bool>, &str)]| only_ours(of.iter().map(|(user, name)| (*user, id(name))).collect());
+        assert_eq!(ours(&[(Some(true), "a")]), Some(id("a")));
+        assert_eq!(ours(&[(Some(true), "a"), (Some(false), "b")]), Some(id("a")));
+        assert_eq!(ours(&[(Some(true), "a"), (Some(true), "b")]), None);
+        assert_eq!(ours(&[(Some(true), "a"), (None, "b")]), None, "it may be the one");
+        assert_eq!(ours(&[(None, "a")]), None, "it does not say that it is on-demand");
+        assert_eq!(ours(&[(Some(false), "a")]), None);
+        assert_eq!(ours(&[]), None);
+    }
 }

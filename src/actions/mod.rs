@@ -28,6 +28,9 @@ pub mod rules;
 pub mod spec;
 pub mod vm;
 
+#[cfg(test)]
+mod sim_tests;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -260,14 +260,14 @@ pub(super) const INSTANCE_VIEW: Right = Right::fact(
     "Microsoft.Compute/virtualMachines/instanceView/read",
     Place::Vm,
     "reads power state, guest agent and extension handlers",
-    "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
+    "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, nothing is granted on a key vault, and a playbook whose conditions ask for it is not checked",
 );
 
 pub(super) const EXTENSIONS: Right = Right::fact(
     "Microsoft.Compute/virtualMachines/extensions/read",
     Place::Vm,
     "lists the extensions, and proves that one is gone",
-    "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, and nothing is granted on a key vault",
+    "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, nothing is granted on a key vault, and a playbook whose conditions ask for it is not checked",
 );
 
 pub(super) const COLLECTIONS: Right = Right::fact(

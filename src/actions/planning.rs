@@ -4,6 +4,7 @@
 //! a later step plans on the facts as they will be. Must never: read anything, or decide whether a plan may be made.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::ChangeKind;
 use super::change::Change;
@@ -24,6 +25,8 @@ pub struct PlanReads {
     pub candidate: Candidate,
     /// The inside of the VM.
     pub guest: Guest,
+    /// Points of which could not be read whether a copy of them is under way.
+    pub unread_copies: BTreeSet<ResourceId>,
 }
 
 /// What an action sees when it plans.

@@ -4,21 +4,30 @@
 //! name codes of this catalogue and nothing else.
 //!
 //! Invariants: codes, aliases and numeric ids are unique without case; the data is parsed once; a text that is not
-//! clearly one entry's message is nobody's, because what it is taken for decides which playbook applies.
+//! clearly one entry's message is nobody's, because what it is taken for decides which playbook applies; a code that
+//! several errors share decides nothing without its message.
 //!
 //! Sources are named in each entry. Numeric ids come from recorded jobs and health details (`errorDetails[]` with
 //! `errorCode`, `errorTitle`, `errorString`; `healthDetails[]` with `code`, `title`, `message`); literal messages from
 //! these and from Azure's documentation ("Error message" in the troubleshooting pages, CC BY 4.0).
 
+pub mod evidence;
 pub mod korean;
+#[cfg(test)]
+mod labelled;
+pub mod named;
+pub mod paste;
 pub mod search;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::yaml::nearest;
+
+use evidence::{Fit, Messages, rank};
+use paste::{Paste, squeezed};
 
 /// Where an error comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,6 +97,9 @@ pub struct Entry {
     pub code: String,
     /// Other spellings.
     pub aliases: Vec<String>,
+    /// Words of guest logs that mean this error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
     /// Numeric ids that stand beside the code.
     pub numeric_ids: Vec<i64>,
     /// Where it comes from.
@@ -121,19 +133,45 @@ pub struct Entry {
 pub struct Catalog {
     entries: Vec<Entry>,
     by_code: HashMap<String, usize>,
+    by_token: HashMap<String, usize>,
     by_numeric: HashMap<i64, usize>,
-    by_text: Vec<(String, usize)>,
+    messages: Messages,
 }
 
-/// Below this length a message is too general to be looked for inside another text.
-const TELLING: usize = 25;
-/// Codes that mean different things in different messages.
-const AMBIGUOUS: [&str; 3] = ["OperationNotAllowed", "InternalError", "AuthorizationFailed"];
+/// Codes that several errors share, and the errors that send them. `OperationNotAllowed`: the limit of restore points
+/// (MicrosoftDocs/azure-docs#47934), a VM that changed (restore point documentation), an extension marked for deletion
+/// (Azure/azure-cli#14106), an attached disk, throttling, ... The internal errors say only that something failed.
+const AMBIGUOUS: [(&str, &[&str]); 9] = [
+    (
+        "OperationNotAllowed",
+        &[
+            "OperationNotAllowed_RestorePointLimit",
+            "OperationNotAllowed_VmChanged",
+            "OperationNotAllowed_MarkedForDeletion",
+            "OperationNotAllowed_DisksNotAllocated",
+            "TooManyRequests",
+        ],
+    ),
+    ("InternalError", INTERNAL),
+    ("InternalServerError", INTERNAL),
+    ("InternalExecutionError", INTERNAL),
+    ("InternalOperationError", INTERNAL),
+    ("InternalDiskManagementError", INTERNAL),
+    ("ResourceNotFound", &["ResourceNotFound", "UserErrorVmNotFoundV2"]),
+    ("Forbidden", &["AuthorizationFailed", "DenyAssignmentAuthorizationFailed"]),
+    ("OperationFailed", &["BackUpOperationFailed", "ExtensionOperationFailed"]),
+];
+/// Below this length a message is too general to be compared letter by letter.
+const TELLING: usize = 22;
 /// Two messages are the same from here on (1.0 is equal).
-const SIMILAR: f64 = 0.88;
+const SIMILAR: f64 = 0.9;
+const INTERNAL: &[&str] =
+    &["CloudInternalError", "CrpDeleteTimeout", "VMRestorePointInternalError", "BackUpOperationFailed"];
 
 /// Errors that say nothing but that somebody else said something.
 const PASSES_ON: [&str; 2] = ["UserErrorCrpReportedUserError", "BackUpOperationFailed"];
+/// Errors that are named only when nothing better is: their texts hold the real one, or nothing.
+const VAGUE: [&str; 2] = ["CloudInternalError", "VMRestorePointClientError"];
 
 impl Catalog {
     /// The embedded catalogue.
@@ -158,13 +196,11 @@ impl Catalog {
                     return Err(format!("the numeric id {id} stands twice"));
                 }
             }
-            if entry.category != Category::GuideStep {
-                let messages = std::iter::once(&entry.message).chain(&entry.messages);
-                catalog.by_text.extend(messages.map(|message| (plain(message), index)));
+            for token in &entry.tokens {
+                catalog.by_token.insert(token.to_lowercase(), index);
             }
         }
-        // What is current is found before what is not.
-        catalog.by_text.sort_by_key(|(_, index)| entries.get(*index).map(|entry| (entry.obsolete, entry.category)));
+        catalog.messages = Messages::of(&entries);
         catalog.entries = entries;
         Ok(catalog)
     }
@@ -187,16 +223,58 @@ impl Catalog {
         self.entries.get(*self.by_numeric.get(&id)?)
     }
 
-    /// The entry that an error of a job belongs to: by its title, else by its integer, else by its text.
+    /// The entry whose guest logs use this word.
+    #[must_use]
+    pub fn by_token(&self, word: &str) -> Option<&Entry> {
+        self.entries.get(*self.by_token.get(&word.to_lowercase())?)
+    }
+
+    /// A code that several errors share, as Azure writes it, and the errors that send it.
+    #[must_use]
+    pub fn ambiguous(&self, code: &str) -> Option<(&'static str, &'static [&'static str])> {
+        AMBIGUOUS.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).copied()
+    }
+
+    /// Whether the error only passes on what another one says, so that any other evidence is worth more.
+    #[must_use]
+    pub fn passes_on(&self, entry: &Entry) -> bool {
+        PASSES_ON.contains(&entry.code.as_str()) || VAGUE.contains(&entry.code.as_str())
+    }
+
+    /// The messages of all entries, to be found in a text.
+    #[must_use]
+    pub fn messages(&self) -> &Messages {
+        &self.messages
+    }
+
+    /// Whether a code in a text stands for this entry although others send it too: the text must be about a VM.
+    fn vouched(&self, entry: &Entry, word: &str, paste: &Paste) -> bool {
+        if self.ambiguous(word).is_none() {
+            return true;
+        }
+        let text = paste.open();
+        let lower = text.to_lowercase();
+        let number = paste.numbers.iter().any(|number| entry.numeric_ids.contains(&number.value));
+        number || lower.contains("vm no longer exists") || lower.contains("virtualmachines/")
+    }
+
+    /// The entry that an error of a job belongs to: by its title, else by its integer, else by its text. A title that
+    /// several errors share (`OperationNotAllowed`) counts for nothing: then the text decides before the integer.
     #[must_use]
     pub fn classify(&self, title: &str, numeric: i64, text: &str) -> Option<&Entry> {
-        self.by_code(title).or_else(|| self.by_numeric(numeric)).or_else(|| self.by_text(text))
+        if let Some(entry) = self.by_code(title) {
+            return Some(entry);
+        }
+        if self.ambiguous(title.trim()).is_some() {
+            return self.by_text(text).or_else(|| self.by_numeric(numeric));
+        }
+        self.by_numeric(numeric).or_else(|| self.by_text(text))
     }
 
     /// The error inside another one: some codes only pass on what somebody else said (`UserErrorCrpReportedUserError`,
     /// `BackUpOperationFailed`), and the details of the job say what it was. `outer` itself does not count.
     ///
-    /// A known message in the text decides before a code in it, for `OperationNotAllowed` is three different things.
+    /// A known message in the text decides before a code in it, for `OperationNotAllowed` is many different things.
     #[must_use]
     pub fn inner<'a>(&self, texts: impl IntoIterator<Item = &'a str>, outer: &str) -> Option<&Entry> {
         let outer = self.by_code(outer).map(|entry| entry.code.as_str());
@@ -207,68 +285,87 @@ impl Catalog {
                 && !PASSES_ON.contains(&entry.code.as_str())
                 && !matches!(entry.category, Category::Classic | Category::Mabs | Category::GuideStep)
         };
-        let other = |index: usize| self.entries.get(index).filter(possible);
-        let texts: Vec<String> = texts.into_iter().map(|text| text.chars().take(4000).collect()).collect();
-        for text in &texts {
-            let wanted = plain(text);
-            let inside =
-                self.by_text.iter().filter(|(known, _)| known.len() >= TELLING && wanted.contains(known.as_str()));
-            let inside = inside.filter_map(|(known, index)| Some((known.len(), other(*index)?)));
-            if let Some((_, entry)) = inside.max_by_key(|(length, _)| *length) {
+        let pastes: Vec<Paste> = texts.into_iter().map(Paste::of).collect();
+        for paste in &pastes {
+            let found = self.messages.found(&paste.readings).into_iter().filter(|found| found.fit != Fit::Part);
+            let found = found.filter_map(|found| Some((found.length, self.entries.get(found.index).filter(possible)?)));
+            if let Some((_, entry)) =
+                found.max_by_key(|(length, entry)| (*length, !self.passes_on(entry), !entry.obsolete))
+            {
                 return Some(entry);
             }
         }
-        let words = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+        let words = pastes.iter().flat_map(|paste| &paste.words).map(|word| word.text.as_str());
         words
-            .filter(|word| word.len() >= 11 && !AMBIGUOUS.iter().any(|known| known.eq_ignore_ascii_case(word)))
-            .find_map(|word| other(*self.by_code.get(&word.to_lowercase())?))
+            .filter(|word| word.len() >= 11 && self.ambiguous(word).is_none())
+            .find_map(|word| self.by_code(word).or_else(|| self.by_token(word)).filter(possible))
     }
 
-    /// The entry whose code stands in the text or whose message the text is.
+    /// The entry whose code stands in the text or whose message the text is. A message that several current errors share
+    /// is nobody's.
     #[must_use]
     pub fn by_text(&self, text: &str) -> Option<&Entry> {
-        // Job texts are a few hundred characters; similarity is quadratic.
-        let text: String = text.chars().take(2000).collect();
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        if let Some(entry) = words.filter(|word| word.len() >= 12).find_map(|word| self.by_code(word)) {
-            return Some(entry);
-        }
-        let wanted = plain(&text);
-        if wanted.is_empty() {
+        let paste = Paste::of(text);
+        let open = paste.open();
+        if open.is_empty() {
             return None;
         }
-        if let Some(entry) = self.by_korean(&wanted) {
+        let codes = paste.words.iter().filter(|word| word.text.len() >= 12 && self.ambiguous(&word.text).is_none());
+        let mut codes: Vec<&Entry> = codes.filter_map(|word| self.by_code(&word.text)).collect();
+        codes.sort_by_key(|entry| self.passes_on(entry));
+        if let Some(entry) = codes.iter().find(|entry| !self.passes_on(entry)) {
             return Some(entry);
         }
-        let equal = self.by_text.iter().find(|(message, _)| *message == wanted);
-        let inside = || {
-            let inside =
-                self.by_text.iter().filter(|(known, _)| known.len() >= TELLING && wanted.contains(known.as_str()));
-            inside.max_by_key(|(known, _)| known.len())
-        };
-        let similar = || {
-            let near =
-                self.by_text.iter().filter(|(known, _)| known.len() >= TELLING && known.len() < 2 * wanted.len());
-            near.map(|entry| (strsim::normalized_levenshtein(&entry.0, &wanted), entry))
-                .filter(|(score, _)| *score >= SIMILAR)
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(_, entry)| entry)
-        };
-        self.entries.get(equal.or_else(inside).or_else(similar)?.1)
+        let mut found: Vec<_> =
+            self.messages.found(&paste.readings).into_iter().filter(|one| one.fit != Fit::Part).collect();
+        let of = |index: usize| self.entries.get(index);
+        found.retain(|one| of(one.index).is_some_and(|entry| entry.category != Category::GuideStep));
+        if found.iter().any(|one| of(one.index).is_some_and(|entry| !self.passes_on(entry) && rank(entry) < 2)) {
+            found.retain(|one| of(one.index).is_some_and(|entry| !self.passes_on(entry)));
+        }
+        let current = found.iter().any(|one| of(one.index).is_some_and(|entry| rank(entry) < 2));
+        found.retain(|one| !current || of(one.index).is_some_and(|entry| rank(entry) < 2));
+        if let Some(longest) = found.iter().map(|one| one.length).max() {
+            found.retain(|one| one.length == longest);
+            return match found.as_slice() {
+                [one] => of(one.index),
+                _ => None,
+            };
+        }
+        if let Some(entry) = codes.first() {
+            return Some(entry);
+        }
+        self.nearly(&squeezed(open))
     }
 
-    /// The one entry whose Korean message stands in the text. A message that two errors share is nobody's.
-    fn by_korean(&self, wanted: &str) -> Option<&Entry> {
-        let mut found: Vec<&str> = Vec::new();
-        for (code, text) in korean::texts() {
-            if text.messages.iter().any(|message| wanted.contains(&plain(message))) {
-                found.push(code);
+    /// The one entry whose message the text nearly is, letter by letter.
+    fn nearly(&self, text: &str) -> Option<&Entry> {
+        // Similarity is quadratic, and a message is a sentence.
+        if text.chars().count() > 400 {
+            return None;
+        }
+        let mut best: Option<(f64, &Entry)> = None;
+        for entry in self.entries.iter().filter(|entry| rank(entry) < 2) {
+            for message in std::iter::once(&entry.message).chain(&entry.messages) {
+                let known = squeezed(message);
+                if known.len() < TELLING || known.len() * 2 < text.len() || text.len() * 2 < known.len() {
+                    continue;
+                }
+                let score = strsim::normalized_levenshtein(&known, text);
+                if score >= SIMILAR && best.is_none_or(|(old, _)| score > old) {
+                    best = Some((score, entry));
+                }
             }
         }
-        match found.as_slice() {
-            [code] => self.by_code(code),
-            _ => None,
-        }
+        best.map(|(_, entry)| entry)
+    }
+
+    /// The entries that a code which several errors share may mean.
+    #[must_use]
+    pub fn candidates(&self, code: &str) -> Vec<&Entry> {
+        let codes: BTreeSet<&str> =
+            self.ambiguous(code).into_iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
+        self.entries.iter().filter(|entry| codes.contains(entry.code.as_str())).collect()
     }
 
     /// The code that was probably meant.
@@ -300,7 +397,7 @@ mod tests {
     #[test]
     fn the_embedded_catalogue_loads_strictly() {
         let catalog = Catalog::parse(include_str!("codes.json")).unwrap();
-        assert_eq!(catalog.entries().len(), 123);
+        assert_eq!(catalog.entries().len(), 141);
         for entry in catalog.entries() {
             assert!(!entry.message.is_empty() && !entry.sources.is_empty(), "{}", entry.code);
         }

@@ -37,11 +37,6 @@ const LOCK_RELEASE: Duration = Duration::from_secs(15 * 60);
 /// A backup is not started sooner after an unlocking: while Azure still enforces the lock somewhere, Azure Backup cannot
 /// clean up, and says so only hours later. Terraform's provider waits as long for a lock to be gone everywhere.
 const LOCK_QUIET: Duration = Duration::from_secs(120);
-/// A reading of a lock is stable when it says the same so many times, [`LOOK`] apart.
-const STABLE_LOOKS: usize = 4;
-/// Between two looks at a lock.
-const LOOK: Duration = Duration::from_secs(5);
-
 /// What is driven.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task<'a> {
@@ -496,8 +491,8 @@ impl Session<'_> {
             .collect();
         for (lock, outcome, _) in &released {
             // Only after an absence that was stable does a lock that is in force mean somebody: before it, Azure is slow.
-            if *outcome == EndKind::Succeeded && self.in_force(lock).await {
-                return LocksSeen::CameBack(came_back(lock));
+            if *outcome == EndKind::Succeeded && locks::in_force(&self.run.arm, lock).await {
+                return LocksSeen::CameBack(locks::came_back(lock));
             }
         }
         let own = released.iter().map(|(_, _, at)| *at);
@@ -514,19 +509,6 @@ impl Session<'_> {
             "Azure still enforces a lock that was removed {minutes} minutes ago: {}",
             failure.message
         ))
-    }
-
-    /// Whether a lock is in force by a stable reading: every one of several looks shows it.
-    pub(super) async fn in_force(&self, lock: &Lock) -> bool {
-        for look in 0..STABLE_LOOKS {
-            if look > 0 {
-                self.run.arm.clock().sleep(LOOK).await;
-            }
-            if self.run.arm.lock(&lock.id).await.is_err() {
-                return false;
-            }
-        }
-        true
     }
 
     // The end.
@@ -605,13 +587,6 @@ fn undo_again(error: &ArmError) -> bool {
 /// alone cannot tell; it is not enough to know a backup's job: there the request counts as lost, and the job is looked for.
 const fn unfollowed(change: &Change) -> Answer {
     if matches!(change.what, ChangeKind::RestartVm(_)) { Answer::Accepted } else { Answer::Lost }
-}
-
-/// The refusal for a lock that somebody put back.
-pub(super) fn came_back(lock: &Lock) -> Refusal {
-    let why = format!("the lock {} was put back by somebody after azmend removed it", lock.id.name());
-    Refusal::new("s5.came-back", why)
-        .hint("an Azure Policy or a script puts it back; exclude AzureBackupRG_* there, then run azmend again")
 }
 
 /// S3: a VM of the same name with another vmId is another VM.

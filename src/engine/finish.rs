@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::driver::{came_back, plain};
+use super::driver::plain;
 use super::exit;
 use super::owed::LockState;
 use super::plan::{OnFailure, Plan};
-use super::result::{ChangeResult, ErrorResult, LockResult, RunResult, Status};
+use super::result::{CallsResult, ChangeResult, ErrorResult, LockResult, RunResult, Status};
 use super::run::{Halt, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
 use crate::actions::ChangeKind;
 use crate::actions::change::{Change, Undo};
-use crate::actions::locks::{RemoveLock, recreate_command};
+use crate::actions::locks::{self, RemoveLock, recreate_command};
 use crate::actions::points::{DeleteCollection, DeletePoint};
 use crate::actions::protection::{EnableProtection, ResumeProtection};
 use crate::arm::model::Point;
@@ -147,8 +147,7 @@ impl Session<'_> {
     /// The result of a run that is not resumed: nothing is sent.
     pub(super) fn not_resumed(&mut self, why: &str) -> RunResult {
         let mut result = self.base(None);
-        result.status = Status::Refused;
-        result.exit_code = exit::REFUSED;
+        self.conclude(&mut result, Ended::Steps, Worst::Refused, false);
         result.error = Some(ErrorResult {
             code: "not_resumable".to_owned(),
             message: format!("the run is not resumed: {why}"),
@@ -234,7 +233,7 @@ impl Session<'_> {
         }
         // Taken from the state again: restoring and the last reading changed it.
         result.changes = changes(&self.run.plan, &self.state);
-        result.locks_removed = locks(&self.state);
+        result.locks_removed = removed_locks(&self.state);
         result.ended = Some(self.now());
         if result.next.is_none() {
             result.next = self.next(&result);
@@ -258,7 +257,7 @@ impl Session<'_> {
     /// What the run changed is read again, and compared with what it says.
     async fn read_after(&mut self) -> Option<View> {
         self.tell(&super::progress::Progress::Verifying);
-        self.read_everything().await;
+        self.read_what_changed().await;
         let facts = self.facts.clone()?;
         Box::pin(self.compare(&facts)).await;
         self.view()
@@ -293,10 +292,10 @@ impl Session<'_> {
             ChangeKind::RemoveLock(RemoveLock { lock }) => {
                 let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
                 // A list may be late; only a stable reading says that somebody put it back.
-                if !listed || !self.in_force(lock).await {
+                if !listed || !locks::in_force(&self.run.arm, lock).await {
                     return None;
                 }
-                let refusal = came_back(lock);
+                let refusal = locks::came_back(lock);
                 Some(Ending {
                     code: refusal.rule,
                     hint: refusal.hint,
@@ -393,13 +392,16 @@ impl Session<'_> {
         result.vm = Some(plan.vm.to_string());
         result.started = Some(self.started);
         result.ended = Some(self.now());
+        let calls = self.run.arm.call_counts();
+        result.arm_calls =
+            Some(CallsResult { reads: calls.reads, changes: calls.changes, waited_seconds: calls.waited_seconds });
         result.before = Some(plan.before.clone());
         result.not_read = after.as_ref().map_or_else(BTreeMap::new, |view| view.unread.clone());
         result.after = after;
         result.warnings.clone_from(&plan.warnings);
         result.warnings.extend(plan.steps.iter().flat_map(|step| step.kept.iter().filter_map(kept_text)));
         result.changes = changes(plan, &self.state);
-        result.locks_removed = locks(&self.state);
+        result.locks_removed = removed_locks(&self.state);
         result
     }
 }
@@ -486,7 +488,7 @@ pub fn changes(plan: &Plan, state: &RunState) -> Vec<ChangeResult> {
 
 /// The locks that a run removed or may have removed, as its journal says.
 #[must_use]
-pub fn locks(state: &RunState) -> Vec<LockResult> {
+pub fn removed_locks(state: &RunState) -> Vec<LockResult> {
     state
         .locks
         .all()

@@ -3,12 +3,19 @@
 //! Duty: read again exactly those parts that the guards of a change look at and that are too old. Every action says which
 //! ([`actions::facts_needed`]). Must never: read a part again that is fresh, or let a guard see one that is not.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::run::Session;
-use crate::actions::{self, change::Change};
+use super::state::ChangeState;
+use crate::actions::change::Change;
+use crate::actions::{self, ChangeKind};
 use crate::estate::collect::{self, CollectOptions, Refresh};
 use crate::estate::facts::VmFacts;
+
+/// What a run did not change is read again for its end only when it was read longer ago.
+const TOO_OLD_TO_SHOW: Duration = Duration::from_secs(10 * 60);
 
 impl Session<'_> {
     /// A whole reading.
@@ -16,6 +23,29 @@ impl Session<'_> {
         let options = CollectOptions { own_jobs: self.run.earlier.jobs(), ..CollectOptions::default() };
         let facts = Box::pin(collect::collect(&self.run.arm, &self.run.plan.vm, &options)).await;
         self.facts = Some(facts);
+    }
+
+    /// For the end of a run: what its requests may have changed, and what is too old to be said.
+    pub(super) async fn read_what_changed(&mut self) {
+        let Some(facts) = self.facts.take() else { return self.read_everything().await };
+        let sent = |change: &Change| self.state.changes.get(&change.id).is_some_and(ChangeState::sent);
+        let mut changed = Refresh::NOTHING;
+        for (_, change) in self.run.plan.changes().filter(|(_, change)| sent(change)) {
+            changed = changed.and(match &change.what {
+                ChangeKind::RemoveLock(_) => Refresh::LOCKS,
+                ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_) => Refresh::COLLECTIONS.and(Refresh::JOBS),
+                ChangeKind::StartBackup(_) => Refresh::JOBS.and(Refresh::COLLECTIONS),
+                ChangeKind::AwaitJob(_) | ChangeKind::CancelJob(_) => Refresh::JOBS,
+                ChangeKind::UninstallExtension(_) => Refresh { extensions: true, ..Refresh::VM },
+                ChangeKind::ReapplyVm(_) | ChangeKind::RestartVm(_) | ChangeKind::SetGuest(_) => Refresh::VM,
+                ChangeKind::ResumeProtection(_) | ChangeKind::EnableProtection(_) => Refresh::BACKUP,
+                ChangeKind::GrantKeyAccess(_) | ChangeKind::AssignKeyRole(_) => Refresh::EVERYTHING,
+            });
+        }
+        let everything =
+            Refresh { vm: true, extensions: true, collections: true, locks: true, backup: true, ..Refresh::NOTHING };
+        let old = everything.older_than(&facts, TOO_OLD_TO_SHOW, self.now());
+        self.facts = Some(Box::pin(collect::refresh(&self.run.arm, &facts, changed.and(old))).await);
     }
 
     /// The condition view of the last reading.

@@ -106,6 +106,8 @@ impl Entry {
     fn end(&mut self, purpose: Purpose, ending: &Ending) {
         self.state = match purpose {
             Purpose::Do => match ending.effect {
+                // It was restored since its last request: whatever is said of that request, it is in force.
+                _ if self.state != LockState::MayBeOff => self.state,
                 Some(Effect::None) => LockState::InForce,
                 Some(Effect::Some | Effect::Unknown) => LockState::MayBeOff,
                 None if self.took_effect_in_format_1(ending) => LockState::MayBeOff,
@@ -204,6 +206,18 @@ mod tests {
         assert_eq!(case(Answer::Lost, EndKind::Failed), 1);
         assert_eq!(case(Answer::Rejected, EndKind::Failed), 0, "Azure did not take it");
         assert_eq!(case(Answer::Locked, EndKind::Refused), 0);
+    }
+
+    /// A run that pauses restores a lock whose removal was not proven yet; settling that removal later does not take it off.
+    #[test]
+    fn a_restored_lock_stays_restored_until_the_next_request() {
+        let restored = [
+            intent(Purpose::Do),
+            intent(Purpose::Relock),
+            ended(Purpose::Relock, EndKind::Succeeded, None),
+            ended(Purpose::Do, EndKind::Unknown, Some(Effect::Unknown)),
+        ];
+        assert_eq!(off(&restored), 0);
     }
 
     #[test]

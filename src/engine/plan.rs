@@ -16,6 +16,7 @@ use crate::actions::spec::ActionSpec;
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
 use crate::duration::Span;
+use crate::estate::facts::VmFacts;
 use crate::estate::view::View;
 use crate::playbook::ParamValue;
 pub use crate::playbook::{After, StepOutcome};
@@ -247,6 +248,9 @@ pub struct Plan {
     pub before: View,
     /// SHA-256 over the canonical JSON of everything above.
     pub hash: String,
+    /// What it was made from, in memory only: a run that begins at once does not read again what is fresh.
+    #[serde(skip)]
+    pub facts: Option<Box<VmFacts>>,
 }
 
 /// Why a plan may not be applied.

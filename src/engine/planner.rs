@@ -1,5 +1,6 @@
 //! Makes a plan: reads the facts, asks the playbook, lets each action say its changes. Changes nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::earlier::Earlier;
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
+use crate::actions::points;
 use crate::actions::rules::{self, Ground, stale};
 use crate::actions::spec::ActionSpec;
 use crate::arm::Arm;
@@ -138,22 +140,11 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let reads = PlanReads {
-        policies: policies_to_choose(arm, &resolved, facts).await,
-        candidate: super::candidate::candidate_of(arm, &resolved, facts).await,
-        guest: guest_to_change(arm, &resolved, facts, request.allow_guest).await,
+    let Drafted { steps, stays, mut fatal } = match Box::pin(draft(arm, request, &resolved, &view, facts)).await {
+        Ok(drafted) => drafted,
+        Err(Undecided::Unread(unread)) => return Planned::NotChecked { unread, view: Box::new(view) },
+        Err(Undecided::Error(why)) => return Planned::Input(vec![why]),
     };
-    let so_far = SoFar::nothing(facts);
-    let mut draft = Draft { reads, request, resolved: &resolved, view: &view, arm, so_far, fatal: Vec::new() };
-    let mut steps: Vec<PlannedStep> = Vec::new();
-    for step in &resolved.steps {
-        match draft.step(step, &steps) {
-            Ok(planned) => steps.push(planned),
-            Err(Undecided::Unread(unread)) => return Planned::NotChecked { unread, view: Box::new(view) },
-            Err(Undecided::Error(why)) => return Planned::Input(vec![format!("the step {}: {why}", step.id)]),
-        }
-    }
-    let (stays, mut fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
     let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
     let mut warnings: Vec<String> = stays
         .iter()
@@ -190,6 +181,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         not_read: view.unread.clone(),
         before: view.clone(),
         hash: String::new(),
+        facts: Some(Box::new(facts.clone())),
     }
     .sealed();
     if plan.weight() > request.max_changes {
@@ -241,6 +233,48 @@ fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(
     Some((why, OWN_BACKUP))
 }
 
+/// The steps with their changes, and what speaks against them.
+struct Drafted {
+    steps: Vec<PlannedStep>,
+    /// Locks over the VM's collections that stay in force.
+    stays: Vec<Refusal>,
+    /// Refusals without which the plan makes no sense.
+    fatal: Vec<Refusal>,
+}
+
+/// Decides the steps and lets the actions say their changes. What would be deleted is read by itself, point by point; then
+/// the steps are drafted once more with what that says.
+async fn draft(
+    arm: &Arm,
+    request: &PlanRequest<'_>,
+    resolved: &Resolved,
+    view: &View,
+    facts: &VmFacts,
+) -> Result<Drafted, Undecided> {
+    let mut reads = PlanReads {
+        policies: policies_to_choose(arm, resolved, facts).await,
+        candidate: super::candidate::candidate_of(arm, resolved, facts).await,
+        guest: guest_to_change(arm, resolved, facts, request.allow_guest).await,
+        unread_copies: BTreeSet::new(),
+    };
+    let mut facts = Cow::Borrowed(facts);
+    loop {
+        let so_far = SoFar::nothing(&facts);
+        let mut draft = Draft { reads: &reads, request, resolved, view, arm, so_far, fatal: Vec::new() };
+        let mut steps: Vec<PlannedStep> = Vec::new();
+        for step in &resolved.steps {
+            steps.push(draft.step(step, &steps)?);
+        }
+        let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
+        let changes = steps.iter().flat_map(|step| &step.changes).map(|change| &change.what);
+        let unread = points::copies_to_read(changes, &facts, &reads);
+        if unread.is_empty() || request.overrides.contains(&Override::RecoverySession) {
+            return Ok(Drafted { steps, stays, fatal });
+        }
+        points::read_copies(arm, unread, facts.to_mut(), &mut reads).await;
+    }
+}
+
 /// The policies of the stopped item's vault, when a step resumes its protection.
 async fn policies_to_choose(arm: &Arm, resolved: &Resolved, facts: &VmFacts) -> Part<Vec<Policy>> {
     if !resolved.steps.iter().any(|step| matches!(step.action, ActionSpec::ProtectionResume(_))) {
@@ -288,7 +322,7 @@ impl Undecided {
 /// What is being drafted.
 struct Draft<'a> {
     /// What was read for some actions only.
-    reads: PlanReads,
+    reads: &'a PlanReads,
     request: &'a PlanRequest<'a>,
     resolved: &'a Resolved,
     view: &'a View,
@@ -330,7 +364,7 @@ impl Draft<'_> {
         match verdict {
             Verdict::True | Verdict::False => {}
             Verdict::NotChecked { unread } => return Err(Undecided::unread(&step.id, &unread)),
-            Verdict::Error { why } => return Err(Undecided::Error(why)),
+            Verdict::Error { why } => return Err(Undecided::Error(format!("the step {}: {why}", step.id))),
         }
         self.fill(step, &mut planned);
         Ok(planned)
@@ -349,7 +383,7 @@ impl Draft<'_> {
             named_locks: &self.request.named_locks,
             room: self.room(),
             locks_that_stay: self.so_far.locks_that_stay(),
-            reads: &self.reads,
+            reads: self.reads,
         });
         self.adopt(draft, planned);
     }
@@ -372,7 +406,7 @@ impl Draft<'_> {
         }
         let numbered = draft.changes.into_iter().enumerate();
         planned.changes = numbered.map(|(i, (what, effect))| Change::new(&planned.id, i + 1, what, effect)).collect();
-        self.so_far.add(&planned.changes, draft.locks_that_stay, &self.reads);
+        self.so_far.add(&planned.changes, draft.locks_that_stay, self.reads);
     }
 
     /// Points after the steps so far, and the limit, when both were read.

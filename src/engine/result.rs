@@ -86,6 +86,17 @@ pub struct LockResult {
     pub recreate_command: String,
 }
 
+/// The calls of a run to Azure Resource Manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CallsResult {
+    /// Requests that only read.
+    pub reads: u64,
+    /// Requests that change something.
+    pub changes: u64,
+    /// Seconds waited because of Azure's limits.
+    pub waited_seconds: u64,
+}
+
 /// What a command gives back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
@@ -129,6 +140,8 @@ pub struct RunResult {
     pub warnings: Vec<String>,
     /// What could not be read, and why.
     pub not_read: BTreeMap<String, String>,
+    /// What it took of Azure's limits; null where nothing was run.
+    pub arm_calls: Option<CallsResult>,
     /// Seconds after which it makes sense to come back.
     pub retry_after: Option<u64>,
     /// The error, when the command failed as a whole.
@@ -161,6 +174,7 @@ impl RunResult {
             after: None,
             warnings: Vec::new(),
             not_read: BTreeMap::new(),
+            arm_calls: None,
             retry_after: None,
             error: None,
             next: None,

@@ -123,6 +123,7 @@ impl Run {
     /// Runs the plan from its beginning.
     pub async fn start(&self) -> RunResult {
         let mut session = self.session(RunState::new(&self.plan), None);
+        session.facts = self.plan.facts.as_deref().cloned();
         let event = Event::Started {
             format: FORMAT,
             run: self.run_id.clone(),

@@ -137,11 +137,12 @@ impl ChangeState {
         self.effect() != Effect::None
     }
 
-    /// Whether it is a lock that this run removed and restored when it paused: it may be removed once more.
+    /// Whether it is a lock that this run restored when it paused, proven removed or not: it may be removed once more, and
+    /// nothing of the earlier removal counts then.
     #[must_use]
     pub fn restored(&self) -> bool {
         self.back_purpose == Some(Purpose::Relock)
-            && matches!(self.forward, Phase::Ended(_))
+            && self.forward != Phase::Idle
             && self
                 .back_ending()
                 .is_some_and(|ending| matches!(ending.outcome, EndKind::Succeeded | EndKind::AlreadyDone))
@@ -327,10 +328,10 @@ impl RunState {
         match purpose {
             // A lock that this run restored may be removed once more when the run goes on, and then restored again. Or it is
             // found refused or gone then, without another request.
-            Purpose::Do if starts_over && matches!(state.forward, Phase::Ended(_)) => {
-                if !state.restored() {
-                    return Err(format!("{step:?} of the settled change {id}"));
-                }
+            Purpose::Do if starts_over && matches!(state.forward, Phase::Ended(_)) && !state.restored() => {
+                return Err(format!("{step:?} of the settled change {id}"));
+            }
+            Purpose::Do if starts_over && state.restored() => {
                 state.forward = Phase::Idle;
                 state.back = Phase::Idle;
                 state.history = History::default();

@@ -192,6 +192,8 @@ pub(super) struct Machine {
     began: Timestamp,
     /// A request may have taken effect.
     sent: bool,
+    /// The answer to the last one was lost.
+    lost: bool,
     /// What Azure said last.
     last: Option<Failure>,
     /// A refusal that stands if Azure answers.
@@ -218,6 +220,7 @@ impl Machine {
             proven_by,
             began,
             sent,
+            lost: false,
             last: None,
             refusal: None,
             reread: false,
@@ -242,7 +245,11 @@ impl Machine {
     pub(super) fn next(&mut self, seen: Seen, now: Timestamp) -> Next {
         match seen {
             Seen::Journal { phase, to_prove } => self.begin(phase, to_prove, now),
-            Seen::Answered => self.end.take().map_or_else(|| self.proof(), Next::End),
+            Seen::Answered => match self.end.take() {
+                Some(end) => Next::End(end),
+                None if self.lost => self.after_loss(),
+                None => self.proof(),
+            },
             Seen::Learned => Next::Prove,
             Seen::Poll(poll) => self.polled(poll, now),
             Seen::Guards { check, partly_unread } => self.guarded(*check, partly_unread, now),
@@ -281,8 +288,18 @@ impl Machine {
 
     fn answer(&mut self, how: Answer, detail: &str) -> Next {
         self.sent |= !how.is_rejection();
+        self.lost = how == Answer::Lost;
         self.operation_since = None;
         Next::Answer { how, detail: detail.to_owned() }
+    }
+
+    /// Reading settles what a request did whose answer was lost. Not of a restoration: what is read may still be the lock that
+    /// was deleted, or not be there for ever; it is sent again, for it changes nothing where it took effect (S6).
+    const fn after_loss(&self) -> Next {
+        match self.purpose {
+            Purpose::Do => self.proof(),
+            Purpose::Undo | Purpose::Relock => Next::Guard { old_facts: false },
+        }
     }
 
     /// Reading settles what a request did.
@@ -473,7 +490,10 @@ impl Machine {
         }
         match class {
             // It is not there, says the answer; only reading proves it.
-            ErrorClass::NotFound if undo => Next::Guard { old_facts: false },
+            ErrorClass::NotFound if undo => {
+                self.sent = true;
+                Next::Guard { old_facts: false }
+            }
             ErrorClass::NotFound if deletes => {
                 self.sent = true;
                 self.proof()
@@ -517,8 +537,8 @@ impl Machine {
         if wait > LONGEST_WAIT {
             return self.give_up(PauseReason::Throttled, why, None, wait);
         }
-        let then =
-            if lost && self.proven_by == ProvenBy::Reading { Then::Prove } else { Then::Guard { old_facts: false } };
+        let prove = lost && self.purpose == Purpose::Do;
+        let then = if prove { Then::Prove } else { Then::Guard { old_facts: false } };
         self.wait(why, wait, then)
     }
 

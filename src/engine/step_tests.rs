@@ -219,3 +219,17 @@ fn a_step_whose_time_is_over_goes_on_or_pauses_and_never_leaves_a_request_open()
     let end = machine.next(Seen::Answered, at(0));
     assert!(matches!(end, Next::End(End::Outcome(Outcome::Failed { .. }))), "{end:?}");
 }
+
+/// A reading after a lost PUT may be of the lock that was deleted, or say for ever that there is none.
+#[test]
+fn a_restoration_whose_answer_was_lost_is_sent_again() {
+    for purpose in [Purpose::Relock, Purpose::Undo] {
+        let mut machine = Machine::new(purpose, ProvenBy::Reading, true, at(0));
+        let next = machine.next(Seen::Journal { phase: Phase::Intended, to_prove: false }, at(0));
+        assert!(matches!(next, Next::Answer { how: Answer::Lost, .. }), "{next:?}");
+        assert_eq!(machine.next(Seen::Answered, at(0)), Next::Guard { old_facts: false });
+        assert!(matches!(machine.next(guards(Check::Go(request())), at(0)), Next::Send(_)));
+        assert!(matches!(machine.next(send_error(ErrorClass::Lost, true, true), at(0)), Next::Wait { .. }));
+        assert_eq!(machine.next(Seen::Waited, at(0)), Next::Guard { old_facts: false });
+    }
+}

@@ -120,7 +120,14 @@ impl Session<'_> {
     async fn settle_all(&mut self) -> Result<(), Halt> {
         let changes: Vec<Change> = self.run.plan.changes().map(|(_, change)| change.clone()).collect();
         for change in changes {
-            let phase = self.state.changes.get(&change.id).map(|state| state.forward.clone()).unwrap_or_default();
+            let state = self.state.changes.get(&change.id).cloned().unwrap_or_default();
+            if state.restored() && !matches!(state.forward, Phase::Ended(_)) {
+                let mut ending = plain(EndKind::Skipped, "it was restored when the run paused".to_owned());
+                ending.effect = Some(Effect::None);
+                self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending })?;
+                continue;
+            }
+            let phase = state.forward;
             let error = match phase {
                 Phase::Idle | Phase::Ended(_) => continue,
                 Phase::Answered => None,

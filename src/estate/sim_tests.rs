@@ -334,6 +334,16 @@ async fn a_row_that_is_not_understood_makes_its_part_unread() {
         assert!(why.contains("could not be understood"), "{path}: {part} is {why}");
         assert_eq!((parts["vm"].as_str(), parts["instance"].as_str()), ("known", "known"), "{path}");
     }
+    // The VM's own answer has the extensions; their list is asked for alone.
+    let sim = sim();
+    let arm = arm_over(
+        Arc::new(Spoilt { sim: sim.clone(), path: "/extensions", row: json!({ "id": 42, "name": null }) }),
+        &sim,
+    );
+    let facts = facts_of(&arm, &vm("rg-shop", "web-01")).await;
+    assert_eq!(parts(&facts)["extensions"], "known");
+    let facts = refresh(&arm, &facts, Refresh { extensions: true, ..Refresh::NOTHING }).await;
+    assert!(parts(&facts)["extensions"].contains("could not be understood"));
 }
 
 #[tokio::test]

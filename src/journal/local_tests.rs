@@ -336,6 +336,14 @@ impl Sink for FullDisk {
     }
 }
 
+/// A device without storage takes the bytes and cannot sync them: an append that does not say so has not synced.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_append_is_over_when_the_disk_has_it() {
+    let mut file = OpenOptions::new().append(true).open("/dev/null").unwrap();
+    assert!(Sink::append(&mut file, b"a line\n").is_err());
+}
+
 #[test]
 fn a_full_disk_stops_the_run_and_loses_nothing_that_was_written() {
     let size = Place::with_run().journal().len();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::after::StepOutcome::{Failed, Skipped, Succeeded};
+use super::conditions::{Type, view_paths};
 use super::library::{Library, SHIPPED};
 use super::model::{OnFailure, ParamValue, Severity, Verdict};
 use super::source::read;
-use crate::actions::spec::{ActionSpec, BackupUntil, StaleKind, StaleUntil};
+use crate::actions::spec::{ActionName, ActionSpec, BackupUntil, StaleKind, StaleUntil};
 use crate::estate::view::View;
 
 const GOOD: &str = "\
@@ -529,6 +530,75 @@ fn the_shipped_playbooks_apply_where_they_should() {
     }
     let verdict = applies("rp-collection-limit", |v| v.mark_unread("points", "429"));
     assert!(matches!(verdict, Verdict::NotChecked { .. }), "{verdict:?}");
+}
+
+/// A step of a playbook that is made up: its action, the value that its `when` looks at, the steps that its `after` names.
+type Made = (usize, Option<usize>, Vec<usize>);
+
+fn made_up(steps: &[Made], paths: &[(&String, &super::conditions::Known)]) -> String {
+    let mut text =
+        "apiVersion: azmend/v2\nname: made-up\ntitle: Made up\nseverity: low\napplies: true\nsteps:\n".to_owned();
+    for (number, (action, when, after)) in steps.iter().enumerate() {
+        let action = ActionName::ALL[action % ActionName::ALL.len()];
+        text.push_str(&format!("  - id: s{number}\n    action: {action}\n    on_failure: continue\n"));
+        if let Some(when) = when {
+            let (path, known) = paths[when % paths.len()];
+            let test = match known.kind {
+                Type::Bool => format!("{path} == true"),
+                Type::Int => format!("{path} > 0"),
+                Type::Text => format!("{path} == 'x'"),
+                _ => format!("size({path}) > 0"),
+            };
+            text.push_str(&format!("    when: {test}\n"));
+        }
+        if !after.is_empty() {
+            let named: Vec<String> = after.iter().map(|step| format!("s{step}: [failed, skipped]")).collect();
+            text.push_str(&format!("    after: {{ {} }}\n", named.join(", ")));
+        }
+    }
+    text
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(300))]
+
+    /// A playbook is read exactly when every `after` names earlier steps and no `when` looks back without one.
+    #[test]
+    fn steps_that_depend_on_each_other_are_read_when_they_may(
+        steps in proptest::collection::vec(
+            (0usize..14, proptest::option::weighted(0.7, 0usize..200), proptest::collection::btree_set(0usize..5, 0..3)),
+            1..5,
+        )
+    ) {
+        let steps: Vec<Made> = steps.into_iter().map(|(a, when, after)| (a, when, after.into_iter().collect())).collect();
+        let paths: Vec<_> = view_paths().iter().collect();
+        let good = steps.iter().enumerate().all(|(number, (_, when, after))| {
+            let earlier = after.iter().all(|step| *step < number);
+            let path = when.map(|when| paths[when % paths.len()].0.as_str());
+            let looks_back = (0..number).any(|before| {
+                let action = ActionName::ALL[steps[before].0 % ActionName::ALL.len()];
+                path.is_some_and(|path| action.changes(path)) && !after.contains(&before)
+            });
+            earlier && !looks_back
+        });
+        let text = made_up(&steps, &paths);
+        match read(&text, "p.yaml") {
+            Ok(playbook) => {
+                proptest::prop_assert!(good, "{text}");
+                for (step, (_, _, after)) in playbook.steps().iter().zip(&steps) {
+                    let named: Vec<String> = step.after().iter().map(|after| after.step.clone()).collect();
+                    let expected: Vec<String> = after.iter().map(|step| format!("s{step}")).collect();
+                    proptest::prop_assert_eq!(named, expected);
+                }
+            }
+            Err(errors) => {
+                proptest::prop_assert!(!good, "{text}{errors:#?}");
+                // Every error about a `when` says the way out.
+                let whens: Vec<_> = errors.iter().filter(|error| error.message.starts_with("when:")).collect();
+                proptest::prop_assert!(whens.iter().all(|error| error.suggestion.is_some()));
+            }
+        }
+    }
 }
 
 proptest::proptest! {

@@ -156,7 +156,7 @@ pub fn recorded(plan: &Plan, state: &RunState, run_id: &str) -> RunResult {
             (status, *exit_code, None)
         }
     };
-    let locks_removed = finish::locks(state);
+    let locks_removed = finish::removed_locks(state);
     let next = if state.resumable() {
         Some(format!("azmend runs resume {run_id}"))
     } else if locks_removed.iter().any(|lock| !lock.restored) {

@@ -340,6 +340,9 @@ pub(crate) struct ItemSpec {
     pub container: Option<Spanned<String>>,
     #[serde(default)]
     pub name: Option<Spanned<String>>,
+    /// False when it does not say what it protects.
+    #[serde(default = "yes")]
+    pub source: bool,
     #[serde(default)]
     pub health: Option<HealthSpec>,
     #[serde(default)]
@@ -436,6 +439,9 @@ pub(crate) struct JobSpec {
     pub user: Option<bool>,
     #[serde(default)]
     pub took: Option<Span>,
+    /// The word for its state, when it is none of Azure's.
+    #[serde(default)]
+    pub shown: Option<String>,
     /// Of a job in progress: where it is, and when that ends.
     #[serde(default)]
     pub phase: Phase,

@@ -118,6 +118,9 @@ pub(crate) struct HistorySpec {
     pub id: Option<Spanned<String>>,
     pub operation: String,
     pub status: JobStatus,
+    /// The word for its state, when it is none of Azure's.
+    #[serde(default)]
+    pub shown: Option<String>,
     pub started: Timestamp,
     #[serde(default)]
     pub ended: Option<Timestamp>,
@@ -211,6 +214,7 @@ impl Builder {
         let last = spec.last_backup.as_ref().map(|last| (last.status.clone(), last.time.map(|time| self.moved(time))));
         let item = &mut self.world.items[at];
         item.id = id;
+        item.without_source = !spec.source;
         item.recovery_points.extend(points);
         item.recovery_points.sort_by_key(|point| point.time);
         item.reported = spec
@@ -295,6 +299,7 @@ impl Builder {
             collection: None,
             recovery_point: None,
             skip_transfer: false,
+            shown: spec.shown.clone(),
         };
         if active && backup {
             let snapshotting = job.is_taking_snapshot();

@@ -95,6 +95,7 @@ impl Builder {
             last_backup_status: String::new(),
             last_backup_time: None,
             reported: None,
+            without_source: false,
             recovery_points: Vec::new(),
         });
         for series in points {
@@ -209,6 +210,7 @@ impl Builder {
             collection: None,
             recovery_point: None,
             skip_transfer: false,
+            shown: spec.shown.clone(),
         });
         if let (Some(ended), Some(item)) = (ended, self.world.item_mut(item))
             && spec.operation == "Backup"

@@ -389,6 +389,7 @@ impl Builder {
                 collection: None,
                 recovery_point: None,
                 skip_transfer: false,
+                shown: None,
             });
         }
         let good = days_failing..days_failing + 4;
@@ -408,6 +409,7 @@ impl Builder {
             last_backup_status: if failing.is_some() { "Failed" } else { "Completed" }.into(),
             last_backup_time: Some(began(0)),
             reported: None,
+            without_source: false,
             recovery_points: good.rev().map(point).collect(),
             id,
         });

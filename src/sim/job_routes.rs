@@ -89,7 +89,7 @@ pub(super) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     put("entityFriendlyName", friendly.into());
     put("backupManagementType", "AzureIaasVM".into());
     put("operation", job.operation.as_str().into());
-    put("status", job.status.as_str().into());
+    put("status", job.status_word().into());
     put("startTime", stamp_z(job.started).into());
     if let Some(ended) = job.ended {
         put("endTime", stamp_z(ended).into());
@@ -136,7 +136,7 @@ pub(crate) fn list(world: &mut World, call: &Call, vault: &ResourceId) -> Answer
             })
         };
         match name.as_str() {
-            "status" => jobs.retain(|j| j.status.as_str().eq_ignore_ascii_case(&value)),
+            "status" => jobs.retain(|j| j.status_word().eq_ignore_ascii_case(&value)),
             "operation" => jobs.retain(|j| j.operation.eq_ignore_ascii_case(&value)),
             "backupmanagementtype" => jobs.retain(|_| value.eq_ignore_ascii_case("AzureIaasVM")),
             "jobid" => jobs.retain(|j| j.name.eq_ignore_ascii_case(&value)),

@@ -114,6 +114,7 @@ pub(crate) fn start(
         more_errors: Vec::new(),
         dynamic_error: String::new(),
         skip_transfer: transferring && !snapshotting,
+        shown: None,
     });
     if snapshotting {
         fail(world, &name, "UserErrorBackupOperationInProgress");
@@ -127,6 +128,7 @@ fn fail(world: &mut World, name: &str, title: &str) {
     let now = world.now;
     let Some(job) = world.job_mut(name) else { return };
     job.status = JobStatus::Failed;
+    job.shown = None;
     job.ended = Some(now);
     job.error = Some(error_of(title));
     job.collection = None;
@@ -329,6 +331,7 @@ pub(crate) fn snapshot_ends(world: &mut World, name: &str) {
         }
         if skip {
             job.status = JobStatus::Completed;
+            job.shown = None;
             job.ended = Some(now);
         }
     }
@@ -344,6 +347,7 @@ pub(crate) fn transfer_ends(world: &mut World, name: &str) {
     let now = world.now;
     let Some(job) = world.job_mut(name).filter(|j| j.status == JobStatus::InProgress) else { return };
     job.status = JobStatus::Completed;
+    job.shown = None;
     job.ended = Some(now);
     if let Some(task) = job.tasks.get_mut(1) {
         task.status = TaskStatus::Completed;
@@ -426,6 +430,7 @@ pub(crate) fn cancel_accepted(world: &mut World, operation: &str, happens: bool)
         world.schedule_in(30, Effect::JobCancelled(name));
     } else if let Some(job) = world.job_mut(&name).filter(|j| j.status == JobStatus::Cancelling) {
         job.status = JobStatus::InProgress;
+        job.shown = None;
     }
 }
 
@@ -434,6 +439,7 @@ pub(crate) fn cancelled(world: &mut World, name: &str) {
     let now = world.now;
     let Some(job) = world.job_mut(name).filter(|j| j.status == JobStatus::Cancelling) else { return };
     job.status = JobStatus::Cancelled;
+    job.shown = None;
     job.ended = Some(now);
     job.collection = None;
     for task in job.tasks.iter_mut().filter(|t| t.status != TaskStatus::Completed) {

@@ -61,8 +61,16 @@ impl World {
     /// # Errors
     /// When the directory cannot be written.
     pub fn save(&self, file: &Path) -> io::Result<()> {
+        self.write(file, true)
+    }
+
+    /// The same, also without waiting for the disk: then a power failure may cost it, a kill does not.
+    fn write(&self, file: &Path, sync: bool) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::other)?;
-        replace(file, &bytes, true)?;
+        replace(file, &bytes, sync)?;
+        if !sync {
+            return Ok(());
+        }
         if let Some(directory) = file.parent().filter(|d| !d.as_os_str().is_empty())
             && let Ok(directory) = File::open(directory)
         {
@@ -247,7 +255,7 @@ impl Store {
 
     /// Saves the world after a change.
     pub(crate) fn save(&mut self, world: &mut World) {
-        let saved = self.write(world);
+        let saved = self.write(world, self.stamp.is_none());
         self.note(saved);
     }
 
@@ -261,7 +269,10 @@ impl Store {
             When::Waited => self.kept = true,
             When::Read if !long => return,
             When::Read => {}
-            When::End if matches!(self.role, Role::Changes) && (moved || self.behind) => return self.save(world),
+            When::End if matches!(self.role, Role::Changes) => {
+                let saved = self.write(world, true);
+                return self.note(saved);
+            }
             When::End => {}
         }
         if self.kept && moved {
@@ -275,7 +286,7 @@ impl Store {
         self.error = saved.err().map(|e| format!("cannot save the sandbox state {}: {e}", self.file.display()));
     }
 
-    fn write(&mut self, world: &mut World) -> io::Result<()> {
+    fn write(&mut self, world: &mut World, sync: bool) -> io::Result<()> {
         self.make_dir()?;
         let guard = guard(&self.file, true);
         if let Role::Reads(busy) = &self.role
@@ -286,7 +297,7 @@ impl Store {
             return self.write_passed(world, world.now);
         }
         world.counters.saves += 1;
-        if let Err(error) = world.save(&self.file) {
+        if let Err(error) = world.write(&self.file, sync) {
             world.counters.saves -= 1;
             return Err(error);
         }

@@ -109,6 +109,7 @@ fn accept(
         more_errors: Vec::new(),
         dynamic_error: String::new(),
         skip_transfer: false,
+        shown: None,
     });
     let name = begin(world, kind, id.clone(), "", seconds);
     if let Some(operation) = world.operation_mut(&name) {
@@ -244,6 +245,7 @@ pub(crate) fn end(world: &mut World, name: &str, happens: bool) {
                 last_backup_status: String::new(),
                 last_backup_time: None,
                 reported: None,
+                without_source: false,
                 recovery_points: Vec::new(),
             });
         }

@@ -133,8 +133,10 @@ pub(super) fn item_json(world: &World, item: &Item, base: &str, extended: bool) 
     };
     let mut properties = Map::new();
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
-    put("friendlyName", friendly.into());
-    put("virtualMachineId", item.vm.as_str().into());
+    if !item.without_source {
+        put("friendlyName", friendly.into());
+        put("virtualMachineId", item.vm.as_str().into());
+    }
     put("protectionStatus", if failing.is_some() { "Unhealthy" } else { "Healthy" }.into());
     put("protectionState", state.into());
     let derived = if failing.is_some() { "ActionRequired" } else { "Passed" };
@@ -158,7 +160,9 @@ pub(super) fn item_json(world: &World, item: &Item, base: &str, extended: bool) 
     put("backupManagementType", "AzureIaasVM".into());
     put("workloadType", "VM".into());
     put("containerName", short_container.into());
-    put("sourceResourceId", item.vm.as_str().into());
+    if !item.without_source {
+        put("sourceResourceId", item.vm.as_str().into());
+    }
     if let Some(newest) = item.recovery_points.iter().map(|r| r.time).max() {
         put("lastRecoveryPoint", stamp_z(newest).into());
     }
@@ -390,7 +394,10 @@ pub(crate) fn backup_status(world: &World, call: &Call, subscription: &ResourceI
     let vm = ResourceId::parse(text).map_err(|_| {
         error_response(400, "BMSUserErrorInvalidInput", "Input provided for the call is invalid: resourceId.")
     })?;
-    let item = world.items.iter().find(|i| i.vm == vm && !matches!(i.protection, Protection::SoftDeleted));
+    let item = world
+        .items
+        .iter()
+        .find(|i| i.vm == vm && !i.without_source && !matches!(i.protection, Protection::SoftDeleted));
     // As recorded: a VM without protection is told the names it would have, in lower case; no error code either way.
     let mut body = json!({ "protectionStatus": "NotProtected", "fabricName": "Azure", "protectedItemsCount": 0,
         "objectType": "BackupStatusResponse" });

@@ -386,11 +386,6 @@ async fn named_lock(vm: &str, lock: &str) {
 }
 
 #[tokio::test]
-async fn owned_lock() {
-    Box::pin(named_lock("own-11", "governed")).await;
-}
-
-#[tokio::test]
 async fn subscription_lock() {
     Box::pin(named_lock("sub-lock", "subsidiary-freeze")).await;
 }

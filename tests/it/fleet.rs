@@ -330,7 +330,7 @@ fn a_failing_canary_stops_the_rest_and_retry_takes_up_exactly_what_is_left() {
 
 #[test]
 fn failures_are_borne_when_that_was_asked_for() {
-    let user = User::of(&hopeless("b-02"));
+    let user = User::of(&hopeless_and_unlocked("b-02"));
     let fleet = user.fleet(&format!("{FIX} --yes --max-failures 3 --concurrency 1"));
     assert_eq!(by_status(&fleet, "failed"), ["b-02"], "{fleet:#}");
     assert_eq!(by_status(&fleet, "succeeded"), ["a-01", "c-03", "d-04", "e-05"]);
@@ -573,8 +573,8 @@ fn a_file_is_a_hint_and_every_vm_is_read_anew() {
         let list = fleet["not_planned"].as_array().unwrap();
         list.iter().find(|one| name(&one["vm"]) == vm).unwrap()["reason"].as_str().unwrap().to_owned()
     };
-    // The backup that repaired it may still be transferred: then a rule stops a second one.
-    assert!(["nothing_to_do", "refused"].contains(&why("b-02").as_str()) && why("ghost-99") == "refused");
+    // The backup that repaired it may still be transferred: then it is waited for.
+    assert!(["nothing_to_do", "waiting"].contains(&why("b-02").as_str()) && why("ghost-99") == "refused");
     assert_eq!(backups(&user.world(), "b-02"), 1, "no second backup");
     assert_eq!(fleet["exit_code"], 6, "partly: one VM is not there");
     assert_eq!(user.locks(), ["own", "shared"]);
@@ -604,7 +604,7 @@ fn a_file_is_a_hint_and_every_vm_is_read_anew() {
 #[test]
 fn a_fleet_that_was_killed_is_taken_up_from_its_record() {
     // c-03 fails, so the record has one of each kind: done, failed, not started.
-    let user = User::of(&hopeless("c-03"));
+    let user = User::of(&hopeless_and_unlocked("c-03"));
     let fleet = user.fleet(&format!("{FIX} --yes --concurrency 1"));
     assert_eq!(by_status(&fleet, "succeeded"), ["a-01", "b-02"], "{fleet:#}");
     assert_eq!(names(&fleet["not_started"]), ["d-04", "e-05"]);
@@ -644,7 +644,7 @@ fn a_fleet_that_was_killed_is_taken_up_from_its_record() {
 fn a_run_that_is_not_over_is_left_to_be_resumed() {
     let user = User::new();
     // The first VM pauses at the deadline; the others never begin.
-    let fleet = user.fleet(&format!("{FIX} --yes --relock --deadline 100s"));
+    let fleet = user.fleet(&format!("{FIX} --yes --relock --deadline 70s"));
     assert_eq!((&fleet["exit_code"], &fleet["status"]), (&json!(7), &json!("paused")), "{fleet:#}");
     assert_eq!(by_status(&fleet, "paused"), ["a-01"]);
     assert!(fleet["not_started"].as_array().unwrap().iter().all(|one| one["reason"] == "deadline"), "{fleet:#}");

@@ -7,9 +7,7 @@ use azmend::journal::{FileLock, LockKey, StateDir};
 use azmend::sim::{Estate, World};
 use serde_json::{Value, json};
 
-use crate::fleet::{
-    BRANCH, ESTATE, FIX, SHOP, User, by_status, hopeless, hopeless_and_unlocked, intervals, name, names,
-};
+use crate::fleet::{BRANCH, ESTATE, FIX, SHOP, User, by_status, hopeless_and_unlocked, intervals, name, names};
 
 const WELL: &str = "- { name: well-06, protection: { vault: v, policy: p, jobs: [{ age: 10h, status: completed }] } }";
 
@@ -175,7 +173,7 @@ fn playbooks_for_vms_that_are_gone_name_the_way() {
 
 #[test]
 fn a_retry_believes_the_journal() {
-    let user = User::of(&hopeless("c-03"));
+    let user = User::of(&hopeless_and_unlocked("c-03"));
     let fleet = user.fleet(&format!("{FIX} --yes --concurrency 1"));
     assert_eq!(by_status(&fleet, "failed"), ["c-03"], "{fleet:#}");
     let id = fleet["fleet_id"].as_str().unwrap();

@@ -11,7 +11,7 @@ use crate::crash_matrix::{ask, inside, key_vault, orphan_scene, repair, scene, w
 use crate::matrix_support::*;
 
 /// Everything that others can do to this scene.
-fn events(scene: &Scene) -> Vec<WorldEvent> {
+pub fn events(scene: &Scene) -> Vec<WorldEvent> {
     let world = &scene.world;
     let vm = scene.vm.clone();
     let mut out = vec![
@@ -139,8 +139,10 @@ fn about_locks(
                 id.as_str().eq_ignore_ascii_case(&change.resource_id)
                     && matches!(change.outcome.as_str(), "succeeded" | "already_done")
             });
-            let said =
-                result.warnings.iter().any(|text| text.contains("stands again") || text.contains("not written back"));
+            let said = result
+                .warnings
+                .iter()
+                .any(|text| text.contains("was created again") || text.contains("was not restored"));
             let seen = watch.meddled().zip(watch.last_read("/providers/microsoft.authorization/locks"));
             let seen = seen.is_some_and(|(event, read)| event < read);
             if stands.is_some() && holds && listed.is_none_or(|lock| !lock.restored) && !said && seen {

@@ -177,7 +177,9 @@ pub fn untruths(
             _ => false,
         })
     });
-    if matches!(code, 4 | 5) && !others && (before.locks != after.locks || planned_gone || after.backups > 0) {
+    // What was started before this run began is not its doing.
+    let started = after.backups.saturating_sub(before.backups);
+    if matches!(code, 4 | 5) && !others && (before.locks != after.locks || planned_gone || started > 0) {
         wrong.push(format!("exit code {code} says that nothing was changed"));
     }
     let state = RunState::fold(plan, records);
@@ -203,7 +205,8 @@ pub fn untruths(
                 let listed = result.locks_removed.iter().find(|l| l.id.eq_ignore_ascii_case(lock.id.as_str()));
                 let scope_gone = lock.scope().is_type("Microsoft.Compute/restorePointCollections")
                     && end.collection(&lock.scope()).is_none();
-                if stands.is_none() && !others && !scope_gone && listed.is_none_or(|l| l.restored) {
+                let was = start.locks.iter().any(|l| l.id == lock.id);
+                if stands.is_none() && was && !others && !scope_gone && listed.is_none_or(|l| l.restored) {
                     wrong.push(format!("the lock {} is missing and the result does not say so", lock.id.name()));
                 }
                 if listed.is_some_and(|l| l.restored) && !same && !others {
@@ -216,18 +219,16 @@ pub fn untruths(
                 if listed.is_some_and(|l| !l.restored) && same && !open && !others {
                     wrong.push(format!("the lock {} stands and is said to be removed ({word})", lock.id.name()));
                 }
-                if stands.is_none() && !holds && !open && !others && !scope_gone && listed.is_none() {
+                if stands.is_none() && was && !holds && !open && !others && !scope_gone && listed.is_none() {
                     wrong.push(format!("the lock {} is gone and its removal is {word}", lock.id.name()));
                 }
             }
             ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
-                let there = end.collections.iter().any(|c| {
-                    c.id.covers(&point.id) && c.points.iter().any(|p| p.name.eq_ignore_ascii_case(point.id.name()))
-                });
+                let there = in_world(end, &point.id);
                 if there && holds && !others {
                     wrong.push(format!("the point {} is said to be {word} and is there", point.id.name()));
                 }
-                if !there && !holds && !open && !others {
+                if !there && in_world(start, &point.id) && !holds && !open && !others {
                     wrong.push(format!("the point {} is gone and its deletion is {word}", point.id.name()));
                 }
             }
@@ -236,7 +237,8 @@ pub fn untruths(
                 if there && holds && !others {
                     wrong.push(format!("the collection {} is said to be {word} and is there", collection.id.name()));
                 }
-                if !there && !holds && !open && !others {
+                let was = start.collection(&collection.id).is_some();
+                if !there && was && !holds && !open && !others {
                     wrong.push(format!("the collection {} is gone and its deletion is {word}", collection.id.name()));
                 }
             }
@@ -316,7 +318,7 @@ pub fn untruths(
                 if holds && !made {
                     wrong.push("the backup is said to have succeeded and no job shows it".to_owned());
                 }
-                if matches!(word, "refused" | "skipped" | "not_run") && backups(end) > clean_ups(records) {
+                if matches!(word, "refused" | "skipped" | "not_run") && started > clean_ups(records) {
                     wrong.push(format!("a backup was started and is {word}"));
                 }
             }
@@ -331,8 +333,8 @@ pub fn untruths(
     if result.status == Status::Undone && !others && (before.locks != after.locks || planned_gone) {
         wrong.push("undone, but the world is not as it was".to_owned());
     }
-    if backups(end) > 1 + clean_ups(records) {
-        wrong.push(format!("S10: {} backups were started", backups(end)));
+    if started > 1 + clean_ups(records) {
+        wrong.push(format!("S10: {started} backups were started"));
     }
     let planned: BTreeSet<&str> = plan
         .changes()
@@ -346,7 +348,13 @@ pub fn untruths(
             wrong.push(format!("the lock {} is not in the plan and is not as it was", lock.id));
         }
     }
+    wrong.extend(crate::truth::compare(plan, result, start, end, records, others));
     wrong
+}
+
+fn in_world(world: &World, point: &ResourceId) -> bool {
+    let mut holders = world.collections.iter().filter(|c| c.id.covers(point));
+    holders.any(|c| c.points.iter().any(|p| p.name.eq_ignore_ascii_case(point.name())))
 }
 
 /// Whether something of a grant on a key vault stands in this world.

@@ -28,6 +28,7 @@ use crate::clock::elapsed;
 use crate::estate::facts::{Part, VmFacts};
 
 pub use collection::DeleteCollection;
+pub use copies::{read as read_copies, to_read as copies_to_read};
 pub use point::DeletePoint;
 pub use stale::{DeleteStale, StaleKind, StaleUntil};
 pub use whole::DeleteWhole;

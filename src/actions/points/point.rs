@@ -8,7 +8,7 @@ use super::{FACTS, first, forget, irreversible, live_guards, point_image, same_p
 use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
-use crate::actions::rules::{Ground, ownership, stale};
+use crate::actions::rules::{Ground, ownership, points as rule, stale};
 use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
@@ -91,6 +91,9 @@ impl Mutation for DeletePoint {
         let facts = with_collection(cx, &collection);
         let ground = Ground { facts: &facts, ..cx.ground() };
         if let Err(refusal) = guards(&ground, &collection, &now) {
+            return Check::Refuse(refusal);
+        }
+        if let Err(refusal) = rule::copy_guard(&ground, &now) {
             return Check::Refuse(refusal);
         }
         let tries: Vec<Timestamp> = history.attempts.iter().map(|attempt| attempt.at).collect();

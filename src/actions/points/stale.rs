@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{DELETE_COLLECTION, DELETE_POINT, DeleteCollection, DeletePoint};
+use super::{DELETE_COLLECTION, DELETE_POINT, DeleteCollection, DeletePoint, copies};
 use crate::actions::Action;
 use crate::actions::change::DeleteReason;
 use crate::actions::needs::{self, Uses};
+use crate::actions::outcome::Refusal;
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::stale as rule;
 use crate::text::plural;
@@ -102,6 +103,10 @@ impl Action for DeleteStale {
                 continue;
             }
             let points = found.collection.points().len();
+            if let Some(refusal) = copies::unread(cx, found.collection.points()) {
+                out.kept.push((points, refusal));
+                continue;
+            }
             let why = match found.why {
                 DeleteReason::Orphan => "its VM is gone and no vault knows it",
                 _ => "a newer collection exists and the vault has a copy of every point",
@@ -116,10 +121,15 @@ impl Action for DeleteStale {
             excess = excess.map(|excess| excess.saturating_sub(gone));
         }
         let mut left = 0;
+        let mut unread: Option<(usize, Refusal)> = None;
         if wanted(StaleKind::Expired) {
             for expired in &stale.points {
                 if excess == Some(0) {
                     left += 1;
+                    continue;
+                }
+                if let Some(refusal) = copies::unread(cx, std::slice::from_ref(&expired.point)) {
+                    unread.get_or_insert((0, refusal)).0 += 1;
                     continue;
                 }
                 excess = excess.map(|excess| excess.saturating_sub(1));
@@ -138,7 +148,8 @@ impl Action for DeleteStale {
             let missing = plural(excess, "point");
             out.notes.push(format!("after this the VM is still {missing} over what leaves room for the next backup"));
         }
-        out.kept = stale.kept.into_values().map(|kept| (kept.count, kept.example)).collect();
+        out.kept.extend(unread);
+        out.kept.extend(stale.kept.into_values().map(|kept| (kept.count, kept.example)));
         out.kept.extend(stale.reported.into_iter().map(|refusal| (0, refusal)));
         super::without_locked(cx, out)
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DELETE_COLLECTION, DeleteCollection, live_guards};
+use super::{DELETE_COLLECTION, DeleteCollection, copies, live_guards};
 use crate::actions::Action;
 use crate::actions::change::DeleteReason;
 use crate::actions::needs::{self, Uses};
@@ -40,7 +40,8 @@ impl Action for DeleteWhole {
         for collection in ground.facts.collections() {
             let verdict = ownership::backup_owned(ground, collection)
                 .map_err(|refusal| vec![refusal])
-                .and_then(|()| live_guards(ground, collection.points()));
+                .and_then(|()| live_guards(ground, collection.points()))
+                .and_then(|()| copies::unread(cx, collection.points()).map_or(Ok(()), |refusal| Err(vec![refusal])));
             match verdict {
                 Ok(()) => {
                     let points = plural(collection.points().len(), "point");

@@ -15,8 +15,6 @@ use crate::arm::permissions::{allows, denied};
 const SERVICE_LOCK: &str = "AzureBackupProtectionLock";
 /// The levels that lock something. Azure knows `NotSpecified`, too, and does not take it.
 const LEVELS: [&str; 2] = ["CanNotDelete", "ReadOnly"];
-/// "The lock name can be a maximum of 260 characters" (contract of the locks API).
-const MOST_NAME: usize = 260;
 /// "Notes about the lock. Maximum of 512 characters" (contract of the locks API).
 const MOST_NOTES: usize = 512;
 
@@ -57,15 +55,13 @@ fn not_owned(lock: &Lock, scope: &ResourceId) -> Result<(), Refusal> {
 /// S6: what azmend could not write back exactly as it is stays.
 ///
 /// The levels are those that lock something; names and notes are held to what the contract of
-/// `ManagementLocks_CreateOrUpdateByScope` takes. A lock that breaks it was made in another way.
+/// `ManagementLocks_CreateOrUpdateByScope` takes (an id has no longer names). A lock that breaks it was made in another way.
 fn restorable(lock: &Lock) -> Result<(), Refusal> {
     let name = lock.id.name();
     let forbidden = |c: char| c.is_control() || "<>%&:\\?/".contains(c);
     let what = if !LEVELS.contains(&lock.level.as_str()) {
         let level = if lock.level.is_empty() { "none" } else { &lock.level };
         format!("its level is {level}, and Azure takes only {} and {}", LEVELS[0], LEVELS[1])
-    } else if name.chars().count() > MOST_NAME {
-        format!("its name is longer than the {MOST_NAME} characters that Azure takes")
     } else if let Some(c) = name.chars().find(|c| forbidden(*c)) {
         format!("its name has the character {c:?}, which Azure does not take")
     } else if lock.notes.chars().count() > MOST_NOTES {

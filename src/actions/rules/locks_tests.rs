@@ -103,6 +103,7 @@ fn a_lock_that_could_not_be_restored_stays_even_when_named() {
         (with(|lock| lock.level = String::new()), "its level is none"),
         (with(|lock| lock.level = "Frozen".into()), "its level is Frozen"),
         (with(|lock| lock.notes = "n".repeat(513)), "its notes are longer than the 512"),
+        (lock_on(&group_id(BACKUP_GROUP), "a:b"), "its name has the character ':'"),
     ];
     for (lock, what) in cases {
         for named in [&[][..], std::slice::from_ref(&lock.id)] {
@@ -116,7 +117,7 @@ fn a_lock_that_could_not_be_restored_stays_even_when_named() {
         lock.level = good.into();
         assert_eq!(rule(&facts(), &lock, &[]), None, "{good}");
     }
-    assert_eq!(rule(&facts(), &lock_on(&group_id(BACKUP_GROUP), &"n".repeat(260)), &[]), None);
+    assert_eq!(rule(&facts(), &lock_on(&group_id(BACKUP_GROUP), "Don't delete"), &[]), None);
 }
 
 #[test]

@@ -14,8 +14,10 @@ use crate::cli::azure::Sandbox;
 use crate::cli::error::CliError;
 use crate::cli::execute::Desk;
 use crate::cli::interrupt;
+use crate::cli::store;
 use crate::clock::{Clock, SystemClock, elapsed};
 use crate::engine::exit;
+use crate::journal::FileLock;
 use crate::sim::{Server, ServerOptions};
 use crate::text::plural;
 
@@ -32,6 +34,8 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
     let sandbox = Sandbox::open_at(&source(desk), &desk.settings.state_dir, wall.now())?;
     let behind = elapsed(sandbox.sim.world().now, wall.now());
     sandbox.sim.clock().advance_to(wall.now());
+    // Nobody else changes its world meanwhile: what one wrote the other would not know of.
+    let held = FileLock::take(&store::open(&desk.settings)?, "sandbox serve", [sandbox.key()])?;
     sandbox.keep()?;
     let sim = sandbox.sim.clone();
     let name = crate::text::safe(&sim.world().name);
@@ -72,6 +76,7 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
     });
     server.run(stop).await;
     signals.abort();
+    drop(held);
     if let Some(error) = sim.save_error() {
         return Err(CliError::io(error));
     }

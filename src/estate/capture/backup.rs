@@ -135,14 +135,18 @@ impl Writer<'_> {
         const STATES: [&str; 6] =
             ["InProgress", "Cancelling", "Cancelled", "Completed", "CompletedWithWarnings", "Failed"];
         const TASKS: [&str; 6] = ["NotStarted", "InProgress", "Completed", "Failed", "Cancelled", "Skipped"];
-        let (Some(started), Some(status)) = (job.start, known_word(&job.status, &STATES)) else {
-            self.leave_out("a job without a start, or in a state that is not known", job.id.name());
+        let Some(started) = job.start.filter(|_| !job.status.is_empty()) else {
+            self.leave_out("a job without a start or a state", job.id.name());
             return None;
         };
+        // A state that nobody knows is shown as it is: such a job counts as running.
+        let known = known_word(&job.status, &STATES);
+        let (status, shown) = known.map_or(("InProgress", Some(job.status.as_str())), |status| (status, None));
         let mut map = Map::default()
             .with("id", job.id.name())
             .with("operation", job.operation.as_str())
             .with("status", status)
+            .with_some("shown", shown)
             .with("started", started)
             .with_some("ended", job.end)
             .with_some("user", job.user_triggered);
@@ -164,7 +168,7 @@ impl Writer<'_> {
             .collect();
         map = map.with_list("errors", errors);
         map = map.with_some("dynamic_error", (!job.dynamic_error.is_empty()).then_some(job.dynamic_error.as_str()));
-        let hangs = job.running() && elapsed(started, self.from.now) > HANGS;
+        let hangs = shown.is_some() || (job.running() && elapsed(started, self.from.now) > HANGS);
         Some(map.with_some("ends_in", hangs.then_some("30d")).line())
     }
 }

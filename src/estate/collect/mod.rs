@@ -445,7 +445,7 @@ async fn read_core(reader: &Reader<'_>, id: &ResourceId) -> Core {
 /// Whether the VM could be read without its view: not when it is missing or nothing answers. Whether `$expand` asks for the
 /// view's own permission is not verified.
 fn may_be_the_view(error: &ArmError) -> bool {
-    error.class() != crate::arm::ErrorClass::NotFound && !error.is_passing()
+    error.class() != crate::arm::ErrorClass::NotFound && !error.is_unreachable()
 }
 
 /// A VM is absent when its own 404 says so *and* its subscription answers: the same 404 can mean that the subscription is
@@ -511,9 +511,8 @@ impl Locks {
         Self { read: joined(self.read, other.read), blind: self.blind }
     }
 
-    /// Whether the proof that the group is Azure Backup's may be needed ([`VmFacts::needs_proof`]), also for a lock that could
-    /// not be understood.
-    pub(super) fn may_hold(&self, group: &ResourceId) -> bool {
+    /// Whether what the group holds decides on a lock: there is one on it, or one that could not be understood may be.
+    pub(super) fn need_proof_of(&self, group: &ResourceId) -> bool {
         VmFacts::needs_proof(&self.read, group)
             || self.blind.iter().any(|blind| blind.scope.covers(group) || group.covers(&blind.scope))
     }

@@ -149,7 +149,7 @@ async fn read_group(
 ) -> GroupFacts {
     if !wanted.thorough {
         let glanced = glance_at(&group, at, collections);
-        let needed = locks.may_hold(&group.id);
+        let needed = locks.need_proof_of(&group.id);
         // A lock on a group that does not even look like Backup's needs the proof to be counted rightly.
         if !needed || wanted.glance && looks_like_backup(&glanced) {
             return glanced;

@@ -94,7 +94,7 @@ impl<'a> Asked<'a> {
 
     fn job(&self, world: &World, job: &Job) -> bool {
         let property = |name, text| self.may_be("properties", &[name], text);
-        property("status", job.status.as_str())
+        property("status", job.status_word())
             && property("operation", &job.operation)
             && property("entityFriendlyName", job_routes::friendly_name(world, job))
     }

@@ -494,6 +494,9 @@ pub struct Item {
     /// What it says of its health, when that is not what its jobs make of it; until its next backup ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Reported>,
+    /// It does not say what it protects; only its own names may.
+    #[serde(default)]
+    pub without_source: bool,
     /// Its recovery points, oldest first.
     pub recovery_points: Vec<RecoveryPoint>,
 }

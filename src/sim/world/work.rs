@@ -138,9 +138,18 @@ pub struct Job {
     /// Another job was transferring when it began: its own transfer is left out.
     #[serde(default)]
     pub skip_transfer: bool,
+    /// The word that is shown for its state, when it is none of Azure's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
 }
 
 impl Job {
+    /// The word for its state.
+    #[must_use]
+    pub fn status_word(&self) -> &str {
+        self.shown.as_deref().unwrap_or_else(|| self.status.as_str())
+    }
+
     /// Whether it is in its snapshot phase.
     #[must_use]
     pub fn is_taking_snapshot(&self) -> bool {

@@ -321,7 +321,8 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
     match NotPlanned::of(vm.as_str(), playbook.map(Playbook::name), &planned, &by_itself(playbook)) {
         Some(why) => Err(why),
         None => match planned {
-            Planned::Plan(plan) => Ok(*plan),
+            // Its turn may come in an hour: what it was made from is not kept for every VM.
+            Planned::Plan(plan) => Ok(Plan { facts: None, ..*plan }),
             // `of` answers for everything else.
             _ => Err(NotPlanned {
                 vm: vm.to_string(),
