@@ -144,19 +144,19 @@ const NOT_A_MISSING_RESOURCE: [&str; 6] = [
 ];
 
 impl ArmError {
-    /// Whether Azure could not be reached: the network, the sign-in service, or a fault of Azure that passes. Azure that
-    /// asks to wait ([`ErrorClass::Throttled`]) or says no was reached.
+    /// Whether Azure could not be reached: the network, the sign-in (no token, or none that is taken), or a fault of Azure
+    /// that passes. Azure that asks to wait ([`ErrorClass::Throttled`]) or says no was reached.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        use ErrorClass::{Lost, NotSent, Transient};
-        matches!(self.class(), NotSent | Lost | Transient) || self.kind == ErrorKind::SignIn
+        use ErrorClass::{Lost, NotSent, SignIn, Transient};
+        matches!(self.class(), NotSent | Lost | Transient | SignIn)
     }
 
-    /// Whether the same request may be answered later, though nothing is changed until then: Azure could not be reached,
-    /// asks to wait, or does not take the token now.
+    /// Whether the same request may be answered later, though nothing is changed until then: Azure could not be reached, or
+    /// asks to wait.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        self.is_unreachable() || matches!(self.class(), ErrorClass::Throttled | ErrorClass::SignIn)
+        self.is_unreachable() || self.class() == ErrorClass::Throttled
     }
 
     /// What it means. `OperationNotAllowed` is many different things, so status, inner codes and text decide together.

@@ -555,7 +555,7 @@ impl Session<'_> {
 
 /// Whether Azure cannot be asked now: unreachable, or too many requests.
 fn cannot_be_asked(error: &ArmError) -> bool {
-    error.is_unreachable() || error.class() == ErrorClass::Throttled
+    error.is_passing()
 }
 
 /// The phase of an undoing that goes on; one that ended begins again.
