@@ -24,8 +24,8 @@ const DRY_RUN: u64 = 29;
 const DRY_RUN_BY_GROUP_AND_NAME: u64 = 32;
 /// The same with `web-01`: what proves the name unique (permissions, deny assignments, VMs of the other subscription).
 const DRY_RUN_BY_NAME: u64 = 34;
-/// The whole repair with `--relock`, its plan included: two tries under the lock that is being released among them.
-const REPAIR: u64 = 103;
+/// The whole repair with `--relock`, its plan included: three tries under the lock that is being released among them.
+const REPAIR: u64 = 107;
 
 async fn dry_run(text: &str) -> ArmCalls {
     let mut lab = Lab::new();

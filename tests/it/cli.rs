@@ -221,7 +221,7 @@ fn the_main_job_is_done_and_told() {
           waiting: Azure's operation
       done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30T23:00:03.537Z: gone (404) (5 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: gone (404) (6 s)
+      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: gone (404) (7 s)
           waiting: Azure's operation
       done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: gone (404) (6 s)
           waiting: Azure's operation
@@ -266,8 +266,8 @@ fn without_a_terminal_nobody_is_asked_and_nothing_happens() {
     let done = user.run("--sandbox fix backup-now --vm ok-07 -q");
     assert_eq!((done.code, done.out.as_str()), (5, ""));
     assert!(done.err.contains("not confirmed"), "{}", done.err);
-    let kept = std::fs::read_dir(user.state().join("sandbox")).unwrap().count();
-    assert_eq!(kept, 0, "no world was kept, for nothing was changed");
+    let runs = std::fs::read_dir(user.state().join("runs")).unwrap().count();
+    assert_eq!(runs, 0, "nothing was begun; the sandbox's time is kept all the same");
     assert_eq!(user.json("--sandbox fix backup-now --vm ok-07")["error"]["code"], "not_confirmed");
 }
 
