@@ -242,7 +242,7 @@ impl Machine {
     pub(super) fn next(&mut self, seen: Seen, now: Timestamp) -> Next {
         match seen {
             Seen::Journal { phase, to_prove } => self.begin(phase, to_prove, now),
-            Seen::Answered => self.end.take().map_or_else(|| self.proof(), Next::End),
+            Seen::Answered => self.end.take().map_or_else(|| self.proof_of_what_is_open(), Next::End),
             Seen::Learned => Next::Prove,
             Seen::Poll(poll) => self.polled(poll, now),
             Seen::Guards { check, partly_unread } => self.guarded(*check, partly_unread, now),
@@ -291,6 +291,12 @@ impl Machine {
             ProvenBy::Reading => Next::Prove,
             ProvenBy::Guards => Next::Guard { old_facts: false },
         }
+    }
+
+    /// The same for a request of which no answer is known. An undoing is sent again behind its guards: nothing proves that
+    /// it ever left, and a reading that shows a lock may be from before its deletion.
+    fn proof_of_what_is_open(&self) -> Next {
+        if self.purpose == Purpose::Do { self.proof() } else { Next::Guard { old_facts: false } }
     }
 
     fn wait(&mut self, why: impl Into<String>, wait: Duration, then: Then) -> Next {
@@ -517,8 +523,7 @@ impl Machine {
         if wait > LONGEST_WAIT {
             return self.give_up(PauseReason::Throttled, why, None, wait);
         }
-        let then =
-            if lost && self.proven_by == ProvenBy::Reading { Then::Prove } else { Then::Guard { old_facts: false } };
+        let then = if lost && self.purpose == Purpose::Do { Then::Prove } else { Then::Guard { old_facts: false } };
         self.wait(why, wait, then)
     }
 

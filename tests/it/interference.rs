@@ -139,8 +139,8 @@ fn about_locks(
                 id.as_str().eq_ignore_ascii_case(&change.resource_id)
                     && matches!(change.outcome.as_str(), "succeeded" | "already_done")
             });
-            let said =
-                result.warnings.iter().any(|text| text.contains("stands again") || text.contains("not written back"));
+            let words = ["was put back by somebody", "created again", "was not restored"];
+            let said = result.warnings.iter().any(|text| words.iter().any(|word| text.contains(word)));
             let seen = watch.meddled().zip(watch.last_read("/providers/microsoft.authorization/locks"));
             let seen = seen.is_some_and(|(event, read)| event < read);
             if stands.is_some() && holds && listed.is_none_or(|lock| !lock.restored) && !said && seen {
