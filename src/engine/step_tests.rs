@@ -208,6 +208,11 @@ fn an_intent_without_an_answer_counts_as_lost_and_is_read() {
     let next = machine.next(Seen::Journal { phase: Phase::Intended, to_prove: true }, at(0));
     assert!(matches!(next, Next::Answer { how: Answer::Lost, .. }), "{next:?}");
     assert_eq!(machine.next(Seen::Answered, at(0)), Next::Prove);
+    // Of a restoration reading proves nothing: it is sent again, behind its guards.
+    let mut machine = Machine::new(Purpose::Undo, ProvenBy::Reading, true, at(0));
+    let next = machine.next(Seen::Journal { phase: Phase::Intended, to_prove: false }, at(0));
+    assert!(matches!(next, Next::Answer { how: Answer::Lost, .. }), "{next:?}");
+    assert_eq!(machine.next(Seen::Answered, at(0)), Next::Guard { old_facts: false });
 }
 
 #[test]

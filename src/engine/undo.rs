@@ -53,9 +53,14 @@ impl Session<'_> {
                 End::Outcome(Outcome::Failed { .. } | Outcome::Unknown { .. } | Outcome::Skipped { .. })
             );
             self.tell(&Progress::Relock { lock, outcome: Some(in_words(&end)) });
-            if let End::Outcome(Outcome::Refused { refusal }) = &end {
-                let name = change.resource().name().to_owned();
-                self.warn(format!("the lock {name} was not restored: {}", refusal.why));
+            // The change itself ended well: only here is said why its lock is still off.
+            let why = match &end {
+                End::Outcome(Outcome::Refused { refusal }) => Some(refusal.why.clone()),
+                End::Outcome(outcome) if !outcome.holds() => Some(outcome.detail()),
+                _ => None,
+            };
+            if let Some(why) = why {
+                self.warn(format!("the lock {} was not restored: {why}", change.resource().name()));
             }
         }
         all

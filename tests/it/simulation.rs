@@ -473,6 +473,24 @@ impl Tale {
         }
     }
 
+    /// Once nothing goes wrong any more an undo restores every lock: no run may end in a place from which there is no way back.
+    async fn make_good(&mut self, voyage: &Voyage) {
+        self.lab.sim.edit(|world| world.faults.clear());
+        self.lab.sim.clock().advance(Duration::from_secs(3600));
+        let result = Box::pin(voyage.run.undo()).await;
+        self.judge("undo in the end", voyage, &result);
+        if self.others {
+            return;
+        }
+        let now = self.lab.sim.world();
+        for lock in voyage.start.locks.iter().filter(|lock| !now.locks.iter().any(|there| there.id == lock.id)) {
+            let scope = lock.id.scope().filter(|scope| scope.is_type("Microsoft.Compute/restorePointCollections"));
+            if scope.is_none_or(|scope| now.collection(&scope).is_some()) {
+                self.wrong.push(format!("nothing is wrong any more, and undo leaves the lock {} off", lock.id.name()));
+            }
+        }
+    }
+
     /// The process died after some record, before or after the request that follows it took effect; then it is resumed, or
     /// undone.
     async fn crash(&mut self, voyage: &Voyage) {
@@ -509,8 +527,10 @@ impl Tale {
             }
             Ok(_) => second.undo(&again).await,
         }
-        if second.dice.percent(40) {
-            second.undo(&again).await;
+        match second.dice.below(10) {
+            0..3 => second.undo(&again).await,
+            3..6 => second.make_good(&again).await,
+            _ => {}
         }
         self.wrong.extend(second.watch.broken());
         self.wrong.append(&mut second.wrong);
@@ -700,6 +720,7 @@ async fn simulate(seed: u64, cover: &mut Coverage) -> Option<String> {
                     }
                 }
             }
+            _ if tale.dice.percent(30) => tale.make_good(&voyage).await,
             _ if tale.dice.percent(35) => {
                 if result.status == Status::Paused {
                     tale.lab.sim.clock().advance(Duration::from_secs(60));

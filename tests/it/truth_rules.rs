@@ -527,3 +527,51 @@ async fn a_last_reading_that_contradicts_a_removal_changes_it() {
     assert_eq!(refusals(&result), ["s5.came-back"]);
     assert_ne!(result.exit_code, 0);
 }
+
+/// The restoration of a lock whose answer was lost is sent again, whatever reading says: nothing proves that it left.
+#[tokio::test]
+async fn a_restoration_without_an_answer_is_sent_again() {
+    for (effect, sends) in [(FaultEffect::LostBefore, 2), (FaultEffect::LostAfter, 2), (FaultEffect::NotSent, 2)] {
+        let scene = scene("unlock-backup-groups", "web-01", ask(&[], true));
+        let lab = scene.lab();
+        let plan = scene.plan(&lab).await;
+        lab.fault("PUT", "/locks/", 1, effect.clone());
+        let tape = Tape::new(&lab.sim, Vec::new(), false);
+        let began = lab.sim.world().now;
+        let result = Box::pin(run(&lab, &plan, &tape).start()).await;
+        assert_eq!(lab.locks(), ["no-delete"], "{effect:?}: {}", brief(&result));
+        assert_eq!(result.exit_code, 0, "{effect:?}: {}", brief(&result));
+        assert!(sent(&lab, "PUT", "/locks/") <= sends, "{effect:?}");
+        assert!(elapsed(began, lab.sim.world().now) < Duration::from_secs(600), "{effect:?}: it waited for nothing");
+    }
+}
+
+/// Azure never took it, and a late replica still shows the lock from before its deletion.
+#[tokio::test]
+async fn a_restoration_without_an_answer_is_not_proven_by_a_reading_from_before() {
+    let scene = scene("unlock-backup-groups", "web-01", ask(&[], true));
+    let lab = scene.lab();
+    let plan = scene.plan(&lab).await;
+    lab.fault("PUT", "/locks/", 1, FaultEffect::LostBefore);
+    let before = scene.world.locks[0].clone();
+    let body = json!({
+        "id": before.id.to_string(), "name": "no-delete", "type": "Microsoft.Authorization/locks",
+        "properties": { "level": before.level.as_str(), "notes": before.notes },
+    });
+    let shown = answer(200, &body);
+    let put = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = Arc::clone(&put);
+    lab.sim.on_request(Box::new(move |world, request, _| {
+        let lock = request.url.path().ends_with("/locks/no-delete");
+        if lock && request.method == azmend::arm::http::Method::PUT {
+            seen.store(true, std::sync::atomic::Ordering::Relaxed);
+        } else if lock && seen.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            let when = FaultMatch { path_contains: Some("no-delete".into()), ..FaultMatch::default() };
+            world.faults.push(Fault { id: "late".into(), when, effect: shown.clone(), seen: 0, fired: 0 });
+        }
+    }));
+    let tape = Tape::new(&lab.sim, Vec::new(), false);
+    let result = Box::pin(run(&lab, &plan, &tape).start()).await;
+    assert_eq!(lab.locks(), ["no-delete"], "{}", brief(&result));
+    assert_eq!(result.exit_code, 0, "{}", brief(&result));
+}
