@@ -144,9 +144,10 @@ impl User {
     }
 
     /// Nothing was changed, and no run was begun.
+    /// Nothing was begun. (The sandbox's time goes on all the same.)
     pub(crate) fn untouched(&self) -> bool {
         let empty = |dir: &str| std::fs::read_dir(self.state().join(dir)).map_or(true, |mut dir| dir.next().is_none());
-        empty("sandbox") && empty("runs") && empty("fleets")
+        empty("runs") && empty("fleets")
     }
 
     pub(crate) fn locks(&self) -> Vec<String> {
