@@ -141,7 +141,7 @@ pub struct Catalog {
 /// Codes that several errors share, and the errors that send them. `OperationNotAllowed`: the limit of restore points
 /// (MicrosoftDocs/azure-docs#47934), a VM that changed (restore point documentation), an extension marked for deletion
 /// (Azure/azure-cli#14106), an attached disk, throttling, ... The internal errors say only that something failed.
-const AMBIGUOUS: [(&str, &[&str]); 9] = [
+const AMBIGUOUS: [(&str, &[&str]); 8] = [
     (
         "OperationNotAllowed",
         &[
@@ -156,7 +156,6 @@ const AMBIGUOUS: [(&str, &[&str]); 9] = [
     ("InternalServerError", INTERNAL),
     ("InternalExecutionError", INTERNAL),
     ("InternalOperationError", INTERNAL),
-    ("InternalDiskManagementError", INTERNAL),
     ("ResourceNotFound", &["ResourceNotFound", "UserErrorVmNotFoundV2"]),
     ("Forbidden", &["AuthorizationFailed", "DenyAssignmentAuthorizationFailed"]),
     ("OperationFailed", &["BackUpOperationFailed", "ExtensionOperationFailed"]),
