@@ -41,6 +41,8 @@ pub struct Choice {
     pub others: Vec<String>,
     /// Whether the playbook runs scripts inside the VM: then its command needs `--allow-guest`.
     pub inside: bool,
+    /// Nothing was chosen, and whether some playbook applies is not known: not everything was read (S12).
+    pub unread: bool,
 }
 
 /// Whether a playbook runs scripts inside the VM.
@@ -63,6 +65,13 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
     let passed_on =
         format!("the last backup failed with {}, which passes on {}", backup.last_error, backup.inner_error);
     add(&backup.inner_error, passed_on);
+    // Never backed up: then no job of a backup says what will stop the first one.
+    let agent_silent = view.unread("agent.ready").is_none() && !view.agent.ready;
+    let never = view.unread("backup.last_status").is_none() && backup.last_status.is_empty();
+    if backup.protected && never && agent_silent && view.vm.power.eq_ignore_ascii_case("running") {
+        let why = "the VM was never backed up, and its agent is not ready".to_owned();
+        add("UserErrorGuestAgentStatusUnavailable", why);
+    }
     // Health of an item that backs up well is history.
     if let Some(main) = facts.main_item().filter(|main| !main.item.health.eq_ignore_ascii_case("Passed")) {
         for detail in &main.item.health_details {
@@ -86,13 +95,18 @@ pub struct Candidate<'a> {
 /// Chooses among the playbooks of a library.
 #[must_use]
 pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
-    let playbooks = library.iter().filter(|(playbook, _)| playbook.severity() != Severity::Info);
-    let candidates = playbooks.filter_map(|(playbook, _)| {
-        let resolved = playbook.resolve(&BTreeMap::new()).ok()?;
-        let candidate = Candidate { playbook, touched: resolved.applies.touched().len() };
-        (resolved.applies(view) == Verdict::True).then_some(candidate)
-    });
-    choose_among(candidates.collect(), facts, view)
+    let mut candidates = Vec::new();
+    let mut unread = false;
+    for (playbook, _) in library.iter().filter(|(playbook, _)| playbook.severity() != Severity::Info) {
+        let Ok(resolved) = playbook.resolve(&BTreeMap::new()) else { continue };
+        match resolved.applies(view) {
+            Verdict::True => candidates.push(Candidate { playbook, touched: resolved.applies.touched().len() }),
+            Verdict::NotChecked { .. } => unread = true,
+            Verdict::False | Verdict::Error { .. } => {}
+        }
+    }
+    let choice = choose_among(candidates, facts, view);
+    Choice { unread: unread && choice.playbook.is_none(), ..choice }
 }
 
 /// Chooses among those that are known to apply.
@@ -114,6 +128,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
                 code: Some(symptom.code.clone()),
                 others: others.into_iter().map(|other| other.name().to_owned()).collect(),
                 inside: inside(playbook),
+                unread: false,
             };
         }
     }
@@ -124,6 +139,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
             code: Some(symptom.code.clone()),
             others: candidates.iter().map(|one| one.playbook.name().to_owned()).collect(),
             inside: false,
+            unread: false,
         };
     }
     candidates.sort_by_key(|Candidate { playbook, touched }| {
@@ -136,6 +152,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
             code: None,
             others: others.iter().map(|other| other.playbook.name().to_owned()).collect(),
             inside: inside(playbook),
+            unread: false,
         },
         None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },
     }

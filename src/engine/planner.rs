@@ -18,8 +18,8 @@ use crate::estate::collect::{self, CollectOptions};
 use crate::estate::facts::{Part, VmFacts};
 use crate::estate::guest::{Guest, look};
 use crate::estate::view::View;
-use crate::playbook::{Playbook, Resolved, ResolvedStep, Verdict};
-use crate::text::plural;
+use crate::playbook::{Condition, Playbook, Resolved, ResolvedStep, Verdict};
+use crate::text::{plural, shell_quote};
 use sha2::{Digest, Sha256};
 
 /// When to come back while a backup runs: a transfer to the vault takes hours.
@@ -208,7 +208,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
             && view.unread("backup.last_error").is_none()
             && resolved.codes.contains(&view.backup.last_error)
         {
-            refusals.push(beyond_arm(&view, &plan));
+            refusals.push(beyond_arm(&view, &plan, &resolved, facts));
         }
         if refusals.is_empty() {
             let why = format!("{} has nothing to change on {}", resolved.name, request.vm.name());
@@ -420,16 +420,31 @@ impl Draft<'_> {
 }
 
 /// The VM has the error, and no change through ARM repairs it as things stand: that is not "nothing to do".
-fn beyond_arm(view: &View, plan: &Plan) -> Refusal {
+fn beyond_arm(view: &View, plan: &Plan, resolved: &Resolved, facts: &VmFacts) -> Refusal {
     let backup = &view.backup;
     let code = if backup.inner_error.is_empty() { &backup.last_error } else { &backup.inner_error };
     let off: Vec<String> = plan
         .steps
         .iter()
         .filter_map(|step| match &step.decision {
-            Decision::Off { why } => Some(format!("{}: {why}", step.id)),
+            // What holds it back is the fact, not the text of a condition.
+            Decision::Off { why } => {
+                let when = resolved.steps.iter().find(|one| one.id == step.id).and_then(|one| one.when.as_ref());
+                let values = when.map(|when| touched_values(when, view)).unwrap_or_default();
+                let because = if values.is_empty() { why.clone() } else { values.join(", ") };
+                Some(format!("{} is not for it ({because})", step.id))
+            }
             Decision::Run => step.notes.first().map(|note| format!("{}: {note}", step.id)),
         })
+        .collect();
+    let others: Vec<&str> = facts
+        .extensions
+        .known()
+        .into_iter()
+        .flatten()
+        .filter(|one| one.provisioning_state.eq_ignore_ascii_case("Failed"))
+        .map(|one| one.id.name())
+        .filter(|name| !name.to_ascii_lowercase().starts_with("vmsnapshot"))
         .collect();
     let passed_on =
         if backup.inner_error.is_empty() { String::new() } else { format!(" (it passes on {})", backup.inner_error) };
@@ -439,14 +454,27 @@ fn beyond_arm(view: &View, plan: &Plan) -> Refusal {
         plan.playbook,
         if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
     );
-    Refusal::new("guide.not-by-arm", why).hint(format!("what to do in the guest or by hand: azmend explain {code}"))
+    let explain = format!("what to do in the guest or by hand: azmend explain {code}");
+    match others.first() {
+        None => Refusal::new("guide.not-by-arm", why).hint(explain),
+        // Not Backup's own: whether it may go is for whoever installed it to say.
+        Some(first) => Refusal::new("guide.not-by-arm", format!("{why}; failed extensions: {}", others.join(", ")))
+            .hint(format!(
+                "repair {first}, or remove it if it may go: az vm extension delete --ids {}; {explain}",
+                shell_quote(&format!("{}/extensions/{first}", facts.id))
+            )),
+    }
 }
 
 /// The facts that made the playbook apply: each touched path with its value.
 pub(super) fn evidence(resolved: &Resolved, view: &View) -> Vec<String> {
+    touched_values(&resolved.applies, view)
+}
+
+/// The values that a condition looks at.
+fn touched_values(condition: &Condition, view: &View) -> Vec<String> {
     let tree = serde_json::to_value(view).unwrap_or_default();
-    resolved
-        .applies
+    condition
         .touched()
         .iter()
         .filter_map(|path| {

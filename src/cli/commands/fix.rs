@@ -174,6 +174,9 @@ fn told(choice: &Choice) -> String {
 
 /// A known error that no playbook is for is refused with the way to its explanation; a VM without one needs nothing.
 pub fn nothing_fits(choice: Choice, view: View) -> Planned {
+    if choice.unread {
+        return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
+    }
     let also = match choice.others.as_slice() {
         [] => String::new(),
         others => format!("; what applies besides: {}", others.join(", ")),
