@@ -479,7 +479,10 @@ impl Machine {
         }
         match class {
             // It is not there, says the answer; only reading proves it.
-            ErrorClass::NotFound if undo => Next::Guard { old_facts: false },
+            ErrorClass::NotFound if undo => {
+                self.sent = true;
+                Next::Guard { old_facts: false }
+            }
             ErrorClass::NotFound if deletes => {
                 self.sent = true;
                 self.proof()
