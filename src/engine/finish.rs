@@ -280,10 +280,12 @@ impl Session<'_> {
         let changes: Vec<Change> = self.run.plan.changes().map(|(_, change)| change.clone()).collect();
         for change in &changes {
             let Some(state) = self.state.changes.get(&change.id) else { continue };
-            if state.outcome() != Some(EndKind::Succeeded) || state.back != Phase::Idle {
+            let outcome = state.outcome();
+            if !matches!(outcome, Some(EndKind::Succeeded | EndKind::AlreadyDone)) || state.back != Phase::Idle {
                 continue;
             }
-            if let Some(ending) = Box::pin(self.contradiction(change, facts)).await {
+            let ours = outcome == Some(EndKind::Succeeded);
+            if let Some(ending) = Box::pin(self.contradiction(change, ours, facts)).await {
                 self.warn(ending.detail.clone());
                 self.record_all_the_same(Event::Corrected { change: change.id.clone(), ending });
             }
@@ -296,7 +298,8 @@ impl Session<'_> {
     }
 
     /// How a change ended after all, when the last reading contradicts its success.
-    async fn contradiction(&self, change: &Change, facts: &VmFacts) -> Option<Ending> {
+    /// Nobody is accused unless the change was `ours`.
+    async fn contradiction(&self, change: &Change, ours: bool, facts: &VmFacts) -> Option<Ending> {
         let failed = |code: &str, why: String, effect| {
             Some(Ending { code: code.to_owned(), effect: Some(effect), ..plain(EndKind::Failed, why) })
         };
@@ -306,6 +309,10 @@ impl Session<'_> {
                 // A list may be late; only a stable reading says that somebody put it back.
                 if !listed || !locks::in_force(&self.run.arm, lock).await {
                     return None;
+                }
+                if !ours {
+                    let why = format!("the lock {} is in force, although it read as gone before", lock.id.name());
+                    return failed("", why, Effect::None);
                 }
                 let refusal = locks::came_back(lock);
                 Some(Ending {

@@ -765,7 +765,7 @@ const MUST: [(&str, &[&str]); 7] = [
     ("statuses", &["succeeded", "partial", "refused", "paused", "failed", "undone", "stuck"]),
     ("outcomes", &["succeeded", "already_done", "refused", "failed", "unknown", "not_run", "pending"]),
     ("locks", &["restored", "off"]),
-    ("pauses", &["clean_up_pending", "unreachable", "throttled", "operation_pending"]),
+    ("pauses", &["clean_up_pending", "unreachable", "operation_pending"]),
     (
         "faults",
         &[

@@ -15,8 +15,8 @@ use crate::cli::store::{self, StoredRun};
 use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
 use crate::engine::plan::Plan;
-use crate::engine::result::RunResult;
-use crate::engine::state::{Phase, RunPhase, RunState};
+use crate::engine::result::{ErrorResult, RunResult, Status};
+use crate::engine::state::{ChangeState, Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
 use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::table;
@@ -217,19 +217,9 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
     let azure = desk.azure()?;
     come_back(desk, &azure, &run.state);
     let stop_at = deadline(&azure, stop_after);
-    crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()).map_err(|why| {
-        let error =
-            CliError::refused(format!("the run {} is not resumed: {why}", store::short(&run.id))).code("not_resumable");
-        if run.state.locks_off().is_empty() {
-            error
-        } else {
-            error.hint(format!(
-                "its locks can still be put back: {} runs undo {}",
-                desk.program(),
-                store::short(&run.id)
-            ))
-        }
-    })?;
+    if let Err(why) = crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()) {
+        return not_resumed(desk, &run, &why);
+    }
     same_world(desk, &azure, &run.plan, false).await?;
     let open = run.state.changes.values().filter(|change| !matches!(change.forward, Phase::Ended(_))).count();
     show_state(desk, &run, yes);
@@ -241,6 +231,25 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
     let question = format!("{what} on {} in {}?", safe(run.plan.vm.name()), place(run.plan.world.sandbox));
     confirm(&desk.printer, yes, &question).await?;
     desk.enter(&azure, &state, (run.plan, log), Entry::Resume, stop_at).await
+}
+
+/// A run that is over or too old. "Nothing changed" is not said of one that changed something.
+fn not_resumed(desk: &Desk, run: &StoredRun, why: &str) -> Result<u8, CliError> {
+    let message = format!("the run {} is not resumed: {why}", store::short(&run.id));
+    let hint = (!run.state.locks_off().is_empty())
+        .then(|| format!("its locks can still be restored: {} runs undo {}", desk.program(), store::short(&run.id)));
+    if !run.state.changes.values().any(ChangeState::may_have_effect) {
+        return Err(CliError::refused(message).code("not_resumable").maybe_hint(hint));
+    }
+    let error = ErrorResult { code: "not_resumable".to_owned(), message, hint: hint.clone() };
+    let result = RunResult {
+        status: Status::Partial,
+        exit_code: exit::PARTIAL,
+        error: Some(error),
+        next: hint,
+        ..recorded(&run.plan, &run.state, &run.id)
+    };
+    Ok(desk.finish(result))
 }
 
 async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
