@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use azmend::arm::{Arm, ArmSettings, CallPurpose, CallRow, StaticToken};
 use azmend::clock::{Clock, elapsed};
-use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, World as PlanWorld, make_plan};
+use azmend::engine::{Earlier, Listener, Plan, PlanRequest, Planned, Progress, Run, World as PlanWorld, make_plan};
 use azmend::estate::resolve_vm;
 use azmend::journal::MemoryRun;
 use azmend::playbook::library::Library;
@@ -73,6 +73,7 @@ impl Bench {
             max_changes: 40,
             world,
             why: None,
+            earlier: Earlier::default(),
         };
         match make_plan(&arm.for_purpose(CallPurpose::Planning), &request).await {
             Planned::Plan(plan) => *plan,
@@ -103,6 +104,7 @@ async fn case(name: &str, playbook: &str, vm: &str, relock: bool, then: Then) {
         cancel: CancellationToken::new(),
         deadline: None,
         pid: 1,
+        earlier: Earlier::default(),
     };
     let mut status = "planned".to_owned();
     if then != Then::Nothing {
