@@ -207,10 +207,10 @@ impl Gateway {
     /// The classified error; every status but 2xx is one.
     pub async fn send(&self, request: Request, tag: Option<Uuid>) -> Result<Response, ArmError> {
         if only_reads(&request) {
-            self.read(request).await
+            Box::pin(self.read(request)).await
         } else {
             let request = self.prepare(request, tag)?;
-            self.attempt(request, MAX_HOLD).await
+            Box::pin(self.attempt(request, MAX_HOLD)).await
         }
     }
 
@@ -223,7 +223,7 @@ impl Gateway {
             return Err(ArmError::refused(&request.summary(), "only a read may be sent here"));
         }
         let request = self.prepare(request, None)?;
-        self.attempt(request, self.shared.limits.total).await
+        Box::pin(self.attempt(request, self.shared.limits.total)).await
     }
 
     async fn read(&self, request: Request) -> Result<Response, ArmError> {

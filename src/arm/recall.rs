@@ -25,9 +25,12 @@ const LIFETIME: Duration = Duration::from_secs(30);
 /// An answer with the time at which its call left.
 pub type Kept<T> = (Timestamp, Result<T, ArmError>);
 
+/// The turn of those who ask for one scope, with the last answer.
+type Slot<T> = Arc<Turn<Option<Kept<T>>>>;
+
 /// Answers by scope. Who asks for a scope while another does waits for that answer.
 #[derive(Debug)]
-struct Answers<T>(Mutex<HashMap<ResourceId, Arc<Turn<Option<Kept<T>>>>>>);
+struct Answers<T>(Mutex<HashMap<ResourceId, Slot<T>>>);
 
 impl<T> Default for Answers<T> {
     fn default() -> Self {
@@ -35,10 +38,7 @@ impl<T> Default for Answers<T> {
     }
 }
 
-fn slot<K: Eq + Hash + Clone, V: Default>(all: &Mutex<HashMap<K, V>>, key: &K) -> V
-where
-    V: Clone,
-{
+fn slot<K: Eq + Hash + Clone, V: Default + Clone>(all: &Mutex<HashMap<K, V>>, key: &K) -> V {
     all.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone()
 }
 

@@ -310,10 +310,9 @@ fn numbers(text: &str) -> Vec<Number> {
         "return",
     ];
     let whole = text.trim_matches(|c: char| !c.is_ascii_digit());
-    if !whole.is_empty() && whole.len() == text.trim_matches([' ', '#', '(', ')', '"', '\'', '.']).len() {
-        if let Ok(value) = whole.parse() {
-            return vec![Number { value, alone: true, id: false }];
-        }
+    let alone = whole.len() == text.trim_matches([' ', '#', '(', ')', '"', '\'', '.']).len();
+    if let (true, Ok(value)) = (alone, whole.parse()) {
+        return vec![Number { value, alone: true, id: false }];
     }
     let lower = text.to_lowercase();
     let bytes = lower.as_bytes();

@@ -396,7 +396,7 @@ mod tests {
             let korean = texts().get(&entry.code);
             let all = entry.messages.iter().chain([&entry.message]);
             for message in all.chain(korean.into_iter().flat_map(|text| text.messages.iter().chain([&text.title]))) {
-                let filled = message.replace('<', "'").replace('>', "'");
+                let filled = message.replace(['<', '>'], "'");
                 match first(&filled) {
                     Some(code) if code == entry.code || own(&code).contains(&squeezed(message)) => {}
                     other => bad.push(format!("{}: {message}: {other:?}", entry.code)),

@@ -82,6 +82,11 @@ fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
     let need = actions::facts_needed(change);
     let parts = Refresh {
         vm: need.vm,
+        // Those that change extensions look at the resources, too.
+        extensions: matches!(
+            change.what,
+            ChangeKind::UninstallExtension(_) | ChangeKind::ReapplyVm(_) | ChangeKind::RestartVm(_)
+        ),
         collections: need.collections,
         groups: need.groups,
         locks: need.locks,

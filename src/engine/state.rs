@@ -121,7 +121,7 @@ impl ChangeState {
             Phase::Intended | Phase::Accepted(_) => Effect::Unknown,
             Phase::Answered if self.history.attempts.is_empty() => Effect::None,
             Phase::Answered => Effect::Unknown,
-            Phase::Ended(ending) => ending.effect.unwrap_or_else(|| match ending.outcome {
+            Phase::Ended(ending) => ending.effect.unwrap_or(match ending.outcome {
                 _ if self.history.attempts.is_empty() => Effect::None,
                 EndKind::Succeeded => Effect::Some,
                 EndKind::Unknown => Effect::Unknown,

@@ -137,7 +137,7 @@ fn guards(ground: &Ground<'_>, collection: &Collection, now: &Point) -> Result<(
     let Some(expiry) = stale::expiry(ground.facts) else {
         return Err(Refusal::new("s8.unread", "the policy was not read, so nothing is expired"));
     };
-    if !now.created.is_some_and(|created| elapsed(created, ground.now) > expiry) {
+    if now.created.is_none_or(|created| elapsed(created, ground.now) <= expiry) {
         let why = format!("{name} is not expired under the policy as it is now");
         return Err(Refusal::new("s8.not-expired", why));
     }

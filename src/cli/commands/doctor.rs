@@ -110,7 +110,7 @@ async fn examine(
     let ids: Vec<String> = chosen.iter().map(|one| one.id.clone()).collect();
     report.subscriptions(&visible, &ids);
     for subscription in &chosen {
-        examine_subscription(&mut report, desk, &arm, subscription, playbooks, purpose).await;
+        Box::pin(examine_subscription(&mut report, desk, &arm, subscription, playbooks, purpose)).await;
     }
     Ok(report.conclude(purpose))
 }
@@ -141,7 +141,7 @@ async fn examine_subscription(
         }
     };
     desk.printer.dim(&format!("reading what may be done in {}", subscription.name.escape_debug()));
-    let judged = judge(purpose, &read_places(arm, &scope).await);
+    let judged = judge(purpose, &Box::pin(read_places(arm, &scope)).await);
     let seen = Examined {
         scope: scope.as_str(),
         name: &subscription.name,

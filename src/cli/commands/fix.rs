@@ -55,7 +55,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();
     let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
     let (world, vm, playbook, planned) = desk
-        .reading(async {
+        .reading(Box::pin(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
             let vm = azure.find_vm(&finding, vm_text, &desk.settings.subscriptions).await?;
@@ -91,7 +91,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
             desk.printer.note(&told(&choice));
             let planned = Box::pin(plan_of(&arm, &request(playbook, Some(choice.why)), &facts)).await;
             Ok((world, vm, Some(playbook), planned))
-        })
+        }))
         .await?;
     let subject = Subject {
         world: &world,

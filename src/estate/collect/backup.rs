@@ -83,8 +83,8 @@ pub(super) async fn again(reader: &Reader<'_>, old: &VmFacts, what: Again) -> Pa
     };
     let calls = items.into_iter().map(|item| async move {
         match value.iter().find(|facts| facts.item.id == item.id) {
-            Some(facts) => parts_again(reader, old, item, facts, what).await,
-            None => details(reader, &old.id, item, &old.own_jobs).await,
+            Some(facts) => Box::pin(parts_again(reader, old, item, facts, what)).await,
+            None => Box::pin(details(reader, &old.id, item, &old.own_jobs)).await,
         }
     });
     Part::Known { at, value: reader.side_by_side(calls.collect()).await }
@@ -116,7 +116,7 @@ async fn parts_again(
             return old.jobs.clone();
         }
         let whose = jobs::Whose { vm: &facts.id, item: &item, vault: &vault_id, own: &facts.own_jobs };
-        jobs::refresh(reader, whose, &old.jobs).await
+        Box::pin(jobs::refresh(reader, whose, &old.jobs)).await
     };
     let ((vault, resource_guard), policy, recovery_points, jobs) = futures::join!(vault, policy, points, jobs);
     ItemFacts { vault, resource_guard, policy, recovery_points, jobs, began_together: old.began_together, item }

@@ -63,7 +63,7 @@ pub(super) async fn read(reader: &Reader<'_>, whose: Whose<'_>) -> (Part<Vec<Job
         let together = began_together(&jobs, &others);
         with_details(reader, jobs, &whole, &[]).await.map(|jobs| (at, jobs, together))
     };
-    match lists.await {
+    match Box::pin(lists).await {
         Ok((at, value, together)) => (Part::Known { at, value }, together),
         Err(why) => (Part::Unread { why }, 0),
     }
@@ -80,8 +80,8 @@ fn began_together(jobs: &[Job], others: &[Job]) -> usize {
 /// What was finished then is final.
 pub(super) async fn refresh(reader: &Reader<'_>, whose: Whose<'_>, before: &Part<Vec<Job>>) -> Part<Vec<Job>> {
     match before {
-        Part::Known { at, value } => part(read_again(reader, whose, *at, value).await),
-        Part::Absent { .. } | Part::Unread { .. } => read(reader, whose).await.0,
+        Part::Known { at, value } => part(Box::pin(read_again(reader, whose, *at, value)).await),
+        Part::Absent { .. } | Part::Unread { .. } => Box::pin(read(reader, whose)).await.0,
     }
 }
 
