@@ -257,8 +257,8 @@ async fn each_missing_action_is_named() {
         world.permissions = granted(&rest, SUB);
         let lab = Lab::on(world);
         let vm = lab.vm("web-01");
-        let facts = collect(&lab.arm, &vm, &CollectOptions::default()).await;
-        let places = [Places::of_vm(&facts), read_places(&lab.arm, &vm.subscription_id()).await];
+        let facts = Box::pin(collect(&lab.arm, &vm, &CollectOptions::default())).await;
+        let places = [Places::of_vm(&facts), Box::pin(read_places(&lab.arm, &vm.subscription_id())).await];
         for places in &places {
             let judged = judge(&Purpose::to(ActionName::ALL), places);
             let missing: Vec<&Finding> = judged.missing().collect();
@@ -284,8 +284,8 @@ async fn exactly_this_role_is_enough_for_doctor() {
     world.permissions = granted(&all(), SUB);
     let lab = Lab::on(world);
     let vm = lab.vm("web-01");
-    let facts = collect(&lab.arm, &vm, &CollectOptions::default()).await;
-    for places in [Places::of_vm(&facts), read_places(&lab.arm, &vm.subscription_id()).await] {
+    let facts = Box::pin(collect(&lab.arm, &vm, &CollectOptions::default())).await;
+    for places in [Places::of_vm(&facts), Box::pin(read_places(&lab.arm, &vm.subscription_id())).await] {
         let judged = judge(&Purpose::to(ActionName::ALL), &places);
         assert_eq!(judged.missing().map(|finding| finding.need.action).collect::<Vec<_>>(), Vec::<&str>::new());
     }

@@ -122,6 +122,7 @@ fn a_speed_is_a_whole_number_and_for_the_sandbox() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "processes of their own take real time")]
 fn with_a_speed_waits_take_time() {
     let user = User::new();
     let began = Instant::now();
@@ -134,6 +135,8 @@ fn with_a_speed_waits_take_time() {
 
 /// Starts a fix at a speed, and waits until so many changes of it are in its journal.
 #[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "processes of their own take real time")]
+#[expect(clippy::zombie_processes, reason = "the caller ends it and waits for it")]
 fn started(user: &User, outcomes: usize) -> std::process::Child {
     let mut command = user.command(&format!("{FIX} --speed 60 -o json"));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -815,6 +815,7 @@ impl Drop for Seed {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "says how long the real run took; nothing depends on it")]
 fn seeds() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let one = number("AZMEND_SEED");
