@@ -183,7 +183,8 @@ impl Session<'_> {
 
     /// The worst that the changes came to.
     fn worst(&self) -> Worst {
-        let mut worst = Worst::Holds;
+        let missed = self.run.plan.missed(|step| self.step_outcome(step));
+        let mut worst = if missed { Worst::Missing } else { Worst::Holds };
         let mut only_the_backup = true;
         let mut backup_failed = false;
         for (step, change) in self.run.plan.changes() {
@@ -192,10 +193,11 @@ impl Session<'_> {
             let this = match state.and_then(ChangeState::ending) {
                 None => Worst::Missing,
                 Some(ending) => match ending.outcome {
-                    EndKind::Succeeded | EndKind::AlreadyDone | EndKind::NotNeeded | EndKind::Irreversible => {
-                        Worst::Holds
-                    }
-                    EndKind::Skipped => self.skipped(step.on_failure, &step.id),
+                    EndKind::Succeeded
+                    | EndKind::AlreadyDone
+                    | EndKind::NotNeeded
+                    | EndKind::Irreversible
+                    | EndKind::Skipped => Worst::Holds,
                     EndKind::Refused => Worst::Refused,
                     EndKind::Failed if ending.permission => Worst::Forbidden,
                     EndKind::Failed => Worst::Failed,
@@ -207,12 +209,6 @@ impl Session<'_> {
             worst = worst.max(this);
         }
         if backup_failed && only_the_backup && worst < Worst::Unknown { Worst::BackupFailed } else { worst }
-    }
-
-    /// A required step that did not run is not success; a change that turned out not to be needed is.
-    fn skipped(&self, on_failure: OnFailure, step: &str) -> Worst {
-        let off = matches!(self.state.steps_ended.get(step), Some((crate::journal::StepEnd::Off, _)));
-        if off && on_failure == OnFailure::Stop { Worst::Missing } else { Worst::Holds }
     }
 
     /// Writes the last record and gives the result out.

@@ -200,6 +200,17 @@ impl PlannedStep {
             Some(format!("{} {now}, and this step runs only after {after}", step.id))
         })
     }
+
+    /// Why this step can never run, when an earlier one that it waits for is refused in the plan already: what its rules
+    /// said. Empty when it may run, or when it is left out for another reason.
+    #[must_use]
+    pub fn refused_with(&self, earlier: &[Self]) -> Vec<Refusal> {
+        let refused = BTreeSet::from([StepOutcome::Refused]);
+        let waits_for =
+            |step: &&Self| self.after.iter().any(|after| after.step == step.id && !after.met(StepOutcome::Refused));
+        let found = earlier.iter().filter(waits_for).filter(|step| step.possible() == refused);
+        found.flat_map(|step| step.kept.iter().map(|kept| kept.refusal.clone())).collect()
+    }
 }
 
 /// A plan.
@@ -283,6 +294,26 @@ impl Plan {
             .iter()
             .filter(|step| step.decision == Decision::Run)
             .flat_map(|step| step.changes.iter().map(move |change| (step, change)))
+    }
+
+    /// Whether a required step ([`OnFailure::Stop`]) did not run because a step that it waits for failed or was refused,
+    /// directly or through others: such a run is no success. A step that waits for one that succeeded or was skipped was
+    /// not needed.
+    pub fn missed(&self, ended: impl Fn(&str) -> Option<StepOutcome>) -> bool {
+        let mut lost: BTreeSet<&str> = BTreeSet::new();
+        let mut missed = false;
+        for step in self.steps.iter().filter(|step| step.decision == Decision::Run) {
+            let unmet = step.after.iter().any(|after| match ended(&after.step) {
+                Some(StepOutcome::Skipped) => !after.met(StepOutcome::Skipped) && lost.contains(after.step.as_str()),
+                Some(outcome @ (StepOutcome::Refused | StepOutcome::Failed)) => !after.met(outcome),
+                Some(StepOutcome::Succeeded) | None => false,
+            });
+            if unmet {
+                lost.insert(&step.id);
+                missed |= step.on_failure == OnFailure::Stop;
+            }
+        }
+        missed
     }
 
     /// The change with this id.
@@ -445,6 +476,82 @@ mod tests {
 
     fn after(step: &str, outcomes: &[StepOutcome]) -> After {
         After { step: step.to_owned(), outcomes: outcomes.iter().copied().collect() }
+    }
+
+    fn plan(steps: Vec<PlannedStep>) -> Plan {
+        let world = World {
+            sandbox: true,
+            cloud: String::new(),
+            endpoint: String::new(),
+            tenant: String::new(),
+            subscription: String::new(),
+            identity: String::new(),
+            estate_digest: String::new(),
+        };
+        let vm = format!(
+            "/subscriptions/{}/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/a",
+            "5b1c0de0-0000-4000-8000-000000000001"
+        );
+        Plan {
+            format: PLAN_FORMAT.to_owned(),
+            version: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            world,
+            playbook: String::new(),
+            playbook_digest: String::new(),
+            codes: Vec::new(),
+            vm: ResourceId::parse(&vm).unwrap(),
+            vm_id: String::new(),
+            params: BTreeMap::new(),
+            overrides: BTreeSet::new(),
+            named_locks: Vec::new(),
+            relock: false,
+            allow_guest: false,
+            max_changes: 20,
+            evidence: Vec::new(),
+            steps,
+            warnings: Vec::new(),
+            not_read: BTreeMap::new(),
+            before: View::empty(),
+            hash: String::new(),
+            facts: None,
+        }
+    }
+
+    #[test]
+    fn a_required_step_that_waited_for_a_failure_is_missed() {
+        let required = |id: &str, bounds: Vec<After>| PlannedStep {
+            on_failure: OnFailure::Stop,
+            after: bounds,
+            ..with_change(id)
+        };
+        let optional = |id: &str, bounds: Vec<After>| PlannedStep { after: bounds, ..with_change(id) };
+        let missed = |bounds: Vec<After>, a: StepOutcome, b: StepOutcome| {
+            let steps =
+                vec![optional("a", vec![]), optional("b", vec![after("a", &[Succeeded])]), required("c", bounds)];
+            plan(steps).missed(|id| match id {
+                "a" => Some(a),
+                "b" => Some(b),
+                _ => Some(Skipped),
+            })
+        };
+        let both = || vec![after("b", &[Succeeded])];
+        assert!(!missed(both(), Succeeded, Succeeded));
+        assert!(missed(both(), Succeeded, Failed));
+        assert!(missed(both(), Refused, Skipped), "through b");
+        assert!(!missed(both(), Skipped, Skipped), "nothing failed before it");
+        assert!(missed(vec![after("a", &[Succeeded, Skipped])], Failed, Skipped));
+        assert!(!missed(vec![after("a", &[Failed, Refused])], Succeeded, Succeeded), "it was not needed");
+    }
+
+    #[test]
+    fn what_a_required_step_waits_for_may_be_refused_already() {
+        let kept = Kept { count: 1, refusal: Refusal::new("s8.in-use", "it is read") };
+        let refused = PlannedStep { kept: vec![kept.clone()], ..step("a") };
+        let bound = |outcomes: &[StepOutcome]| PlannedStep { after: vec![after("a", outcomes)], ..step("b") };
+        assert_eq!(bound(&[Succeeded, Skipped]).refused_with(std::slice::from_ref(&refused)), [kept.refusal]);
+        assert_eq!(bound(&[Refused]).refused_with(&[refused]), []);
+        assert_eq!(bound(&[Succeeded]).refused_with(&[step("a")]), []);
     }
 
     #[test]

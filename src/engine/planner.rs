@@ -358,6 +358,10 @@ impl Draft<'_> {
             _ => planned.never(earlier),
         };
         if let Some(why) = off {
+            // What a required step waits for is refused already: nothing is begun without it.
+            if verdict != Verdict::False && planned.on_failure == OnFailure::Stop {
+                self.fatal.extend(planned.refused_with(earlier));
+            }
             planned.decision = Decision::Off { why };
             return Ok(planned);
         }

@@ -19,7 +19,7 @@ use super::owed::Locks;
 use super::plan::{Decision, OnFailure, Plan, PlannedStep, StepOutcome};
 use super::progress::{Listener, Progress};
 use super::result::RunResult;
-use super::state::{IllegalRecord, Phase, RunPhase, RunState};
+use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::step::End;
 use crate::actions::ChangeKind;
 use crate::actions::change::Change;
@@ -422,17 +422,18 @@ impl Session<'_> {
         step.held_back(|id| self.step_outcome(id))
     }
 
-    /// How an earlier step ended; `None` when it has not.
-    fn step_outcome(&self, id: &str) -> Option<StepOutcome> {
+    /// How a step ended; `None` when it has not. A change without an ending did not succeed.
+    pub(super) fn step_outcome(&self, id: &str) -> Option<StepOutcome> {
         let step = self.run.plan.steps.iter().find(|step| step.id == id)?;
         let (how, _) = self.state.steps_ended.get(id)?;
-        let outcome_of = |change: &Change| match self.state.changes.get(&change.id)?.outcome()? {
-            EndKind::Succeeded | EndKind::AlreadyDone => Some(StepOutcome::Succeeded),
-            EndKind::Skipped | EndKind::NotNeeded | EndKind::Irreversible => Some(StepOutcome::Skipped),
-            EndKind::Refused => Some(StepOutcome::Refused),
-            EndKind::Failed | EndKind::Unknown => Some(StepOutcome::Failed),
+        let ending = |change: &Change| self.state.changes.get(&change.id).and_then(ChangeState::outcome);
+        let outcome_of = |change| match ending(change) {
+            Some(EndKind::Succeeded | EndKind::AlreadyDone) => StepOutcome::Succeeded,
+            Some(EndKind::Skipped | EndKind::NotNeeded | EndKind::Irreversible) => StepOutcome::Skipped,
+            Some(EndKind::Refused) => StepOutcome::Refused,
+            Some(EndKind::Failed | EndKind::Unknown) | None => StepOutcome::Failed,
         };
-        Some(step.outcome(*how != StepEnd::Off, step.changes.iter().filter_map(outcome_of)))
+        Some(step.outcome(*how != StepEnd::Off, step.changes.iter().map(outcome_of)))
     }
 
     /// How long the step has been running.
