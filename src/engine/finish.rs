@@ -170,7 +170,9 @@ impl Session<'_> {
 
     /// Status and exit code, by the table.
     fn conclude(&self, result: &mut RunResult, ended: Ended, worst: Worst, lock_owed: bool) {
-        let changed = self.state.changes.values().any(ChangeState::may_have_effect);
+        // Also what was settled as not done, or as done and then reverted by somebody: a request of it may have had an effect.
+        let left = |state: &ChangeState| state.may_have_effect() || !state.history.attempts.is_empty();
+        let changed = self.state.changes.values().any(left);
         let unread = !result.not_read.is_empty();
         (result.status, result.exit_code) = verdict(Ends { ended, worst, changed, lock_owed, unread });
     }

@@ -377,7 +377,11 @@ impl Machine {
     fn guarded(&mut self, check: Check, partly_unread: bool, now: Timestamp) -> Next {
         self.looks += 1;
         if self.purpose != Purpose::Do && self.looks > MOST_UNDO_LOOKS {
-            return self.failed(Failure::new("", "it does not read as it was before"));
+            let why = match check {
+                Check::Wait { why, .. } => format!("azmend waited, and it is not over: {why}"),
+                _ => "it does not read as it was before".to_owned(),
+            };
+            return self.failed(Failure::new("", why));
         }
         match check {
             Check::Go(_) if self.purpose != Purpose::Do && self.tries >= MOST_UNDO_TRIES => {

@@ -123,7 +123,7 @@ async fn a_repair_needs_the_flag_a_ready_agent_and_something_to_repair() {
     let lab = Lab::on(world());
     lab.fault("POST", "/runCommand", 1, FaultEffect::LostAfter);
     assert_eq!(refused(lab.plan("vss-services", "vss-01", &allowed()).await), "guest.unread");
-    let plan = lab_after_an_hour(&lab).planned("vss-services", "vss-01", &allowed()).await;
+    let plan = lab_after_an_hour(&lab).planned_and_saved("vss-services", "vss-01", &allowed()).await;
     assert!(plan.allow_guest && plan.changes().count() == 4, "{plan:#?}");
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(azmend::engine::Plan::parse(&text).unwrap(), plan);

@@ -206,9 +206,10 @@ fn backup_is_backup_now() {
     let long = plan(&["fix", "backup-now", "--set", "retain=14d", "--set", "follow=job"]);
     assert_eq!(short["changes"], long["changes"]);
     assert_eq!((&short["playbook"], &short["next"]), (&long["playbook"], &long["next"]));
+    assert_eq!(azmend(dir.path(), &[HERE, "backup", "--vm", "mes-01"]).0, 5, "nobody can be asked");
     let (code, out, err) = azmend(dir.path(), &[HERE, "backup", "--vm", "mes-01", "--yes", "-o", "json"]);
     assert_eq!((code, json(&out)["status"].as_str()), (0, Some("succeeded")), "{err}");
-    assert_eq!(azmend(dir.path(), &[HERE, "backup", "--vm", "mes-01"]).0, 5, "nobody can be asked");
+    assert_eq!(azmend(dir.path(), &[HERE, "backup", "--vm", "mes-01"]).0, 7, "its transfer is still running");
 }
 
 #[test]

@@ -235,7 +235,7 @@ async fn the_guards_are_asked_again_just_before() {
     ];
     for (number, (vm, meanwhile)) in cases.into_iter().enumerate() {
         let lab = lab();
-        let plan = lab.planned(PLAYBOOK, vm, &granting()).await;
+        let plan = lab.planned_and_saved(PLAYBOOK, vm, &granting()).await;
         lab.sim.edit(meanwhile);
         let result = lab.run(&plan, &Arc::new(TestLog::default())).start().await;
         assert_eq!((result.status, result.exit_code), (Status::Refused, 5), "{number}: {result:#?}");
@@ -244,7 +244,7 @@ async fn the_guards_are_asked_again_just_before() {
     }
     // Somebody was faster: then it is not azmend's to take back.
     let lab = lab();
-    let plan = lab.planned(PLAYBOOK, "enc-02", &granting()).await;
+    let plan = lab.planned_and_saved(PLAYBOOK, "enc-02", &granting()).await;
     let (_, log) = granted(&lab, "enc-02").await;
     let late = Arc::new(TestLog::default());
     let result = lab.run(&plan, &late).start().await;

@@ -411,10 +411,11 @@ pub fn brief(result: &RunResult) -> String {
         .map(|c| format!("{}={}/{}({})", c.step, c.outcome, c.undo, c.detail.chars().take(90).collect::<String>()))
         .collect();
     format!(
-        "{:?} {} [{}] {}",
+        "{:?} {} [{}] not read: {:?} {}",
         result.status,
         result.exit_code,
         outcomes.join("; "),
+        result.not_read,
         result.error.as_ref().map(|e| format!("{}: {}", e.code, e.message)).unwrap_or_default()
     )
 }

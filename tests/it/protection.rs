@@ -161,7 +161,7 @@ async fn the_guards_are_asked_again_just_before() {
     ];
     for (rule, meanwhile) in cases {
         let lab = lab();
-        let plan = lab.planned(PLAYBOOK, "web-01", &Ask::default()).await;
+        let plan = lab.planned_and_saved(PLAYBOOK, "web-01", &Ask::default()).await;
         lab.sim.edit(|world| {
             meanwhile(world);
             world.advance(Duration::from_secs(90));
@@ -173,7 +173,7 @@ async fn the_guards_are_asked_again_just_before() {
     }
     // Somebody was faster, with the same policy.
     let lab = lab();
-    let plan = lab.planned(PLAYBOOK, "web-01", &Ask::default()).await;
+    let plan = lab.planned_and_saved(PLAYBOOK, "web-01", &Ask::default()).await;
     lab.sim.edit(|world| world.items[0].protection = Protection::Protected);
     let log = Arc::new(TestLog::default());
     let result = lab.run(&plan, &log).start().await;
@@ -242,7 +242,7 @@ async fn undo_leaves_alone_what_somebody_changed_since() {
         assert_eq!((undone.exit_code, puts(&lab)), (code, 1), "{what}: {undone:#?}");
         assert_eq!(lab.sim.world().items, before, "{what}");
         if code == 6 {
-            assert!(undone.warnings.iter().any(|text| text.contains("was not taken back")), "{what}: {undone:#?}");
+            assert!(undone.warnings.iter().any(|text| text.contains("was not undone")), "{what}: {undone:#?}");
         }
     }
 }

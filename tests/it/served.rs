@@ -273,7 +273,7 @@ fn azmend_repairs_web_01_over_the_network_with_a_managed_identity() {
 fn a_token_that_azure_stops_accepting_is_renewed_in_the_middle_of_a_run() {
     let mut strict = world();
     let steps = [
-        ("GET", "instanceView"),
+        ("GET", "/virtualMachines/web-01"),
         ("DELETE", "/locks/"),
         ("DELETE", "restorePoints"),
         ("POST", "/backup"),

@@ -137,6 +137,11 @@ impl Lab {
         }
     }
 
+    /// As [`Self::planned`], and read again from its text: what it was made from is not in there, so a run reads all again.
+    pub async fn planned_and_saved(&self, playbook: &str, vm: &str, ask: &Ask) -> Plan {
+        Plan { facts: None, ..self.planned(playbook, vm, ask).await }
+    }
+
     pub fn run(&self, plan: &Plan, log: &Arc<TestLog>) -> Run {
         Run {
             arm: self.arm.clone(),

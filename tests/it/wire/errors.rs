@@ -32,7 +32,7 @@ use Expect::{Canceled, Error, Failed, NotRead, Reads};
 const TABLE: &[(&str, Expect)] = &[
     ("async-failures/crp_InternalExecutionError_ps2018", Failed(C::Transient, "InternalExecutionError")),
     ("async-failures/crp_InvalidParameter", Failed(C::Other, "InvalidParameter")),
-    ("async-failures/crp_ResourceGroupBeingDeleted", Failed(C::Conflict, "ResourceGroupBeingDeleted")),
+    ("async-failures/crp_ResourceGroupBeingDeleted", Failed(C::BeingDeleted, "ResourceGroupBeingDeleted")),
     ("async-failures/crp_VMAgentStatusCommunicationError", Failed(C::Other, "VMAgentStatusCommunicationError")),
     ("async-failures/crp_VMExtensionHandlerNonTransientError", Failed(C::Other, "VMExtensionHandlerNonTransientError")),
     ("async-failures/crp_VMExtensionProvisioningError", Failed(C::Other, "VMExtensionProvisioningError")),
@@ -80,8 +80,8 @@ const TABLE: &[(&str, Expect)] = &[
         "backup-job-errors/AzureWorkloadJob_Restore_Invalid__Failed_520512_UserErrorIncompatibleSrcTargetSystemsForRestore",
         Reads(Kind::Job, "UserErrorIncompatibleSrcTargetSystemsForRestore"),
     ),
-    ("conflict/disk_delete_409_OperationNotAllowed_attached", Error(C::Conflict, "OperationNotAllowed", None, &[])),
-    ("conflict/vm_generalize_409_OperationNotAllowed", Error(C::Conflict, "OperationNotAllowed", None, &[])),
+    ("conflict/disk_delete_409_OperationNotAllowed_attached", Error(C::NotAllowed, "OperationNotAllowed", None, &[])),
+    ("conflict/vm_generalize_409_OperationNotAllowed", Error(C::NotAllowed, "OperationNotAllowed", None, &[])),
     (
         "not-found/delete_vault_400_soft_deleted_items",
         // "... after 14 days ..." is not a time to wait for.
@@ -309,6 +309,7 @@ pub fn recorded(exchange: &Exchange) -> Result<(), String> {
         (404, code) if code.ends_with("NotFound") => class == C::NotFound,
         (404, "") => matches!(class, C::NotFound | C::Other),
         (404, _) => class == C::NotFound,
+        (409, "OperationNotAllowed") => matches!(class, C::Conflict | C::NotAllowed),
         (409, _) => class == C::Conflict,
         (500..=504, _) => class == C::Transient,
         (400, code) => class == if code.starts_with("RetryableError") { C::Transient } else { C::Other },

@@ -252,7 +252,8 @@ async fn every_call() -> Vec<Answered> {
     }
     for lock in arm.locks(&sub).await.unwrap().items {
         arm.lock(&lock.id).await.unwrap();
-        arm.delete_lock(&lock.id, &Tag::fresh()).await.unwrap();
+        // One of them is owned by an application, and stays.
+        arm.delete_lock(&lock.id, &Tag::fresh()).await.ok();
         arm.put_lock(&lock, &Tag::fresh()).await.unwrap();
     }
     let extension = vm.child("extensions", "VMSnapshot").unwrap();
