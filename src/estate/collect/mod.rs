@@ -49,7 +49,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::facts::{FactPart, ItemFacts, Part, Rights, VmFacts};
+use super::facts::{FactPart, GroupFacts, ItemFacts, Part, Rights, VmFacts};
 use super::keyvaults;
 use super::read::{Blind, Reader, action, one_line, part, single, why};
 use super::rights::enough_at;
@@ -330,7 +330,15 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
     } else if what.deny {
         facts.deny = read_deny(reader, lock_subscriptions(&old.id.subscription_id(), &facts.items)).await;
     }
-    if let (true, Some(mine)) = (what.groups, &mine) {
+    // A lock that came since the groups were read may need the proof of what else is in its group.
+    let unproven = |one: &GroupFacts| one.others.is_not_asked() && locks.need_proof_of(&one.group.id);
+    let proof = what.locks && facts.groups.known().is_some_and(|groups| groups.iter().any(unproven));
+    if proof && mine.is_none() {
+        let fresh = places::collections_of(reader, &old.id).await;
+        facts.collections = fresh.of_vm.clone();
+        mine = Some(fresh);
+    }
+    if let (true, Some(mine)) = (what.groups || proof, &mine) {
         let policies = policies(&facts.items);
         let groups = places::list_groups(reader, &old.id.subscription_id()).await;
         let wanted = places::Wanted {
