@@ -258,6 +258,7 @@ async fn draft(
         unread_copies: BTreeSet::new(),
     };
     let mut facts = Cow::Borrowed(facts);
+    let mut asked = BTreeSet::new();
     loop {
         let so_far = SoFar::nothing(&facts);
         let mut draft = Draft { reads: &reads, request, resolved, view, arm, so_far, fatal: Vec::new() };
@@ -271,6 +272,10 @@ async fn draft(
         if unread.is_empty() || request.overrides.contains(&Override::RecoverySession) {
             return Ok(Drafted { steps, stays, fatal });
         }
+        // What its own reading did not settle is kept: nothing is asked twice.
+        reads.unread_copies.extend(unread.intersection(&asked).cloned());
+        let unread: BTreeSet<_> = unread.difference(&asked).cloned().collect();
+        asked.extend(unread.iter().cloned());
         points::read_copies(arm, unread, facts.to_mut(), &mut reads).await;
     }
 }

@@ -31,7 +31,7 @@ use crate::support::{Ask, Lab, RUN};
 /// Facts may be this old when a request leaves; a little more for the request itself.
 const FRESH: Duration = Duration::from_secs(62);
 /// No run of the matrices needs more requests: more is a loop.
-const MOST_REQUESTS: usize = 40_000;
+const MOST_REQUESTS: usize = 9000;
 
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -108,20 +108,31 @@ pub fn to_read<'a>(
 /// Reads these points by themselves: into the facts, or, where that fails, among what could not be read.
 pub async fn read(arm: &Arm, ids: BTreeSet<ResourceId>, facts: &mut VmFacts, reads: &mut PlanReads) {
     for (id, read) in each(arm, ids.into_iter().collect()).await {
-        let collections = match &mut facts.collections {
-            Part::Known { value, .. } => value.as_mut_slice(),
-            _ => &mut [],
-        };
-        let slot = collections.iter_mut().filter_map(|one| one.points.as_mut()).flatten().find(|known| known.id == id);
-        match (slot, read) {
-            (Some(slot), Ok(point)) if super::same_point(slot, &point) && point.copy_state() != CopyState::Unread => {
-                *slot = point;
-            }
-            _ => {
-                reads.unread_copies.insert(id);
+        let told = read.ok().filter(|point| point.copy_state() != CopyState::Unread);
+        let mut known = false;
+        for slot in everywhere(facts).filter(|known| known.id == id) {
+            if let Some(point) = told.as_ref().filter(|point| super::same_point(slot, point)) {
+                point.clone_into(slot);
+                known = true;
             }
         }
+        if !known {
+            reads.unread_copies.insert(id);
+        }
     }
+}
+
+/// Every point of the facts: the same collection may be there by the VM and by its group.
+fn everywhere(facts: &mut VmFacts) -> impl Iterator<Item = &mut Point> {
+    fn value<T>(part: &mut Part<Vec<T>>) -> &mut [T] {
+        match part {
+            Part::Known { value, .. } => value,
+            _ => &mut [],
+        }
+    }
+    let by_group = value(&mut facts.groups).iter_mut().flat_map(|group| value(&mut group.collections));
+    let all = value(&mut facts.collections).iter_mut().chain(by_group);
+    all.filter_map(|one| one.points.as_mut()).flatten()
 }
 
 /// Why these points are kept, when one of them could not be read by itself.
