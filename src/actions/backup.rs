@@ -93,25 +93,7 @@ impl Action for BackupStart {
         Uses::Better(&needs::ITEM_RESULTS),
         Uses::Needs(&START),
     ];
-    const WRITES: &'static [&'static str] = &[
-        "backup.state",
-        "backup.last_status",
-        "backup.last_error",
-        "backup.last_error_id",
-        "backup.inner_error",
-        "backup.last_backup_days_ago",
-        "backup.running",
-        "backup.health",
-        "points.count",
-        "points.failed",
-        "points.collections",
-        "points.expired",
-        "points.superseded",
-        "points.newest_hours_ago",
-        "vmsnapshot",
-        "extensions.failed",
-        "vm.provisioning_state",
-    ];
+    const WRITES: &'static [&'static str] = super::job::WRITES;
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.

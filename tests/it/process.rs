@@ -413,7 +413,7 @@ fn a_reader_that_went_away_does_not_stop_a_run() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_room_for_the_journal_nothing_is_begun() {
+fn without_room_for_its_files_nothing_is_begun() {
     let dir = tempfile::tempdir().unwrap();
     // A limit on the size of files stands for a full disk; the signal that comes with it is ignored.
     let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";

@@ -23,9 +23,9 @@ pub use wait::{AwaitJob, JobWait};
 /// Between two looks at a job: a vault answers about 100 job reads an hour (recorded limit 150).
 const PROBE: Duration = Duration::from_secs(60);
 
-/// What the end of a job changes in the condition view.
-/// A backup that is waited for may also install VMSnapshot where it is missing.
-const WRITES: &[&str] = &[
+/// What a backup changes in the condition view, whoever started it: one that is started, waited for or cancelled.
+/// It may also install VMSnapshot where that is missing.
+pub(super) const WRITES: &[&str] = &[
     "backup.state",
     "backup.last_status",
     "backup.last_error",
