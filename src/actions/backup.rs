@@ -169,7 +169,7 @@ impl Mutation for StartBackup {
     }
 
     fn facts_needed(&self) -> FactsNeeded {
-        FactsNeeded { backup: true, ..FactsNeeded::VM }
+        FactsNeeded { items: true, ..FactsNeeded::VM }
     }
 
     /// Re-reads the item and the jobs; settles an attempt whose reply was lost.

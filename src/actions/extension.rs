@@ -200,7 +200,7 @@ impl Mutation for UninstallExtension {
     }
 
     fn facts_needed(&self) -> FactsNeeded {
-        FactsNeeded { backup: true, ..FactsNeeded::VM }
+        FactsNeeded { items: true, ..FactsNeeded::VM }
     }
 
     /// Re-reads the handler: same version and state, VM running, agent Ready, no job.

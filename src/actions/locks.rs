@@ -26,9 +26,9 @@ use crate::text::{plural, safe_short, shell_quote};
 /// So many readings in a row that say the same are a stable one, [`PROBE`] apart. How long Azure takes to let every replica
 /// know of a lock's removal is not documented: Terraform's provider waits for twelve readings at ten seconds; azmend needs
 /// fewer because ScopeLocked is waited out after its own removal.
-const STABLE: usize = 4;
+const STABLE: usize = 3;
 /// Between two readings of a lock.
-const PROBE: Duration = Duration::from_secs(5);
+const PROBE: Duration = Duration::from_secs(8);
 /// A lock that was deleted may read as in force for this long: then the run comes back later. Not verified by any document;
 /// Terraform waits two minutes, and a release of ten minutes was reported.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -427,14 +427,23 @@ pub enum Restore {
 
 /// Reads the lock, and its scope when the lock is not there. `sent`: this run sent a DELETE for it. Then one reading that
 /// shows it proves nothing, for it may be of a replica that has not heard of the deletion: it is written in any case, which
-/// changes nothing where it is in force.
-pub async fn check_restore(arm: &Arm, lock: &Lock, sent: bool) -> Restore {
+/// changes nothing where it is in force. `tried`: it was written already, and is not there.
+pub async fn check_restore(arm: &Arm, lock: &Lock, sent: bool, tried: bool) -> Restore {
     match arm.lock(&lock.id).await {
         Ok(now) => match difference(lock, &now) {
             None if sent => Restore::Go,
             None => Restore::Stands,
             Some(difference) => Restore::Other(difference),
         },
+        // Recorded of a group that is there; in one that is not, everything answers `ResourceGroupNotFound`. Should it say this of
+        // a group that is gone after all, the PUT answers 404, and then the group is read.
+        Err(error)
+            if !tried
+                && lock.scope().resource_type() == "resourcegroup"
+                && error.code.eq_ignore_ascii_case("LockNotFound") =>
+        {
+            Restore::Go
+        }
         Err(error) if error.class() == ErrorClass::NotFound => {
             // A scope that could not be read for another reason than its absence: writing the lock is still right.
             if scope_is_gone(arm, &lock.scope()).await { Restore::ScopeGone } else { Restore::Go }

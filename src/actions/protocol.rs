@@ -251,8 +251,13 @@ pub struct FactsNeeded {
     pub locks: bool,
     /// `backupStatus`, items, policies, recovery points and jobs.
     pub backup: bool,
+    /// The same of the known items, without `backupStatus`: what matters when the item is known.
+    pub items: bool,
     /// Only the jobs of the known items.
     pub jobs: bool,
+    /// The collections must have been read since this run began, whatever their age: the resource that is read before the request
+    /// does not show that its collection was recreated.
+    pub since_start: bool,
     /// Rights at the scopes already known.
     pub rights: bool,
     /// A new reading of everything.
@@ -272,7 +277,9 @@ impl FactsNeeded {
         groups: false,
         locks: false,
         backup: false,
+        items: false,
         jobs: false,
+        since_start: false,
         rights: false,
         everything: false,
         age: Self::FRESH,

@@ -299,21 +299,26 @@ async fn what_requests_for_a_lock_did_is_said_only_from_stable_readings() {
 async fn after_our_own_request_a_reading_is_no_reason_not_to_restore() {
     let bench = Bench::new().await;
     let lock = bench.lock();
-    assert_eq!(locks::check_restore(&bench.arm, &lock, true).await, Restore::Go, "a stale reading looks the same");
-    assert_eq!(locks::check_restore(&bench.arm, &lock, false).await, Restore::Stands);
+    assert_eq!(
+        locks::check_restore(&bench.arm, &lock, true, false).await,
+        Restore::Go,
+        "a stale reading looks the same"
+    );
+    assert_eq!(locks::check_restore(&bench.arm, &lock, false, false).await, Restore::Stands);
     assert!(matches!(locks::verify_restore(&bench.arm, &lock).await, Verify::Done(_)));
     let other = Lock { notes: "another".into(), ..lock.clone() };
-    assert!(matches!(locks::check_restore(&bench.arm, &other, true).await, Restore::Other(_)));
+    assert!(matches!(locks::check_restore(&bench.arm, &other, true, false).await, Restore::Other(_)));
     assert!(matches!(locks::verify_restore(&bench.arm, &other).await, Verify::Pending { .. }));
     bench.sim.edit(|world| world.locks.clear());
-    assert_eq!(locks::check_restore(&bench.arm, &lock, true).await, Restore::Go);
+    assert_eq!(locks::check_restore(&bench.arm, &lock, true, false).await, Restore::Go);
     assert!(matches!(locks::verify_restore(&bench.arm, &lock).await, Verify::Pending { .. }));
-    // Only the group's own absence makes it needless.
+    // Only the group's own absence makes it needless: read when the lock's 404 does not say that the group is there, and when
+    // the lock was written and is not there.
     bench.fault(fault("GET", "/resourceGroups/AzureBackupRG_westeurope_1", reply(404, "SubscriptionNotFound")));
-    assert_eq!(locks::check_restore(&bench.arm, &lock, true).await, Restore::Go);
+    assert_eq!(locks::check_restore(&bench.arm, &lock, true, true).await, Restore::Go);
     bench.no_faults();
     bench.fault(fault("GET", "/resourceGroups/AzureBackupRG_westeurope_1", reply(404, "ResourceGroupNotFound")));
-    assert_eq!(locks::check_restore(&bench.arm, &lock, true).await, Restore::ScopeGone);
+    assert_eq!(locks::check_restore(&bench.arm, &lock, true, true).await, Restore::ScopeGone);
 }
 
 #[test]

@@ -111,10 +111,11 @@ impl Arm {
         self.gateway.clock()
     }
 
-    /// The same client for another run: it counts its own calls, and nothing that was read before serves it.
+    /// The same client for another run: it counts its own calls, and nothing that was read before serves it. What the caller may
+    /// do is asked once in a minute.
     #[must_use]
     pub fn with_run_id(&self, run: &str) -> Self {
-        Self { gateway: self.gateway.with_run_id(run), jobs: None, recall: None }
+        Self { gateway: self.gateway.with_run_id(run), jobs: None, recall: Some(Arc::new(Recall::of_a_run())) }
     }
 
     /// The same client, whose calls are counted for this purpose.
@@ -128,6 +129,12 @@ impl Arm {
     #[must_use]
     pub fn for_one_reading(&self) -> Self {
         Self { recall: Some(Arc::new(Recall::between_readings())), ..self.clone() }
+    }
+
+    /// The same client for a reading that is shown and decides nothing: what the caller may do may be so old.
+    #[must_use]
+    pub fn for_showing(&self, rights: Duration) -> Self {
+        Self { recall: Some(Arc::new(self.recall().lasting(rights))), ..self.clone() }
     }
 
     /// What was asked a moment ago; a memory of its own when this client keeps none.

@@ -221,9 +221,9 @@ impl Operation {
         self.unsigned && matches!(error.status(), Some(400..=499)) && error.class() != ErrorClass::Throttled
     }
 
-    /// How long to wait before the next poll.
+    /// How long to wait before the next poll: as Azure said with its last answer, or as is usual for the resource.
     #[must_use]
-    pub fn wait(&self) -> Duration {
+    pub const fn wait(&self) -> Duration {
         self.wait.to_std()
     }
 

@@ -3,7 +3,8 @@
 //! Duty: one reading asks once per scope what the caller may do, which deny assignments there are, and for the VM itself;
 //! finding a VM by its name and planning for it are one reading ([`super::Arm::for_one_reading`]).
 //! Invariants: what is kept carries the time of its own call, so no fact is younger than it says; what a client keeps by
-//! itself is not served when it is older than [`LIFETIME`]; a client of a run keeps nothing, for guards look again (S3).
+//! itself is not served when it is older than [`LIFETIME`]; a client of a run keeps no resource, for guards look again (S3),
+//! and what proves that its lists are complete no longer than other facts ([`RIGHTS`]).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,6 +22,9 @@ use crate::clock::{Clock, elapsed};
 
 /// How long an answer serves other readings: half of the 60 seconds that facts stay fresh.
 const LIFETIME: Duration = Duration::from_secs(30);
+
+/// How long what the caller may do serves the lists of a run: as long as facts stay fresh ("just before" of the rules).
+const RIGHTS: Duration = Duration::from_secs(60);
 
 /// An answer with the time at which its call left.
 pub type Kept<T> = (Timestamp, Result<T, ArmError>);
@@ -68,15 +72,27 @@ impl<T: Clone> Answers<T> {
 #[derive(Debug, Default)]
 pub struct Recall {
     lifetime: Option<Duration>,
-    granted: Answers<Vec<Permission>>,
-    denied: Answers<Vec<DenyAssignment>>,
+    keeps_vms: bool,
+    granted: Arc<Answers<Vec<Permission>>>,
+    denied: Arc<Answers<Vec<DenyAssignment>>>,
     vms: Answers<WholeVm>,
 }
 
 impl Recall {
     /// For several readings that follow each other closely: answers are served for [`LIFETIME`].
     pub(super) fn between_readings() -> Self {
-        Self { lifetime: Some(LIFETIME), ..Self::default() }
+        Self { lifetime: Some(LIFETIME), keeps_vms: true, ..Self::default() }
+    }
+
+    /// For the readings of a run: what the caller may do, and nothing else.
+    pub(super) fn of_a_run() -> Self {
+        Self { lifetime: Some(RIGHTS), ..Self::default() }
+    }
+
+    /// The same answers, each for so long.
+    pub(super) fn lasting(&self, lifetime: Duration) -> Self {
+        let (granted, denied) = (self.granted.clone(), self.denied.clone());
+        Self { lifetime: Some(lifetime), keeps_vms: false, granted, denied, vms: Answers::default() }
     }
 
     /// What the caller may do at `scope`.
@@ -106,6 +122,9 @@ impl Recall {
         id: &ResourceId,
         ask: impl Future<Output = Result<WholeVm, ArmError>>,
     ) -> Kept<WholeVm> {
+        if self.lifetime.is_some() && !self.keeps_vms {
+            return (clock.now(), ask.await);
+        }
         self.vms.get(clock, self.lifetime, id, ask).await
     }
 }

@@ -223,7 +223,7 @@ impl Session<'_> {
         let state = self.change_state(task.change);
         if let ChangeKind::RemoveLock(RemoveLock { lock }) = &task.change.what {
             let sent = self.state.locks.state(&task.change.id).is_some();
-            return match Box::pin(locks::check_restore(&self.run.arm, lock, sent)).await {
+            return match Box::pin(locks::check_restore(&self.run.arm, lock, sent, state.back_attempts > 0)).await {
                 locks::Restore::Go => {
                     Check::Go(Request { verb: Verb::Put, target: lock.id.clone(), before: serde_json::Value::Null })
                 }
@@ -519,12 +519,21 @@ impl Session<'_> {
         if task.purpose == Purpose::Do {
             ending.effect = Some(Box::pin(self.effect(task.change, end)).await);
             if let End::Outcome(outcome) = end {
+                self.forget_what_went(task.change, outcome);
                 self.tell(&Progress::Settled { change: task.change.id.clone(), outcome: outcome.clone() });
             }
         } else if let (true, Some(last)) = (ending.outcome == EndKind::Failed, last) {
             ending.hint = ending.hint.or_else(|| last.hint.clone());
         }
         self.write(task.purpose, Event::Ended { change: task.change.id.clone(), purpose: task.purpose, ending })
+    }
+
+    /// A point that was read to be gone is not in the facts any more, so that the rules do not count it as kept.
+    fn forget_what_went(&mut self, change: &Change, outcome: &Outcome) {
+        let gone = matches!(outcome, Outcome::Succeeded { .. } | Outcome::AlreadyDone { .. });
+        if let (true, ChangeKind::DeletePoint(deleted), Some(facts)) = (gone, &change.what, self.facts.as_mut()) {
+            deleted.forget(facts);
+        }
     }
 
     /// What the requests of a change did. Success was read; nothing was done where nothing was sent; everything else is read

@@ -30,11 +30,17 @@ impl Session<'_> {
         let Some(facts) = self.facts.take() else { return self.read_everything().await };
         let sent = |change: &Change| self.state.changes.get(&change.id).is_some_and(ChangeState::sent);
         let mut changed = Refresh::NOTHING;
+        // Single points went, and others of the VM are left: its collections are those that are known.
+        let same_collections = facts.collections().next().is_some() && !self.may_have_lost_a_collection();
+        let points = if same_collections { Refresh::POINTS } else { Refresh::COLLECTIONS };
         for (_, change) in self.run.plan.changes().filter(|(_, change)| sent(change)) {
             changed = changed.and(match &change.what {
+                // As the facts have it; it was read when it was restored, a moment ago.
+                ChangeKind::RemoveLock(_) if self.was_restored(change) && has_lock(&facts, change) => Refresh::NOTHING,
                 ChangeKind::RemoveLock(_) => Refresh::LOCKS,
-                ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_) => Refresh::COLLECTIONS.and(Refresh::JOBS),
-                ChangeKind::StartBackup(_) => Refresh::JOBS.and(Refresh::COLLECTIONS),
+                ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_) | ChangeKind::StartBackup(_) => {
+                    points.and(Refresh::JOBS)
+                }
                 ChangeKind::AwaitJob(_) | ChangeKind::CancelJob(_) => Refresh::JOBS,
                 ChangeKind::UninstallExtension(_) => Refresh { extensions: true, ..Refresh::VM },
                 ChangeKind::ReapplyVm(_) | ChangeKind::RestartVm(_) | ChangeKind::SetGuest(_) => Refresh::VM,
@@ -45,7 +51,21 @@ impl Session<'_> {
         let everything =
             Refresh { vm: true, extensions: true, collections: true, locks: true, backup: true, ..Refresh::NOTHING };
         let old = everything.older_than(&facts, TOO_OLD_TO_SHOW, self.now());
-        self.facts = Some(Box::pin(collect::refresh(&self.run.arm, &facts, changed.and(old))).await);
+        let arm = self.run.arm.for_showing(TOO_OLD_TO_SHOW);
+        self.facts = Some(Box::pin(collect::refresh(&arm, &facts, changed.and(old))).await);
+    }
+
+    fn was_restored(&self, change: &Change) -> bool {
+        self.state.changes.get(&change.id).is_some_and(ChangeState::restored)
+    }
+
+    /// Whether a collection of the VM may have gone by a request of this run, so that a backup may have made a new one.
+    fn may_have_lost_a_collection(&self) -> bool {
+        let sent = |change: &Change| self.state.changes.get(&change.id).is_some_and(ChangeState::sent);
+        self.run
+            .plan
+            .changes()
+            .any(|(_, change)| matches!(change.what, ChangeKind::DeleteCollection(_)) && sent(change))
     }
 
     /// The condition view of the last reading.
@@ -60,7 +80,7 @@ impl Session<'_> {
         match self.facts.take() {
             None => self.read_everything().await,
             Some(facts) => {
-                let what = too_old(&facts, change, self.now());
+                let what = too_old(&facts, change, self.started, self.now());
                 let fresh = if what.is_nothing() {
                     facts
                 } else {
@@ -74,11 +94,15 @@ impl Session<'_> {
 
     /// What the guards of this change look at and is too old by now.
     pub(super) fn too_old(&self, change: &Change) -> Refresh {
-        self.facts.as_ref().map_or(Refresh::EVERYTHING, |facts| too_old(facts, change, self.now()))
+        self.facts.as_ref().map_or(Refresh::EVERYTHING, |facts| too_old(facts, change, self.started, self.now()))
     }
 }
 
-fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
+fn has_lock(facts: &VmFacts, change: &Change) -> bool {
+    facts.locks.known().is_some_and(|locks| locks.iter().any(|lock| lock.id == *change.resource()))
+}
+
+fn too_old(facts: &VmFacts, change: &Change, started: Timestamp, now: Timestamp) -> Refresh {
     let need = actions::facts_needed(change);
     let parts = Refresh {
         vm: need.vm,
@@ -91,10 +115,12 @@ fn too_old(facts: &VmFacts, change: &Change, now: Timestamp) -> Refresh {
         groups: need.groups,
         locks: need.locks,
         backup: need.backup,
-        jobs: need.jobs,
+        jobs: need.jobs || need.items,
         rights: need.rights,
         everything: need.everything,
-        ..Refresh::NOTHING
+        ..if need.items { Refresh::ITEMS } else { Refresh::NOTHING }
     };
-    parts.older_than(facts, need.age, now)
+    let mut old = parts.older_than(facts, need.age, now);
+    old.collections |= need.since_start && facts.collections.read_at().is_none_or(|at| at < started);
+    old
 }

@@ -29,7 +29,7 @@ const BACK_OFF: Duration = Duration::from_secs(10);
 /// The longest of these.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(160);
 /// Between tries under a lock that is being released.
-const LOCK_PROBE: Duration = Duration::from_secs(15);
+const LOCK_PROBE: Duration = Duration::from_secs(30);
 /// A conflict that is answered this often stays: it is Azure's answer.
 const MOST_CONFLICTS: u32 = 4;
 /// Requests that did not get through, or were throttled, before a change pauses the run.
@@ -470,7 +470,9 @@ impl Machine {
             SendSeen::Accepted(operation) => {
                 self.answered();
                 self.operation_since = Some(now);
-                Next::Poll(operation)
+                // At once it is not over: Azure says when to ask, or the usual time passes.
+                let wait = operation.wait();
+                self.wait("Azure's operation", wait, Then::Poll(operation))
             }
             SendSeen::NotJournaled(failure) => outcome(Outcome::Failed { error: failure }),
             SendSeen::Error(error) => self.rejected(error, now),

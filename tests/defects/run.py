@@ -85,10 +85,13 @@ def check(defects, root):
             if not path.is_file():
                 bad += 1
                 print(f"{defect.name}: there is no {path.relative_to(root)}")
-        name = defect.test.split()[-1].split("::")[-1]
+        *modules, name = defect.test.split()[-1].split("::")
         if name and not named(name, root):
             bad += 1
             print(f"{defect.name}: no test or module is called {name}")
+        if "--lib" in defect.test.split() and not any(module_file(modules + more, root) for more in ([], [name])):
+            bad += 1
+            print(f"{defect.name}: there is no module {'::'.join(modules)}")
     print(f"{len(defects)} defects, {bad} do not fit")
     return bad
 
@@ -107,6 +110,18 @@ def named(name, root):
             if path.stem == name or f"fn {name}(" in path.read_text() or f"    {name}: " in path.read_text():
                 return True
     return (root / "src" / name).is_dir()
+
+
+def module_file(path, root):
+    """Whether `a::b::tests` is the module `tests` of src/a/b.rs, or a file of its own."""
+    if path[-1:] == ["tests"]:
+        return any("mod tests" in file.read_text() for file in files_of(path[:-1], root))
+    return bool(files_of(path, root))
+
+
+def files_of(path, root):
+    base = root.joinpath("src", *path)
+    return [file for file in (base.with_suffix(".rs"), base / "mod.rs") if file.is_file()]
 
 
 def scratch():

@@ -173,7 +173,7 @@ fn the_main_job_is_done_and_told() {
     assert_snapshot!(user.run("--sandbox fix rp-collection-limit --vm web-01 --yes --relock").show(), @r#"
     exit 0
     --- stdout
-    succeeded after 4 min 49 s: rp-collection-limit on rg-shop/web-01 in the sandbox
+    succeeded after 4 min 17 s: rp-collection-limit on rg-shop/web-01 in the sandbox
 
       points        21 of 18 -> 17 of 18
       backup        not running -> running
@@ -213,7 +213,7 @@ fn the_main_job_is_done_and_told() {
 
     [1/5] unlock  1 change
       to write the lock no-delete back by hand: az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable) (15 s)
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable) (16 s)
     [2/5] clean  5 changes
           waiting: Azure to release the removed lock
           waiting: Azure's operation
@@ -221,9 +221,9 @@ fn the_main_job_is_done_and_told() {
           waiting: Azure's operation
       done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30T23:00:03.537Z: gone (404) (5 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: gone (404) (7 s)
+      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: gone (404) (6 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: gone (404) (6 s)
+      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: gone (404) (5 s)
           waiting: Azure's operation
       done    delete the expired point AzureBackup_20261102_230000 of 2026-11-02T23:00:03.948Z: gone (404) (5 s)
           empty left out: its condition does not hold: params.cleanup == "collection"
@@ -231,7 +231,7 @@ fn the_main_job_is_done_and_told() {
     [5/5] backup  1 change
           waiting: Azure's operation
           waiting: the snapshot
-      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified (3 min 31 s)
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified (3 min)
       relock  no-delete: succeeded: restored, read back
     "#);
     assert_snapshot!(user.run("runs list").show(), @r#"

@@ -39,6 +39,7 @@ mod scale;
 mod served;
 mod serving;
 mod simulation;
+mod slow_wire;
 mod support;
 mod truth;
 mod truth_rules;

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use azmend::arm::{Arm, ArmSettings, Auth, Cloud, SignIn, Wire, token_scope, token_source};
 use async_trait::async_trait;
+use azmend::arm::{Arm, ArmSettings, Auth, Cloud, SignIn, Wire, token_scope, token_source};
 use azmend::clock::{Clock, SystemClock, elapsed, later};
 use azmend::engine::{PlanRequest, Planned, Run, World as PlanWorld, make_plan};
 use azmend::playbook::library::Library;

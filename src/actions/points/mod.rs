@@ -69,7 +69,7 @@ fn irreversible() -> Undo {
 }
 
 /// What the guards of a deletion look at.
-const FACTS: FactsNeeded = FactsNeeded { collections: true, backup: true, ..FactsNeeded::VM };
+const FACTS: FactsNeeded = FactsNeeded { collections: true, items: true, ..FactsNeeded::VM };
 
 /// Takes points out of the facts, and collections of which nothing is left.
 fn forget(facts: &mut VmFacts, gone: impl Fn(&Point) -> bool) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::patience::{self, BUSY};
-use super::{FACTS, first, forget, irreversible, live_guards, point_image, same_point, since, with_collection};
+use super::{FACTS, first, forget, irreversible, live_guards, point_image, same_point, since};
 use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
@@ -45,14 +45,15 @@ impl Mutation for DeletePoint {
     }
 
     fn facts_needed(&self) -> FactsNeeded {
-        FACTS
+        FactsNeeded { since_start: true, ..FACTS }
     }
 
     fn leave(&self, facts: &mut VmFacts, _: &PlanReads) {
-        forget(facts, |point| point.id == self.point.id);
+        self.forget(facts);
     }
 
-    /// Re-reads the point, then its collection's identity, then S7 and S8.
+    /// Re-reads the point: its identity, and whether a copy of it is under way. Then its collection's identity, S7 and S8 on facts
+    /// that were read in this run, at most a minute ago.
     async fn check(&self, cx: &Context<'_>, history: &History) -> Check {
         let planned = &self.point;
         let name = planned.id.name();
@@ -73,24 +74,25 @@ impl Mutation for DeletePoint {
         let Some(parent) = planned.id.up_to("restorePointCollections") else {
             return Check::Refuse(Refusal::new("s3.changed", format!("{name} names no collection")));
         };
-        let collection = match cx.arm.collection(&parent).await {
-            Ok(collection) => collection,
-            // The point answered a moment ago: it is read again.
-            Err(error) if cx.arm.proves_absence(&error, &parent).await => {
-                return Check::Wait {
-                    why: format!("the collection {} and its point to read alike", parent.name()),
-                    wait: BUSY,
-                };
-            }
-            Err(error) => return Check::Unreadable(error),
+        if let Some(why) = cx.facts.collections.unread() {
+            return Check::Refuse(Refusal::new(
+                "s8.unread",
+                format!("the restore point collections were not read: {why}"),
+            ));
+        }
+        let Some(collection) = cx.facts.collections().find(|one| one.id == parent) else {
+            // The point answered a moment ago: both are read again.
+            return Check::Wait {
+                why: format!("the collection {} and its point to read alike", parent.name()),
+                wait: BUSY,
+            };
         };
         if collection.collection_id != self.collection_id {
             let why = format!("the collection {} was recreated under the same name", parent.name());
             return Check::Refuse(Refusal::new("s3.recreated", why));
         }
-        let facts = with_collection(cx, &collection);
-        let ground = Ground { facts: &facts, ..cx.ground() };
-        if let Err(refusal) = guards(&ground, &collection, &now) {
+        let ground = cx.ground();
+        if let Err(refusal) = guards(&ground, collection, &now) {
             return Check::Refuse(refusal);
         }
         if let Err(refusal) = rule::copy_guard(&ground, &now) {
@@ -126,6 +128,13 @@ impl Mutation for DeletePoint {
             Err(error) if cx.arm.proves_absence(&error, &self.point.id).await => Effect::Some,
             _ => Effect::Unknown,
         }
+    }
+}
+
+impl DeletePoint {
+    /// Takes the point out of the facts.
+    pub(crate) fn forget(&self, facts: &mut VmFacts) {
+        forget(facts, |point| point.id == self.point.id);
     }
 }
 

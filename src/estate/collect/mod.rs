@@ -88,6 +88,9 @@ pub struct Refresh {
     pub extensions: bool,
     /// The VM's collections with points: the list, and one call for each collection of the VM.
     pub collections: bool,
+    /// The points of the known collections of the VM alone: one call for each. A new collection is not found so, and the part
+    /// stays as old as its list.
+    pub points: bool,
     /// The candidate backup groups with what they hold (implies the VM's collections).
     pub groups: bool,
     /// Locks and deny assignments. (A list of locks is complete only when deny assignments say so.)
@@ -121,6 +124,7 @@ impl Refresh {
         vm: false,
         extensions: false,
         collections: false,
+        points: false,
         groups: false,
         locks: false,
         deny: false,
@@ -138,6 +142,8 @@ impl Refresh {
     pub const VM: Self = Self { vm: true, ..Self::NOTHING };
     /// The VM's collections with points.
     pub const COLLECTIONS: Self = Self { collections: true, ..Self::NOTHING };
+    /// The points of the collections that are known.
+    pub const POINTS: Self = Self { points: true, ..Self::NOTHING };
     /// The candidate backup groups with what they hold.
     pub const GROUPS: Self = Self { groups: true, ..Self::NOTHING };
     /// Locks and deny assignments.
@@ -161,6 +167,7 @@ impl Refresh {
             vm: self.vm || other.vm,
             extensions: self.extensions || other.extensions,
             collections: self.collections || other.collections,
+            points: self.points || other.points,
             groups: self.groups || other.groups,
             locks: self.locks || other.locks,
             deny: self.deny || other.deny,
@@ -194,6 +201,7 @@ impl Refresh {
             vm: self.vm && (old(FactPart::Vm) || facts.instance.unread().is_some()),
             extensions: self.extensions && old(FactPart::Extensions),
             collections: self.collections && old(FactPart::Collections),
+            points: self.points && old(FactPart::Collections),
             groups: self.groups && old(FactPart::Groups),
             locks: self.locks && (old(FactPart::Locks) || old(FactPart::Deny)),
             deny: self.deny && old(FactPart::Deny),
@@ -318,6 +326,8 @@ async fn refresh_with(reader: &Reader<'_>, old: &VmFacts, what: Refresh, options
         let fresh = places::collections_of(reader, &old.id).await;
         facts.collections = fresh.of_vm.clone();
         mine = Some(fresh);
+    } else if what.points {
+        facts.collections = places::points_again(reader, &facts).await;
     }
     let locations = locations(&facts.vm, facts.collections.known());
     refresh_backup(reader, &mut facts, what, &locations, options).await;

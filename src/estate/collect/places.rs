@@ -8,7 +8,7 @@ use super::{Locks, plain_location};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Group, Policy};
 use crate::estate::derive::looks_like_backup;
-use crate::estate::facts::{GroupFacts, Part};
+use crate::estate::facts::{GroupFacts, Part, VmFacts};
 use crate::estate::groups::{default_group_name, matches_pattern};
 use crate::estate::read::{Read, Reader, action, complete, part, same_id, why};
 
@@ -61,6 +61,16 @@ pub(super) async fn collections_of(reader: &Reader<'_>, vm: &ResourceId) -> Coll
         }
     };
     Collections { all, of_vm }
+}
+
+/// The collections of the VM that are known, with their points as they are now.
+pub(super) async fn points_again(reader: &Reader<'_>, facts: &VmFacts) -> Part<Vec<Collection>> {
+    let Part::Known { at, value } = &facts.collections else { return collections_of(reader, &facts.id).await.of_vm };
+    let read = with_points(reader, value.iter().map(|collection| collection.id.clone()).collect()).await;
+    part(read.map(|mut mine| {
+        mine.retain(|collection| same_id(&collection.source, &facts.id));
+        (*at, mine)
+    }))
 }
 
 /// Reads collections with their points. One that is gone by now is left out: that is known.
