@@ -165,6 +165,38 @@ async fn a_lock_that_is_in_force_again_is_not_removed_again() {
     assert_eq!(lab.locks(), ["no-delete"]);
 }
 
+/// The rules about locks are asked just before the request, too.
+#[tokio::test]
+async fn a_lock_that_could_not_be_written_back_any_more_stays() {
+    let scene = scene("unlock-backup-groups", "web-01", ask(&[], false));
+    let lab = scene.lab();
+    let plan = scene.plan(&lab).await;
+    lab.sim.edit(|world| world.revoke_permission("Microsoft.Authorization/locks/write"));
+    let log = Arc::new(TestLog::default());
+    let result = lab.run(&Plan { facts: None, ..plan }, &log).start().await;
+    assert_eq!((sent(&lab, "DELETE", "/locks/"), lab.locks().as_slice()), (0, &["no-delete".to_owned()][..]));
+    assert_eq!(refusals(&result), ["s6.cannot-restore"], "{}", brief(&result));
+}
+
+/// While Azure still enforces a removed lock, one of its replicas may even show it: nobody is accused for that.
+#[tokio::test]
+async fn one_late_reading_of_a_removed_lock_accuses_nobody() {
+    let scene = scene(FIX, "web-01", ask(&[], true));
+    let lab = scene.lab();
+    let plan = scene.plan(&lab).await;
+    let lock = scene.world.locks[0].clone();
+    let body = json!({
+        "id": lock.id.to_string(), "name": "no-delete", "type": "Microsoft.Authorization/locks",
+        "properties": { "level": lock.level.as_str(), "notes": lock.notes },
+    });
+    // One look before the request, three that find it gone; then the one after the first deletion is refused as locked.
+    lab.fault("GET", "/locks/no-delete", 5, answer(200, &body));
+    let log = Arc::new(TestLog::default());
+    let result = lab.run(&plan, &log).start().await;
+    assert_eq!((result.status, refusals(&result).len()), (Status::Succeeded, 0), "{}", brief(&result));
+    assert!(lab.sim.world().faults.iter().all(|fault| fault.fired == 1), "it was shown");
+}
+
 #[tokio::test]
 async fn a_backup_waits_until_an_unlocking_is_known_everywhere() {
     let scene = scene(FIX, "web-01", ask(&[("cleanup", "service")], false));
