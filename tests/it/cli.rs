@@ -245,7 +245,7 @@ fn the_main_job_is_done_and_told() {
     assert_snapshot!(user.run(&format!("runs show {}", run.to_str().unwrap())).show(), @r#"
     exit 0
     --- stdout
-    succeeded after 4 min 49 s: rp-collection-limit on rg-shop/web-01 in the sandbox
+    succeeded after 4 min 17 s: rp-collection-limit on rg-shop/web-01 in the sandbox
 
       done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
               taken back
