@@ -83,7 +83,7 @@ fn many_errors_of_one_kind_are_counted_not_kept() {
 
 #[test]
 fn faults_and_the_timeline_come_from_the_file() {
-    let text = include_str!("../../../examples/estates/bad-day.yaml");
+    let text = include_str!("../../../../examples/estates/bad-day.yaml");
     let estate = Estate::parse(text, "bad-day.yaml").unwrap_or_else(|e| panic!("{e:#?}"));
     let sim = Sim::new(World::from_estate(&estate));
     assert_eq!(sim.world().faults.len(), 12);

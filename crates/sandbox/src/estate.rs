@@ -21,7 +21,7 @@ use super::{estate_build, faults};
 use crate::duration::Span;
 
 /// The built-in estate.
-const BUILT_IN: &str = include_str!("../../examples/estates/built-in.yaml");
+const BUILT_IN: &str = include_str!("../../../examples/estates/built-in.yaml");
 
 /// An estate that was read and checked.
 #[derive(Debug, Clone)]
