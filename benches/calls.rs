@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use azmend::arm::{Arm, ArmSettings, CallPurpose, CallRow, StaticToken};
-use azmend::clock::{Clock, elapsed};
+use azmend::clock::elapsed;
 use azmend::engine::{Earlier, Listener, Plan, PlanRequest, Planned, Progress, Run, World as PlanWorld, make_plan};
 use azmend::estate::resolve_vm;
 use azmend::journal::MemoryRun;

@@ -19,22 +19,14 @@
 //! [`clock`], [`duration`], [`text`] and [`yaml`] stand under every room.
 
 pub mod actions;
-#[path = "../crates/arm/src/lib.rs"]
-pub mod arm;
 pub mod catalog;
 pub mod cli;
-#[path = "../crates/base/src/clock.rs"]
-pub mod clock;
-#[path = "../crates/base/src/duration.rs"]
-pub mod duration;
 pub mod engine;
 pub mod estate;
 pub mod journal;
 pub mod playbook;
 pub mod report;
-#[path = "../crates/sandbox/src/lib.rs"]
-pub mod sim;
-#[path = "../crates/base/src/text.rs"]
-pub mod text;
-#[path = "../crates/base/src/yaml.rs"]
-pub mod yaml;
+
+pub use azmend_arm as arm;
+pub use azmend_base::{clock, duration, text, yaml};
+pub use azmend_sandbox as sim;

@@ -242,10 +242,8 @@ fn a_restoration_whose_answer_was_lost_is_sent_again() {
 /// What was not read for a moment refuses nothing: everything is read again, once.
 #[test]
 fn a_refusal_on_what_was_not_read_needs_a_second_reading() {
-    let refused = || Seen::Guards {
-        check: Box::new(Check::Refuse(Refusal::new("s12.unread", "not read"))),
-        partly_unread: true,
-    };
+    let refused =
+        || Seen::Guards { check: Box::new(Check::Refuse(Refusal::new("s12.unread", "not read"))), partly_unread: true };
     let mut machine = Machine::new(Purpose::Do, ProvenBy::Reading, false, at(0));
     assert_eq!(machine.next(refused(), at(1)), Next::Reread);
     assert_eq!(machine.next(Seen::Reread(None), at(2)), Next::Guard { old_facts: false });

@@ -85,11 +85,13 @@ def check(defects, root):
             if not path.is_file():
                 bad += 1
                 print(f"{defect.name}: there is no {path.relative_to(root)}")
-        *modules, name = defect.test.split()[-1].split("::")
+        words = defect.test.split()
+        *modules, name = words[-1].split("::")
+        home = root / "crates" / words[1].removeprefix("azmend-") if words[0] == "-p" else root
         if name and not named(name, root):
             bad += 1
             print(f"{defect.name}: no test or module is called {name}")
-        if "--lib" in defect.test.split() and not any(module_file(modules + more, root) for more in ([], [name])):
+        if "--lib" in words and not any(module_file(modules + more, home) for more in ([], [name])):
             bad += 1
             print(f"{defect.name}: there is no module {'::'.join(modules)}")
     print(f"{len(defects)} defects, {bad} do not fit")
@@ -105,7 +107,7 @@ def tests_of(defect):
 
 
 def named(name, root):
-    for folder in ("src", "tests"):
+    for folder in ("src", "tests", "crates"):
         for path in (root / folder).rglob("*.rs"):
             if path.stem == name or f"fn {name}(" in path.read_text() or f"    {name}: " in path.read_text():
                 return True
@@ -141,7 +143,7 @@ def scratch():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
         os.utime(target)
-    for folder in ("src", "tests"):
+    for folder in ("src", "tests", "crates"):
         for path in (tree / folder).rglob("*.rs"):
             if path not in kept:
                 path.unlink()

@@ -7,7 +7,7 @@ use super::super::http::{Method, Request, Response};
 use super::super::testing::{Script, exchange};
 use super::super::token::StaticToken;
 use super::*;
-use crate::clock::{Clock, VirtualClock};
+use azmend_base::clock::{Clock, VirtualClock};
 
 const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";
 

@@ -28,7 +28,7 @@ use super::sdk::protection::Wanted;
 use super::sdk::{backup, compute, locks, protection, vaults};
 use super::shared::SharedJobs;
 use super::token::TokenSource;
-use crate::clock::{Clock, earlier, later};
+use azmend_base::clock::{Clock, earlier, later};
 
 /// Where and as which run azmend calls.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ impl Arm {
     }
 
     /// What was asked a moment ago; a memory of its own when this client keeps none.
-    pub(crate) fn recall(&self) -> Arc<Recall> {
+    pub fn recall(&self) -> Arc<Recall> {
         self.recall.clone().unwrap_or_default()
     }
 

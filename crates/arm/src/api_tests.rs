@@ -6,7 +6,7 @@ use super::super::poll::PollState;
 use super::super::testing::{Script, example, exchange, with_header};
 use super::super::token::StaticToken;
 use super::*;
-use crate::clock::VirtualClock;
+use azmend_base::clock::VirtualClock;
 
 const SUB: &str = "11111111-1111-1111-1111-111111111111";
 
@@ -81,9 +81,9 @@ async fn every_call_sends_the_right_request() {
     drop(arm.policy(&policy).await);
     drop(arm.jobs(&vault, &jobs).await);
     drop(arm.job(&job).await);
-    let query = crate::arm::GraphQuery {
+    let query = crate::GraphQuery {
         text: "resources".into(),
-        scope: crate::arm::GraphScope::Tenant,
+        scope: crate::GraphScope::Tenant,
         page_size: 1000,
         skip_token: None,
     };

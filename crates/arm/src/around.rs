@@ -15,7 +15,7 @@ use super::id::ResourceId;
 use super::model::{Disk, Extension, FromWire as _, InstanceView, Metric, Protectable, RuleSet, Vm};
 use super::poll::{Operation, PollState};
 use super::sdk::protection;
-use crate::clock::elapsed;
+use azmend_base::clock::elapsed;
 
 /// Api-versions, from the published OpenAPI.
 const COMPUTE: &str = "2024-07-01";

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 use super::id::ResourceId;
-use crate::duration::Span;
+use azmend_base::duration::Span;
 
 /// How the request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

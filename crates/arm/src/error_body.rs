@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::error::{ArmError, ErrorDetail, ErrorKind, Failure};
 use super::http::{HeaderMap, Request, Response, TransportError};
 use super::token::SignInError;
-use crate::clock::elapsed;
-use crate::duration::Span;
+use azmend_base::clock::elapsed;
+use azmend_base::duration::Span;
 
 /// The longest text kept of a message.
 const MAX_TEXT: usize = 4096;

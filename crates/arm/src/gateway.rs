@@ -29,7 +29,7 @@ use super::readonly::only_reads;
 use super::retry::{Decision, Limits, decide};
 use super::throttle::Throttle;
 use super::token::TokenSource;
-use crate::clock::{Clock, elapsed};
+use azmend_base::clock::{Clock, elapsed};
 
 /// The largest body azmend reads.
 pub const MAX_BODY: usize = 32 * 1024 * 1024;

@@ -9,7 +9,7 @@ use super::super::id::ResourceId;
 use super::super::testing::{Script, lost, not_sent, with_header};
 use super::super::token::{Secret, SignInError, StaticToken};
 use super::*;
-use crate::clock::VirtualClock;
+use azmend_base::clock::VirtualClock;
 
 const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";
 
@@ -92,7 +92,7 @@ async fn a_throttled_read_returns_within_its_bound_and_says_when_to_come_back() 
         let spent = elapsed(begin, clock.now());
         assert!(spent <= Limits::default().total && spent.as_secs() <= most, "{asked}: {spent:?}");
         assert_eq!(error.class(), ErrorClass::Throttled);
-        assert_eq!(error.retry_after.map(crate::duration::Span::as_secs), Some(asked));
+        assert_eq!(error.retry_after.map(azmend_base::duration::Span::as_secs), Some(asked));
         assert!(!error.is_unreachable());
     }
 }

@@ -10,7 +10,7 @@ use super::super::testing::{Script, with_header};
 use super::super::throttle::Throttle;
 use super::super::token::StaticToken;
 use super::*;
-use crate::clock::{Clock, VirtualClock};
+use azmend_base::clock::{Clock, VirtualClock};
 
 const A: &str = "11111111-1111-1111-1111-111111111111";
 
@@ -175,7 +175,7 @@ async fn it_is_retried_like_a_read_and_passes_a_read_only_transport_that_names_i
     let begin = clock.now();
     assert_eq!(all(&mut arm.graph_rows("resources", GraphScope::Tenant, 10)).await.unwrap(), 1);
     assert_eq!(script.seen().len(), 3);
-    assert!(crate::clock::elapsed(begin, clock.now()) >= Duration::from_secs(4));
+    assert!(azmend_base::clock::elapsed(begin, clock.now()) >= Duration::from_secs(4));
 
     let (closed, _) = arm_on(&script, &[ReadPost::BackupStatus]);
     let refused = all(&mut closed.graph_rows("resources", GraphScope::Tenant, 10)).await.unwrap_err();

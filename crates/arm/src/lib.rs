@@ -44,7 +44,7 @@ pub use id::ResourceId;
 pub use listing::{BadRows, Listing};
 pub use poll::{Operation, Poll, PollState};
 pub use readonly::{ReadOnly, ReadPost};
-pub(crate) use recall::Recall;
+pub use recall::Recall;
 pub use sdk::credential::token_source;
 pub use token::{Auth, Secret, SignIn, SignInAttempt, SignInError, StaticToken, TokenSource};
 pub use wire::{Wire, WireError};

@@ -22,7 +22,7 @@ use super::error::{ArmError, ErrorClass};
 use super::gateway::Gateway;
 use super::http::{Method, Request, Response};
 use super::id::ResourceId;
-use crate::duration::Span;
+use azmend_base::duration::Span;
 
 /// How many 404s right after the start are taken for "not there yet".
 const MAX_MISSES: u8 = 3;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::testing::{Script, exchange, lost, with_header};
 use super::super::token::StaticToken;
 use super::*;
-use crate::clock::VirtualClock;
+use azmend_base::clock::VirtualClock;
 
 const RPC: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Compute/restorePointCollections/c";
 const OPERATION: &str = "https://management.azure.com/subscriptions/11111111-1111-1111-1111-111111111111/providers/Microsoft.Compute/locations/westus/operations/o?p=1&api-version=2022-11-01&t=2&c=SIGNED&s=SECRET&h=3";

@@ -18,7 +18,7 @@ use super::around::WholeVm;
 use super::error::ArmError;
 use super::id::ResourceId;
 use super::model::{DenyAssignment, Permission};
-use crate::clock::{Clock, elapsed};
+use azmend_base::clock::{Clock, elapsed};
 
 /// How long an answer serves other readings: half of the 60 seconds that facts stay fresh.
 const LIFETIME: Duration = Duration::from_secs(30);
@@ -132,7 +132,7 @@ impl Recall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::VirtualClock;
+    use azmend_base::clock::VirtualClock;
 
     #[tokio::test]
     async fn an_answer_serves_for_half_a_minute_with_its_own_time() {

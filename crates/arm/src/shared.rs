@@ -15,7 +15,7 @@ use super::api::{JobFilter, Listing};
 use super::error::ArmError;
 use super::id::ResourceId;
 use super::model::Job;
-use crate::clock::elapsed;
+use azmend_base::clock::elapsed;
 
 /// How long a list serves plans. A plan is looked at by a person for longer than that before it is applied.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -75,7 +75,7 @@ impl SharedJobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::later;
+    use azmend_base::clock::later;
 
     fn listing(count: usize) -> Listing<Job> {
         Listing { items: Vec::new(), malformed: vec!["row".to_owned(); count].into_iter().collect() }
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(get("a", &running, 60, 4).await, 4, "other jobs");
         assert_eq!(get("a", &since(start), 299, 5).await, 1);
         assert_eq!(
-            get("a", &since(crate::clock::earlier(start, Duration::from_secs(9))), 299, 6).await,
+            get("a", &since(azmend_base::clock::earlier(start, Duration::from_secs(9))), 299, 6).await,
             6,
             "older jobs"
         );

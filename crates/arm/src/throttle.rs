@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use super::error::{ArmError, ErrorClass};
 use super::error_body::quota_reset;
 use super::http::{Method, Request, Response};
-use crate::clock::{elapsed, later};
-use crate::duration::Span;
+use azmend_base::clock::{elapsed, later};
+use azmend_base::duration::Span;
 
 /// The kind of a request, as ARM counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -13,9 +13,9 @@ use super::operations;
 use super::rbac;
 use super::wire::{Answer, Call, error_response, gateway_error, not_allowed, resource_not_found, set_header};
 use super::world::{DiskSpec, OpKind, OpStatus, Power, Vm, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
-use crate::clock::{earlier, later};
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::{earlier, later};
 
 /// The managed disk of a VM, by the name in its profile.
 pub(crate) fn disk_id(vm: &Vm, name: &str) -> Option<ResourceId> {

@@ -11,9 +11,9 @@ use super::rbac;
 use super::vaults::known_item;
 use super::wire::{Answer, Call, NO_TIME, error_response, not_allowed, set_header, stamp_z};
 use super::world::{OpKind, OpStatus, Operation, Protection, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
-use crate::clock::later;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::later;
 
 /// On-demand attempts per item and UTC day (backup-support-matrix-iaas).
 const PER_DAY: usize = 9;

@@ -14,8 +14,8 @@ use super::operations;
 use super::rbac;
 use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_offset};
 use super::world::{Collection, OpKind, Point, PointState, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
 
 pub(super) fn collection_json(collection: &Collection, with_points: bool) -> Value {
     // Azure returns the source in the case the creator wrote it: Azure Backup lower-cases the group.

@@ -10,8 +10,8 @@ use super::operations;
 use super::rbac;
 use super::wire::{Answer, Call, not_allowed, page, resource_not_found, set_header, stamp_offset};
 use super::world::{Agent, Extension, HandlerState, OpKind, Power, Vm, World, hash_text};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
 
 /// The publisher of `VMSnapshot` (the vmsnapshot-windows and -linux pages of the compute documentation).
 const PUBLISHER: &str = "Microsoft.Azure.RecoveryServices";

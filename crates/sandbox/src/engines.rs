@@ -14,10 +14,10 @@ use super::source::Spanned;
 use super::vaults::{filter_terms, known};
 use super::wire::{Answer, Call, error_response, not_allowed, page, stamp_z};
 use super::world::{Engine, EngineJob, JobStatus, World, guid_from};
-use crate::arm::http::Method;
-use crate::arm::id::ResourceId;
-use crate::clock::{earlier, later};
-use crate::duration::Span;
+use azmend_arm::http::Method;
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::{earlier, later};
+use azmend_base::duration::Span;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

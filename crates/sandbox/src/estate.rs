@@ -18,7 +18,7 @@ use super::keyvault::{EncryptionSpec, KeyVaultSpec};
 use super::source::{self, EstateError, Many, Spanned};
 use super::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 use super::{estate_build, faults};
-use crate::duration::Span;
+use azmend_base::duration::Span;
 
 /// The built-in estate.
 const BUILT_IN: &str = include_str!("../../../examples/estates/built-in.yaml");

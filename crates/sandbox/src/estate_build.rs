@@ -17,8 +17,8 @@ use super::world::{
     Agent, Collection, DenyAssignment, Extension, Group, Guest, Handler, HandlerState, Lock, OtherResource, Permission,
     Point, PointState, Policy, Power, Subscription, Vault, Vm, World, digits_from, guid_from, point_name,
 };
-use crate::arm::id::{ResourceId, is_guid};
-use crate::clock::later;
+use azmend_arm::id::{ResourceId, is_guid};
+use azmend_base::clock::later;
 
 /// The world of an estate, and what is wrong with it.
 pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) {
@@ -122,7 +122,7 @@ impl Builder {
         self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint, too_large: false });
     }
 
-    pub(crate) fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, crate::arm::id::IdError>) -> Option<T> {
+    pub(crate) fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, azmend_arm::id::IdError>) -> Option<T> {
         match id {
             Ok(id) => Some(id),
             Err(error) => {

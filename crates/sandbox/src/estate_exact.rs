@@ -19,8 +19,8 @@ use super::world::{
     Detail, ExactSchedule, Job, JobError, JobStatus, LockLevel, Point, PointState, RecoveryPoint, Reported, Task,
     TaskStatus, digits_from, guid_from,
 };
-use crate::arm::id::ResourceId;
-use crate::duration::Span;
+use azmend_arm::id::ResourceId;
+use azmend_base::duration::Span;
 
 /// A lock on anything, at the top of an estate.
 #[derive(Debug, Deserialize)]

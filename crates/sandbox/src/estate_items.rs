@@ -10,9 +10,9 @@ use super::jobs::error_of;
 use super::source::{Spanned, nearest};
 use super::timeline::Effect;
 use super::world::{Item, Job, JobStatus, Protection, RecoveryPoint, Task, TaskStatus, digits_from, guid_from};
-use crate::arm::id::ResourceId;
-use crate::clock::{earlier, later};
-use crate::duration::Span;
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::{earlier, later};
+use azmend_base::duration::Span;
 
 impl Builder {
     pub(crate) fn items(&mut self, group: &ResourceId, spec: &GroupSpec) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::throttle;
 use super::wire::{Call, error_body, error_response, gateway_error, set_header};
 use super::world::{World, WorldEvent};
-use crate::arm::http::{HeaderValue, Response};
+use azmend_arm::http::{HeaderValue, Response};
 use bytes::Bytes;
 
 /// One thing that goes wrong.

@@ -14,8 +14,8 @@ use super::world::{
     Agent, Collection, Extension, Group, Handler, HandlerState, Item, Job, JobError, JobStatus, Lock, LockLevel,
     Policy, Power, Protection, RecoveryPoint, Subscription, Vault, Vm, World, digits_from, guid_from, new_point,
 };
-use crate::arm::id::{IdError, ResourceId};
-use crate::clock::{earlier, later};
+use azmend_arm::id::{IdError, ResourceId};
+use azmend_base::clock::{earlier, later};
 
 /// VMs of one subscription and region that share a vault: below Azure's limit of 1000 protected VMs of a vault.
 const PER_VAULT: usize = 900;

@@ -15,8 +15,8 @@ use super::wire::{Answer, Call, error_response, not_allowed, resource_not_found,
 use super::world::{
     Agent, Guest, GuestRun, GuestService, OpKind, OpStatus, Power, ServiceStart, ServiceState, Vm, World,
 };
-use crate::arm::http::Method;
-use crate::arm::id::ResourceId;
+use azmend_arm::http::Method;
+use azmend_arm::id::ResourceId;
 
 /// The documented least time of a script.
 const SECONDS: u64 = 20;
@@ -143,7 +143,7 @@ fn windows(guest: &Guest, now: jiff::Timestamp) -> String {
     lines.push(format!("dtc.account={}", if guest.dtc_network_service { "network-service" } else { "other" }));
     lines.push(format!("vc.x64={}", guest.vc_runtime));
     lines.push(format!("dhcp={} 1", u32::from(guest.dhcp)));
-    let last = crate::clock::earlier(now, std::time::Duration::from_secs(86_400));
+    let last = azmend_base::clock::earlier(now, std::time::Duration::from_secs(86_400));
     let last = if guest.crashes == 0 { "-".to_owned() } else { last.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() };
     lines.push(format!("crash={} {last}", guest.crashes));
     lines.push(format!("defender={}", if guest.defender { "on" } else { "off" }));

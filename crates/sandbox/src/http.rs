@@ -32,8 +32,8 @@ use url::Url;
 use super::identity::{self, Identity};
 use super::shell::Sim;
 use super::wire::{Call, Reply, error_response, set_header};
-use crate::arm::http::{Request, Response};
-use crate::clock::{Clock, PacedClock, elapsed};
+use azmend_arm::http::{Request, Response};
+use azmend_base::clock::{Clock, PacedClock, elapsed};
 
 /// The largest body of a request; ARM takes 4 MB, azmend sends less than one KB.
 const MAX_BODY: usize = 1024 * 1024;

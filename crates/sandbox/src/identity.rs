@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::faults;
 use super::wire::{Call, gateway_error, set_header};
-use crate::arm::http::{Method, Response};
-use crate::clock::{Clock, later};
+use azmend_arm::http::{Method, Response};
+use azmend_base::clock::{Clock, later};
 
 /// Where tokens are given out.
 pub(crate) const PATH: [&str; 2] = ["msi", "token"];
@@ -213,8 +213,8 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::arm::http::{HeaderValue, Request};
-    use crate::clock::VirtualClock;
+    use azmend_arm::http::{HeaderValue, Request};
+    use azmend_base::clock::VirtualClock;
 
     const BASE: &str = "http://127.0.0.1:4000";
 

@@ -13,9 +13,9 @@ use super::throttle;
 use super::vaults::{filter_terms, known};
 use super::wire::{Answer, Call, NO_TIME, error_response, not_allowed, page, set_header, stamp_z};
 use super::world::{Job, JobStatus, OpKind, World, guid_from};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
-use crate::clock::elapsed;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::elapsed;
 
 fn iso_duration(seconds: f64) -> String {
     let (hours, rest) = ((seconds / 3600.0).floor(), seconds % 3600.0);

@@ -15,8 +15,8 @@ use super::world::{
     Agent, Group, HandlerState, Job, JobError, JobStatus, PointState, Policy, RecoveryPoint, Task, TaskStatus, World,
     digits_from, new_point, point_name,
 };
-use crate::arm::id::ResourceId;
-use crate::clock::{earlier, elapsed};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::{earlier, elapsed};
 
 /// The documented error of a job, by symbolic code.
 pub(crate) fn error_of(title: &str) -> JobError {
@@ -299,7 +299,7 @@ pub(crate) fn snapshot_ends(world: &mut World, name: &str) {
     }
     let mut point = new_point(now, vm_id);
     while found.points.iter().any(|p| p.name == point.name) {
-        point.created = crate::clock::later(point.created, std::time::Duration::from_secs(1));
+        point.created = azmend_base::clock::later(point.created, std::time::Duration::from_secs(1));
         point.name = point_name(point.created);
     }
     found.points.push(point);

@@ -16,8 +16,8 @@ use super::source::{Spanned, nearest};
 use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found};
 use super::world::{Encryption, KeyPolicy, KeyVault, KeyWords, RoleAssignment, Vm, World, guid_from};
 use super::{locks, rbac};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::{ResourceId, is_guid};
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::{ResourceId, is_guid};
 
 /// Key Vault Administrator (recorded).
 pub(crate) const ADMINISTRATOR: &str = "00482a5a-887f-4fb3-b363-3b7fe8e74483";

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::rbac;
 use super::wire::{Answer, Call, error_response, gateway_error, not_allowed, page};
 use super::world::{Lingering, Lock, LockLevel, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
-use crate::clock::later;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::later;
 
 fn json_of(lock: &Lock) -> Value {
     let mut properties = serde_json::Map::new();

@@ -10,8 +10,8 @@ use super::timeline::Effect;
 use super::wire::{Answer, Call, gateway_error, not_allowed, set_header, stamp_offset};
 use super::world::{OpKind, OpStatus, Operation, World, hash_text};
 use super::{backup, collections, compute, guest, jobs, protection};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
 
 /// A signed query as long as the recorded ones: a client that rebuilds the address loses it.
 pub(crate) fn signature(name: &str, started: jiff::Timestamp) -> String {

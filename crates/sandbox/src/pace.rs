@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::shell::Sim;
-use crate::arm::http::{Request, Response, Transport, TransportError};
-use crate::clock::{Clock, VirtualClock, elapsed};
+use azmend_arm::http::{Request, Response, Transport, TransportError};
+use azmend_base::clock::{Clock, VirtualClock, elapsed};
 
 /// A wait of this length or more is kept, in the world's time.
 const WORTH_KEEPING: Duration = Duration::from_secs(1);

@@ -263,7 +263,7 @@ impl Store {
     /// process that only reads, and need not wait, begins nothing: a world that was not used yet is not kept because of it.
     pub(crate) fn pass(&mut self, world: &mut World, now: Timestamp, when: When) {
         let (then, requests) = self.upto;
-        let long = crate::clock::elapsed(then, now).as_secs() >= 1;
+        let long = azmend_base::clock::elapsed(then, now).as_secs() >= 1;
         let moved = now > then || world.counters.requests != requests;
         match when {
             When::Waited => self.kept = true,

@@ -15,8 +15,8 @@ use super::rbac;
 use super::vaults::known_item;
 use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header};
 use super::world::{Item, Job, JobStatus, OpKind, Protection, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
 
 const WRITE: &str = "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/write";
 

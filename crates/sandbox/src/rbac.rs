@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::locks;
 use super::wire::{Answer, Call, gateway_error, page};
 use super::world::World;
-use crate::arm::http::Response;
-use crate::arm::id::ResourceId;
+use azmend_arm::http::Response;
+use azmend_arm::id::ResourceId;
 
 /// Whether a pattern of a role (`*`, `Microsoft.Compute/*/read`) matches an action.
 pub(crate) fn matches(pattern: &str, action: &str) -> bool {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::rbac;
 use super::wire::{Answer, Call, gateway_error, not_allowed, page};
 use super::world::{Group, Subscription, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
 
 fn subscription_json(world: &World, subscription: &Subscription) -> Value {
     json!({

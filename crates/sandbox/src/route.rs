@@ -11,8 +11,8 @@ use super::{
     around, backup, collections, compute, engines, graph, guest, job_routes, keyvault, locks, operations, protection,
     rbac, resources, throttle, vaults,
 };
-use crate::arm::http::{HeaderValue, Request, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{HeaderValue, Request, Response};
+use azmend_arm::id::ResourceId;
 
 impl World {
     /// Serves one request; what it changes is in `self` afterwards, time included.
@@ -209,7 +209,7 @@ fn route(world: &mut World, call: &Call) -> Answer {
 }
 
 fn get(call: &Call) -> Result<(), Box<Response>> {
-    if call.method == crate::arm::http::Method::GET { Ok(()) } else { Err(super::wire::not_allowed(call)) }
+    if call.method == azmend_arm::http::Method::GET { Ok(()) } else { Err(super::wire::not_allowed(call)) }
 }
 
 fn compute_at_subscription(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
@@ -269,7 +269,7 @@ fn vault_routes(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["vaults", _, "backupjobs", _, "operationresults", name] => backup::results(world, call, &call.id(10)?, name),
         ["vaults", _, "backupoperations", name] => backup::status(world, call, &vault()?, name),
         ["vaults", _, "backupfabrics", _, "protectioncontainers", _, "protecteditems", _, tail @ ..] => match tail {
-            [] if call.method == crate::arm::http::Method::PUT => protection::put(world, call, item()?),
+            [] if call.method == azmend_arm::http::Method::PUT => protection::put(world, call, item()?),
             [] => vaults::item(world, call, &item()?),
             ["backup"] => backup::post(world, call, item()?),
             ["recoverypoints"] => vaults::recovery_points(world, call, &item()?),

@@ -16,8 +16,8 @@ use super::faults;
 use super::persist::{Busy, LoadError, Role, Store, When};
 use super::wire::{Call, Reply};
 use super::world::World;
-use crate::arm::http::{Request, Response, Transport, TransportError};
-use crate::clock::{Clock as _, VirtualClock};
+use azmend_arm::http::{Request, Response, Transport, TransportError};
+use azmend_base::clock::{Clock as _, VirtualClock};
 
 /// A request that was served, and what came back.
 #[derive(Debug, Clone, PartialEq)]

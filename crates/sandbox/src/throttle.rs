@@ -6,9 +6,9 @@
 
 use super::wire::{Call, gateway_error, set_header};
 use super::world::{Bucket, World};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
-use crate::clock::elapsed;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::elapsed;
 
 struct Class {
     name: &'static str,

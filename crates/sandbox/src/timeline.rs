@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::world::{World, WorldEvent};
 use super::{faults, jobs, operations};
-use crate::arm::id::ResourceId;
-use crate::clock::later;
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::later;
 
 /// Something that will happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::rbac;
 use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_z};
 use super::world::{Item, JobStatus, Policy, Protection, RecoveryPoint, Vault, World, digits_from};
-use crate::arm::http::{Method, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{Method, Response};
+use azmend_arm::id::ResourceId;
 
 /// In lists there are no security settings at all (1683 recorded rows); in a GET, immutability that was never set is null.
 pub(super) fn vault_row(vault: &Vault) -> Value {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::arm::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use crate::arm::id::ResourceId;
+use azmend_arm::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use azmend_arm::id::ResourceId;
 
 /// What comes back from the embedded Azure.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::wire::{FromWire, Malformed, first_text, flag, id, integer, object, objects, text, texts, time};
-use crate::arm::id::ResourceId;
+use crate::id::ResourceId;
 
 /// A disk as the VM's storage profile names it. What Azure leaves out of the profile (sizes and kinds, while a VM is
 /// deallocated) is on the disk itself.
@@ -118,7 +118,7 @@ pub struct Metric {
 
 impl Metric {
     /// The metrics of an answer, by the named aggregation (`average`, `maximum`, `minimum`).
-    pub(in crate::arm) fn all(body: &Value, aggregation: &str) -> Result<Vec<Self>, Malformed> {
+    pub(crate) fn all(body: &Value, aggregation: &str) -> Result<Vec<Self>, Malformed> {
         if !object(body)?.get("value").is_some_and(Value::is_array) {
             return Err(Malformed("it has no list of metrics".into()));
         }
@@ -165,7 +165,7 @@ pub struct RuleSet {
 impl RuleSet {
     /// The rule sets of the answer to `effectiveNetworkSecurityGroups` (contract
     /// `NetworkInterfaces_ListEffectiveNetworkSecurityGroups`).
-    pub(in crate::arm) fn all(body: &Value) -> Result<Vec<Self>, Malformed> {
+    pub(crate) fn all(body: &Value) -> Result<Vec<Self>, Malformed> {
         if !object(body)?.get("value").is_some_and(Value::is_array) {
             return Err(Malformed("it has no list of network security groups".into()));
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::arm::id::ResourceId;
+use crate::id::ResourceId;
 
 /// A Recovery Services vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::AttachedDisk;
-use crate::arm::id::ResourceId;
+use crate::id::ResourceId;
 
 /// A virtual machine (`Microsoft.Compute/virtualMachines`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::wire::{FromWire, Malformed, first_text, flag, id, integer, objects, text, texts, time};
 use super::{InstanceView, Job, JobError};
-use crate::arm::id::ResourceId;
+use crate::id::ResourceId;
 
 /// The power state of a VM, from the list with `statusOnly=true`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arm::id::ResourceId;
+use crate::id::ResourceId;
 
 /// A subscription the caller can see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

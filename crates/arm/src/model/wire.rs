@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{DenyAssignment, Group, Lock, Permission, Subscription};
-use crate::arm::error_body::clean;
-use crate::arm::id::ResourceId;
+use crate::error_body::clean;
+use crate::id::ResourceId;
 
 /// Why a value cannot be used at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +127,7 @@ impl FromWire for Subscription {
         if guid.is_empty() {
             guid = id(value)?.subscription().to_owned();
         }
-        if !crate::arm::id::is_guid(&guid) {
+        if !crate::id::is_guid(&guid) {
             return Err(Malformed(format!("the subscription id {:?} is not a GUID", clean(&guid))));
         }
         Ok(Self {

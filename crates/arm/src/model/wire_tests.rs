@@ -1,11 +1,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::arm::model::{
+use crate::model::{
     BackupStatus, Collection, CopyState, Extension, InstanceView, Job, Point, Policy, ProtectedItem, RecoveryPoint,
     Vault, Vm,
 };
-use crate::arm::testing::example;
+use crate::testing::example;
 
 fn read<T: FromWire>(name: &str) -> T {
     T::from_wire(&example(name)).unwrap_or_else(|why| panic!("{name}: {why}"))

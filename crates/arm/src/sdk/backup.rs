@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::bridge::{ask, client, first};
 use super::vaults::VAULT;
 use super::{group, names};
-use crate::arm::api::{Listing, Sent};
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::{BackupStatus, FromWire, Job, Malformed, Policy, ProtectedItem, RecoveryPoint};
+use crate::api::{Listing, Sent};
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::{BackupStatus, FromWire, Job, Malformed, Policy, ProtectedItem, RecoveryPoint};
 
 pub(super) const ITEM: &str = "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems";
 const POLICY: &str = "Microsoft.RecoveryServices/vaults/backupPolicies";

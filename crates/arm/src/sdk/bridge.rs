@@ -16,13 +16,13 @@ use futures::future::BoxFuture;
 use url::Url;
 use uuid::Uuid;
 
-use crate::arm::api::{Listing, Sent};
-use crate::arm::error::ArmError;
-use crate::arm::gateway::{Gateway, json, one};
-use crate::arm::http::{Method, Request, Response};
-use crate::arm::id::ResourceId;
-use crate::arm::model::FromWire;
-use crate::arm::poll::Operation;
+use crate::api::{Listing, Sent};
+use crate::error::ArmError;
+use crate::gateway::{Gateway, json, one};
+use crate::http::{Method, Request, Response};
+use crate::id::ResourceId;
+use crate::model::FromWire;
+use crate::poll::Operation;
 
 /// One request and what Azure answered.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ pub fn credential() -> Arc<dyn TokenCredential> {
 /// A generated client (`$module::Client`) over a seam.
 macro_rules! client {
     ($seam:expr, $($module:ident)::+) => {
-        $($module)::+::Client::builder($crate::arm::sdk::bridge::credential())
+        $($module)::+::Client::builder($crate::sdk::bridge::credential())
             .endpoint($seam.endpoint())
             .retry(azure_core_021::RetryOptions::none())
             .transport($seam.transport())

@@ -4,11 +4,11 @@ use azure_mgmt_compute::package_2024_07_01 as compute;
 
 use super::bridge::{ask, client, first};
 use super::{group, names};
-use crate::arm::api::Listing;
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::{SizedCollection, TaggedVm};
+use crate::api::Listing;
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::{SizedCollection, TaggedVm};
 
 const COLLECTION: &str = "Microsoft.Compute/restorePointCollections";
 

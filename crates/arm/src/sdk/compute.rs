@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use super::bridge::{ask, client, first};
 use super::{group, names};
-use crate::arm::api::{Listing, Sent};
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Extension, InstanceView, Point, RunCommand, Vm};
+use crate::api::{Listing, Sent};
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::{Collection, Extension, InstanceView, Point, RunCommand, Vm};
 
 const VM: &str = "Microsoft.Compute/virtualMachines";
 const EXTENSION: &str = "Microsoft.Compute/virtualMachines/extensions";

@@ -25,11 +25,11 @@ use azure_identity::{
 };
 use jiff::Timestamp;
 
-use crate::arm::cloud::Cloud;
-use crate::arm::error_body::clean;
-use crate::arm::http::{HeaderName, HeaderValue, Method, Request, Transport, TransportError};
-use crate::arm::token::{Auth, Secret, SignIn, SignInAttempt, SignInError, TokenSource};
-use crate::clock::{Clock, elapsed};
+use crate::cloud::Cloud;
+use crate::error_body::clean;
+use crate::http::{HeaderName, HeaderValue, Method, Request, Transport, TransportError};
+use crate::token::{Auth, Secret, SignIn, SignInAttempt, SignInError, TokenSource};
+use azmend_base::clock::{Clock, elapsed};
 
 /// How long before its expiry a token is renewed.
 const MARGIN: Duration = Duration::from_secs(300);

@@ -6,9 +6,9 @@ use azure_core::time::OffsetDateTime;
 use serde_json::json;
 
 use super::*;
-use crate::arm::http::Response;
-use crate::arm::testing::{Script, lost};
-use crate::clock::VirtualClock;
+use crate::http::Response;
+use crate::testing::{Script, lost};
+use azmend_base::clock::VirtualClock;
 
 fn clock() -> VirtualClock {
     VirtualClock::new("2026-11-20T09:00:00Z".parse().unwrap())

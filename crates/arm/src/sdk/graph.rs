@@ -5,9 +5,9 @@ use graph::models::query_request_options::ResultFormat;
 use graph::models::{QueryRequest, QueryRequestOptions};
 
 use super::bridge::{Exchange, ask, client};
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::graph::{GraphQuery, GraphScope};
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::graph::{GraphQuery, GraphScope};
 
 /// One page of a query, as it came from the wire.
 pub async fn query(gateway: &Gateway, asked: &GraphQuery) -> Result<Exchange, ArmError> {

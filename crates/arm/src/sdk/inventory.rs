@@ -7,11 +7,11 @@ use azure_mgmt_recoveryservicesbackup::package_2024_04 as backup;
 use super::bridge::{ask, client, first};
 use super::vaults::VAULT;
 use super::{group, names};
-use crate::arm::api::Listing;
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::{Engine, EngineJob, PowerRow, WatchedJob};
+use crate::api::Listing;
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::{Engine, EngineJob, PowerRow, WatchedJob};
 
 const JOB: &str = "Microsoft.RecoveryServices/vaults/backupJobs";
 

@@ -5,11 +5,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::bridge::{ask, client, first};
-use crate::arm::api::{Listing, Sent};
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::Lock;
+use crate::api::{Listing, Sent};
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::Lock;
 
 /// Scope (as the builders want it, without the leading slash) and name of a lock.
 fn address(id: &ResourceId) -> Result<(String, String), ArmError> {

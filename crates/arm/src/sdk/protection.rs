@@ -8,11 +8,11 @@ use super::backup::ITEM;
 use super::bridge::{ask, client, first};
 use super::vaults::VAULT;
 use super::{group, names};
-use crate::arm::api::{Listing, Sent};
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::{Policy, Protectable};
+use crate::api::{Listing, Sent};
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::{Policy, Protectable};
 
 /// The kind of an item that is a VM of Azure Resource Manager.
 const VM_ITEM: &str = "Microsoft.Compute/virtualMachines";

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::bridge::{Seam, ask, client, credential};
-use crate::arm::error::{ArmError, ErrorClass};
-use crate::arm::gateway::Gateway;
-use crate::arm::http::Response;
-use crate::arm::testing::{Script, exchange, not_sent};
-use crate::arm::token::StaticToken;
-use crate::clock::VirtualClock;
+use crate::error::{ArmError, ErrorClass};
+use crate::gateway::Gateway;
+use crate::http::Response;
+use crate::testing::{Script, exchange, not_sent};
+use crate::token::StaticToken;
+use azmend_base::clock::VirtualClock;
 
 /// Answers every request of a generated client with the same status and body.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ fn no_builder_is_awaited() {
         }
     }
     assert!(
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/arm/sdk")).unwrap().count() <= 13,
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sdk")).unwrap().count() <= 13,
         "add the new file above"
     );
 }

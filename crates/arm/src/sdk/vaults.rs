@@ -4,11 +4,11 @@ use azure_mgmt_recoveryservices::package_2024_04 as vaults;
 
 use super::bridge::{ask, client, first};
 use super::{group, names};
-use crate::arm::api::Listing;
-use crate::arm::error::ArmError;
-use crate::arm::gateway::Gateway;
-use crate::arm::id::ResourceId;
-use crate::arm::model::Vault;
+use crate::api::Listing;
+use crate::error::ArmError;
+use crate::gateway::Gateway;
+use crate::id::ResourceId;
+use crate::model::Vault;
 
 /// The type of a vault.
 pub const VAULT: &str = "Microsoft.RecoveryServices/vaults";

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::parse::{Compare, Expr, Function, Operator, Query, Step};
 use super::value::Val;
-use crate::clock::{earlier, later};
+use azmend_base::clock::{earlier, later};
 
 /// A row: columns in order.
 pub(super) type Row = Vec<(String, Val)>;

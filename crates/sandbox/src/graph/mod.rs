@@ -32,8 +32,8 @@ use serde_json::{Map, Value, json};
 use super::resources;
 use super::wire::{Answer, Call, not_allowed, set_header, stamp_z};
 use super::world::{Bucket, World, guid_from, hash_text};
-use crate::arm::http::{Method, Response};
-use crate::clock::elapsed;
+use azmend_arm::http::{Method, Response};
+use azmend_base::clock::elapsed;
 
 /// Queries of a user in one window, and its length in seconds ("throttled requests" of the documentation).
 const QUOTA: u64 = 15;

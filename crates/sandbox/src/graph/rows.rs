@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use super::eval::Row;
 use super::parse::{Compare, Expr, Function, Operator, Query, Step, Table};
 use super::value::{Kind, Val};
-use crate::arm::id::ResourceId;
-use crate::clock::earlier;
-use crate::sim::wire::Call;
-use crate::sim::world::{Job, World};
-use crate::sim::{collections, compute, job_routes, rbac, resources, vaults};
+use crate::wire::Call;
+use crate::world::{Job, World};
+use crate::{collections, compute, job_routes, rbac, resources, vaults};
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::earlier;
 
 /// The columns of every table ("query language": properties of the tables).
 pub(super) const COLUMNS: &[(&str, Kind)] = &[

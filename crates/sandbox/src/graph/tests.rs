@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::value::{Kind, Val};
 use super::*;
-use crate::arm::http::{HeaderValue, Request};
-use crate::sim::{Estate, Permission, Reply, Sim};
+use crate::{Estate, Permission, Reply, Sim};
+use azmend_arm::http::{HeaderValue, Request};
 
 const PROD: &str = "5b1c0de0-0000-4000-8000-000000000001";
 
@@ -142,7 +142,7 @@ fn operators() {
     let running = "properties.extended.instanceView.powerState.code == 'PowerState/running'";
     let on = ask(&sim, &format!("resources | where {running} | project id")).len();
     let world = sim.world();
-    assert_eq!(on, world.vms.iter().filter(|vm| vm.power == crate::sim::Power::Running).count());
+    assert_eq!(on, world.vms.iter().filter(|vm| vm.power == crate::Power::Running).count());
     let groups = ask(&sim, "resourcecontainers | where type =~ 'microsoft.resources/subscriptions/resourcegroups'");
     assert_eq!(
         groups.len(),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::{Agent, HandlerState, JobStatus, Power};
+use crate::{Agent, HandlerState, JobStatus, Power};
 
 fn start(sim: &Sim, group: &str, name: &str) -> String {
     let accepted = call(sim, "POST", &format!("{}/backup", item(group, name)), Some(backup_body()));
@@ -319,7 +319,7 @@ fn an_estate_chooses_whether_a_read_only_lock_on_the_vms_group_stops_its_backup(
         assert!(text.contains(&format!("locked: '{group}'")), "{text}");
         // A lock that only keeps from deleting does not matter.
         sim.edit(|w| {
-            w.locks.iter_mut().find(|l| l.id.name() == "freeze").unwrap().level = crate::sim::LockLevel::CanNotDelete
+            w.locks.iter_mut().find(|l| l.id.name() == "freeze").unwrap().level = crate::LockLevel::CanNotDelete
         });
         let again = start(&sim, "rg-shop", "ok-07");
         assert_eq!(job(&sim, &again)["status"], "InProgress");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::{Agent, PointState, Power};
+use crate::{Agent, PointState, Power};
 
 #[test]
 fn a_vm_in_any_case_with_its_hidden_snapshot_handler() {

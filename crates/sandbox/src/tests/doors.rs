@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sim::Permission;
+use crate::Permission;
 
 #[test]
 fn sign_in_and_api_version() {
@@ -118,7 +118,7 @@ deny_assignments: [{ name: blueprint, scope: rg-a, actions: ["*/delete"] }]
 
 #[test]
 fn patterns_of_roles() {
-    use crate::sim::rbac::matches;
+    use crate::rbac::matches;
     for (pattern, action, expected) in [
         ("*", "a/b", true),
         ("*/read", "Microsoft.Compute/virtualMachines/read", true),
@@ -212,7 +212,7 @@ proptest! {
     fn any_sequence_keeps_the_world_in_order(seed in any::<u64>(), steps in prop::collection::vec((0usize..6, any::<prop::sample::Index>(), 0u64..4000), 1..40)) {
         let sim = sim();
         let addresses = addresses(&sim);
-        sim.edit(|w| w.faults = crate::sim::FaultPlan::random(seed));
+        sim.edit(|w| w.faults = crate::FaultPlan::random(seed));
         let mut links: Vec<String> = Vec::new();
         for (verb, at, wait) in steps {
             let method = ["GET", "DELETE", "POST", "PUT", "DELETE", "GET"][verb];

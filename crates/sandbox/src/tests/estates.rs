@@ -15,7 +15,7 @@ fn the_built_in_estate_is_what_it_says() {
     }
 }
 
-fn wrong(text: &str) -> crate::sim::EstateError {
+fn wrong(text: &str) -> crate::EstateError {
     let errors = Estate::parse(text, "estate.yaml").unwrap_err();
     errors[0].clone()
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::arm::http::{Transport as _, TransportError};
-use crate::sim::{Corruption, Fault, FaultEffect, FaultMatch, FaultPlan, WorldEvent};
+use crate::{Corruption, Fault, FaultEffect, FaultMatch, FaultPlan, WorldEvent};
+use azmend_arm::http::{Transport as _, TransportError};
 
 fn with(effect: FaultEffect, method: &str, path: &str) -> Sim {
     let sim = sim();
@@ -93,7 +93,7 @@ fn somebody_else_acts_in_between() {
     let sim = sim_slow();
     let before = sim.world().now;
     call(&sim, "GET", PROD, None);
-    assert!(crate::clock::elapsed(before, sim.world().now).as_secs() >= 30);
+    assert!(azmend_base::clock::elapsed(before, sim.world().now).as_secs() >= 30);
     sim.on_request(Box::new(|world, _, number| {
         if number == 2 {
             world.recreate_vm(&vm("web-01").parse().unwrap());

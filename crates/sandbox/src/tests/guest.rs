@@ -1,7 +1,7 @@
 //! Run Command.
 
 use super::*;
-use crate::sim::{Agent, Power};
+use crate::{Agent, Power};
 
 fn run(sim: &Sim, name: &str, body: &Value) -> Response {
     call(sim, "POST", &format!("{}/runCommand", vm(name)), Some(body.clone()))

@@ -170,14 +170,14 @@ fn a_stale_read_after_putting_a_lock_back_says_that_it_is_gone() {
     let content = json!({ "properties": get(&sim, LOCK)["properties"] });
     unlock(&sim);
     sim.edit(|w| {
-        let when = crate::sim::FaultMatch {
+        let when = crate::FaultMatch {
             method: Some("GET".into()),
             path_contains: Some("locks".into()),
             nth: None,
             times: Some(2),
         };
-        let effect = crate::sim::FaultEffect::StaleRead;
-        w.faults = vec![crate::sim::Fault { id: "stale".into(), when, effect, seen: 0, fired: 0 }];
+        let effect = crate::FaultEffect::StaleRead;
+        w.faults = vec![crate::Fault { id: "stale".into(), when, effect, seen: 0, fired: 0 }];
     });
     assert_eq!(call(&sim, "PUT", LOCK, Some(content)).status, 201);
     let seen: Vec<u16> = (0..4).map(|_| call(&sim, "GET", LOCK, None).status).collect();

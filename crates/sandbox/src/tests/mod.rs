@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Estate, Paced, Reply, Sim, World};
-use crate::arm::http::{HeaderValue, Method, Request, Response};
-use crate::clock::Clock as _;
+use azmend_arm::http::{HeaderValue, Method, Request, Response};
+use azmend_base::clock::Clock as _;
 
 pub(super) const PROD: &str = "/subscriptions/5b1c0de0-0000-4000-8000-000000000001";
 pub(super) const SUBSIDIARY: &str = "/subscriptions/5b1c0de0-0000-4000-8000-000000000002";

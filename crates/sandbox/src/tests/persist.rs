@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::arm::http::Transport as _;
-use crate::clock::{Clock, VirtualClock, elapsed};
-use crate::sim::{Fault, FaultEffect, FaultMatch, JobStatus, WorldEvent};
+use crate::{Fault, FaultEffect, FaultMatch, JobStatus, WorldEvent};
+use azmend_arm::http::Transport as _;
+use azmend_base::clock::{Clock, VirtualClock, elapsed};
 
 fn fresh() -> World {
     World::from_estate(&Estate::built_in())
@@ -28,7 +28,7 @@ fn backup(sim: &Sim) {
 }
 
 fn running(world: &World, vm: &str) -> usize {
-    let of = |job: &&crate::sim::Job| job.item.as_str().to_lowercase().ends_with(vm) && job.status.is_active();
+    let of = |job: &&crate::Job| job.item.as_str().to_lowercase().ends_with(vm) && job.status.is_active();
     world.jobs.iter().filter(of).count()
 }
 

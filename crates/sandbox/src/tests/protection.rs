@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::{JobStatus, Protection};
+use crate::{JobStatus, Protection};
 
 fn put(sim: &Sim, properties: Value) -> Response {
     let url = format!("{}?api-version=2024-04-01", item("rg-shop", "stop-12"));

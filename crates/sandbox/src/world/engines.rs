@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::JobStatus;
-use crate::arm::id::ResourceId;
+use azmend_arm::id::ResourceId;
 
 /// A backup engine of a vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

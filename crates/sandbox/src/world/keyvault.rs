@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arm::id::ResourceId;
+use azmend_arm::id::ResourceId;
 
 /// What an entry of the access policies permits; lists are in the order in which the words came.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

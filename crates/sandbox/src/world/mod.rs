@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use super::faults::Fault;
 use super::timeline::{Effect, Event};
-use crate::arm::id::ResourceId;
-use crate::clock::later;
+use azmend_arm::id::ResourceId;
+use azmend_base::clock::later;
 
 pub use engines::{Engine, EngineJob};
 pub use guest::{Guest, GuestRun, GuestService, ServiceStart, ServiceState};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::arm::id::ResourceId;
+use azmend_arm::id::ResourceId;
 
 /// Delays, limits and the page size of a world. Times are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Collection, HandlerState, Item, Lock, Point, PointState, Power, Protection, World};
-use crate::arm::id::ResourceId;
-use crate::sim::jobs;
+use crate::jobs;
+use azmend_arm::id::ResourceId;
 
 /// A mutation by somebody else, as written in an estate's faults and timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ impl World {
         let vm_id = vm_id.or_else(|| collection.points.last().map(|p| p.vm_id.clone())).unwrap_or_default();
         let mut point = new_point(now, vm_id);
         while collection.points.iter().any(|p| p.name == point.name) {
-            point.created = crate::clock::later(point.created, std::time::Duration::from_secs(1));
+            point.created = azmend_base::clock::later(point.created, std::time::Duration::from_secs(1));
             point.name = point_name(point.created);
         }
         let name = point.name.clone();

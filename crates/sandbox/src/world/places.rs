@@ -10,7 +10,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Mutex, PoisonError};
 
 use super::Job;
-use crate::arm::id::ResourceId;
+use azmend_arm::id::ResourceId;
 
 /// Lists up to this length are looked through.
 const SHORT: usize = 64;
@@ -26,7 +26,7 @@ pub(crate) struct Places {
     pub items: List,
     pub jobs: List,
     /// Answers of Resource Graph that go on.
-    pub pages: crate::sim::graph::Pages,
+    pub pages: crate::graph::Pages,
 }
 
 impl Clone for Places {
