@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::backup::{BackupUntil, StartBackup};
 use super::change::{Change, ChangeKind};
 use super::locks::{self, RemoveLock, Restore};
 use super::planning::{PlanContext, PlanReads};
@@ -345,6 +346,21 @@ async fn unlocked_bench() -> Bench {
 async fn unlocked_bench_with(groups: &str) -> Bench {
     let locks = "locks: [{ name: keep, level: CanNotDelete, notes: Set by the landing zone }]";
     Bench::on(&format!("{}{groups}", ESTATE.replace(locks, "locks: []"))).await
+}
+
+/// A run that is resumed finds an attempt without an answer: it is looked for, and never sent a second time (S10).
+#[tokio::test]
+async fn a_backup_whose_answer_was_lost_is_not_sent_again() {
+    let bench = unlocked_bench().await;
+    let item = bench.facts.items.known().unwrap()[0].item.id.clone();
+    let retain = "30d".parse().unwrap();
+    let change = StartBackup { item, retain, until: BackupUntil::Snapshot };
+    let change = Change::new("backup", 1, change, String::new());
+    let history = bench.attempt(&change, false);
+    assert!(matches!(bench.check(&change, &history).await, Check::Wait { .. }));
+    bench.sleep(11).await;
+    assert!(matches!(bench.check(&change, &history).await, Check::Unknown(_)));
+    assert!(matches!(bench.verify(&change, &history).await, Verify::Unknown(_)));
 }
 
 #[tokio::test]
