@@ -321,6 +321,10 @@ async fn reading(arm: &Arm, lock: &Lock, hasty: bool) -> Reading {
             arm.clock().sleep(PROBE).await;
         }
         let now = match arm.lock(&lock.id).await {
+            // Every lock has a level: an answer without one was not understood.
+            Ok(now) if now.level.is_empty() => {
+                return Reading::Unsettled(format!("reading the lock {}: the answer has no level", lock.id.name()));
+            }
             Ok(now) => difference(lock, &now).map_or(Reading::InForce, Reading::Other),
             Err(error) if arm.proves_absence(&error, &lock.id).await => Reading::Absent,
             Err(error) => return Reading::Unsettled(format!("reading the lock {}: {error}", lock.id.name())),
@@ -425,15 +429,20 @@ pub enum Restore {
     Unreadable(ArmError),
 }
 
-/// Reads the lock, and its scope when the lock is not there. `sent`: this run sent a DELETE for it. Then one reading that
-/// shows it proves nothing, for it may be of a replica that has not heard of the deletion: it is written in any case, which
-/// changes nothing where it is in force. `tried`: it was written already, and is not there.
+/// Reads the lock, and its scope when the lock is not there. `sent`: this run sent a DELETE for it. Then one reading proves
+/// nothing, for it may be of a replica that has not heard of the deletion, or of the lock that was there before: it is written in
+/// any case, which changes nothing where it is in force. Only a stable reading of other content makes it somebody else's.
+/// `tried`: it was written already, and is not there.
 pub async fn check_restore(arm: &Arm, lock: &Lock, sent: bool, tried: bool) -> Restore {
     match arm.lock(&lock.id).await {
         Ok(now) => match difference(lock, &now) {
             None if sent => Restore::Go,
             None => Restore::Stands,
-            Some(difference) => Restore::Other(difference),
+            Some(difference) if !sent => Restore::Other(difference),
+            Some(_) => match reading(arm, lock, false).await {
+                Reading::Other(difference) => Restore::Other(difference),
+                Reading::Absent | Reading::InForce | Reading::Unsettled(_) => Restore::Go,
+            },
         },
         // Recorded of a group that is there; in one that is not, everything answers `ResourceGroupNotFound`. Should it say this of
         // a group that is gone after all, the PUT answers 404, and then the group is read.
@@ -447,6 +456,12 @@ pub async fn check_restore(arm: &Arm, lock: &Lock, sent: bool, tried: bool) -> R
         Err(error) if error.class() == ErrorClass::NotFound => {
             // A scope that could not be read for another reason than its absence: writing the lock is still right.
             if scope_is_gone(arm, &lock.scope()).await { Restore::ScopeGone } else { Restore::Go }
+        }
+        // Azure answers, and does not show the lock: that is no reason to leave it off.
+        Err(error)
+            if sent && !matches!(error.class(), ErrorClass::NotSent | ErrorClass::Throttled | ErrorClass::SignIn) =>
+        {
+            Restore::Go
         }
         Err(error) => Restore::Unreadable(error),
     }

@@ -429,6 +429,94 @@ async fn what_is_not_superseded_any_more_stays() {
     assert_eq!(rule_of(&bench.check(&change, &History::default()).await), "s8.not-superseded");
 }
 
+// Answers that hide points.
+
+fn body(json: &serde_json::Value) -> FaultEffect {
+    let (status, code, message) = (200, String::new(), String::new());
+    FaultEffect::Reply { status, code, message, retry_after: None, raw_body: Some(json.to_string()) }
+}
+
+/// An answer without points, or with none, hides what would go with the collection from every rule.
+#[tokio::test]
+async fn a_collection_whose_answer_hides_its_points_does_not_go() {
+    let mut bench = unlocked_bench().await;
+    bench.overrides = Override::ALL.into_iter().collect();
+    let collection = bench.collection();
+    let whole = DeleteCollection { collection: collection.clone(), why: DeleteReason::Chosen };
+    let whole = Change::new("clean", 1, whole, String::new());
+    let history = bench.attempt(&whole, true);
+    assert!(matches!(bench.check(&whole, &history).await, Check::Go(_)));
+    let mut answer = serde_json::json!({
+        "id": collection.id, "name": collection.id.name(), "location": "westeurope",
+        "properties": {
+            "source": { "id": collection.source }, "restorePointCollectionId": collection.collection_id,
+            "provisioningState": "Succeeded",
+        }
+    });
+    let path = format!("/restorePointCollections/{}", collection.id.name());
+    // The first request is for the collection, the next one for a point of it.
+    let hidden = |answer: &serde_json::Value| {
+        let mut fault = nth(1, fault("GET", &path, body(answer)));
+        fault.when.times = Some(1);
+        fault
+    };
+    bench.fault(hidden(&answer));
+    assert_eq!(rule_of(&bench.check(&whole, &history).await), "s12.unread");
+    bench.no_faults();
+    bench.fault(hidden(&answer));
+    assert!(matches!(bench.verify(&whole, &history).await, Verify::Pending { .. }));
+    bench.no_faults();
+    // An empty list is believed when its newest point is gone, too; then what speaks about the VM still holds.
+    answer["properties"]["restorePoints"] = serde_json::json!([]);
+    bench.fault(hidden(&answer));
+    assert!(matches!(bench.check(&whole, &history).await, Check::Wait { .. }));
+    bench.no_faults();
+    bench.fault(hidden(&answer));
+    assert_eq!(rule_of(&bench.check(&whole, &History::default()).await), "s3.changed");
+    bench.no_faults();
+    bench.fault(hidden(&answer));
+    bench.fault(fault("GET", "/restorePoints/", reply(404, "ResourceNotFound")));
+    assert!(matches!(bench.check(&whole, &history).await, Check::Go(_)));
+    bench.no_faults();
+    let Part::Known { value: items, .. } = &mut bench.facts.items else { panic!() };
+    let Part::Known { value: jobs, .. } = &mut items[0].jobs else { panic!() };
+    (jobs[0].status, jobs[0].end) = ("InProgress".into(), None);
+    bench.overrides.clear();
+    bench.fault(hidden(&answer));
+    bench.fault(fault("GET", "/restorePoints/", reply(404, "ResourceNotFound")));
+    assert_eq!(rule_of(&bench.check(&whole, &history).await), "s8.job-active");
+}
+
+/// After a request of ours only a stable reading of other content makes a lock somebody else's, and what cannot be read is
+/// written all the same.
+#[tokio::test]
+async fn one_strange_reading_after_our_request_leaves_no_lock_off() {
+    let bench = Bench::new().await;
+    let lock = bench.lock();
+    bench.sim.edit(|world| world.locks.clear());
+    let other = |notes: &str| {
+        serde_json::json!({
+            "id": lock.id, "name": "keep", "type": "Microsoft.Authorization/locks",
+            "properties": { "level": "CanNotDelete", "notes": notes },
+        })
+    };
+    let empty = serde_json::json!({ "id": lock.id, "name": "keep" });
+    let restore = async || locks::check_restore(&bench.arm, &lock, true, false).await;
+    bench.fault(nth(1, fault("GET", "/locks/keep", body(&other("from before")))));
+    assert_eq!(restore().await, Restore::Go, "a stale reading of older content");
+    bench.no_faults();
+    for effect in [body(&empty), reply(403, "AuthorizationFailed"), reply(500, "InternalServerError")] {
+        bench.fault(fault("GET", "/locks/keep", effect));
+        assert_eq!(restore().await, Restore::Go);
+        bench.no_faults();
+    }
+    bench.fault(fault("GET", "/locks/keep", FaultEffect::NotSent));
+    assert!(matches!(restore().await, Restore::Unreadable(_)), "the PUT would not arrive either");
+    bench.no_faults();
+    bench.fault(fault("GET", "/locks/keep", body(&other("somebody else's"))));
+    assert!(matches!(restore().await, Restore::Other(_)));
+}
+
 // Copies to another region.
 
 fn copying(bench: &Bench, point: &crate::arm::model::Point) -> Fault {

@@ -602,6 +602,11 @@ const fn unfollowed(change: &Change) -> Answer {
 fn same_vm(planned: &str, facts: &VmFacts) -> Option<Refusal> {
     let name = facts.id.name();
     if let Some(vm) = facts.vm.known() {
+        if vm.vm_id.is_empty() && !planned.is_empty() {
+            let why =
+                format!("Azure's answer about the VM {name} has no vmId: whether it is the same one is not known");
+            return Some(Refusal::new("s12.unread", why));
+        }
         if vm.vm_id.eq_ignore_ascii_case(planned) {
             return None;
         }

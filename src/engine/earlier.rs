@@ -1,7 +1,7 @@
 //! What earlier runs of this machine did that the next one must know.
 //!
-//! Duty: from the journals of the state directory, the locks that are off because of them, and the backup jobs that they
-//! started. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
+//! Duty: from the journals of the state directory, the locks that are off because of them, the backup jobs that they
+//! started, and the clean-ups of Azure Backup that they wait for. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
 //! first backup after an unlocking is expected to fail once, whoever removed the lock.
 //!
 //! Invariants: only runs of the same place count (S13); a run that cannot be read hides no other. Must never: decide anything.
@@ -14,7 +14,7 @@ use super::owed::Locks;
 use super::plan::{Plan, World};
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
-use crate::journal::{self, Effect, EndKind, Event, Fact, Purpose, Record, StateDir};
+use crate::journal::{self, Effect, EndKind, Event, Fact, PauseReason, Purpose, Record, StateDir};
 
 /// Older runs are not looked at: a backup job ends within a day, and Azure Backup cleans up within hours.
 const LOOK_BACK: Duration = Duration::from_secs(48 * 3600);
@@ -28,6 +28,17 @@ pub struct Unlocking {
     pub at: Timestamp,
 }
 
+/// A run that waits until Azure Backup has cleaned up the restore points of its VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CleanUp {
+    /// The VM.
+    pub vm: ResourceId,
+    /// The run.
+    pub run: String,
+    /// When it was told to be taken up again.
+    pub until: Timestamp,
+}
+
 /// What earlier runs did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Earlier {
@@ -35,6 +46,8 @@ pub struct Earlier {
     pub unlockings: Vec<Unlocking>,
     /// The backup jobs that they started, of any VM.
     pub jobs: Vec<ResourceId>,
+    /// Those of them that wait for a clean-up, of any VM.
+    pub clean_ups: Vec<CleanUp>,
 }
 
 impl Earlier {
@@ -49,9 +62,11 @@ impl Earlier {
                 continue;
             }
             let Ok(loaded) = journal::load(state, &run.id) else { continue };
-            let same = Plan::parse(&loaded.plan_json).is_ok_and(|plan| same_place(&plan.world, place));
-            if same {
+            let Ok(plan) = Plan::parse(&loaded.plan_json) else { continue };
+            if same_place(&plan.world, place) {
                 earlier.add(loaded.records.iter().chain(&loaded.salvaged));
+                let until = clean_up(&loaded.records);
+                earlier.clean_ups.extend(until.map(|until| CleanUp { vm: plan.vm, run: run.id, until }));
             }
         }
         earlier
@@ -82,6 +97,20 @@ impl Earlier {
         jobs.sort();
         jobs.dedup();
         jobs
+    }
+}
+
+/// Until when the run of these records waits for a clean-up.
+fn clean_up(records: &[Record]) -> Option<Timestamp> {
+    let last = records.iter().rev().find(|record| {
+        matches!(
+            record.event,
+            Event::Paused { .. } | Event::Resumed { .. } | Event::UndoStarted { .. } | Event::Finished { .. }
+        )
+    });
+    match &last?.event {
+        Event::Paused { why: PauseReason::CleanUpPending, retry_after, .. } => Some(*retry_after),
+        _ => None,
     }
 }
 

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::driver::plain;
+use super::earlier::CleanUp;
 use super::exit;
 use super::owed::LockState;
 use super::plan::{OnFailure, Plan};
@@ -19,8 +22,9 @@ use crate::actions::change::{Change, Undo};
 use crate::actions::locks::{self, RemoveLock, recreate_command};
 use crate::actions::points::{DeleteCollection, DeletePoint};
 use crate::actions::protection::{EnableProtection, ResumeProtection};
-use crate::arm::model::Point;
-use crate::clock::later;
+use crate::arm::id::ResourceId;
+use crate::arm::model::{Lock, Point};
+use crate::clock::{elapsed, later};
 use crate::estate::derive::has_backup_points;
 use crate::estate::facts::VmFacts;
 use crate::estate::view::View;
@@ -30,6 +34,7 @@ use crate::text::plural;
 impl Session<'_> {
     /// Ends a run, however it came to its end.
     pub(super) async fn finish(&mut self, end: StepsEnd) -> RunResult {
+        let end = self.held_by_others(end);
         let restored = Box::pin(self.restore_at_the_end(&end)).await;
         // The last reading is part of every end but an unreachable Azure's.
         let read =
@@ -100,8 +105,7 @@ impl Session<'_> {
         if !self.run.plan.relock {
             return true;
         }
-        if let StepsEnd::Halted(Halt::Pause { why: PauseReason::CleanUpPending, wait, .. }) = end {
-            let until = later(self.now(), *wait);
+        if let Some(until) = Box::pin(self.cleaning_up(end)).await {
             let names: Vec<String> = self.state.locks_off().iter().map(|(_, lock)| lock.id.name().to_owned()).collect();
             if !names.is_empty() {
                 self.warn(format!(
@@ -115,6 +119,58 @@ impl Session<'_> {
             return true;
         }
         Box::pin(self.restore_locks(Purpose::Relock)).await
+    }
+
+    /// Until about when a pause leaves the locks off, because Azure Backup cleans up after this run's unlocking or after another
+    /// one's. Whatever it pauses for: only room ends a clean-up, not its time.
+    async fn cleaning_up(&mut self, end: &StepsEnd) -> Option<Timestamp> {
+        let StepsEnd::Halted(Halt::Pause { why, wait, .. }) = end else { return None };
+        let come_back = later(self.now(), *wait);
+        if *why == PauseReason::CleanUpPending || self.others_wait() {
+            return Some(come_back);
+        }
+        let open = self.state.changes.values().filter(|state| !matches!(state.forward, Phase::Ended(_)));
+        let pending = open.filter(|state| state.history.closed).filter_map(|state| state.history.not_before).max()?;
+        if self.facts.is_none() {
+            self.read_everything().await;
+        }
+        (!self.has_room()).then(|| pending.max(come_back))
+    }
+
+    fn others_wait(&self) -> bool {
+        self.others_clean_up().is_some()
+    }
+
+    /// The latest clean-up that another run of this machine waits for under a lock that this run removed: the lock would stop it.
+    fn others_clean_up(&self) -> Option<&CleanUp> {
+        let off = self.state.locks_off();
+        let groups = self.facts.as_ref()?.groups.known()?;
+        let collections = groups.iter().filter_map(|group| group.collections.known()).flatten();
+        let under: Vec<ResourceId> = collections
+            .filter(|collection| off.iter().any(|(_, lock)| lock.scope().covers(&collection.id)))
+            .filter_map(crate::arm::model::Collection::source_id)
+            .collect();
+        let waiting =
+            self.run.earlier.clean_ups.iter().filter(|one| one.until > self.now() && one.vm != self.run.plan.vm);
+        waiting.filter(|one| under.contains(&one.vm)).max_by_key(|one| one.until)
+    }
+
+    /// A run that is over pauses instead while its `--relock` would stop a clean-up that another run waits for.
+    fn held_by_others(&self, end: StepsEnd) -> StepsEnd {
+        let over = matches!(end, StepsEnd::Done | StepsEnd::Stopped) && self.state.phase == RunPhase::Running;
+        match self.others_clean_up().filter(|_| over && self.run.plan.relock) {
+            None => end,
+            Some(other) => StepsEnd::Halted(Halt::Pause {
+                why: PauseReason::OperationPending,
+                detail: format!(
+                    "Azure Backup still cleans up the restore points of {} under the removed lock, until about {}",
+                    other.vm.name(),
+                    minute(other.until)
+                ),
+                hint: None,
+                wait: elapsed(self.now(), other.until),
+            }),
+        }
     }
 
     /// The result of a journal that does not fit its plan: nothing is sent.
@@ -186,7 +242,9 @@ impl Session<'_> {
     /// The worst that the changes came to.
     fn worst(&self) -> Worst {
         let missed = self.run.plan.missed(|step| self.step_outcome(step));
-        let mut worst = if missed { Worst::Missing } else { Worst::Holds };
+        // A lock that was to be restored and was not, because another one is in its place.
+        let replaced = self.run.plan.relock && self.state.locks.all().any(|(_, _, now)| now == LockState::Replaced);
+        let mut worst = if missed || replaced { Worst::Missing } else { Worst::Holds };
         let mut only_the_backup = true;
         let mut backup_failed = false;
         for (step, change) in self.run.plan.changes() {
@@ -206,7 +264,9 @@ impl Session<'_> {
                     EndKind::Unknown => Worst::Unknown,
                 },
             };
-            backup_failed |= backup && matches!(this, Worst::Failed | Worst::Forbidden);
+            // "The backup still fails" is only said of one that was started.
+            let started = state.is_some_and(|state| !state.history.attempts.is_empty());
+            backup_failed |= backup && started && matches!(this, Worst::Failed | Worst::Forbidden);
             only_the_backup &= backup || this == Worst::Holds || step.on_failure == OnFailure::Continue;
             worst = worst.max(this);
         }
@@ -290,6 +350,13 @@ impl Session<'_> {
         }
         let mut found: Vec<String> = self.cleaned_by_others(facts).into_iter().collect();
         found.extend(self.jobs_meanwhile(facts));
+        found.extend(self.state.locks_off().iter().filter_map(|(_, lock)| {
+            let difference = replaced_by(lock, facts)?;
+            Some(format!(
+                "a lock named {} is in force again, with other content than the one that azmend removed: {difference}",
+                lock.id.name()
+            ))
+        }));
         for text in found {
             self.warn(text);
         }
@@ -305,7 +372,8 @@ impl Session<'_> {
             ChangeKind::RemoveLock(RemoveLock { lock }) => {
                 let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
                 // A list may be late; only a stable reading says that somebody put it back.
-                if !listed || !locks::in_force(&self.run.arm, lock).await {
+                let other = replaced_by(lock, facts).is_some();
+                if !listed || other || !locks::in_force(&self.run.arm, lock).await {
                     return None;
                 }
                 if !ours {
@@ -361,6 +429,14 @@ impl Session<'_> {
             .filter_map(|(_, change)| Some(self.state.changes.get(&change.id)?.history.attempts.first()?.at))
             .min();
         let Some(from) = first else { return Vec::new() };
+        // Those that are not over yet may still be going on.
+        let deletions = self.run.plan.changes().filter(|(_, change)| deletes(change));
+        let until = deletions
+            .filter_map(|(_, change)| self.state.changes.get(&change.id))
+            .filter(|state| !state.history.attempts.is_empty())
+            .map(|state| state.ended_at.unwrap_or_else(|| self.now()))
+            .max()
+            .unwrap_or_else(|| self.now());
         let ours: Vec<_> = self.state.changes.values().filter_map(|state| state.history.job.clone()).collect();
         facts
             .items
@@ -370,6 +446,7 @@ impl Session<'_> {
             .flat_map(|item| item.jobs.known().into_iter().flatten())
             // One that began just before, when the jobs had been read already, counts too.
             .filter(|job| (job.running() || job.end.is_some_and(|end| end >= from)) && !ours.contains(&job.id))
+            .filter(|job| job.start.is_none_or(|start| start <= until))
             .map(|job| {
                 format!(
                     "a {} job ({}) ran while points were being deleted: look at its result",
@@ -423,6 +500,12 @@ impl Session<'_> {
     }
 }
 
+/// How the lock of the same name that is in force now differs from this one.
+fn replaced_by(lock: &Lock, facts: &VmFacts) -> Option<String> {
+    let now = facts.locks.known()?.iter().find(|now| now.id == lock.id)?;
+    locks::difference(lock, now)
+}
+
 /// "7 points kept: the vault has no copy of them (s8.snapshot-only)".
 #[must_use]
 pub fn kept_text(kept: &super::plan::Kept) -> Option<String> {
@@ -438,7 +521,7 @@ fn some(text: &str) -> Option<String> {
 }
 
 /// `2026-11-20 09:00Z`.
-fn minute(at: jiff::Timestamp) -> String {
+fn minute(at: Timestamp) -> String {
     let text: String = at.to_string().chars().take(16).collect();
     format!("{}Z", text.replacen('T', " ", 1))
 }

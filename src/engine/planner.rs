@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::earlier::Earlier;
 use super::plan::{Decision, Kept, OnFailure, PLAN_FORMAT, Plan, PlannedStep, World, hex};
+use crate::actions::ChangeKind;
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
 use crate::actions::points;
@@ -14,6 +15,7 @@ use crate::actions::spec::ActionSpec;
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
+use crate::clock::elapsed;
 use crate::estate::collect::{self, CollectOptions};
 use crate::estate::facts::{Part, VmFacts};
 use crate::estate::guest::{Guest, look};
@@ -199,6 +201,9 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     if !fatal.is_empty() {
         return Planned::Refused { refusals: fatal, plan: Some(Box::new(plan)) };
     }
+    if let Some((why, wait)) = clean_up(&plan, &view, &request.earlier) {
+        return Planned::Waiting { why, wait, view: Box::new(view) };
+    }
     if plan.is_empty() {
         let mut refusals: Vec<Refusal> =
             plan.steps.iter().flat_map(|step| step.kept.iter().map(|kept| kept.refusal.clone())).collect();
@@ -231,6 +236,27 @@ fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(
     let since = job.start.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     let why = format!("a backup that was started{since} is running (job {}); nothing else was changed", job.id.name());
     Some((why, OWN_BACKUP))
+}
+
+/// A backup without room for its point, while an earlier run of this machine waits for Azure Backup to make room: it would only
+/// fail, and use up one of the day's attempts. A plan that makes room itself is another thing.
+fn clean_up(plan: &Plan, view: &View, earlier: &Earlier) -> Option<(String, Duration)> {
+    let backup = plan.changes().any(|(_, change)| matches!(change.what, ChangeKind::StartBackup(_)));
+    let deletes = |what: &ChangeKind| matches!(what, ChangeKind::DeletePoint(_) | ChangeKind::DeleteCollection(_));
+    let makes_room = plan.changes().any(|(_, change)| deletes(&change.what));
+    let now = plan.created;
+    let known = view.unread("points.count").is_none() && view.unread("points.limit").is_none();
+    let room = known && view.points.count < view.points.limit;
+    let one =
+        earlier.clean_ups.iter().filter(|one| one.vm == plan.vm && one.until > now).max_by_key(|one| one.until)?;
+    (backup && !makes_room && !room).then(|| {
+        let why = format!(
+            "Azure Backup is cleaning up restore points since an earlier run removed a lock, and there is no room yet; \
+             nothing was changed; at about {:.0}: azmend runs resume {}",
+            one.until, one.run
+        );
+        (why, elapsed(now, one.until))
+    })
 }
 
 /// The steps with their changes, and what speaks against them.

@@ -167,11 +167,16 @@ impl Run {
 
     /// Undoes what can be undone. From a journal whose records do not fit each other the locks are restored all the same.
     pub async fn undo(&self) -> RunResult {
-        let records = self.log.records();
-        let state = match RunState::fold(&self.plan, &records) {
+        let (records, salvaged) = (self.log.records(), self.log.salvaged());
+        let folded = match salvaged.first() {
+            None => RunState::fold(&self.plan, &records),
+            Some(first) => Err(IllegalRecord { seq: first.seq, why: "the journal is damaged before it".to_owned() }),
+        };
+        let state = match folded {
             Ok(state) => state,
             Err(illegal) => {
-                let state = RunState { locks: Locks::of(&records), ..RunState::new(&self.plan) };
+                let locks = Locks::of(records.iter().chain(&salvaged));
+                let state = RunState { locks, ..RunState::new(&self.plan) };
                 let mut session = self.session(state, Some(illegal.clone()));
                 let restored = Box::pin(session.restore_from_records()).await;
                 return session.restored_from_damage(&illegal, restored);

@@ -59,6 +59,7 @@ struct Inner {
     /// The file, or why nothing can be written any more.
     sink: Result<Box<dyn Sink>, String>,
     records: Vec<Record>,
+    salvaged: Vec<Record>,
     next: Continuation,
     /// What the file has beyond [`Continuation::keep`] is cut before the first append.
     torn: bool,
@@ -113,7 +114,8 @@ impl LocalRun {
         // An edited file stays as it is: every byte of it is evidence, and lines are added after it.
         let torn = loaded.is_intact() && loaded.tail != chain::Tail::Clean;
         let plan_sum = chain::plan_sum(loaded.plan_json.as_bytes());
-        let inner = Inner { sink, records: loaded.records.clone(), next, torn, plan_sum };
+        let (records, salvaged) = (loaded.records.clone(), loaded.salvaged.clone());
+        let inner = Inner { sink, records, salvaged, next, torn, plan_sum };
         Ok((Self { id: run.to_owned(), dir, inner: Mutex::new(inner), _held: held }, loaded))
     }
 
@@ -143,6 +145,10 @@ impl RunLog for LocalRun {
 
     fn records(&self) -> Vec<Record> {
         self.lock().records.clone()
+    }
+
+    fn salvaged(&self) -> Vec<Record> {
+        self.lock().salvaged.clone()
     }
 }
 

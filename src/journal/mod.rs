@@ -51,4 +51,9 @@ pub trait RunLog: Send + Sync + std::fmt::Debug {
 
     /// Everything written so far, in order.
     fn records(&self) -> Vec<Record>;
+
+    /// Of a damaged journal: what can still be read after the damage. Nothing is relied on it but what locks may be off.
+    fn salvaged(&self) -> Vec<Record> {
+        Vec::new()
+    }
 }

@@ -85,7 +85,7 @@ impl Subject<'_> {
             error: Some(ErrorResult {
                 code: "not_checked".to_owned(),
                 message: format!("{} was not checked, because not everything could be read{first}", self.playbook),
-                hint: Some("give the identity the permission to read what is listed, then run it again".to_owned()),
+                hint: Some("run it again; where a permission is missing, azmend doctor names it".to_owned()),
             }),
             ..self.base(Status::Failed, exit::PARTIAL)
         }

@@ -337,6 +337,103 @@ fn a_damaged_journal_is_not_resumed_and_its_locks_come_back() {
     assert!(undone["locks_removed"].as_array().unwrap().iter().all(|lock| lock["restored"] == true), "{undone:#}");
 }
 
+/// Wherever a journal is damaged, the locks that what is left of it names come back. (The line of the removal itself is all that
+/// names its lock.)
+#[test]
+fn a_journal_that_is_damaged_anywhere_gives_its_locks_back() {
+    for (damaged, before) in [(0, true), (1, true), (1, false)] {
+        let user = User::new();
+        let run = user.paused();
+        let path = user.file(&run, "journal.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+        let intent = lines.iter().position(|line| line.contains("\"event\":\"intent\"")).unwrap();
+        let at = if before { damaged } else { intent + damaged };
+        assert!(at != intent && (at < intent) == before, "{text}");
+        lines[at] = lines[at].replacen("\"at\":\"2", "\"at\":\"3", 1);
+        std::fs::write(&path, lines.concat()).unwrap();
+        let undone = user.json(&format!("runs undo {run} --yes"));
+        let locks = undone["locks_removed"].as_array().unwrap();
+        assert!(locks.len() == 1 && locks[0]["restored"] == true, "line {at}: {undone:#}");
+        assert_ne!(undone["exit_code"], 0, "what else the run did is not known: {undone:#}");
+        let shown = user.json("sandbox show");
+        assert!(shown["locks"].to_string().contains("no-delete"), "{shown:#}");
+    }
+}
+
+/// An hour later the same command again, while Azure Backup still cleans up: no backup that can only fail is started.
+#[test]
+fn while_a_clean_up_is_waited_for_a_second_fix_starts_nothing() {
+    let user = User::new();
+    let run = user.paused();
+    let jobs = |user: &User| user.json("sandbox show")["jobs"].as_array().map(Vec::len);
+    let before = jobs(&user);
+    let again = user.json("fix rp-collection-limit --vm web-01 --set cleanup=service --yes");
+    assert_eq!((&again["exit_code"], &again["status"]), (&json!(7), &json!("waiting")), "{again:#}");
+    assert!(again["retry_after"].as_u64().is_some_and(|seconds| seconds > 3600), "{again:#}");
+    assert!(again.to_string().contains(&format!("azmend runs resume {run}")), "{again:#}");
+    assert_eq!(jobs(&user), before);
+    // What makes room itself needs no clean-up.
+    let other = user.json("fix rp-collection-limit --vm web-01 --yes --relock");
+    assert_eq!(other["exit_code"], 0, "{other:#}");
+}
+
+/// A pause for any other reason restores no lock that the clean-up needs off.
+#[tokio::test]
+async fn a_deadline_does_not_lock_up_a_clean_up_that_is_waited_for() {
+    let lab = Lab::new();
+    let ask = Ask { relock: true, ..Ask::default() };
+    let plan = lab.planned(FIX, "nas-04", &ask).await;
+    let log = Arc::new(TestLog::default());
+    let result = lab.run(&plan, &log).start().await;
+    assert_eq!(result.error.as_ref().unwrap().code, "clean_up_pending", "{}", brief(&result));
+    let off = lab.locks();
+    // Its time is over, and there is no room yet.
+    lab.sim.clock().advance(Duration::from_secs(4 * 3600 + 60));
+    let deadline = Some(lab.arm.clock().now());
+    let result = azmend::engine::Run { deadline, ..lab.run(&plan, &log) }.resume().await;
+    assert_eq!((result.status, result.exit_code), (Status::Paused, 7), "{}", brief(&result));
+    assert_eq!(lab.locks(), off, "{}", brief(&result));
+    assert!(result.warnings.iter().any(|text| text.contains("stays removed until")), "{result:#?}");
+    assert!(result.locks_removed.iter().all(|lock| !lock.restored), "{result:#?}");
+}
+
+/// "The backup still fails" is said of a backup that was started.
+#[tokio::test]
+async fn a_backup_that_was_never_started_does_not_still_fail() {
+    let reply = |status: u16, code: &str| FaultEffect::Reply {
+        status,
+        code: code.into(),
+        message: "The simulation says so.".into(),
+        retry_after: None,
+        raw_body: None,
+    };
+    for (status, code, exit) in [(403, "AuthorizationFailed", 4), (400, "BadRequest", 6)] {
+        let lab = Lab::new();
+        let plan = lab.planned("backup-now", "ok-07", &Ask::default()).await;
+        always(&lab, "POST", "/backup", reply(status, code));
+        let log = Arc::new(TestLog::default());
+        let result = lab.run(&plan, &log).start().await;
+        assert_eq!((result.status, result.exit_code), (Status::Failed, exit), "{code}: {}", brief(&result));
+    }
+}
+
+/// Somebody put another lock in the place of the one that was to be restored: that is not success.
+#[tokio::test]
+async fn a_lock_that_another_one_replaced_is_no_success() {
+    let scene = scene("unlock-backup-groups", "web-01", ask(&[], true));
+    let lab = scene.lab();
+    let plan = scene.plan(&lab).await;
+    // One look before the request, three that find it gone; the next one is before it is restored.
+    let event = WorldEvent::PutLockBack { id: "no-delete".into(), notes: Some("another".into()) };
+    lab.fault("GET", "/locks/no-delete", 5, FaultEffect::World(event));
+    let log = Arc::new(TestLog::default());
+    let result = lab.run(&plan, &log).start().await;
+    assert_eq!((result.status, result.exit_code), (Status::Partial, 6), "{}", brief(&result));
+    assert!(!result.locks_removed[0].restored, "{result:#?}");
+    assert!(result.warnings.iter().any(|text| text.contains("other content")), "{result:#?}");
+}
+
 // ---- Between processes
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::{
 use crate::actions::change::{DeleteReason, Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
-use crate::actions::rules::{Ground, orphan, ownership, stale};
+use crate::actions::rules::{Ground, orphan, ownership, points as rule, stale};
 use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
@@ -81,6 +81,9 @@ impl Mutation for DeleteCollection {
         if !now.source.eq_ignore_ascii_case(&planned.source) {
             return Check::Refuse(Refusal::new("s3.changed", format!("{name} has another source than in the plan")));
         }
+        if now.points.is_none() {
+            return Check::Refuse(left_out(&now));
+        }
         for point in now.points() {
             if !planned.points().iter().any(|known| same_point(known, point)) {
                 let why = format!("{name} holds the point {}, which is not in the plan", point.id.name());
@@ -90,9 +93,14 @@ impl Mutation for DeleteCollection {
         if deleting(&now) {
             return patience::check_deleting(since(cx, history), name);
         }
+        if now.points().is_empty()
+            && let Err(check) = Box::pin(self.emptied(cx, history)).await
+        {
+            return check;
+        }
         let facts = with_collection(cx, &now);
         let ground = Ground { facts: &facts, ..cx.ground() };
-        if let Err(refusal) = guards_for(&ground, &now, self.why, history) {
+        if let Err(refusal) = self.guards(&ground, &now) {
             return Check::Refuse(refusal);
         }
         let request = match next_request(&now, history, ground.now) {
@@ -128,6 +136,9 @@ impl Mutation for DeleteCollection {
         };
         if deleting(&now) {
             return patience::deleting(since(cx, history), name);
+        }
+        if now.points.is_none() {
+            return Verify::Pending { why: left_out(&now).why, wait: BUSY };
         }
         let left = now.points().len();
         match history.attempts.last().and_then(|attempt| attempt.remaining) {
@@ -166,24 +177,54 @@ fn deleting(now: &Collection) -> bool {
     now.provisioning_state.eq_ignore_ascii_case("Deleting") || now.points().iter().any(Point::deleting)
 }
 
-fn guards_for(ground: &Ground<'_>, now: &Collection, why: DeleteReason, history: &History) -> Result<(), Refusal> {
-    // Emptied by an earlier attempt of this very change: its identity is proven, no point is left to guard.
-    if now.points().is_empty() && !history.attempts.is_empty() {
-        return Ok(());
-    }
-    ownership::backup_owned(ground, now)?;
-    match why {
-        DeleteReason::Orphan => orphan::orphan(ground, now),
-        DeleteReason::Superseded => {
-            live_guards(ground, now.points()).map_err(first)?;
-            let found = stale::find(ground);
-            if found.collections.iter().any(|stale| stale.collection.id == now.id) {
-                Ok(())
-            } else {
-                Err(Refusal::new("s8.not-superseded", format!("{} is no longer superseded", now.id.name())))
+/// An answer without the points says nothing about them (S12): no rule could see what would go.
+fn left_out(now: &Collection) -> Refusal {
+    let why = format!("Azure's answer leaves out the restore points of {}", now.id.name());
+    Refusal::new("s12.unread", why).hint("run azmend again; whether it may read restore points: azmend doctor")
+}
+
+impl DeleteCollection {
+    /// That a collection that reads as empty was emptied by an earlier request of this very change: its newest point is read by
+    /// itself, because one wrong answer would hide every point from the rules.
+    async fn emptied(&self, cx: &Context<'_>, history: &History) -> Result<(), Check> {
+        let Some(newest) = self.collection.points().iter().max_by_key(|point| point.created) else { return Ok(()) };
+        let name = self.collection.id.name();
+        if history.attempts.is_empty() {
+            let why = format!("{name} reads as empty and had {} in the plan", plural(self.points(), "point"));
+            return Err(Check::Refuse(Refusal::new("s3.changed", why).hint("run azmend again for a new plan")));
+        }
+        match cx.arm.point(&newest.id).await {
+            Err(error) if cx.arm.proves_absence(&error, &newest.id).await => Ok(()),
+            Err(error) => Err(Check::Unreadable(error)),
+            Ok(_) => {
+                Err(Check::Wait { why: format!("the collection {name} and its points to read alike"), wait: BUSY })
             }
         }
-        DeleteReason::Expired | DeleteReason::Chosen => live_guards(ground, now.points()).map_err(first),
+    }
+
+    fn guards(&self, ground: &Ground<'_>, now: &Collection) -> Result<(), Refusal> {
+        // What an earlier request of this change emptied has no point left that would prove whose it is: that was proven before
+        // that request, of the points of the plan. What speaks about the VM still holds.
+        if now.points().is_empty() {
+            return match self.why {
+                DeleteReason::Orphan => orphan::orphan(ground, &self.collection),
+                _ => rule::vm_guards(ground).map_err(first),
+            };
+        }
+        ownership::backup_owned(ground, now)?;
+        match self.why {
+            DeleteReason::Orphan => orphan::orphan(ground, now),
+            DeleteReason::Superseded => {
+                live_guards(ground, now.points()).map_err(first)?;
+                let found = stale::find(ground);
+                if found.collections.iter().any(|stale| stale.collection.id == now.id) {
+                    Ok(())
+                } else {
+                    Err(Refusal::new("s8.not-superseded", format!("{} is no longer superseded", now.id.name())))
+                }
+            }
+            DeleteReason::Expired | DeleteReason::Chosen => live_guards(ground, now.points()).map_err(first),
+        }
     }
 }
 
