@@ -206,7 +206,7 @@ impl Mutation for RemoveLock {
                 // Before any request of ours it was removed by somebody else: then it is not ours to restore. After one,
                 // it is taken for ours, and its absence must be stable.
                 return if history.attempts.is_empty() {
-                    Check::Holds(format!("the lock {name} is not there (404); azmend did not remove it"))
+                    Check::Holds(format!("the lock {name} is not there (404); this run did not remove it"))
                 } else {
                     Check::Follow(None)
                 };

@@ -261,7 +261,7 @@ async fn a_lock_that_was_gone_before_is_not_ours_and_after_a_request_of_ours_it_
     let history = bench.attempt(&change, false);
     bench.sim.edit(|world| world.locks.clear());
     let Check::Holds(text) = bench.check(&change, &History::default()).await else { panic!() };
-    assert!(text.contains("azmend did not remove it"), "{text}");
+    assert!(text.contains("this run did not remove it"), "{text}");
     assert_eq!(bench.check(&change, &history).await, Check::Follow(None), "its absence has to be stable");
 }
 

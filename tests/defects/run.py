@@ -3,7 +3,7 @@
 
     tests/defects/run.py --check              every defect still fits the sources (seconds)
     tests/defects/run.py --list               names, kinds and tests
-    tests/defects/run.py --only NAME...       these only; a part of a name is enough
+    tests/defects/run.py --only NAME...       these only; a part of a name is enough (--exact: whole names)
     tests/defects/run.py                      all of them: each is a build and a test, so hours
     tests/defects/run.py --from NAME          goes on from this one
 
@@ -170,12 +170,15 @@ def main():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only", nargs="+", metavar="NAME")
+    parser.add_argument("--exact", nargs="+", metavar="NAME", help="these, by their whole names")
     parser.add_argument("--from", dest="begin", metavar="NAME")
     parser.add_argument("--verbose", action="store_true", help="show what the test printed")
     args = parser.parse_args()
     defects = read_table()
     if args.only:
         defects = [d for d in defects if any(part in d.name for part in args.only)]
+    if args.exact:
+        defects = [d for d in defects if d.name in args.exact]
     if args.begin:
         names = [d.name for d in defects]
         defects = defects[names.index(args.begin):]
