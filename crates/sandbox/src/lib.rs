@@ -14,6 +14,10 @@
 //! Responses have the fields and headers of recorded traffic; where no recording exists (a collection delete that times
 //! out, the details of a job that failed for the restore point limit) the module that invents the shape says so.
 
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
+
 mod around;
 mod backup;
 mod collections;
