@@ -17,6 +17,7 @@ fails by itself catches nothing.
 import argparse
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -156,13 +157,16 @@ def run_test(tree, target, test):
     env.setdefault("CARGO_INCREMENTAL", "1")
     cargo = shlex.split(os.environ.get("AZMEND_CARGO", "cargo")) + ["test", "--locked", "--quiet"]
     words = shlex.split(test)
+    if words[0] != "-p":
+        words = ["-p", "azmend", *words]
     build = cargo + words[:-1] + ["--no-run"]
     built = subprocess.run(build, cwd=tree, env=env, capture_output=True, text=True)
     if built.returncode != 0:
         return False, False, built.stderr
     ran = subprocess.run(cargo + words, cwd=tree, env=env, capture_output=True, text=True, timeout=3600)
     text = ran.stdout + ran.stderr
-    return True, ran.returncode == 0 and "running 0 tests" not in text, text
+    some = re.search(r"running [1-9]\d* test", text) is not None
+    return True, ran.returncode == 0 and some, text
 
 
 def main():
