@@ -212,8 +212,10 @@ impl Session<'_> {
         match self.run.arm.vm(&self.run.plan.vm).await {
             Err(error) if cannot_be_asked(&error) => Seen::Reread(Some(Box::new(error))),
             _ => {
+                let before = self.run.arm.put_off();
                 self.read_everything().await;
-                Seen::Reread(None)
+                let put_off = self.run.arm.put_off() > before && self.partly_unread();
+                if put_off { Seen::PutOff } else { Seen::Reread(None) }
             }
         }
     }

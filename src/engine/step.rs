@@ -63,6 +63,8 @@ pub(super) enum Seen {
     Guards { check: Box<Check>, partly_unread: bool },
     /// Whether Azure answers at all, and everything was read again.
     Reread(Option<Box<ArmError>>),
+    /// Some of it was not read, because Azure asks to wait.
+    PutOff,
     /// One request.
     Sent(SendSeen),
     /// One look for the proof.
@@ -254,6 +256,7 @@ impl Machine {
             Seen::Poll(poll) => self.polled(poll, now),
             Seen::Guards { check, partly_unread } => self.guarded(*check, partly_unread, now),
             Seen::Reread(error) => self.reread(error),
+            Seen::PutOff => self.put_off(),
             Seen::Sent(sent) => self.after_sending(sent, now),
             Seen::Proof(proof) => self.proven(proof, now),
             Seen::Locks(locks) => self.locks(locks),
@@ -459,6 +462,12 @@ impl Machine {
                 Next::Guard { old_facts: false }
             }
         }
+    }
+
+    /// What was not read may be read later, and then may not speak against the change.
+    fn put_off(&mut self) -> Next {
+        let why = self.refusal.take().map(|refusal| refusal.why).unwrap_or_default();
+        self.give_up(PauseReason::Throttled, why, None, UNREACHABLE_FOR)
     }
 
     fn after_sending(&mut self, sent: SendSeen, now: Timestamp) -> Next {

@@ -250,7 +250,11 @@ fn a_refusal_on_what_was_not_read_needs_a_second_reading() {
     assert_eq!(machine.next(refused(), at(3)), Next::Reread);
     let end = machine.next(Seen::Reread(None), at(4));
     assert!(matches!(&end, Next::End(End::Outcome(Outcome::Refused { .. }))), "{end:?}");
-    // Azure that cannot be asked at all is no reason to refuse.
+    // Neither is Azure that asks to wait, nor Azure that cannot be asked at all, a reason to refuse.
+    let mut machine = Machine::new(Purpose::Do, ProvenBy::Reading, false, at(0));
+    assert_eq!(machine.next(refused(), at(1)), Next::Reread);
+    let end = machine.next(Seen::PutOff, at(2));
+    assert!(matches!(&end, Next::Pause { why: PauseReason::Throttled, .. }), "{end:?}");
     let mut machine = Machine::new(Purpose::Do, ProvenBy::Reading, false, at(0));
     assert_eq!(machine.next(refused(), at(1)), Next::Reread);
     let error = arm_error(ErrorKind::NotSent, "");

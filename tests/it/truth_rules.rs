@@ -398,6 +398,31 @@ async fn a_deadline_does_not_lock_up_a_clean_up_that_is_waited_for() {
     assert!(result.locks_removed.iter().all(|lock| !lock.restored), "{result:#?}");
 }
 
+/// Azure asks to wait with the lists that decide: the run comes back later, for nothing speaks against the change.
+#[tokio::test]
+async fn what_azure_asks_to_wait_for_is_come_back_for() {
+    let lab = Lab::new();
+    let plan = lab.planned("rp-collection-limit", "web-01", &Ask { relock: true, ..Ask::default() }).await;
+    let message = "The simulation says so.".to_owned();
+    let busy = FaultEffect::Reply {
+        status: 429,
+        code: "TooManyRequests".into(),
+        message,
+        retry_after: Some(60),
+        raw_body: None,
+    };
+    always(&lab, "GET", "/backupJobs", busy);
+    let log = Arc::new(TestLog::default());
+    let result = lab.run(&plan, &log).start().await;
+    assert_eq!((result.status, result.exit_code), (Status::Paused, 7), "{}", brief(&result));
+    assert_eq!(result.error.as_ref().unwrap().code, "throttled", "{}", brief(&result));
+    assert!(lab.locks().contains(&"no-delete".to_owned()), "{}", brief(&result));
+    lab.sim.edit(|world| world.faults.clear());
+    lab.sim.clock().advance(Duration::from_secs(700));
+    let result = lab.run(&plan, &log).resume().await;
+    assert_eq!((result.status, result.exit_code), (Status::Succeeded, 0), "{}", brief(&result));
+}
+
 /// "The backup still fails" is said of a backup that was started.
 #[tokio::test]
 async fn a_backup_that_was_never_started_does_not_still_fail() {

@@ -149,6 +149,12 @@ impl Arm {
         Self { jobs: Some(Arc::default()), ..self.clone() }
     }
 
+    /// How many readings of this run were given up because Azure asks to wait: what is unread then may be read later.
+    #[must_use]
+    pub fn put_off(&self) -> u64 {
+        self.gateway.put_off()
+    }
+
     /// How many requests were handed to the transport, by all runs together.
     #[must_use]
     pub fn calls(&self) -> u64 {

@@ -110,6 +110,7 @@ pub(super) struct Counts {
     changes: AtomicU64,
     /// Milliseconds.
     waited: AtomicU64,
+    put_off: AtomicU64,
     rows: Mutex<BTreeMap<(CallPurpose, String, String), u64>>,
 }
 
@@ -124,6 +125,15 @@ impl Counts {
     pub fn waited(&self, wait: Duration) {
         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.waited.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// A reading was given up because Azure asks to wait.
+    pub fn put_off(&self) {
+        self.put_off.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn all_put_off(&self) -> u64 {
+        self.put_off.load(Ordering::Relaxed)
     }
 
     pub fn so_far(&self) -> ArmCalls {

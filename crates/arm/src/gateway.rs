@@ -124,6 +124,12 @@ impl Gateway {
         self.counts.rows()
     }
 
+    /// How many readings of this run were given up because Azure asks to wait.
+    #[must_use]
+    pub fn put_off(&self) -> u64 {
+        self.counts.all_put_off()
+    }
+
     /// The clock everything waits on.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -247,7 +253,12 @@ impl Gateway {
                     }
                 }
                 Decision::RenewToken => renewed = true,
-                Decision::Stop => return Err(error),
+                Decision::Stop => {
+                    if error.class() == ErrorClass::Throttled {
+                        self.counts.put_off();
+                    }
+                    return Err(error);
+                }
             }
         }
     }
