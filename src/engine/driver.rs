@@ -23,7 +23,7 @@ use crate::actions::locks::{self, RemoveLock};
 use crate::actions::outcome::{Failure, Outcome, Refusal};
 use crate::actions::{self, Check, Context, History, Inverse, Request, Verb, Verify};
 use crate::arm::model::Lock;
-use crate::arm::{ArmError, ErrorClass, Operation, PollState, Sent, Tag};
+use crate::arm::{ArmError, CallPurpose, ErrorClass, Operation, PollState, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::collect::Refresh;
 use crate::estate::facts::VmFacts;
@@ -75,6 +75,9 @@ impl Session<'_> {
         let mut seen = Seen::Journal { phase, to_prove };
         loop {
             let next = machine.next(seen, self.now());
+            if let Some(purpose) = purpose_of(&next) {
+                self.calls_are_for(purpose);
+            }
             seen = match next {
                 Next::End(end) => {
                     self.settle(task, &end, machine.last()).await?;
@@ -123,7 +126,7 @@ impl Session<'_> {
     async fn hold(&mut self, task: Task<'_>, why: &str, wait: Duration) -> Result<Seen, Halt> {
         if task.purpose != Purpose::Do {
             self.tell(&Progress::Waiting { what: why.to_owned(), wait, since: self.now() });
-            self.run.arm.clock().sleep(wait).await;
+            self.arm.clock().sleep(wait).await;
             return Ok(Seen::Waited);
         }
         if let Some(over) = self.timed_out(task, why) {
@@ -194,7 +197,7 @@ impl Session<'_> {
 
     pub(super) fn context<'c>(&'c self, facts: &'c VmFacts) -> Context<'c> {
         Context {
-            arm: &self.run.arm,
+            arm: &self.arm,
             facts,
             overrides: &self.run.plan.overrides,
             named_locks: &self.run.plan.named_locks,
@@ -209,12 +212,12 @@ impl Session<'_> {
 
     /// Whether Azure answers at all; if so everything is read again.
     async fn reread(&mut self) -> Seen {
-        match self.run.arm.vm(&self.run.plan.vm).await {
+        match self.arm.vm(&self.run.plan.vm).await {
             Err(error) if cannot_be_asked(&error) => Seen::Reread(Some(Box::new(error))),
             _ => {
-                let before = self.run.arm.put_off();
+                let before = self.arm.put_off();
                 self.read_everything().await;
-                let put_off = self.run.arm.put_off() > before && self.partly_unread();
+                let put_off = self.arm.put_off() > before && self.partly_unread();
                 if put_off { Seen::PutOff } else { Seen::Reread(None) }
             }
         }
@@ -225,7 +228,7 @@ impl Session<'_> {
         let state = self.change_state(task.change);
         if let ChangeKind::RemoveLock(RemoveLock { lock }) = &task.change.what {
             let sent = self.state.locks.state(&task.change.id).is_some();
-            return match Box::pin(locks::check_restore(&self.run.arm, lock, sent, state.back_attempts > 0)).await {
+            return match Box::pin(locks::check_restore(&self.arm, lock, sent, state.back_attempts > 0)).await {
                 locks::Restore::Go => {
                     Check::Go(Request { verb: Verb::Put, target: lock.id.clone(), before: serde_json::Value::Null })
                 }
@@ -239,7 +242,7 @@ impl Session<'_> {
             };
         }
         let sent = state.back_attempts > 0;
-        match Box::pin(actions::check_inverse(&self.run.arm, task.change, &state.before, sent)).await {
+        match Box::pin(actions::check_inverse(&self.arm, task.change, &state.before, sent)).await {
             Inverse::Go(request) => Check::Go(request),
             Inverse::Holds(detail) => Check::Holds(detail),
             Inverse::NotNeeded(detail) => Check::NotNeeded(detail),
@@ -373,7 +376,7 @@ impl Session<'_> {
     }
 
     async fn request(&self, task: Task<'_>, request: &Request, tag: &Tag) -> Result<Sent, ArmError> {
-        let arm = &self.run.arm;
+        let arm = &self.arm;
         match (task.purpose, &task.change.what) {
             (Purpose::Undo | Purpose::Relock, ChangeKind::RemoveLock(RemoveLock { lock })) => {
                 arm.put_lock(lock, tag).await
@@ -407,7 +410,7 @@ impl Session<'_> {
 
     /// One poll.
     async fn poll(&mut self, task: Task<'_>, operation: Operation) -> Result<Seen, Halt> {
-        let seen = match Box::pin(self.run.arm.poll(&operation)).await {
+        let seen = match Box::pin(self.arm.poll(&operation)).await {
             // The resource is read instead: that is the proof anyway.
             Err(error) if operation.misses_its_signature(&error) => PollSeen::Lost {
                 how: unfollowed(task.change),
@@ -440,7 +443,7 @@ impl Session<'_> {
         if let (ChangeKind::RemoveLock(RemoveLock { lock }), Purpose::Undo | Purpose::Relock) =
             (&task.change.what, task.purpose)
         {
-            return Box::pin(locks::verify_restore(&self.run.arm, lock)).await;
+            return Box::pin(locks::verify_restore(&self.arm, lock)).await;
         }
         // Proofs read their resource themselves; they only need some reading of the VM to refer to.
         if self.facts.is_none() {
@@ -493,7 +496,7 @@ impl Session<'_> {
             .collect();
         for (lock, outcome, _) in &released {
             // Only after an absence that was stable does a lock that is in force mean somebody: before it, Azure is slow.
-            if *outcome == EndKind::Succeeded && locks::in_force(&self.run.arm, lock).await {
+            if *outcome == EndKind::Succeeded && locks::in_force(&self.arm, lock).await {
                 return LocksSeen::CameBack(locks::came_back(lock));
             }
         }
@@ -561,6 +564,17 @@ impl Session<'_> {
                 }
             }
         }
+    }
+}
+
+/// What the calls of an instruction are for.
+const fn purpose_of(next: &Next) -> Option<CallPurpose> {
+    match next {
+        Next::Guard { .. } | Next::Reread => Some(CallPurpose::Guard),
+        Next::Send(_) => Some(CallPurpose::Sending),
+        Next::Poll(_) => Some(CallPurpose::Following),
+        Next::Prove | Next::LookAtLocks(_) => Some(CallPurpose::Proof),
+        Next::Answer { .. } | Next::Learn(_) | Next::Wait { .. } | Next::End(_) | Next::Pause { .. } => None,
     }
 }
 

@@ -373,7 +373,7 @@ impl Session<'_> {
                 let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
                 // A list may be late; only a stable reading says that somebody put it back.
                 let other = replaced_by(lock, facts).is_some();
-                if !listed || other || !locks::in_force(&self.run.arm, lock).await {
+                if !listed || other || !locks::in_force(&self.arm, lock).await {
                     return None;
                 }
                 if !ours {
@@ -397,7 +397,7 @@ impl Session<'_> {
             }
             ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
                 let listed = facts.collections().any(|c| c.points().iter().any(|now| now.id == point.id));
-                if !listed || !self.run.arm.point(&point.id).await.is_ok_and(|now| !now.deleting()) {
+                if !listed || !self.arm.point(&point.id).await.is_ok_and(|now| !now.deleting()) {
                     return None;
                 }
                 let why = format!("the point {} is there again after it was gone", point.id.name());
@@ -406,7 +406,7 @@ impl Session<'_> {
             ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
                 let same = |now: &crate::arm::model::Collection| now.collection_id == collection.collection_id;
                 if !facts.collections().any(same)
-                    || !self.run.arm.collection(&collection.id).await.is_ok_and(|now| same(&now))
+                    || !self.arm.collection(&collection.id).await.is_ok_and(|now| same(&now))
                 {
                     return None;
                 }
@@ -486,7 +486,7 @@ impl Session<'_> {
         result.vm = Some(plan.vm.to_string());
         result.started = Some(self.started);
         result.ended = Some(self.now());
-        let calls = self.run.arm.call_counts();
+        let calls = self.arm.call_counts();
         result.arm_calls =
             Some(CallsResult { reads: calls.reads, changes: calls.changes, waited_seconds: calls.waited_seconds });
         result.before = Some(plan.before.clone());

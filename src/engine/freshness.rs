@@ -11,6 +11,7 @@ use super::run::Session;
 use super::state::ChangeState;
 use crate::actions::change::Change;
 use crate::actions::{self, ChangeKind};
+use crate::arm::CallPurpose;
 use crate::estate::collect::{self, CollectOptions, Refresh};
 use crate::estate::facts::VmFacts;
 
@@ -21,7 +22,7 @@ impl Session<'_> {
     /// A whole reading.
     pub(super) async fn read_everything(&mut self) {
         let options = CollectOptions { own_jobs: self.run.earlier.jobs(), ..CollectOptions::default() };
-        let facts = Box::pin(collect::collect(&self.run.arm, &self.run.plan.vm, &options)).await;
+        let facts = Box::pin(collect::collect(&self.arm, &self.run.plan.vm, &options)).await;
         self.facts = Some(facts);
     }
 
@@ -51,7 +52,8 @@ impl Session<'_> {
         let everything =
             Refresh { vm: true, extensions: true, collections: true, locks: true, backup: true, ..Refresh::NOTHING };
         let old = everything.older_than(&facts, TOO_OLD_TO_SHOW, self.now());
-        let arm = self.run.arm.for_showing(TOO_OLD_TO_SHOW);
+        self.calls_are_for(CallPurpose::After);
+        let arm = self.arm.for_showing(TOO_OLD_TO_SHOW);
         self.facts = Some(Box::pin(collect::refresh(&arm, &facts, changed.and(old))).await);
     }
 
@@ -71,7 +73,7 @@ impl Session<'_> {
     /// The condition view of the last reading.
     pub(super) fn view(&self) -> Option<crate::estate::view::View> {
         let facts = self.facts.as_ref()?;
-        Some(super::planner::view_of(facts, &self.run.arm, &self.run.plan.overrides))
+        Some(super::planner::view_of(facts, &self.arm, &self.run.plan.overrides))
     }
 
     /// Reads again what is too old of what the guards of this change look at; gives what is still missing then, because it
@@ -81,11 +83,8 @@ impl Session<'_> {
             None => self.read_everything().await,
             Some(facts) => {
                 let what = too_old(&facts, change, self.started, self.now());
-                let fresh = if what.is_nothing() {
-                    facts
-                } else {
-                    Box::pin(collect::refresh(&self.run.arm, &facts, what)).await
-                };
+                let fresh =
+                    if what.is_nothing() { facts } else { Box::pin(collect::refresh(&self.arm, &facts, what)).await };
                 self.facts = Some(fresh);
             }
         }

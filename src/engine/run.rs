@@ -24,7 +24,7 @@ use super::step::End;
 use crate::actions::ChangeKind;
 use crate::actions::change::Change;
 use crate::actions::outcome::Outcome;
-use crate::arm::Arm;
+use crate::arm::{Arm, CallPurpose};
 use crate::clock::{elapsed, later};
 use crate::estate::facts::VmFacts;
 use crate::journal::{AppendError, EndKind, Event, FORMAT, PauseReason, Purpose, Record, RunLog, StepEnd};
@@ -109,6 +109,8 @@ pub(super) enum StepsEnd {
 /// A run in progress.
 pub(super) struct Session<'a> {
     pub(super) run: &'a Run,
+    /// The run's client, whose calls are counted for what the run does now.
+    pub(super) arm: Arm,
     pub(super) state: RunState,
     pub(super) facts: Option<VmFacts>,
     pub(super) warnings: Vec<String>,
@@ -194,13 +196,19 @@ impl Run {
     fn session(&self, state: RunState, damaged: Option<IllegalRecord>) -> Session<'_> {
         let seq = self.log.records().last().map_or(0, |record| record.seq);
         let started = self.arm.clock().now();
-        Session { run: self, state, facts: None, warnings: Vec::new(), started, seq, damaged }
+        let arm = self.arm.for_purpose(CallPurpose::Guard);
+        Session { run: self, arm, state, facts: None, warnings: Vec::new(), started, seq, damaged }
     }
 }
 
 impl Session<'_> {
+    /// From now on calls are counted for this purpose.
+    pub(super) fn calls_are_for(&mut self, purpose: CallPurpose) {
+        self.arm = self.run.arm.for_purpose(purpose);
+    }
+
     pub(super) fn now(&self) -> Timestamp {
-        self.run.arm.clock().now()
+        self.arm.clock().now()
     }
 
     pub(super) fn tell(&self, progress: &Progress) {
@@ -275,7 +283,7 @@ impl Session<'_> {
         tokio::select! {
             biased;
             () = self.run.cancel.cancelled() => {}
-            () = self.run.arm.clock().sleep(wait) => {}
+            () = self.arm.clock().sleep(wait) => {}
         }
         self.pause_point(Duration::ZERO)
     }

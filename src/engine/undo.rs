@@ -167,7 +167,7 @@ impl Session<'_> {
     async fn follow(&mut self, change: &Change, mut operation: Operation) -> Result<Option<Failure>, Halt> {
         let since = self.now();
         loop {
-            let poll = match Box::pin(self.run.arm.poll(&operation)).await {
+            let poll = match Box::pin(self.arm.poll(&operation)).await {
                 Ok(poll) => poll,
                 Err(error) => {
                     self.close_request(change, Answer::Lost, &error.to_string())?;
@@ -177,7 +177,7 @@ impl Session<'_> {
             operation = poll.operation;
             match poll.state {
                 PollState::InProgress if elapsed(since, self.now()) <= super::step::OPERATION_PATIENCE => {
-                    self.run.arm.clock().sleep(poll.wait).await;
+                    self.arm.clock().sleep(poll.wait).await;
                 }
                 PollState::InProgress => {
                     self.close_request(change, Answer::OperationTimeout, "the operation did not end in time")?;
@@ -208,7 +208,7 @@ impl Session<'_> {
                 if read.is_some() {
                     break;
                 }
-                self.run.arm.clock().sleep(SETTLE_PROBE).await;
+                self.arm.clock().sleep(SETTLE_PROBE).await;
                 read = Box::pin(self.read_once(change)).await;
             }
         }
