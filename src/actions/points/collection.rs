@@ -11,7 +11,7 @@ use crate::actions::change::{DeleteReason, Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
 use crate::actions::rules::{Ground, orphan, ownership, points as rule, stale};
-use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
+use crate::actions::{Attempt, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::arm::{ArmError, Sent, Tag};
@@ -233,9 +233,9 @@ impl DeleteCollection {
 fn next_request(now: &Collection, history: &History, at: Timestamp) -> Result<Request, Check> {
     let left = now.points().len();
     let stalled: Vec<_> = history.attempts.iter().rev().take_while(|attempt| attempt.remaining == Some(left)).collect();
-    let times: Vec<Timestamp> = stalled.iter().rev().map(|attempt| attempt.at).collect();
+    let oldest_first: Vec<&Attempt> = stalled.iter().rev().copied().collect();
     let what = format!("{} with {}", now.id.name(), plural(left, "point"));
-    if let Some(check) = patience::check(&times, at, &what) {
+    if let Some(check) = patience::check(&oldest_first, at, &what) {
         return Err(check);
     }
     let on_collection = stalled.iter().filter(|attempt| attempt.target == now.id).count();
@@ -256,7 +256,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::actions::Attempt;
     use crate::actions::rules::testing;
     use crate::clock::later;
 

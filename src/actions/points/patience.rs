@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::actions::outcome::Failure;
-use crate::actions::{Check, Verify};
+use crate::actions::{Attempt, Check, Verify};
 use crate::clock::elapsed;
 use crate::text::plural;
 
@@ -32,6 +32,10 @@ const ROUNDS: usize = 4;
 /// The likely cause of a deletion that does not end, and what to do.
 pub(super) const HINT: &str = "the likely cause is a shared access (SAS) or an export of one of its disk restore points, \
                                which has to be ended first, or Azure's compute service still at work; come back later";
+
+/// What to do when no request was answered.
+const UNANSWERED: &str =
+    "every answer was lost on the way: look at the network or a proxy between azmend and Azure; come back later";
 
 /// Whether another request may leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,18 +60,22 @@ pub(super) fn pace(tries: &[Timestamp], now: Timestamp) -> Pace {
     }
 }
 
-/// What a check says about requests that got nowhere; `None`: another one may leave.
-pub(super) fn check(tries: &[Timestamp], now: Timestamp, what: &str) -> Option<Check> {
-    let requests = plural(tries.len(), "request");
-    match pace(tries, now) {
+/// What a check says about requests that got nowhere, oldest first; `None`: another one may leave. A cause is named only of
+/// requests that Azure answered.
+pub(super) fn check(attempts: &[&Attempt], now: Timestamp, what: &str) -> Option<Check> {
+    let requests = plural(attempts.len(), "request");
+    let answered = attempts.iter().any(|attempt| attempt.answered);
+    let hint = if answered { HINT } else { UNANSWERED };
+    let did = if answered { "did not delete" } else { "without an answer did not delete" };
+    let tries: Vec<Timestamp> = attempts.iter().map(|attempt| attempt.at).collect();
+    match pace(&tries, now) {
         Pace::Go => None,
         Pace::Later(wait) => {
-            let why = format!("{requests} did not delete {what}");
-            Some(Check::Late { why, wait, hint: Some(HINT.to_owned()) })
+            Some(Check::Late { why: format!("{requests} {did} {what}"), wait, hint: Some(hint.to_owned()) })
         }
         Pace::Enough => {
-            let why = format!("{requests} over several hours did not delete {what}");
-            Some(Check::GiveUp(Failure::new("", why).with_hint(HINT)))
+            let why = format!("over several hours {requests} {did} {what}");
+            Some(Check::GiveUp(Failure::new("", why).with_hint(hint)))
         }
     }
 }
@@ -136,6 +144,18 @@ mod tests {
             now += 1;
         }
         assert_eq!((tries.len(), rounds), (ROUND * ROUNDS, ROUNDS - 1));
+    }
+
+    #[test]
+    fn a_cause_is_named_only_of_what_azure_answered() {
+        let id = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg";
+        let target = crate::arm::id::ResourceId::parse(id).unwrap();
+        for answered in [true, false] {
+            let one = Attempt { at: at(0), target: target.clone(), remaining: None, answered };
+            let attempts = vec![&one; ROUND];
+            let Some(Check::Late { why, hint, .. }) = check(&attempts, at(1), "x") else { panic!() };
+            assert_eq!((hint.unwrap().contains("SAS"), why.contains("without an answer")), (answered, !answered));
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The deletion of one restore point.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::patience::{self, BUSY};
@@ -9,7 +8,7 @@ use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
 use crate::actions::rules::{Ground, ownership, points as rule, stale};
-use crate::actions::{Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
+use crate::actions::{Attempt, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::arm::{ArmError, Sent, Tag};
@@ -98,8 +97,8 @@ impl Mutation for DeletePoint {
         if let Err(refusal) = rule::copy_guard(&ground, &now) {
             return Check::Refuse(refusal);
         }
-        let tries: Vec<Timestamp> = history.attempts.iter().map(|attempt| attempt.at).collect();
-        patience::check(&tries, ground.now, &format!("the point {name}")).unwrap_or_else(|| {
+        let attempts: Vec<&Attempt> = history.attempts.iter().collect();
+        patience::check(&attempts, ground.now, &format!("the point {name}")).unwrap_or_else(|| {
             Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: point_image(&now) })
         })
     }
