@@ -175,7 +175,9 @@ impl Messages {
     /// A word with a slip of one letter, as the messages write it.
     fn corrected(&self, word: String) -> String {
         let known = |other: &&String| {
-            other.len().abs_diff(word.len()) <= 1 && strsim::damerau_levenshtein(other, &word) == 1 && !opposite(other, &word)
+            other.len().abs_diff(word.len()) <= 1
+                && strsim::damerau_levenshtein(other, &word) == 1
+                && !opposite(other, &word)
         };
         if word.len() < 7 || self.weight.contains_key(&word) {
             return word;
@@ -193,7 +195,7 @@ impl Messages {
         let (theirs, ours): (f64, f64) = (known.words.iter().map(weigh).sum(), words.iter().map(weigh).sum());
         let score = 2.0 * shared / (theirs + ours);
         // Nearly the same sentence; or every word of the text is in this message, and they are enough of it.
-        let same = score >= 0.78 && common.len() >= 4;
+        let same = score >= 0.78 && common.len() >= 4 || score >= 0.95 && common.len() >= 3;
         let within = common.len() == words.len() && common.len() >= 4 && shared / theirs >= 0.45;
         // A word that tells something and stands for another one makes it another sentence, however near. A title is
         // azmend's wording: a telling word more is another sentence, too. And who it is about must be said.
@@ -209,7 +211,15 @@ impl Known {
         let parts: Vec<String> =
             placeholders(text).iter().map(|part| squeezed(part)).filter(|part| !part.is_empty()).collect();
         let whole = parts.concat();
-        Self { index, length: whole.chars().count(), whole, parts, words: telling(&plain(text)), bag: super::swap::words(text), title }
+        Self {
+            index,
+            length: whole.chars().count(),
+            whole,
+            parts,
+            words: telling(&plain(text)),
+            bag: super::swap::words(text),
+            title,
+        }
     }
 
     fn fits(&self, text: &Flat<'_>, lines: &BTreeSet<String>) -> Option<(Fit, usize)> {
@@ -225,7 +235,8 @@ impl Known {
         if self.length >= least && text.holds(&self.parts, short) {
             return Some((Fit::Inside, self.length));
         }
-        if let Some(letters) = text.cut(&self.parts).filter(|letters| *letters >= CUT && letters * 10 >= self.length * 6)
+        if let Some(letters) =
+            text.cut(&self.parts).filter(|letters| *letters >= CUT && letters * 10 >= self.length * 6)
             && !self.title
         {
             return Some((Fit::Part, letters));

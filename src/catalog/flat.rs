@@ -64,6 +64,19 @@ impl<'t> Flat<'t> {
         self.holds(&cut, false).then_some(before + letters)
     }
 
+    /// What stands before and behind each place where these letters stand, wherever lines break in them.
+    #[must_use]
+    pub fn around(&self, letters: &str) -> Vec<(&'t str, &'t str)> {
+        let place = |(at, _): (usize, &str)| {
+            let begin = *self.at.get(at)? as usize;
+            let last = *self.at.get((at + letters.len()).checked_sub(1)?)? as usize;
+            let behind = self.reading.get(last..)?;
+            let first = behind.chars().next()?.len_utf8();
+            Some((self.reading.get(..begin)?, behind.get(first..)?))
+        };
+        self.letters.match_indices(letters).filter_map(place).collect()
+    }
+
     fn words_between(&self, from: usize, to: usize) -> usize {
         let (Some(from), Some(to)) = (self.at.get(from), self.at.get(to)) else { return 0 };
         let between = self.reading.get(*from as usize..*to as usize).unwrap_or_default();
@@ -104,8 +117,13 @@ mod tests {
     fn a_name_stands_between_the_parts_and_not_a_sentence() {
         let parts = ["extension", "ismarkedfordeletion"];
         assert!(holds("extension 'DependencyAgent' is marked for deletion", &parts, false));
-        assert!(holds("The extension ran. Later the extension 'Dep\n  endency' is marked\nfor deletion", &parts, false));
-        let other = "The extension was installed. After a while we read that the disk of the machine is marked for deletion";
+        assert!(holds(
+            "The extension ran. Later the extension 'Dep\n  endency' is marked\nfor deletion",
+            &parts,
+            false
+        ));
+        let other =
+            "The extension was installed. After a while we read that the disk of the machine is marked for deletion";
         assert!(!holds(other, &parts, false));
     }
 

@@ -36,8 +36,7 @@ pub fn slips<'a>(catalog: &'a Catalog, word: &str, whole: bool) -> Vec<Slip<'a>>
 
 fn slip<'a>(entry: &'a Entry, code: &str, lower: &str, whole: bool) -> Option<Slip<'a>> {
     let known = code.to_lowercase();
-    let apart =
-        (known.len().abs_diff(lower.len()) <= 8).then(|| strsim::damerau_levenshtein(lower, &known));
+    let apart = (known.len().abs_diff(lower.len()) <= 8).then(|| strsim::damerau_levenshtein(lower, &known));
     let long = known.len() >= 16 && lower.len() >= 14;
     let put = |apart, close| Some(Slip { apart, close, entry });
     if long && known.starts_with(lower) {
@@ -66,7 +65,8 @@ fn within_a_word(code: &str, lower: &str, apart: usize) -> bool {
     let most = known.len().min(lower.len()) - head;
     let tail = known.bytes().rev().zip(lower.bytes().rev()).take_while(|(a, b)| a == b).count().min(most);
     let (from, to) = (head, known.len() - tail);
-    let (ours, theirs) = (known.get(from..to).unwrap_or_default(), lower.get(head..lower.len() - tail).unwrap_or_default());
+    let (ours, theirs) =
+        (known.get(from..to).unwrap_or_default(), lower.get(head..lower.len() - tail).unwrap_or_default());
     // "Un" or "Not" more or less says the opposite.
     if [ours, theirs].iter().any(|one| matches!(*one, "un" | "no" | "not")) && (ours.is_empty() || theirs.is_empty()) {
         return false;
