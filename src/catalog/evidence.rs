@@ -200,7 +200,7 @@ impl Messages {
         // A word that tells something and stands for another one makes it another sentence, however near. A title is
         // azmend's wording: a telling word more is another sentence, too. And who it is about must be said.
         let apart = Apart::of(&known.bag, bag);
-        let other = apart.missing && apart.extra || known.title && apart.extra || apart.nameless;
+        let other = apart.extra && (apart.missing || known.title) || apart.nameless;
         let strong = (same || within) && !other && !generic(bag);
         Some(Near { index: known.index, score, strong })
     }
