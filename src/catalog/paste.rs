@@ -108,6 +108,8 @@ pub struct Word {
     pub depth: usize,
     /// Which of the errors of a log it belongs to: a new one begins where braces have closed and at a line "ERROR: ...".
     pub error: usize,
+    /// The line that it ends on.
+    pub line: usize,
     /// Its sentence tells of something that is over.
     pub past: bool,
     /// Put together over the end of a line.
@@ -269,6 +271,7 @@ struct Place {
     braces: usize,
     inwards: usize,
     error: usize,
+    line: usize,
     last: usize,
 }
 
@@ -282,6 +285,7 @@ impl Place {
 
     /// Notes a character between words; `rest` is what follows it.
     fn mark(&mut self, c: char, rest: &str) {
+        self.line += usize::from(c == '\n');
         match c {
             '{' | '[' => self.braces += 1,
             '}' | ']' => {
@@ -326,7 +330,16 @@ fn words(text: &str) -> Vec<Word> {
             let put = |word: String, begin: usize, joined: bool| {
                 let (labelled, code) = labelled(text, low, begin, at);
                 let depth = place.braces + place.inwards;
-                Word { text: word, labelled, code, depth, error: place.error, past: past(low, begin, at), joined }
+                Word {
+                    text: word,
+                    labelled,
+                    code,
+                    depth,
+                    error: place.error,
+                    line: place.line,
+                    past: past(low, begin, at),
+                    joined,
+                }
             };
             if word.len() >= 6 {
                 out.push(put(word.to_owned(), begin, false));

@@ -94,6 +94,7 @@ struct Code<'a> {
     firm: bool,
     error: usize,
     depth: usize,
+    line: usize,
     order: usize,
 }
 
@@ -169,6 +170,12 @@ impl<'a> Search<'a, '_> {
         if let Some(best) = plain.first() {
             if let Some(stranger) = self.stranger(best) {
                 out.unknown_code = Some(stranger);
+                self.put_codes(&plain);
+                return false;
+            }
+            // Of two codes that one sentence only mentions none is the error.
+            let rival = |other: &&Code<'a>| !other.firm && other.past == best.past && other.line == best.line;
+            if !best.firm && inner.is_empty() && plain.iter().skip(1).any(|other| rival(&other)) {
                 self.put_codes(&plain);
                 return false;
             }
@@ -284,7 +291,7 @@ impl<'a> Search<'a, '_> {
             let Some(entry) = self.code(word, short) else { continue };
             let said = messages.iter().any(|(one, found)| one.code == entry.code && found.fit != Fit::Part);
             let (past, firm) = (word.past, word.labelled || said);
-            let code = Code { entry, past, firm, error: word.error, depth: word.depth, order };
+            let code = Code { entry, past, firm, error: word.error, depth: word.depth, line: word.line, order };
             match seen.iter_mut().find(|known| known.entry.code == entry.code) {
                 Some(old) if code.key() <= old.key() => *old = code,
                 Some(_) => {}
