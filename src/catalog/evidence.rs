@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::flat::Flat;
 use super::paste::squeezed;
+use super::swap::{Apart, generic, opposite, telling};
 use super::{Category, Entry, korean, plain};
 
 /// Below this many letters and digits a message counts only as a whole line, not inside another text.
@@ -16,6 +18,12 @@ const INSIDE_EAST: usize = 11;
 const PART: usize = 14;
 /// The same for Korean and Japanese.
 const PART_EAST: usize = 6;
+/// Up to this many letters slips in words are looked for: each is compared with all words of all messages.
+const CORRECTED: usize = 400;
+/// A message whose end was cut off has at least this many letters.
+const CUT: usize = 30;
+/// Below this many letters a message may be the beginning of another sentence ("doesn't exist in the host pool").
+const SENTENCE: usize = 40;
 
 /// A message, prepared.
 #[derive(Debug, Clone)]
@@ -28,6 +36,8 @@ pub struct Known {
     whole: String,
     /// Its words.
     words: BTreeSet<String>,
+    /// Its words, each as often as it stands there.
+    bag: Vec<String>,
     /// Letters in it.
     length: usize,
     /// It is a title of azmend's, not a message of Azure's.
@@ -115,13 +125,13 @@ impl Messages {
     pub fn found(&self, readings: &[String]) -> Vec<Found> {
         let mut best: BTreeMap<usize, Found> = BTreeMap::new();
         for reading in readings {
-            let text = squeezed(reading);
-            if text.is_empty() {
+            let text = Flat::of(reading);
+            if text.letters.is_empty() {
                 continue;
             }
             let lines: BTreeSet<String> = segments(reading).map(|segment| squeezed(&segment)).collect();
             for known in &self.known {
-                let Some((fit, length)) = known.fits(&text, &lines, reading) else { continue };
+                let Some((fit, length)) = known.fits(&text, &lines) else { continue };
                 let found = Found { index: known.index, fit, length };
                 let old = best.entry(known.index).or_insert(found);
                 if (found.fit == Fit::Part, std::cmp::Reverse(found.length))
@@ -138,15 +148,18 @@ impl Messages {
     #[must_use]
     pub fn near(&self, text: &str) -> Vec<Near> {
         let mut best: BTreeMap<usize, Near> = BTreeMap::new();
+        let short = text.chars().count() <= CORRECTED;
         for sentence in segments(text).filter(|sentence| sentence.chars().count() <= 400).take(400) {
             let words = telling(&plain(&sentence));
+            let words = if short { words.into_iter().map(|word| self.corrected(word)).collect() } else { words };
+            let bag = super::swap::words(&sentence);
             let letters = squeezed(&sentence);
             let is_east = east(&sentence);
             if !is_east && words.len() < 2 {
                 continue;
             }
             for known in &self.known {
-                let near = if is_east { by_letters(known, &letters) } else { self.by_words(known, &words) };
+                let near = if is_east { by_letters(known, &letters, &bag) } else { self.by_words(known, &words, &bag) };
                 let Some(near) = near else { continue };
                 let old = best.entry(near.index).or_insert(near);
                 if (near.strong, near.score) > (old.strong, old.score) {
@@ -159,7 +172,20 @@ impl Messages {
         out
     }
 
-    fn by_words(&self, known: &Known, words: &BTreeSet<String>) -> Option<Near> {
+    /// A word with a slip of one letter, as the messages write it.
+    fn corrected(&self, word: String) -> String {
+        let known = |other: &&String| {
+            other.len().abs_diff(word.len()) <= 1
+                && strsim::damerau_levenshtein(other, &word) == 1
+                && !opposite(other, &word)
+        };
+        if word.len() < 7 || self.weight.contains_key(&word) {
+            return word;
+        }
+        self.weight.keys().filter(known).min().cloned().unwrap_or(word)
+    }
+
+    fn by_words(&self, known: &Known, words: &BTreeSet<String>, bag: &[String]) -> Option<Near> {
         let weigh = |word: &String| self.weight.get(word).copied().unwrap_or(self.strange);
         let common: Vec<&String> = known.words.intersection(words).collect();
         if common.len() < 2 {
@@ -169,9 +195,14 @@ impl Messages {
         let (theirs, ours): (f64, f64) = (known.words.iter().map(weigh).sum(), words.iter().map(weigh).sum());
         let score = 2.0 * shared / (theirs + ours);
         // Nearly the same sentence; or every word of the text is in this message, and they are enough of it.
-        let same = score >= 0.78 && common.len() >= 4;
+        let same = score >= 0.78 && common.len() >= 4 || score >= 0.95 && common.len() >= 3;
         let within = common.len() == words.len() && common.len() >= 4 && shared / theirs >= 0.45;
-        Some(Near { index: known.index, score, strong: same || within })
+        // A word that tells something and stands for another one makes it another sentence, however near. A title is
+        // azmend's wording: a telling word more is another sentence, too. And who it is about must be said.
+        let apart = Apart::of(&known.bag, bag);
+        let other = apart.extra && (apart.missing || known.title) || apart.nameless;
+        let strong = (same || within) && !other && !generic(bag);
+        Some(Near { index: known.index, score, strong })
     }
 }
 
@@ -180,35 +211,44 @@ impl Known {
         let parts: Vec<String> =
             placeholders(text).iter().map(|part| squeezed(part)).filter(|part| !part.is_empty()).collect();
         let whole = parts.concat();
-        Self { index, length: whole.chars().count(), whole, parts, words: telling(&plain(text)), title }
+        Self {
+            index,
+            length: whole.chars().count(),
+            whole,
+            parts,
+            words: telling(&plain(text)),
+            bag: super::swap::words(text),
+            title,
+        }
     }
 
-    fn fits(&self, text: &str, lines: &BTreeSet<String>, reading: &str) -> Option<(Fit, usize)> {
+    fn fits(&self, text: &Flat<'_>, lines: &BTreeSet<String>) -> Option<(Fit, usize)> {
         if self.length < 4 {
             return None;
         }
-        if lines.contains(&self.whole) || text == self.whole {
+        if lines.contains(&self.whole) || text.letters == self.whole {
             return Some((Fit::Whole, self.length));
         }
-        let least = if east(&self.whole) { INSIDE_EAST } else { INSIDE };
-        if self.length >= least && self.inside(text) {
+        let is_east = east(&self.whole);
+        let least = if is_east { INSIDE_EAST } else { INSIDE };
+        let short = !is_east && self.length < SENTENCE;
+        if self.length >= least && text.holds(&self.parts, short) {
             return Some((Fit::Inside, self.length));
         }
-        let letters = text.chars().count();
-        let least = if east(text) { PART_EAST } else { PART };
-        let words = reading.split_whitespace().count();
-        let part = letters >= least && (words >= 3 || east(text)) && letters * 100 >= self.length * 45 && !self.title
-            || letters >= least && words >= 4 && letters * 100 >= self.length * 70;
-        (part && self.whole.contains(text)).then_some((Fit::Part, letters))
-    }
-
-    fn inside(&self, text: &str) -> bool {
-        let mut rest = text;
-        for part in &self.parts {
-            let Some(at) = rest.find(part.as_str()) else { return false };
-            rest = rest.get(at + part.len()..).unwrap_or_default();
+        if let Some(letters) =
+            text.cut(&self.parts).filter(|letters| *letters >= CUT && letters * 10 >= self.length * 6)
+            && !self.title
+        {
+            return Some((Fit::Part, letters));
         }
-        true
+        let letters = text.letters.chars().count();
+        let is_east = east(&text.letters);
+        let least = if is_east { PART_EAST } else { PART };
+        let words = text.reading.split_whitespace().count();
+        let part = letters >= least && (words >= 3 || is_east) && letters * 100 >= self.length * 45 && !self.title
+            || letters >= least && words >= 4 && letters * 100 >= self.length * 70;
+        (part && self.whole.contains(&text.letters) && (is_east || !generic(&super::swap::words(text.reading))))
+            .then_some((Fit::Part, letters))
     }
 }
 
@@ -254,18 +294,8 @@ pub fn segments(text: &str) -> impl Iterator<Item = String> + '_ {
         .filter(move |sentence| !sentence.is_empty() && seen.insert(sentence.clone()))
 }
 
-/// Words that tell something.
-pub fn telling(plain: &str) -> BTreeSet<String> {
-    const DULL: [&str; 36] = [
-        "is", "are", "was", "were", "be", "to", "of", "in", "on", "for", "with", "and", "or", "not", "it", "this",
-        "that", "by", "from", "has", "have", "could", "failed", "as", "because", "due", "at", "which", "been", "some",
-        "error", "message", "code", "please", "cannot", "your",
-    ];
-    plain.split(' ').filter(|word| word.len() > 1 && !DULL.contains(word)).map(str::to_owned).collect()
-}
-
 /// Pairs of letters in common: what particles and endings change little.
-fn by_letters(known: &Known, letters: &str) -> Option<Near> {
+fn by_letters(known: &Known, letters: &str, bag: &[String]) -> Option<Near> {
     if !east(&known.whole) {
         return None;
     }
@@ -276,7 +306,19 @@ fn by_letters(known: &Known, letters: &str) -> Option<Near> {
     }
     #[expect(clippy::cast_precision_loss, reason = "some hundred letters")]
     let score = 2.0 * a.intersection(&b).count() as f64 / (a.len() + b.len()) as f64;
-    (score >= 0.4).then_some(Near { index: known.index, score, strong: score >= 0.78 && b.len() >= 10 })
+    // Names stand in Latin letters: another name is another product.
+    let strong = score >= 0.78 && b.len() >= 10 && !other_name(&known.bag, bag);
+    (score >= 0.4).then_some(Near { index: known.index, score, strong })
+}
+
+/// Whether the text names something in Latin letters that the message does not, in the place of a name that it does.
+fn other_name(known: &[String], text: &[String]) -> bool {
+    let latin = |words: &[String]| -> BTreeSet<String> {
+        let of = |word: &String| word.chars().filter(char::is_ascii_alphabetic).collect::<String>();
+        words.iter().map(of).filter(|word| word.len() >= 2).collect()
+    };
+    let (known, text) = (latin(known), latin(text));
+    known.difference(&text).next().is_some() && text.difference(&known).next().is_some()
 }
 
 /// Errors of VM backup first, steps and what is retired last.

@@ -12,12 +12,16 @@
 //! these and from Azure's documentation ("Error message" in the troubleshooting pages, CC BY 4.0).
 
 pub mod evidence;
+pub mod flat;
 pub mod korean;
 #[cfg(test)]
 mod labelled;
 pub mod named;
+pub mod numbers;
 pub mod paste;
 pub mod search;
+pub mod slips;
+pub mod swap;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
@@ -148,6 +152,7 @@ const AMBIGUOUS: [(&str, &[&str]); 8] = [
             "OperationNotAllowed_RestorePointLimit",
             "OperationNotAllowed_VmChanged",
             "OperationNotAllowed_MarkedForDeletion",
+            "UserErrorRpCollectionMarkedForDeletion",
             "OperationNotAllowed_VmNotRunning",
             "TooManyRequests",
         ],
@@ -171,6 +176,8 @@ const INTERNAL: &[&str] =
 const PASSES_ON: [&str; 2] = ["UserErrorCrpReportedUserError", "BackUpOperationFailed"];
 /// Errors that are named only when nothing better is: their texts hold the real one, or nothing.
 const VAGUE: [&str; 2] = ["CloudInternalError", "VMRestorePointClientError"];
+/// Errors that say which part failed, and not why.
+const GENERAL: [&str; 2] = ["ExtensionOperationFailed", "ExtensionOperationFailedForManagedDisks"];
 
 impl Catalog {
     /// The embedded catalogue.
@@ -240,21 +247,30 @@ impl Catalog {
         PASSES_ON.contains(&entry.code.as_str()) || VAGUE.contains(&entry.code.as_str())
     }
 
+    /// Whether the error says only that something failed in some part, so that its details are worth more: what passes on,
+    /// and the failure of an extension that is not told.
+    #[must_use]
+    pub fn general(&self, entry: &Entry) -> bool {
+        self.passes_on(entry) || GENERAL.contains(&entry.code.as_str())
+    }
+
     /// The messages of all entries, to be found in a text.
     #[must_use]
     pub fn messages(&self) -> &Messages {
         &self.messages
     }
 
-    /// Whether a code in a text stands for this entry although others send it too: the text must be about a VM.
+    /// Whether a code in a text stands for this entry although others send it too: what is missing must be a VM. A VM that
+    /// the text names besides is no evidence: a vault, a disk or an extension may be what was not found.
     fn vouched(&self, entry: &Entry, word: &str, paste: &Paste) -> bool {
         if self.ambiguous(word).is_none() {
             return true;
         }
-        let text = paste.open();
-        let lower = text.to_lowercase();
         let number = paste.numbers.iter().any(|number| entry.numeric_ids.contains(&number.value));
-        number || lower.contains("vm no longer exists") || lower.contains("virtualmachines/")
+        match missing_type(paste.open()) {
+            Some(kind) => kind == "virtualmachines",
+            None => number || paste.open().to_lowercase().contains("vm no longer exists"),
+        }
     }
 
     /// The entry that an error of a job belongs to: by its title, else by its integer, else by its text. A title that
@@ -378,6 +394,24 @@ impl Catalog {
     }
 }
 
+/// The type of the resource that a text says is missing, in lower case: the last of `Type/name/Type/name`.
+fn missing_type(text: &str) -> Option<String> {
+    let lower = text.to_lowercase().replace('\n', " ");
+    let (at, mark) = lower.match_indices("resource ").find_map(|(at, word)| {
+        let rest = lower.get(at + word.len()..)?;
+        let mark = rest.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+        Some((at + word.len() + 1, mark))
+    })?;
+    let (id, after) = lower.get(at..)?.split_once(mark)?;
+    if !["not found", "could not be found", "does not exist", "doesn't exist"].iter().any(|said| after.contains(said)) {
+        return None;
+    }
+    let typed = id.rsplit_once("/providers/").map_or(id, |(_, typed)| typed);
+    let pieces: Vec<&str> = typed.split('/').map(str::trim).filter(|piece| !piece.is_empty()).collect();
+    // Provider, type, name, type, name: the type stands before the last name.
+    pieces.len().checked_sub(2).and_then(|at| pieces.get(at)).map(|kind| (*kind).to_owned())
+}
+
 /// Words in lower case without articles and punctuation.
 pub(crate) fn plain(text: &str) -> String {
     let lower = text.to_lowercase().replace(['\'', '’'], "");
@@ -396,7 +430,7 @@ mod tests {
     #[test]
     fn the_embedded_catalogue_loads_strictly() {
         let catalog = Catalog::parse(include_str!("codes.json")).unwrap();
-        assert_eq!(catalog.entries().len(), 142);
+        assert_eq!(catalog.entries().len(), 143);
         for entry in catalog.entries() {
             assert!(!entry.message.is_empty() && !entry.sources.is_empty(), "{}", entry.code);
         }

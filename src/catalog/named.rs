@@ -5,12 +5,13 @@
 
 use serde::Serialize;
 
+use super::flat::Flat;
 use super::paste::Paste;
 
 /// A thing that a text names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Named {
-    /// What it is: `refused_operation`, `locked_scope`, `application`, `action`, `scope`, `deny_assignment`, `policy`,
+    /// What it is: `refused_operation`, `refused_scope`, `locked_scope`, `application`, `action`, `scope`, `deny_assignment`, `policy`,
     /// `extension`, `disk`, `vault`, `vm`, `collection`, `group`, `retry_after`.
     pub what: String,
     /// As the text writes it.
@@ -24,7 +25,7 @@ const MOST: usize = 4;
 #[must_use]
 pub fn named(text: &str) -> Vec<Named> {
     let paste = Paste::of(text);
-    let text = paste.open().replace('\n', " ");
+    let text = unwrapped(paste.open());
     let mut out = Vec::new();
     let mut put = |what: &str, value: &str| {
         let value = value.trim_matches([' ', '\'', '"', '.', ',', ';', '(', ')']);
@@ -34,14 +35,16 @@ pub fn named(text: &str) -> Vec<Named> {
             out.push(Named { what: what.to_owned(), value: value.to_owned() });
         }
     };
-    for (verb, name) in [("delete", "delete"), ("write", "write")] {
-        if text.contains(&format!("cannot perform {verb} operation")) {
-            put("refused_operation", name);
+    let flat = Flat::of(&text);
+    for verb in ["delete", "write"] {
+        for (before, _) in flat.around(&format!("cannotperform{verb}operation")) {
+            put("refused_operation", verb);
+            put("refused_scope", quoted_end(before).unwrap_or_default());
         }
     }
-    for scope in quoted_after(&text, "are locked:") {
-        for one in scope.split(',') {
-            put("locked_scope", one);
+    for (_, behind) in flat.around("arelocked") {
+        for scope in quoted_start(behind).unwrap_or_default().split(',') {
+            put("locked_scope", scope);
         }
     }
     for (what, marker) in [
@@ -91,6 +94,73 @@ pub fn named(text: &str) -> Vec<Named> {
     out
 }
 
+/// The text on one line. A name or an id that a line break cuts is put together: one in quotes, and an id that goes on.
+fn unwrapped(text: &str) -> String {
+    const MARGIN: [char; 3] = [' ', '|', '>'];
+    let mut out = String::with_capacity(text.len());
+    // Where the value of the open quotes begins, and the mark that closes them.
+    let mut open: Option<(usize, char)> = None;
+    let mut lines = text.split('\n').peekable();
+    while let Some(line) = lines.next() {
+        let line = if out.is_empty() { line } else { line.trim_start_matches(MARGIN) };
+        for c in line.chars() {
+            match open {
+                Some((_, mark)) if mark == c => open = None,
+                None if matches!(c, '\'' | '"') && !out.ends_with(char::is_alphanumeric) => {
+                    open = Some((out.len() + 1, c))
+                }
+                _ => {}
+            }
+            out.push(c);
+        }
+        let Some(next) = lines.peek() else { break };
+        let end = out.trim_end_matches(MARGIN).len();
+        let value = open.and_then(|(begin, mark)| Some((out.get(begin..end)?, mark)));
+        let cut = goes_on(out.get(..end).unwrap_or_default(), next.trim_start_matches(MARGIN), value);
+        out.truncate(end);
+        if !cut {
+            out.push(' ');
+        }
+    }
+    out
+}
+
+/// Whether what a line ends with goes on in the next; `value`: what stands in the open quotes, and the mark that closes them.
+fn goes_on(before: &str, next: &str, value: Option<(&str, char)>) -> bool {
+    let of_id = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '(' | ')');
+    if !next.starts_with(of_id) {
+        return false;
+    }
+    let token = before.rsplit([' ', '\'', '"']).next().unwrap_or_default();
+    let rest = next.split([' ', '\'', '"', ',']).next().unwrap_or_default();
+    let other = next.to_ascii_lowercase().starts_with("/subscriptions/");
+    let id = token.starts_with('/') && token.len() > 1;
+    match value.filter(|(value, _)| value.len() <= 600) {
+        Some((value, _)) if value.starts_with('/') => id && !other,
+        // A name is one word: more words are a sentence in quotes.
+        Some((value, mark)) => {
+            !value.is_empty()
+                && !value.contains(' ')
+                && next.get(rest.len()..).is_some_and(|tail| tail.starts_with(mark))
+        }
+        None => id && !other && (rest.contains('/') || token.ends_with(['/', '-', '_'])),
+    }
+}
+
+/// The quoted value that a text ends with.
+fn quoted_end(text: &str) -> Option<&str> {
+    let text = text.trim_end();
+    let mark = text.chars().last().filter(|c| matches!(c, '\'' | '"'))?;
+    text.strip_suffix(mark)?.rsplit(mark).next()
+}
+
+/// The quoted value that a text begins with.
+fn quoted_start(text: &str) -> Option<&str> {
+    let text = text.trim_start_matches([' ', ':', '=']);
+    let mark = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    text.strip_prefix(mark)?.split(mark).next()
+}
+
 /// The quoted values that follow a marker.
 fn quoted_after(text: &str, marker: &str) -> Vec<String> {
     let mut out = Vec::new();
@@ -138,8 +208,27 @@ mod tests {
              '/subscriptions/x/resourcegroups/AzureBackupRG_weu_1'. Please remove the lock and try again.",
         );
         assert_eq!(value(&found, "refused_operation"), Some("delete"));
+        assert!(
+            value(&found, "refused_scope").is_some_and(|scope| scope.ends_with("/AzureBackup_app_1")),
+            "{found:#?}"
+        );
         assert_eq!(value(&found, "locked_scope"), Some("/subscriptions/x/resourcegroups/AzureBackupRG_weu_1"));
         assert_eq!(value(&found, "collection"), Some("AzureBackup_app_1"));
+    }
+
+    #[test]
+    fn a_name_that_a_line_break_cuts_is_whole() {
+        let found = named(
+            "The scope '/subscriptions/s/resourceGroups/rg-pr\n  od/providers/Microsoft.Compute/virtual\n  Machines/ap\n  p-7' \
+             cannot perform write operation because following scope(s) are locked: '/subscriptions/s/resourceGroups/rg-pr\n  od'.",
+        );
+        assert_eq!(value(&found, "locked_scope"), Some("/subscriptions/s/resourceGroups/rg-prod"));
+        assert_eq!((value(&found, "vm"), value(&found, "group")), (Some("app-7"), Some("rg-prod")));
+        let found = named(
+            "Extension 'Monit\noringAgent' of /subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/\n\
+                           virtualMachines/app-8\nfailed. See 'two\nwords here'.",
+        );
+        assert_eq!((value(&found, "extension"), value(&found, "vm")), (Some("MonitoringAgent"), Some("app-8")));
     }
 
     #[test]

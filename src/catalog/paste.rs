@@ -5,8 +5,14 @@
 //! Terraform's boxes, tables of the portal, HTML, lines that a terminal broke) without judging what they mean. Must never
 //! panic on any text; its cost is linear in the text.
 
-/// Longer texts are cut: 64 KiB is a whole `--debug` log of one command.
+use std::borrow::Cow;
+
+use super::numbers::{Number, numbers};
+
+/// Of longer texts the head and the tail are read: 64 KiB is a whole `--debug` log of one command.
 pub const LONGEST: usize = 64 * 1024;
+/// How much of a longer text's head is read; the rest is its tail, for the error that ended a command stands at the end.
+const HEAD: usize = 16 * 1024;
 /// How often escapes are undone: JSON in JSON in a shell's quotes.
 const ESCAPES: usize = 4;
 
@@ -33,6 +39,50 @@ const LABELS: [&str; 20] = [
     "오류",
     "fehler",
 ];
+/// The labels after which nothing but a code stands. A status or a title may be anything.
+const CODE_LABELS: [&str; 14] = [
+    "code",
+    "errorcode",
+    "error code",
+    "error_code",
+    "errortitle",
+    "error title",
+    "jobfailurecode",
+    "failure code",
+    "exception type",
+    "오류 코드",
+    "오류코드",
+    "エラー コード",
+    "エラーコード",
+    "fehlercode",
+];
+/// Words in a sentence that say that it tells of something that is over.
+const PAST: [&str; 24] = [
+    "last week",
+    "last month",
+    "last year",
+    "last time",
+    "previously",
+    "earlier",
+    "before the",
+    "formerly",
+    "used to",
+    "in the past",
+    "history",
+    "(fixed",
+    "(solved",
+    "(resolved",
+    "we fixed",
+    "we solved",
+    "we resolved",
+    "was fixed",
+    "was solved",
+    "was resolved",
+    "is gone",
+    "retrying",
+    "will retry",
+    "지난",
+];
 /// Words that say that what follows lies deeper.
 const INWARDS: [&str; 8] = [
     "innererror",
@@ -52,19 +102,18 @@ pub struct Word {
     pub text: String,
     /// It stands where a code stands: after a label, in brackets, or alone on its line.
     pub labelled: bool,
+    /// It stands where nothing but a code stands.
+    pub code: bool,
     /// How deep: braces, and words such as "inner error", before it.
     pub depth: usize,
-}
-
-/// A number that stands where the number of an error stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Number {
-    /// The number.
-    pub value: i64,
-    /// It is all that there is.
-    pub alone: bool,
-    /// It follows "ID".
-    pub id: bool,
+    /// Which of the errors of a log it belongs to: a new one begins where braces have closed and at a line "ERROR: ...".
+    pub error: usize,
+    /// The line that it ends on.
+    pub line: usize,
+    /// Its sentence tells of something that is over.
+    pub past: bool,
+    /// Put together over the end of a line.
+    pub joined: bool,
 }
 
 /// A text, taken apart.
@@ -82,11 +131,7 @@ impl Paste {
     /// Takes a text apart.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let mut end = text.len().min(LONGEST);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let clean = clean(text.get(..end).unwrap_or_default());
+        let clean = clean(&shortened(text));
         let open = unescaped(&clean);
         let words = words(&open);
         let numbers = numbers(&open);
@@ -94,11 +139,32 @@ impl Paste {
         Self { readings, words, numbers }
     }
 
+    /// What stands behind the last words that say that it lies deeper.
+    #[must_use]
+    pub fn inner(&self) -> Option<&str> {
+        let (open, lower) = (self.open(), self.open().to_lowercase());
+        let at = INWARDS.iter().filter_map(|word| lower.rfind(word).map(|at| at + word.len())).max()?;
+        open.get(at..).filter(|_| lower.len() == open.len())
+    }
+
     /// The text with its escapes undone.
     #[must_use]
     pub fn open(&self) -> &str {
         self.readings.last().map_or("", String::as_str)
     }
+}
+
+/// The text, or the head and the tail of a longer one.
+fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return Cow::Borrowed(text);
+    }
+    let head = text.get(..floor(text, HEAD)).unwrap_or_default();
+    let mut from = text.len() - (LONGEST - HEAD);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    Cow::Owned(format!("{head}\n\n{}", text.get(from..).unwrap_or_default()))
 }
 
 /// Without what a terminal, a web page or a spreadsheet adds.
@@ -199,13 +265,58 @@ const fn of_code(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
+/// Where the reading of the words stands.
+#[derive(Default)]
+struct Place {
+    braces: usize,
+    inwards: usize,
+    error: usize,
+    line: usize,
+    last: usize,
+}
+
+impl Place {
+    /// Goes on to the word that begins at `begin`.
+    fn advance(&mut self, low: &str, begin: usize) {
+        let passed = low.get(self.last..begin).unwrap_or_default();
+        self.inwards += INWARDS.iter().filter(|word| passed.contains(**word)).count();
+        self.last = begin;
+    }
+
+    /// Notes a character between words; `rest` is what follows it.
+    fn mark(&mut self, c: char, rest: &str) {
+        self.line += usize::from(c == '\n');
+        match c {
+            '{' | '[' => self.braces += 1,
+            '}' | ']' => {
+                self.braces = self.braces.saturating_sub(1);
+                if self.braces == 0 {
+                    self.next();
+                }
+            }
+            '\n' if self.braces == 0 => {
+                let line = rest.trim_start_matches([' ', '|']);
+                if ["error:", "error (", "[error]", "az : error"].iter().any(|start| line.starts_with(start)) {
+                    self.next();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn next(&mut self) {
+        self.error += 1;
+        self.inwards = 0;
+    }
+}
+
 /// The words, each with its place. Of a word that a line break cuts, the joined form is there, too.
 fn words(text: &str) -> Vec<Word> {
     let mut out = Vec::new();
     let lower = text.to_lowercase();
     // Lower case may have another length in some languages; then the labels are looked for in the text as it is.
     let low = if lower.len() == text.len() { lower.as_str() } else { text };
-    let (mut depth, mut inwards, mut last) = (0_usize, 0_usize, 0_usize);
+    let mut place = Place::default();
     let mut start = None;
     let mut pieces: Vec<(usize, usize)> = Vec::new();
     for (at, c) in text.char_indices().chain([(text.len(), '\n')]) {
@@ -214,23 +325,30 @@ fn words(text: &str) -> Vec<Word> {
             continue;
         }
         if let Some(begin) = start.take() {
-            let passed = low.get(last..begin).unwrap_or_default();
-            inwards += INWARDS.iter().filter(|word| passed.contains(**word)).count();
-            last = begin;
+            place.advance(low, begin);
             let word = text.get(begin..at).unwrap_or_default();
+            let put = |word: String, begin: usize, joined: bool| {
+                let (labelled, code) = labelled(text, low, begin, at);
+                let depth = place.braces + place.inwards;
+                Word {
+                    text: word,
+                    labelled,
+                    code,
+                    depth,
+                    error: place.error,
+                    line: place.line,
+                    past: past(low, begin, at),
+                    joined,
+                }
+            };
             if word.len() >= 6 {
-                out.push(Word {
-                    text: word.to_owned(),
-                    labelled: labelled(text, low, begin, at),
-                    depth: depth + inwards,
-                });
+                out.push(put(word.to_owned(), begin, false));
             }
             // A line ends in this word: what follows may be its rest.
             if let Some((first, _)) = pieces.first().copied() {
                 let joined: String = pieces.iter().filter_map(|(a, b)| text.get(*a..*b)).chain([word]).collect();
                 if joined.len() >= 12 && joined.len() <= 100 {
-                    let labelled = labelled(text, low, first, at);
-                    out.push(Word { text: joined, labelled, depth: depth + inwards });
+                    out.push(put(joined, first, true));
                 }
             }
             let (broken, glued) = (ends_line(text, at), !pieces.is_empty());
@@ -240,13 +358,20 @@ fn words(text: &str) -> Vec<Word> {
                 pieces.clear();
             }
         }
-        match c {
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+        place.mark(c, low.get(at + c.len_utf8()..).unwrap_or_default());
     }
     out
+}
+
+/// Whether the sentence around a word tells of something that is over.
+fn past(low: &str, begin: usize, end: usize) -> bool {
+    let before = low.get(floor(low, begin.saturating_sub(120))..begin).unwrap_or_default();
+    let after = low.get(end..floor(low, (end + 80).min(low.len()))).unwrap_or_default();
+    let before = before.rsplit('\n').next().unwrap_or_default();
+    let before = before.rsplit(". ").next().unwrap_or_default();
+    let after = after.split('\n').next().unwrap_or_default();
+    let after = after.split(". ").next().unwrap_or_default();
+    PAST.iter().any(|word| before.contains(word) || after.contains(word))
 }
 
 /// Whether the line ends at `at` and goes on with a letter.
@@ -257,7 +382,8 @@ fn ends_line(text: &str, at: usize) -> bool {
     next.trim_start_matches([' ', '|', '\n', '>']).starts_with(of_code)
 }
 
-fn labelled(text: &str, low: &str, begin: usize, end: usize) -> bool {
+/// Whether a word stands where a code stands, and whether nothing but a code stands there.
+fn labelled(text: &str, low: &str, begin: usize, end: usize) -> (bool, bool) {
     let floor = floor(low, begin.saturating_sub(48));
     let before = low.get(floor..begin).unwrap_or_default();
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -265,110 +391,25 @@ fn labelled(text: &str, low: &str, begin: usize, end: usize) -> bool {
     let ends = after.is_empty() || after.starts_with(['\n', ' ', ',', ';', '.', '"', '\'', ')', ':', '|', '<', '-']);
     let alone = line.trim_matches([' ', '-', '*', '#', '>', '"', '\'', '`', '|', '(', '[']).is_empty()
         && (after.is_empty() || after.starts_with(['\n', ':', '"', '\'', '`', ')']) || after.starts_with(" -"));
-    let bracket = line.trim_end().ends_with('(') && after.starts_with(')');
+    let open = line.trim_end().strip_suffix('(');
+    let bracket = open.is_some() && after.starts_with(')');
     let label = line.trim_end_matches([' ', '"', '\'', '=', ':', '|', '*', '(', '\\', '-', '<', '>', '/', '`', '#']);
     let far = label.len() < line.len() || label.is_empty();
-    ends && (alone || bracket || (far && LABELS.iter().any(|known| ends_in_word(label, known))))
+    let known = |labels: &[&str]| far && labels.iter().any(|known| ends_in_word(label, known));
+    // The command line prints "ERROR: (Code) message", and below it "(Code) message".
+    let cli = bracket && open.is_some_and(|open| open.trim().is_empty() || open.trim_end().ends_with("error:"));
+    (ends && (alone || bracket || known(&LABELS)), ends && (cli || known(&CODE_LABELS)))
 }
 
-fn floor(text: &str, mut at: usize) -> usize {
+pub(super) fn floor(text: &str, mut at: usize) -> usize {
     while at > 0 && !text.is_char_boundary(at) {
         at -= 1;
     }
     at
 }
 
-fn ends_in_word(text: &str, word: &str) -> bool {
+pub(super) fn ends_in_word(text: &str, word: &str) -> bool {
     text.strip_suffix(word).is_some_and(|rest| !rest.ends_with(|c: char| c.is_ascii_alphanumeric()) || word == "code")
-}
-
-/// Numbers where the number of an error stands: alone, or after "error code", "ID" and the like. Not those of years,
-/// versions, GUIDs, lines, dates, ports, sizes, other ids and exit codes.
-fn numbers(text: &str) -> Vec<Number> {
-    const OTHER_IDS: [&str; 22] = [
-        "job",
-        "event",
-        "process",
-        "thread",
-        "session",
-        "correlation",
-        "request",
-        "activity",
-        "task",
-        "client",
-        "tenant",
-        "subscription",
-        "object",
-        "user",
-        "group",
-        "disk",
-        "vm",
-        "transaction",
-        "exit",
-        "status",
-        "http",
-        "return",
-    ];
-    let whole = text.trim_matches(|c: char| !c.is_ascii_digit());
-    let alone = whole.len() == text.trim_matches([' ', '#', '(', ')', '"', '\'', '.']).len();
-    if let (true, Ok(value)) = (alone, whole.parse()) {
-        return vec![Number { value, alone: true, id: false }];
-    }
-    let lower = text.to_lowercase();
-    let bytes = lower.as_bytes();
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-            continue;
-        }
-        let begin = at;
-        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        if !(4..=7).contains(&(at - begin)) {
-            continue;
-        }
-        let glued =
-            |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/'));
-        let next = bytes.get(at);
-        let dotted =
-            matches!(next, Some(b'.' | b',' | b':')) && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric);
-        if glued(begin.checked_sub(1).and_then(|i| bytes.get(i))) || glued(next) || dotted {
-            continue;
-        }
-        let line = lower.get(floor(&lower, begin.saturating_sub(40))..begin).unwrap_or_default();
-        let line = line.rsplit('\n').next().unwrap_or_default();
-        let label = line.trim_end_matches([' ', '"', '\'', '=', ':', '|', '*', '(', '#', '`']);
-        let id = ends_in_word(label, "id");
-        let named = id
-            || [
-                "error code",
-                "errorcode",
-                "error_code",
-                "error",
-                "오류 코드",
-                "오류",
-                "번호",
-                "エラー コード",
-                "fehlercode",
-                "fehler",
-            ]
-            .iter()
-            .any(|known| ends_in_word(label, known))
-            || label.ends_with("code");
-        let before = label.trim_end_matches("error id").trim_end_matches("id").trim_end_matches("code");
-        let before = before.trim_end_matches([' ', '_', '-']);
-        let other = OTHER_IDS.iter().any(|word| before.ends_with(word));
-        if named
-            && !other
-            && let Ok(value) = lower.get(begin..at).unwrap_or_default().parse()
-        {
-            out.push(Number { value, alone: false, id });
-        }
-    }
-    out
 }
 
 /// Letters and digits only, in lower case: what spaces, line breaks, quotes and punctuation cannot change.
@@ -401,24 +442,5 @@ mod tests {
     fn a_word_that_a_line_break_cuts_is_joined() {
         let found = codes("│ Code: \"UserErrorGuestAgentSta\n│ tusUnavailable\"");
         assert!(found.iter().any(|(word, labelled, _)| word == "UserErrorGuestAgentStatusUnavailable" && *labelled));
-    }
-
-    #[test]
-    fn only_numbers_in_the_place_of_a_number_count() {
-        let found = |text: &str| Paste::of(text).numbers.iter().map(|n| n.value).collect::<Vec<_>>();
-        for (text, expected) in [
-            ("400196", vec![400_196]),
-            ("Error code: 400196.", vec![400_196]),
-            ("\"errorCode\": 400196,", vec![400_196]),
-            ("오류 코드 400196", vec![400_196]),
-            ("failed (ID: 100050)", vec![100_050]),
-            ("Job Id: 8d1f0a7c-93bb-4024-9c55-0f3e5f1a77aa", vec![]),
-            ("Event ID 4024", vec![]),
-            ("Windows Server 2013, 2013-11-04, port 4024, 4024 MB, v1.2013.4", vec![]),
-            ("exit code 2013", vec![]),
-            ("line 400196", vec![]),
-        ] {
-            assert_eq!(found(text), expected, "{text}");
-        }
     }
 }

@@ -9,8 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::evidence::{Fit, Found, rank};
+use super::evidence::{Fit, Found, Near, rank};
 use super::paste::{Paste, Word};
+use super::slips::slips;
 use super::{Catalog, Entry};
 
 /// Why an entry was found.
@@ -65,6 +66,47 @@ const NEAR: f64 = 0.34;
 /// By how much the first must be nearer than the second, when words are all that there is.
 const MARGIN: f64 = 0.06;
 
+/// A part of a message of this many letters is as good as the message.
+const WHOLE_PART: usize = 60;
+/// Codes that only say that a request failed; the error is inside, or beside it.
+const WRAPPERS: [&str; 11] = [
+    "BadRequest",
+    "DeploymentFailed",
+    "InvalidTemplateDeployment",
+    "ResourceDeploymentFailure",
+    "ResourceOperationFailure",
+    "MultipleErrorsOccurred",
+    "LongRunningOperationFailed",
+    "PreconditionFailed",
+    "StatusCode",
+    "HttpStatusCode",
+    "ErrorResponse",
+];
+
+/// Messages that a text says, each with its entry.
+type Said<'a> = Vec<(&'a Entry, Found)>;
+
+/// A known code in the text.
+#[derive(Debug, Clone, Copy)]
+struct Code<'a> {
+    entry: &'a Entry,
+    past: bool,
+    firm: bool,
+    error: usize,
+    depth: usize,
+    line: usize,
+    order: usize,
+}
+
+impl Code<'_> {
+    /// The cause first.
+    fn key(&self) -> (bool, bool, Reverse<usize>, Reverse<usize>, Reverse<usize>) {
+        // The details of one error are a list of equals: its first is the first. Otherwise the newest counts.
+        let newest = if self.depth > 0 { usize::MAX - self.order } else { self.order };
+        (self.past, !self.firm, Reverse(self.error), Reverse(self.depth), Reverse(newest))
+    }
+}
+
 /// The entries that fit, the best first, sure or not.
 #[must_use]
 pub fn search<'a>(catalog: &'a Catalog, text: &str) -> Vec<Match<'a>> {
@@ -81,6 +123,9 @@ pub fn answer<'a>(catalog: &'a Catalog, text: &str) -> Answer<'a> {
     if let Some(entry) = catalog.by_code(trimmed) {
         return Answer { found: vec![Match { entry, why: Why::Code, score: 1000 }], sure: true, ..Answer::default() };
     }
+    if let Some(entry) = spelled_out(catalog, trimmed) {
+        return Answer { found: vec![Match { entry, why: Why::Code, score: 900 }], sure: true, ..Answer::default() };
+    }
     let paste = Paste::of(trimmed);
     let mut search = Search { catalog, paste: &paste, found: Vec::new() };
     let ambiguous = search.ambiguous();
@@ -88,11 +133,20 @@ pub fn answer<'a>(catalog: &'a Catalog, text: &str) -> Answer<'a> {
     let mut out = Answer { ambiguous, unknown_code, ..Answer::default() };
     out.sure = search.decide(&mut out);
     // Once something fits surely, what is only similar is noise.
-    if out.sure && search.found.iter().any(|one| one.why <= Why::Part) {
+    if out.sure && out.outer.is_none() && search.found.iter().any(|one| one.why <= Why::Part) {
         search.found.retain(|one| one.why <= Why::Part);
     }
-    out.found = search.ranked(out.sure);
+    out.found = search.ranked(out.sure, out.outer.is_some());
     out
+}
+
+/// A code that somebody wrote as words: "user error guest agent ...". Long ones only, for a sentence may be short.
+fn spelled_out<'a>(catalog: &'a Catalog, text: &str) -> Option<&'a Entry> {
+    if text.len() > 120 || text.split([' ', '_', '-']).count() < 4 {
+        return None;
+    }
+    let code = text.replace([' ', '_', '-'], "");
+    catalog.by_code(&code).filter(|_| code.len() >= 20)
 }
 
 struct Search<'a, 'p> {
@@ -108,49 +162,78 @@ impl<'a> Search<'a, '_> {
 
     /// Collects the evidence, the strongest first, and says whether it is enough. What is collected first is the answer.
     fn decide(&mut self, out: &mut Answer<'a>) -> bool {
-        let codes = self.codes();
         let messages = self.messages();
-        let carrier = codes.iter().find(|entry| self.catalog.passes_on(entry)).copied();
-        let plain: Vec<&'a Entry> = codes.iter().filter(|entry| !self.catalog.passes_on(entry)).copied().collect();
-        let said = |found: &Vec<(&'a Entry, Found)>, catalog: &Catalog, passing: bool| -> Vec<(&'a Entry, Found)> {
-            let fits =
-                |(entry, found): &&(&'a Entry, Found)| found.fit != Fit::Part && catalog.passes_on(entry) == passing;
-            found.iter().filter(fits).copied().collect()
-        };
-        let mut inner = said(&messages, self.catalog, false);
-        let passing = said(&messages, self.catalog, true);
-        // What only the retired service said does not hide what today's service says.
-        if passing.iter().any(|(entry, _)| rank(entry) < 2) && inner.iter().all(|(entry, _)| rank(entry) >= 2) {
-            inner.clear();
-        }
-        for entry in &plain {
-            self.put(entry, Why::CodeInside, 1000);
-        }
-        for (entry, found) in &inner {
-            self.put(entry, Why::Message, u32::try_from(found.length.min(1000)).unwrap_or(1000));
-        }
-        if !plain.is_empty() || !inner.is_empty() {
-            out.outer = carrier;
+        let codes = self.codes(&messages);
+        let carrier = codes.iter().find(|code| self.catalog.general(code.entry)).copied();
+        let plain: Vec<Code<'a>> = codes.iter().filter(|code| !self.catalog.general(code.entry)).copied().collect();
+        let (inner, general, passing) = self.said(&messages);
+        if let Some(best) = plain.first() {
+            if let Some(stranger) = self.stranger(best) {
+                out.unknown_code = Some(stranger);
+                self.put_codes(&plain);
+                return false;
+            }
+            // Of two codes that one sentence only mentions none is the error.
+            let rival = |other: &&Code<'a>| !other.firm && other.past == best.past && other.line == best.line;
+            if !best.firm && inner.is_empty() && plain.iter().skip(1).any(|other| rival(&other)) {
+                self.put_codes(&plain);
+                return false;
+            }
+            // A code that a sentence only mentions is less than what a line says as a whole.
+            let mentioned = !best.firm && !inner.iter().any(|(entry, _)| entry.code == best.entry.code);
+            if mentioned && inner.iter().any(|(_, found)| found.fit == Fit::Whole) {
+                self.put_messages(&inner);
+            }
+            self.put_codes(&plain);
+            self.put_messages(&inner);
+            out.outer = carrier.map(|code| code.entry);
             return true;
         }
+        if !inner.is_empty() {
+            self.put_messages(&inner);
+            out.outer = carrier.map(|code| code.entry);
+            return true;
+        }
+        if let Some(carrier) = carrier {
+            return self.carried(&carrier, out);
+        }
+        self.put_messages(&general);
         let numbers = self.numbers();
         for entry in &numbers {
             self.put(entry, Why::Number, 1000);
         }
-        if let Some(entry) = carrier {
-            self.put(entry, Why::CodeInside, 1000);
+        if !numbers.is_empty() || !general.is_empty() {
             return true;
         }
-        if !numbers.is_empty() {
-            return true;
-        }
-        for (entry, found) in &passing {
-            self.put(entry, Why::Message, u32::try_from(found.length.min(1000)).unwrap_or(1000));
-        }
+        self.put_messages(&passing);
         if !passing.is_empty() {
             return true;
         }
-        // From here on a code that is ambiguous or unknown forbids to be sure: it says that it is something else.
+        self.similar(messages, out)
+    }
+
+    /// What an error that only says that something failed passes on: words of its details, a number, else itself.
+    fn carried(&mut self, carrier: &Code<'a>, out: &mut Answer<'a>) -> bool {
+        if let Some(stranger) = self.stranger(carrier).filter(|_| !carrier.firm) {
+            out.unknown_code = Some(stranger);
+            self.put(carrier.entry, Why::CodeInside, 1000);
+            return false;
+        }
+        let inner = self.paste.inner().and_then(|text| self.surely_near(text));
+        if let Some((entry, score)) = inner.filter(|(entry, _)| !self.catalog.general(entry)) {
+            self.put(entry, Why::Words, score);
+            out.outer = Some(carrier.entry);
+        }
+        for entry in self.numbers() {
+            self.put(entry, Why::Number, 1000);
+        }
+        self.put(carrier.entry, Why::CodeInside, 1000);
+        true
+    }
+
+    /// What is only similar: a part of a message, a code with a slip, words. A code that is ambiguous or unknown forbids to
+    /// be sure of it: it says that it is something else.
+    fn similar(&mut self, messages: Vec<(&'a Entry, Found)>, out: &Answer<'a>) -> bool {
         let free = out.ambiguous.is_none() && out.unknown_code.is_none();
         let parts: Vec<(&'a Entry, Found)> = messages.into_iter().filter(|(_, found)| found.fit == Fit::Part).collect();
         for (entry, found) in &parts {
@@ -160,23 +243,89 @@ impl<'a> Search<'a, '_> {
         let one_part = parts.iter().filter(current).count() == 1 || (parts.len() == 1) || self.same_message(&parts);
         let typo = self.near_codes();
         let words = self.words(out.ambiguous.as_deref());
-        (free && one_part) || typo || (free && parts.is_empty() && words)
+        // A part that is no longer than a letter or two less than the message is the message, whatever code others share.
+        let whole = parts.len() == 1 && parts.iter().all(|(_, found)| found.length >= WHOLE_PART);
+        (one_part && (free || whole && out.unknown_code.is_none())) || typo || (free && parts.is_empty() && words)
     }
 
-    /// The known codes, the one that names the cause first: in the place of a code before those in a sentence, inner
-    /// before outer, then in their order. Codes that several errors share are no evidence.
-    fn codes(&self) -> Vec<&'a Entry> {
+    /// The messages that the text says: of errors that say why, of those that say only what failed, and of those that only
+    /// pass on.
+    fn said(&self, messages: &[(&'a Entry, Found)]) -> (Said<'a>, Said<'a>, Said<'a>) {
+        let of = |general: bool, passing: bool| -> Said<'a> {
+            let fits = |(entry, found): &&(&'a Entry, Found)| {
+                let catalog = self.catalog;
+                found.fit != Fit::Part
+                    && catalog.general(entry) == general
+                    && (!general || catalog.passes_on(entry) == passing)
+            };
+            messages.iter().filter(fits).copied().collect()
+        };
+        let (mut inner, general, passing) = (of(false, false), of(true, false), of(true, true));
+        // What only the retired service said does not hide what today's service says.
+        let today = general.iter().chain(&passing).any(|(entry, _)| rank(entry) < 2);
+        if today && inner.iter().all(|(entry, _)| rank(entry) >= 2) {
+            inner.clear();
+        }
+        (inner, general, passing)
+    }
+
+    fn put_codes(&mut self, codes: &[Code<'a>]) {
+        for code in codes {
+            self.put(code.entry, Why::CodeInside, 1000);
+        }
+    }
+
+    fn put_messages(&mut self, said: &[(&'a Entry, Found)]) {
+        for (entry, found) in said {
+            self.put(entry, Why::Message, u32::try_from(found.length.min(1000)).unwrap_or(1000));
+        }
+    }
+
+    /// The known codes, the one that names the cause first: what a sentence calls over is last, one in the place of a code
+    /// or with its message before one in a sentence; then the newest error of a log, in it the innermost, and of those the
+    /// last, for it is what ended the command. Codes that several errors share are no evidence.
+    fn codes(&self, messages: &[(&'a Entry, Found)]) -> Vec<Code<'a>> {
         let short = self.paste.open().chars().count() <= 80;
-        let mut seen: Vec<(bool, Reverse<usize>, usize, &'a Entry)> = Vec::new();
+        let mut seen: Vec<Code<'a>> = Vec::new();
         for (order, word) in self.paste.words.iter().enumerate() {
             let Some(entry) = self.code(word, short) else { continue };
-            match seen.iter_mut().find(|(.., known)| known.code == entry.code) {
-                Some(old) => *old = (old.0.min(!word.labelled), old.1.min(Reverse(word.depth)), old.2, entry),
-                None => seen.push((!word.labelled, Reverse(word.depth), order, entry)),
+            let said = messages.iter().any(|(one, found)| one.code == entry.code && found.fit != Fit::Part);
+            let (past, firm) = (word.past, word.labelled || said);
+            let code = Code { entry, past, firm, error: word.error, depth: word.depth, line: word.line, order };
+            match seen.iter_mut().find(|known| known.entry.code == entry.code) {
+                Some(old) if code.key() <= old.key() => *old = code,
+                Some(_) => {}
+                None => seen.push(code),
             }
         }
-        seen.sort_by_key(|(bare, depth, order, _)| (*bare, *depth, *order));
-        seen.into_iter().map(|(.., entry)| entry).collect()
+        seen.sort_by_key(Code::key);
+        seen
+    }
+
+    /// A code that the catalogue does not know and that speaks against the best known one: a newer one in the place of a
+    /// code, or any in that place when the known one is only mentioned. What only wraps another error does not count.
+    fn stranger(&self, best: &Code<'a>) -> Option<String> {
+        let found = self.paste.words.iter().enumerate().find(|(order, word)| {
+            let newer = word.error > best.error
+                || word.error == best.error && word.depth == 0 && best.depth == 0 && *order > best.order;
+            word.code && !word.past && (newer || !best.firm || best.past) && self.strange(word)
+        });
+        found.map(|(_, word)| word.text.clone())
+    }
+
+    /// Whether a word looks like a code of Azure's that the catalogue does not know.
+    fn strange(&self, word: &Word) -> bool {
+        let humps = word.text.chars().filter(char::is_ascii_uppercase).count();
+        let known = self.catalog.by_code(&word.text).is_some()
+            || self.catalog.by_token(&word.text).is_some()
+            || self.catalog.ambiguous(&word.text).is_some();
+        word.text.len() >= 9
+            && humps >= 2
+            && word.text.chars().any(|c| c.is_ascii_lowercase())
+            && !word.joined
+            && !known
+            && !word.text.ends_with("Exception")
+            && !WRAPPERS.contains(&word.text.as_str())
     }
 
     fn code(&self, word: &Word, short: bool) -> Option<&'a Entry> {
@@ -220,16 +369,10 @@ impl<'a> Search<'a, '_> {
     }
 
     fn numbers(&self) -> Vec<&'a Entry> {
-        let text = self.paste.open().to_lowercase();
-        let short = text.chars().count() <= 60;
-        let about = ["backup", "dpm", "mabs", "recovery services", "백업", "バックアップ", "sicherung"];
-        let about = about.iter().any(|word| text.contains(word));
         let mut out: Vec<&'a Entry> = Vec::new();
-        for number in &self.paste.numbers {
+        for number in self.paste.numbers.iter().filter(|number| number.ours(self.paste)) {
             let Some(entry) = self.catalog.by_numeric(number.value) else { continue };
-            // Four digits are a year or a port for most of the world.
-            let told = if number.value < 10_000 { !number.alone && (number.id && short || about) } else { true };
-            if told && !out.iter().any(|known| known.code == entry.code) {
+            if !out.iter().any(|known| known.code == entry.code) {
                 out.push(entry);
             }
         }
@@ -248,16 +391,7 @@ impl<'a> Search<'a, '_> {
 
     /// A code in the place of a code that the catalogue does not know.
     fn unknown_code(&self) -> Option<String> {
-        let humps = |word: &str| word.chars().filter(char::is_ascii_uppercase).count();
-        let word = self.paste.words.iter().find(|word| {
-            word.labelled
-                && word.text.len() >= 9
-                && humps(&word.text) >= 2
-                && word.text.chars().any(|c| c.is_ascii_lowercase())
-                && self.catalog.by_code(&word.text).is_none()
-                && self.catalog.by_token(&word.text).is_none()
-                && self.catalog.ambiguous(&word.text).is_none()
-        })?;
+        let word = self.paste.words.iter().find(|word| word.labelled && self.strange(word))?;
         Some(word.text.clone())
     }
 
@@ -267,9 +401,8 @@ impl<'a> Search<'a, '_> {
         let mut sure = false;
         let mut seen = BTreeSet::new();
         for word in self.paste.words.iter().take(2000) {
-            let lower = word.text.to_lowercase();
             let known = self.catalog.by_code(&word.text).is_some() || self.catalog.ambiguous(&word.text).is_some();
-            if known || !seen.insert(lower.clone()) || word.text.len() > 90 {
+            if known || !seen.insert(word.text.to_lowercase()) || word.text.len() > 90 {
                 continue;
             }
             let humps = word.text.chars().skip(1).any(|c| c.is_ascii_uppercase()) || whole;
@@ -277,39 +410,13 @@ impl<'a> Search<'a, '_> {
             if word.text.len() < least || !humps {
                 continue;
             }
-            let mut near: Vec<(usize, u32, &'a Entry)> = Vec::new();
-            for entry in self.catalog.entries() {
-                for code in std::iter::once(&entry.code).chain(&entry.aliases) {
-                    let code = code.to_lowercase();
-                    let apart = if code.len().abs_diff(lower.len()) <= 8 {
-                        strsim::damerau_levenshtein(&lower, &code)
-                    } else {
-                        usize::MAX
-                    };
-                    let slip = apart <= if code.len() >= 28 { 3 } else { 2 } && code.len() >= 12;
-                    let cut = code.len() >= 16
-                        && lower.len() >= 14
-                        && code.starts_with(&lower)
-                        && lower.len() * 100 >= code.len() * 70;
-                    let inside = whole && lower.len() >= 12 && code.contains(&lower) && lower.len() * 2 >= code.len();
-                    if slip || cut || inside {
-                        near.push((if slip { apart } else { 4 }, 900, entry));
-                    } else if code.contains(&lower) && (whole || lower.len() >= 12) {
-                        near.push((9, 600, entry));
-                    } else if apart != usize::MAX && apart * 4 <= code.len() {
-                        near.push((10, 500, entry));
-                    }
-                }
-            }
-            near.sort_by_key(|(apart, _, entry)| (*apart, rank(entry), entry.code.clone()));
-            near.dedup_by_key(|(.., entry)| entry.code.clone());
-            let best: Vec<&'a Entry> =
-                near.iter().filter(|(_, score, _)| *score == 900).map(|(.., entry)| *entry).collect();
-            let first = near.first().map(|(apart, ..)| *apart);
-            let tied = near.iter().filter(|(apart, ..)| Some(*apart) == first).count() > 1;
-            sure |= !best.is_empty() && !tied && (word.labelled || whole || word.text.len() >= 17);
-            for (apart, score, entry) in near.into_iter().take(MOST) {
-                self.put(entry, Why::NearCode, score + 10 - u32::try_from(apart.min(10)).unwrap_or(10));
+            let near = slips(self.catalog, &word.text, whole);
+            let tied = near.iter().filter(|one| Some(one.apart) == near.first().map(|first| first.apart)).count() > 1;
+            let close = near.first().is_some_and(|first| first.close);
+            sure |= close && !tied && (word.labelled || whole || word.text.len() >= 17);
+            for one in near.into_iter().take(MOST) {
+                let score = if one.apart < 9 { 900 } else { 500 };
+                self.put(one.entry, Why::NearCode, score + 10 - u32::try_from(one.apart.min(10)).unwrap_or(10));
             }
         }
         sure
@@ -329,11 +436,7 @@ impl<'a> Search<'a, '_> {
         }
         let near = self.catalog.messages().near(self.paste.open());
         let entry = |index: usize| self.catalog.entries().get(index);
-        let mut sure = false;
-        if let [first, rest @ ..] = near.as_slice() {
-            let rival = rest.iter().find(|one| entry(one.index).is_some_and(|entry| rank(entry) < 2));
-            sure = first.strong && rival.is_none_or(|second| first.score - second.score >= MARGIN);
-        }
+        let sure = self.clear(&near).is_some();
         for one in near.iter().filter(|one| one.score >= NEAR).take(MOST) {
             if let Some(entry) = entry(one.index) {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
@@ -348,9 +451,27 @@ impl<'a> Search<'a, '_> {
         sure
     }
 
+    /// The first, when it is near enough and no other is nearly as near.
+    fn clear<'n>(&self, near: &'n [Near]) -> Option<&'n Near> {
+        let (first, rest) = near.split_first()?;
+        let entry = |index: usize| self.catalog.entries().get(index);
+        let rival = rest.iter().find(|one| entry(one.index).is_some_and(|entry| rank(entry) < 2));
+        // What only the retired service said, and what is a step of a guide, needs more than words.
+        let today = entry(first.index).is_some_and(|entry| rank(entry) < 2);
+        (today && first.strong && rival.is_none_or(|second| first.score - second.score >= MARGIN)).then_some(first)
+    }
+
+    /// The one entry whose words a text has, and how well.
+    fn surely_near(&self, text: &str) -> Option<(&'a Entry, u32)> {
+        let near = self.catalog.messages().near(text);
+        let first = self.clear(&near)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+        Some((self.catalog.entries().get(first.index)?, (first.score * 1000.0) as u32))
+    }
+
     /// Each entry once, by its best evidence. A sure answer keeps the order in which the evidence was weighed.
-    fn ranked(mut self, sure: bool) -> Vec<Match<'a>> {
-        if !sure || self.found.first().is_some_and(|first| first.why >= Why::Part) {
+    fn ranked(mut self, sure: bool, inner: bool) -> Vec<Match<'a>> {
+        if !sure || !inner && self.found.first().is_some_and(|first| first.why >= Why::Part) {
             self.found.sort_by_key(|one| (one.why, Reverse(one.score), rank(one.entry), one.entry.code.clone()));
         }
         let mut seen = BTreeSet::new();
@@ -361,128 +482,5 @@ impl<'a> Search<'a, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::korean::texts;
-    use super::super::paste::squeezed;
-    use super::*;
-
-    fn first(text: &str) -> Option<String> {
-        let found = answer(Catalog::get(), text);
-        found.found.first().filter(|_| found.sure).map(|one| one.entry.code.clone())
-    }
-
-    #[test]
-    fn every_entry_is_found_by_its_code_in_any_case() {
-        for entry in Catalog::get().entries() {
-            for code in std::iter::once(&entry.code).chain(&entry.aliases) {
-                assert_eq!(first(&code.to_uppercase()).as_deref(), Some(entry.code.as_str()));
-            }
-        }
-    }
-
-    /// Every message and title, in both languages: the entry is the first, or the first has the very same sentence.
-    #[test]
-    fn every_message_finds_its_own_entry_first() {
-        let own = |code: &str| -> BTreeSet<String> {
-            let entry = Catalog::get().by_code(code).unwrap();
-            let korean = texts().get(code);
-            let all = entry.messages.iter().chain([&entry.message]);
-            all.chain(korean.into_iter().flat_map(|text| text.messages.iter().chain([&text.title])))
-                .map(|text| squeezed(text))
-                .collect()
-        };
-        let mut bad = Vec::new();
-        for entry in Catalog::get().entries() {
-            let korean = texts().get(&entry.code);
-            let all = entry.messages.iter().chain([&entry.message]);
-            for message in all.chain(korean.into_iter().flat_map(|text| text.messages.iter().chain([&text.title]))) {
-                let filled = message.replace(['<', '>'], "'");
-                match first(&filled) {
-                    Some(code) if code == entry.code || own(&code).contains(&squeezed(message)) => {}
-                    other => bad.push(format!("{}: {message}: {other:?}", entry.code)),
-                }
-            }
-        }
-        assert_eq!(bad, Vec::<String>::new());
-    }
-
-    #[test]
-    fn people_find_what_they_hold() {
-        for (text, expected) in [
-            ("400196", "UserErrorGuestAgentStatusUnavailable"),
-            ("UserErrorRpCollectionLimitReach", "UserErrorRpCollectionLimitReached"),
-            ("usererrorrpcolectionlimitreached", "UserErrorRpCollectionLimitReached"),
-            ("RpCollectionLimit", "UserErrorRpCollectionLimitReached"),
-            ("BackUpOperationFailedV2", "BackUpOperationFailed"),
-            ("restore point collection max limit has reached", "UserErrorRpCollectionLimitReached"),
-            (
-                "the job said: UserErrorKeyvaultPermissionsNotConfigured (400198)",
-                "UserErrorKeyvaultPermissionsNotConfigured",
-            ),
-            ("복원 지점 컬렉션이 최대 한도", "UserErrorRpCollectionLimitReached"),
-            ("복원지점컬렉션이최대한도에도달했습니다", "UserErrorRpCollectionLimitReached"),
-            ("VM 에이전트가 Azure Backup과 통신할 수 없습니다", "UserErrorGuestAgentStatusUnavailable"),
-            ("다른 백업 작업이 현재 진행 중", "UserErrorBackupOperationInProgress"),
-            ("스냅샷 상태에 대해 VM 에이전트와 통신", "GuestAgentSnapshotTaskStatusError"),
-            ("VSS writers bad state", "ExtensionFailedVssWriterInBadState"),
-            ("ScopeLocked", "ScopeLocked"),
-            ("오류 코드 400196", "UserErrorGuestAgentStatusUnavailable"),
-            ("Error code: 400196.", "UserErrorGuestAgentStatusUnavailable"),
-            ("백업 실패: The Restore Point collection max limit has reached.", "UserErrorRpCollectionLimitReached"),
-            ("오류 UserErrorRpCollectionLimitReachd", "UserErrorRpCollectionLimitReached"),
-        ] {
-            assert_eq!(first(text).as_deref(), Some(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_message_that_several_share_offers_them_all() {
-        let found: Vec<&str> = search(Catalog::get(), "VMSnapshot 확장 작업이 실패했습니다.")
-            .iter()
-            .map(|one| one.entry.code.as_str())
-            .collect();
-        assert_eq!(&found[..2], ["ExtensionOperationFailed", "ExtensionOperationFailedForManagedDisks"]);
-    }
-
-    #[test]
-    fn a_code_that_several_errors_share_is_no_answer_without_its_message() {
-        let found = answer(Catalog::get(), "OperationNotAllowed");
-        assert!(!found.sure && found.ambiguous.as_deref() == Some("OperationNotAllowed"));
-        assert!(found.found.len() >= 3);
-        let changed = "Code: OperationNotAllowed\nMessage: Changes were made to the Virtual Machine while the operation \
-                       'Create Restore Point' was in progress.";
-        assert_eq!(first(changed).as_deref(), Some("OperationNotAllowed_VmChanged"));
-    }
-
-    #[test]
-    fn the_inner_of_two_errors_is_the_cause() {
-        let text = r#"{"error":{"code":"UserErrorCrpReportedUserError","message":"See details","details":[{"code":"ScopeLocked","message":"x"}]}}"#;
-        let found = answer(Catalog::get(), text);
-        assert_eq!(found.found[0].entry.code, "ScopeLocked");
-        assert_eq!(found.outer.map(|entry| entry.code.as_str()), Some("UserErrorCrpReportedUserError"));
-    }
-
-    #[test]
-    fn nothing_near_is_nothing() {
-        for text in ["", " ", "qqqq", "🦀", "hello world", "김치찌개", "99999999", "!!!!", "오류", "에러"] {
-            assert!(answer(Catalog::get(), text).found.is_empty(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_long_log_is_searched_quickly() {
-        let line = "DEBUG: urllib3.connectionpool: https://management.azure.com:443 \"GET /subscriptions/x HTTP/1.1\" 200 None\n";
-        let log = format!("{}(ScopeLocked) locked\n", line.repeat(580));
-        assert_eq!(first(&log).as_deref(), Some("ScopeLocked"));
-        let strange = "AbcDefGhiJklMno ".repeat(4000);
-        assert_eq!(first(&strange), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_is_searched(text in "\\PC{0,80}") {
-            let found = search(Catalog::get(), &text);
-            proptest::prop_assert!(found.len() <= MOST);
-        }
-    }
-}
+#[path = "search_tests.rs"]
+mod tests;

@@ -449,7 +449,8 @@ Examples:
 /// `azmend explain`.
 #[derive(Debug, ClapArgs)]
 pub struct ExplainArgs {
-    /// The code, its number, or what was printed: a message, JSON, a log; - reads it from stdin
+    /// The code, its number, or what was printed: a message, JSON, a log; - reads it from stdin, as does nothing when
+    /// text is piped in
     #[arg(value_name = "ERROR")]
     pub text: Vec<String>,
     /// Read the text from a file

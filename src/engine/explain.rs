@@ -8,10 +8,14 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::actions::spec::ActionName;
 use crate::catalog::korean::texts;
 use crate::catalog::named::{Named, named};
+use crate::catalog::paste::LONGEST;
 use crate::catalog::search::{Answer, Why};
 use crate::catalog::{Category, Entry};
+use crate::estate::groups::{collection_name, default_group_name};
+use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 
 /// Name and version of the object.
@@ -41,7 +45,7 @@ impl Lang {
 pub struct Fix {
     /// Its name.
     pub playbook: String,
-    /// What it mends.
+    /// What it repairs.
     pub title: String,
     /// The command; `VM` stands for the machine.
     pub command: String,
@@ -153,6 +157,50 @@ pub fn fixes(entry: &Entry, library: &Library, program: &str) -> Vec<Fix> {
     found.into_iter().map(|(_, fix)| fix).collect()
 }
 
+/// The playbooks that name the code and fit what the text names: one that only removes locks from backup resource groups is
+/// no repair of a lock on the VM, on its group or on the subscription.
+#[must_use]
+pub fn fitting(entry: &Entry, names: &[Named], library: &Library, program: &str) -> Vec<Fix> {
+    let unlocks = |playbook: &Playbook| playbook.steps().iter().all(|step| step.action() == ActionName::LocksRemove);
+    let useless = !locks_of_backup(names);
+    let mut found = fixes(entry, library, program);
+    found.retain(|fix| {
+        let playbook = library.iter().map(|(playbook, _)| playbook).find(|playbook| playbook.name() == fix.playbook);
+        !(useless && playbook.is_some_and(unlocks))
+    });
+    found
+}
+
+/// Whether a lock that a text names may be one that azmend removes; also when it names none.
+fn locks_of_backup(names: &[Named]) -> bool {
+    let of = |what: &str| names.iter().filter(|one| one.what == what).map(|one| one.value.clone()).collect::<Vec<_>>();
+    let (locked, refused) = (of("locked_scope"), of("refused_scope"));
+    match (locked.is_empty(), refused.is_empty()) {
+        (true, true) => true,
+        (true, false) => refused.iter().any(|scope| of_backup(scope, &[])),
+        (false, _) => locked.iter().any(|scope| of_backup(scope, &refused)),
+    }
+}
+
+/// Whether a scope claims to be Backup's: a backup resource group, one that holds a collection of Backup's that a request
+/// was refused on, such a collection, or its points. That it is so is found out by the playbook, which reads it.
+fn of_backup(scope: &str, refused: &[String]) -> bool {
+    let pieces = |id: &str| id.trim_matches('/').split('/').map(str::to_lowercase).collect::<Vec<_>>();
+    let after = |id: &str, kind: &str| {
+        let pieces = pieces(id);
+        pieces.iter().position(|piece| piece == kind).and_then(|at| pieces.get(at + 1).cloned())
+    };
+    let collection =
+        |id: &str| after(id, "restorepointcollections").is_some_and(|name| collection_name(&name).is_some());
+    let Some(group) = after(scope, "resourcegroups") else { return false };
+    if collection(scope) {
+        return true;
+    }
+    let whole = pieces(scope).len() == 4;
+    let holds = |id: &String| after(id, "resourcegroups").is_some_and(|other| other == group) && collection(id);
+    whole && (default_group_name(&group).is_some() || refused.iter().any(holds))
+}
+
 /// How azmend notices an error, a sentence each.
 #[must_use]
 pub fn detected_by(entry: &Entry, library: &Library, lang: Lang) -> Vec<String> {
@@ -200,10 +248,9 @@ pub fn detected_by(entry: &Entry, library: &Library, lang: Lang) -> Vec<String> 
 }
 
 /// What follows from the words of the text.
-fn notes(entry: &Entry, answer: &Answer<'_>, names: &[Named], ko: bool) -> Vec<String> {
+fn notes(entry: &Entry, answer: &Answer<'_>, names: &[Named], length: usize, ko: bool) -> Vec<String> {
     let say = |en: String, korean: String| if ko { korean } else { en };
-    let value = |what: &str| names.iter().find(|one| one.what == what).map(|one| one.value.as_str());
-    let mut out = Vec::new();
+    let mut out: Vec<String> = shortened(length, ko).into_iter().collect();
     if let Some(code) = &answer.ambiguous {
         out.push(say(
             format!("several errors send {code}; the rest of the text decided"),
@@ -217,32 +264,67 @@ fn notes(entry: &Entry, answer: &Answer<'_>, names: &[Named], ko: bool) -> Vec<S
         ));
     }
     if entry.code == "ScopeLocked" {
-        match value("refused_operation") {
-            Some("write") => out.push(say(
-                "a write was refused: look for a ReadOnly lock; a CanNotDelete lock does not refuse writes".to_owned(),
-                "쓰기가 거부되었습니다. ReadOnly 잠금을 찾습니다. CanNotDelete 잠금은 쓰기를 막지 않습니다.".to_owned(),
-            )),
-            Some(_) => out.push(say(
-                "a delete was refused: a CanNotDelete or a ReadOnly lock does that".to_owned(),
-                "삭제가 거부되었습니다. CanNotDelete 또는 ReadOnly 잠금 때문입니다.".to_owned(),
-            )),
-            None => {}
+        out.extend(lock_notes(names, ko));
+    }
+    out
+}
+
+/// That only the head and the tail of a long text were read.
+#[must_use]
+pub fn shortened(length: usize, ko: bool) -> Option<String> {
+    let (size, read) = (length / 1024, LONGEST / 1024);
+    let en = format!("the text has {size} KB: its first 16 and its last {} were read, the middle was not", read - 16);
+    let korean =
+        format!("문구가 {size} KB입니다. 처음 16 KB와 마지막 {} KB만 읽었고 가운데는 읽지 않았습니다.", read - 16);
+    (length > LONGEST).then_some(if ko { korean } else { en })
+}
+
+/// What the refused verb and the locked scope say.
+fn lock_notes(names: &[Named], ko: bool) -> Vec<String> {
+    let say = |en: String, korean: String| if ko { korean } else { en };
+    let of = |what: &'static str| names.iter().filter(move |one| one.what == what).map(|one| one.value.as_str());
+    let mut out = Vec::new();
+    match of("refused_operation").next() {
+        Some("write") => out.push(say(
+            "a write was refused: look for a ReadOnly lock; a CanNotDelete lock does not refuse writes".to_owned(),
+            "쓰기가 거부되었습니다. ReadOnly 잠금을 찾습니다. CanNotDelete 잠금은 쓰기를 막지 않습니다.".to_owned(),
+        )),
+        Some(_) => out.push(say(
+            "a delete was refused: a CanNotDelete or a ReadOnly lock does that".to_owned(),
+            "삭제가 거부되었습니다. CanNotDelete 또는 ReadOnly 잠금 때문입니다.".to_owned(),
+        )),
+        None => {}
+    }
+    let refused: Vec<String> = of("refused_scope").map(str::to_owned).collect();
+    let mut scopes = of("locked_scope").peekable();
+    if scopes.peek().is_none() && !refused.is_empty() && !refused.iter().any(|scope| of_backup(scope, &[])) {
+        out.push(say(
+            "the refused request is not on a backup resource group: azmend does not remove this lock; its owner decides"
+                .to_owned(),
+            "거부된 요청은 백업 리소스 그룹에 대한 것이 아닙니다. azmend는 이 잠금을 제거하지 않습니다. 소유자가 결정합니다."
+                .to_owned(),
+        ));
+    }
+    for scope in scopes {
+        let depth = scope.trim_matches('/').split('/').count();
+        if depth <= 2 {
+            out.push(say(
+                format!(
+                    "the lock is on the whole subscription ({scope}): its owner decides; azmend does not remove it"
+                ),
+                format!("잠금이 구독 전체({scope})에 있습니다. 소유자가 결정합니다. azmend는 제거하지 않습니다."),
+            ));
+            continue;
         }
-        for scope in names.iter().filter(|one| one.what == "locked_scope").map(|one| one.value.as_str()) {
-            let depth = scope.trim_matches('/').split('/').count();
-            if depth <= 2 {
-                out.push(say(
-                    format!(
-                        "the lock is on the whole subscription ({scope}): its owner decides; azmend does not remove it"
-                    ),
-                    format!("잠금이 구독 전체({scope})에 있습니다. 소유자가 결정합니다. azmend는 제거하지 않습니다."),
-                ));
-            } else {
-                out.push(say(
-                    format!("the lock is on {scope}: no other lock matters for this error"),
-                    format!("잠금은 {scope}에 있습니다. 다른 잠금은 이 오류와 관계가 없습니다."),
-                ));
-            }
+        out.push(say(
+            format!("the lock is on {scope}: no other lock matters for this error"),
+            format!("잠금은 {scope}에 있습니다. 다른 잠금은 이 오류와 관계가 없습니다."),
+        ));
+        if !of_backup(scope, &refused) {
+            out.push(say(
+                "that is no backup resource group: azmend does not remove this lock; its owner decides".to_owned(),
+                "백업 리소스 그룹이 아닙니다. azmend는 이 잠금을 제거하지 않습니다. 소유자가 결정합니다.".to_owned(),
+            ));
         }
     }
     out
@@ -275,18 +357,18 @@ pub fn explain(answer: &Answer<'_>, text: &str, library: &Library, lang: Lang, p
         category: category(entry.category).to_owned(),
         title: title(entry, lang),
         retired: entry.obsolete,
-        notes: notes(entry, answer, &names, korean.is_some()),
-        named: names,
+        notes: notes(entry, answer, &names, text.len(), korean.is_some()),
         outer: answer.outer.map(other),
         causes: korean.map_or_else(|| entry.causes.clone(), |text| text.causes.clone()),
         // One language on a page: an entry without Korean texts is told in English throughout.
         detected_by: detected_by(entry, library, if korean.is_some() { Lang::Ko } else { Lang::En }),
-        fixes: fixes(entry, library, program),
+        fixes: fitting(entry, &names, library, program),
         in_the_guest: korean.map_or_else(english, |text| text.actions.clone()),
         by_a_person: korean.map_or_else(|| entry.manual.clone(), |_| Vec::new()),
         documents: all.map(|text| text.documents.clone()).unwrap_or_default(),
         sources: entry.sources.clone(),
         others: rest.iter().map(|one| other(one.entry)).collect(),
+        named: names,
     })
 }
 
@@ -391,6 +473,55 @@ mod tests {
         assert!(told.notes.iter().any(|note| note.contains("ReadOnly")), "{:?}", told.notes);
         let vague = "Code: OperationNotAllowed";
         assert_eq!(explain(&answer(Catalog::get(), vague), vague, &library, Lang::En, "azmend"), None);
+    }
+
+    #[test]
+    fn the_repair_fits_the_lock_that_the_text_names() {
+        let library = Library::shipped();
+        let told = |target: &str, verb: &str, locked: &str| {
+            let text = format!(
+                "(ScopeLocked) The scope '{target}' cannot perform {verb} operation because following scope(s) are locked: \
+                 '{locked}'. Please remove the lock and try again."
+            );
+            explain(&answer(Catalog::get(), &text), &text, &library, Lang::En, "azmend").unwrap()
+        };
+        let vm = "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Compute/virtualMachines/till-1";
+        let rg = "/subscriptions/s/resourceGroups/shop";
+        let collection = |group: &str| {
+            format!(
+                "/subscriptions/s/resourceGroups/{group}/providers/Microsoft.Compute/restorePointCollections/AzureBackup_till-1_42"
+            )
+        };
+        let backup = "/subscriptions/s/resourceGroups/AzureBackupRG_westeurope_3";
+        for (target, verb, locked, offered) in [
+            (vm, "write", vm, false),
+            (vm, "write", rg, false),
+            (&format!("{vm}/extensions/VMSnapshot"), "delete", rg, false),
+            (vm, "delete", "/subscriptions/s", false),
+            (&collection("AzureBackupRG_westeurope_3"), "delete", "/subscriptions/s", false),
+            (&collection("AzureBackupRG_westeurope_3"), "delete", backup, true),
+            (backup, "write", backup, true),
+            (&collection("rp-till-1"), "delete", "/subscriptions/s/resourceGroups/rp-till-1", true),
+            (&collection("rp-till-1"), "delete", &collection("rp-till-1"), true),
+            (vm, "write", "/subscriptions/s/resourceGroups/AzureBackupRG_old", false),
+        ] {
+            let told = told(target, verb, locked);
+            let found = told.fixes.iter().any(|fix| fix.playbook == "unlock-backup-groups");
+            assert_eq!(found, offered, "{verb} {target}, locked {locked}: {:?}", told.fixes);
+            let owner = told.notes.iter().any(|note| note.contains("azmend does not remove"));
+            assert_eq!(owner, !offered, "{verb} {target}, locked {locked}: {:?}", told.notes);
+        }
+        let bare =
+            explain(&answer(Catalog::get(), "ScopeLocked"), "ScopeLocked", &library, Lang::En, "azmend").unwrap();
+        assert!(!bare.fixes.is_empty());
+    }
+
+    #[test]
+    fn of_a_long_text_it_is_said_what_was_not_read() {
+        let text = format!("start\n{}\nERROR: (ScopeLocked) locked", "a line of a log\n".repeat(9000));
+        let told = explain(&answer(Catalog::get(), &text), &text, &Library::shipped(), Lang::En, "azmend").unwrap();
+        assert_eq!(told.code, "ScopeLocked");
+        assert!(told.notes.iter().any(|note| note.contains("KB")), "{:?}", told.notes);
     }
 
     #[test]

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 
 use serde_json::json;
 
 use crate::catalog::Catalog;
-use crate::catalog::paste::LONGEST;
 use crate::catalog::search::{Answer, answer};
 use crate::cli::args::ExplainArgs;
 use crate::cli::commands::fix::library;
@@ -18,6 +17,9 @@ use crate::engine::exit;
 use crate::engine::explain::{self, Lang};
 use crate::report;
 use crate::report::layout::{BOLD, Page, paint};
+
+/// The most that is read of a file or of stdin; what is used of it is less, from its head and its tail.
+const MOST_READ: u64 = 256 * 1024 * 1024;
 
 /// Explains, or lists everything.
 ///
@@ -44,26 +46,37 @@ pub fn run(desk: &Desk, args: &ExplainArgs) -> Result<u8, CliError> {
     Ok(exit::OK)
 }
 
-/// What is to be explained: the arguments, a file, or stdin. Of more than 64 KiB the first are read.
+/// What is to be explained: the arguments, a file, or stdin. Without any of them what is piped in; a terminal is not asked.
 fn given_text(args: &ExplainArgs) -> Result<String, CliError> {
-    let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     if let Some(path) = &args.file {
-        let read = File::open(path).and_then(|file| file.take(longest).read_to_end(&mut bytes));
+        let read = File::open(path).and_then(|file| file.take(MOST_READ).read_to_end(&mut bytes));
         read.map_err(|error| CliError::input(format!("{} cannot be read: {error}", path.display())))?;
-    } else if args.text == ["-"] {
-        let read = io::stdin().lock().take(longest).read_to_end(&mut bytes);
+    } else if args.text == ["-"] || args.text.is_empty() && !args.list && !io::stdin().is_terminal() {
+        let read = io::stdin().lock().take(MOST_READ).read_to_end(&mut bytes);
         read.map_err(|error| CliError::input(format!("stdin cannot be read: {error}")))?;
     } else {
         return Ok(args.text.join(" "));
     }
-    // PowerShell's redirection writes UTF-16.
-    if let Some(wide) = bytes.strip_prefix(&[0xff, 0xfe]) {
-        let (pairs, _) = wide.as_chunks::<2>();
-        let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-        return Ok(String::from_utf16_lossy(&units));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(decoded(&bytes))
+}
+
+/// The text of bytes. PowerShell's redirection writes UTF-16; other tools leave its mark out, and then the zeros of its
+/// Latin letters tell.
+fn decoded(bytes: &[u8]) -> String {
+    let zeros = |at: usize| bytes.iter().skip(at).step_by(2).take(2048).filter(|byte| **byte == 0).count();
+    let few = bytes.len().min(4096) / 20;
+    let (rest, big) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (rest, false),
+        [0xfe, 0xff, rest @ ..] => (rest, true),
+        _ if zeros(1) > few && zeros(0) == 0 => (bytes, false),
+        _ if zeros(0) > few && zeros(1) == 0 => (bytes, true),
+        _ => return String::from_utf8_lossy(bytes).into_owned(),
+    };
+    let (pairs, _) = rest.as_chunks::<2>();
+    let units: Vec<u16> =
+        pairs.iter().map(|pair| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) }).collect();
+    String::from_utf16_lossy(&units)
 }
 
 /// That the text is no known error, why, and what is near.
@@ -76,6 +89,9 @@ fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
         (None, None) => format!("unknown: {start:?} is not enough to name one error"),
     };
     let mut error = CliError::input(message).code("error_not_found");
+    if let Some(note) = explain::shortened(text.len(), lang == Lang::Ko) {
+        error = error.hint(note);
+    }
     for near in &found.found {
         error = error.hint(format!("near, not certain: {}: {}", near.entry.code, explain::title(near.entry, lang)));
     }
@@ -126,4 +142,26 @@ fn list(desk: &Desk, lang: Lang) {
         }
     }
     desk.printer.data(&page.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf_16_is_read_with_and_without_its_mark() {
+        let text = "ERROR: (ScopeLocked) 잠금";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            &little[..],
+            &big,
+            text.as_bytes(),
+            &[&[0xff, 0xfe], &little[..]].concat(),
+            &[&[0xfe, 0xff], &big[..]].concat(),
+        ] {
+            assert_eq!(decoded(bytes), text);
+        }
+        assert_eq!(decoded(b""), "");
+    }
 }
