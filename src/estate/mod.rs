@@ -15,6 +15,7 @@ pub mod guest;
 pub mod inventory;
 pub mod items;
 pub mod keyvaults;
+pub mod locked;
 mod read;
 pub mod resolve;
 pub mod rights;
