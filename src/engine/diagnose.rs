@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::estate::around::Around;
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
+use crate::estate::objective::{Standing, often, standing};
 use crate::estate::view::View;
 use crate::text::plural;
 
@@ -395,18 +396,24 @@ fn told(job: &Job) -> (String, Option<String>) {
 fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let Some(main) = facts.main_item() else { return };
     let Some(points) = sheet.known("recovery points", "newest in the vault", &main.recovery_points) else { return };
+    let standing = standing(main, now);
     let Some(newest) = points.iter().max_by_key(|point| point.time) else {
-        return sheet.put("recovery points", "newest in the vault", State::Ok, "none yet", None);
+        let (state, said) = match standing {
+            Standing::Never => (State::Problem, "none: the VM was never backed up, and a backup was due"),
+            _ => (State::Ok, "none yet"),
+        };
+        return sheet.put("recovery points", "newest in the vault", state, said, None);
     };
     let days = newest.time.map_or(0, |time| elapsed(time, now).as_secs() / 86_400);
     let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
-    sheet.put(
-        "recovery points",
-        "newest in the vault",
-        State::Ok,
-        format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day")),
-        None,
-    );
+    let said = format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day"));
+    let (state, said) = match standing {
+        Standing::Late { every, .. } => {
+            (State::Problem, format!("{said}, and the policy schedules a backup {}", often(every)))
+        }
+        _ => (State::Ok, said),
+    };
+    sheet.put("recovery points", "newest in the vault", state, said, None);
     let crash = points.iter().filter(|point| point.consistency.to_ascii_lowercase().contains("crash")).count();
     if crash > 0 {
         let said = format!("{crash} of {} are only crash-consistent", points.len());

@@ -143,7 +143,9 @@ mod tests {
     #[test]
     fn a_subscription_that_was_blacked_out_is_any_and_another_one_is_another() {
         let text = |subscription: &str| {
-            format!("cannot perform delete operation because following scope(s) are locked: '/subscriptions/{subscription}/resourceGroups/rg-shop'")
+            format!(
+                "cannot perform delete operation because following scope(s) are locked: '/subscriptions/{subscription}/resourceGroups/rg-shop'"
+            )
         };
         let lock = lock_on(&group_id("rg-shop"), "keep");
         assert!(told(&text("***")).unwrap().mean(&lock));

@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod items;
 pub mod keyvaults;
 pub mod locked;
+pub mod objective;
 mod read;
 pub mod resolve;
 pub mod rights;

@@ -15,7 +15,9 @@ use crate::engine::choose;
 use crate::estate::bulk::Kind;
 use crate::estate::bulk::deep::{in_error, jobs_of, went_well, without_vm};
 use crate::estate::derive::is_vmsnapshot;
+use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
+use crate::estate::objective::{Standing, often, standing};
 use crate::text::{plural, shell_quote};
 
 /// A job that runs for longer is stuck: the default of the playbook for it.
@@ -39,6 +41,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
     for facts in seen.facts.items.known().into_iter().flatten() {
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
+        late(scene, seen, facts, out);
         for job in jobs {
             stuck(scene, true, job, &seen.row.vm.id, out);
         }
@@ -56,9 +59,29 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     {
         return;
     }
-    let (rule, level) = if points.count > points.limit { ("over-limit", Level::High) } else { ("near-limit", Level::Low) };
+    let (rule, level) =
+        if points.count > points.limit { ("over-limit", Level::High) } else { ("near-limit", Level::Low) };
     let mut finding = scene.finding(rule, title(rule), level, &seen.row.vm.id);
     finding.evidence = vec![format!("points.count is {}", points.count), format!("points.limit is {}", points.limit)];
+    finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
+    out.push(finding);
+}
+
+/// An item of which nothing else says that it is not backed up: no error, no running job.
+fn late(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+    let backup = &seen.view.backup;
+    if in_error(&facts.item) || !backup.last_error.is_empty() || backup.running {
+        return;
+    }
+    let evidence = match standing(facts, scene.bulk.at) {
+        Standing::Late { age, every } => {
+            format!("the newest recovery point is {} old; the policy schedules one {}", days(age), often(every))
+        }
+        Standing::Never => "the VM was never backed up, and a backup was due".to_owned(),
+        Standing::OnTime(_) | Standing::Unknown => return,
+    };
+    let mut finding = scene.finding("backup-late", title("backup-late"), Level::Medium, &seen.row.vm.id);
+    finding.evidence = vec![evidence, format!("{} in {}", facts.item.protection_state, vault_name(&facts.item))];
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
 }
@@ -179,7 +202,8 @@ fn vaults(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         if locks.is_empty() {
             continue;
         }
-        let active = bulk.items.iter().filter(|item| !item.soft_deleted && !item.stopped() && vault.id.covers(&item.id));
+        let active =
+            bulk.items.iter().filter(|item| !item.soft_deleted && !item.stopped() && vault.id.covers(&item.id));
         let vms: BTreeSet<ResourceId> = active
             .filter_map(|item| ResourceId::parse(&item.source).ok())
             .filter(|vm| bulk.every_vm.contains(vm.key()) && bulk.looks_at(vm.key()))

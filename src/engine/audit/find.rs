@@ -26,7 +26,7 @@ use crate::playbook::{Playbook, Resolved, Verdict};
 use crate::text::shell_quote;
 
 /// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 10] = [
+pub const CHECKS: [(&str, &str); 11] = [
     ("group-locked", "Locks over a resource group that holds restore points"),
     ("vault-locked", "A ReadOnly lock holds a vault: Azure takes no on-demand backup"),
     ("near-limit", "Restore points near the limit of their policy"),
@@ -35,6 +35,7 @@ pub const CHECKS: [(&str, &str); 10] = [
     ("protection-stopped", "Protection stopped, data kept, and no VM to protect"),
     ("agent-not-ready", "The guest agent of a running VM is not ready"),
     ("extension-failed", "An extension of the VM failed"),
+    ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
     ("item-in-error", "A protected item is not well"),
     ("job-stuck", "A backup job runs for more than a day"),
 ];
@@ -241,7 +242,16 @@ impl<'a> Auditor<'a> {
             Some(Judge { playbook, resolved, touched, known: HashMap::new(), key: String::new() })
         };
         let judges: Vec<Judge<'a>> = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
-        Self { library, ask, judges, values: Values::of(&paths), findings: Vec::new(), protected: 0, risky: BTreeSet::new(), names: None }
+        Self {
+            library,
+            ask,
+            judges,
+            values: Values::of(&paths),
+            findings: Vec::new(),
+            protected: 0,
+            risky: BTreeSet::new(),
+            names: None,
+        }
     }
 
     /// Which jobs a reading must have for these playbooks.

@@ -38,9 +38,8 @@ fn held(seen: &Seen<'_>, playbook: &Playbook) -> bool {
         return false;
     }
     let facts = &seen.facts;
-    let stays = |lock: &Lock| {
-        !matches!(lock_place(facts, lock), Ok(Some(LockPlace::BackupGroup | LockPlace::Collection)))
-    };
+    let stays =
+        |lock: &Lock| !matches!(lock_place(facts, lock), Ok(Some(LockPlace::BackupGroup | LockPlace::Collection)));
     let met = LockedScopes::of(facts).is_some_and(|error| error.among(facts).any(stays));
     met || facts.main_item().is_some_and(|item| !facts.locks_on_vault(item).is_empty())
 }

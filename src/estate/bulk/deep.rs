@@ -6,7 +6,7 @@
 //! view and the points of its own collections are read; of its items, when they are not well or there are several
 //! collections, the recovery points; with several collections also what its vault protects. Everything else is decided by
 //! the bulk reading alone, so a VM that is none of these and yet near its limit is not seen: `--thorough` reads every VM.
-//! Of a VM that no item names, `backupStatus` is asked ([`unclaimed`]).
+//! Of a VM that no item names, `backupStatus` is asked ([`unclaimed`]); of an item without a backup the recovery points.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,9 @@ use tokio::sync::OnceCell;
 use super::{Bulk, Index, Kind};
 use crate::arm::ArmError;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{BackupStatus, Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault};
+use crate::arm::model::{
+    BackupStatus, Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault,
+};
 use crate::estate::collect::{may_be_of, newest_finished_backup};
 use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
@@ -108,6 +110,18 @@ pub fn unclaimed(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
     index.items(bulk, &row.vm.id).next().is_none() && index.may_lack_item(bulk, &row.vm.location).is_none()
 }
 
+/// Whether an item that should be backed up names no backup: only its recovery points say how old the newest is.
+#[must_use]
+pub fn silent(item: &ProtectedItem) -> bool {
+    !item.soft_deleted && !item.stopped() && item.last_backup_time.is_none()
+}
+
+/// Whether something is read of this VM alone although it looks well.
+#[must_use]
+pub fn untold(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
+    unclaimed(bulk, index, row) || index.items(bulk, &row.vm.id).any(silent)
+}
+
 /// Collections named as Backup names them whose VM is not among all VMs of its subscription and which no item names; none
 /// where a list that could speak against it is not complete. With a tag or a vault nothing is said of VMs that are gone.
 #[must_use]
@@ -182,7 +196,7 @@ impl Reads {
         let vm = &row.vm.id;
         let collections: Vec<ResourceId> = index.collections(bulk, vm).map(|one| one.id.clone()).collect();
         let several = collections.len() > 1;
-        let items = index.items(bulk, vm).filter(|item| in_error(item) || several);
+        let items = index.items(bulk, vm).filter(|item| in_error(item) || several || silent(item));
         let items = items.map(|item| (item.id.clone(), several)).collect();
         let unclaimed = unclaimed(bulk, index, row).then(|| row.vm.location.clone());
         Self { items, vm: vm.clone(), collections, unclaimed, light: false, begun: None }
@@ -223,9 +237,6 @@ impl Reads {
         }
         if let Some(location) = &self.unclaimed {
             deep.read_status(reader, &self.vm, location).await;
-        }
-        if self.light {
-            return deep;
         }
         for (item, protected) in &self.items {
             deep.read_points(reader, item).await;

@@ -17,7 +17,7 @@ use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::OnceCell;
 
-use super::deep::{self, Reads, Vaults, suspicious, unclaimed};
+use super::deep::{self, Reads, Vaults, suspicious, untold};
 use super::graph::scope_of;
 use super::watch::{Seen, Stage, Watch};
 use super::{
@@ -209,7 +209,7 @@ impl<'a> Scan<'a> {
             for row in rows {
                 seen.vms += 1;
                 let alone = suspicious(&bulk, &index, &row);
-                if alone || unclaimed(&bulk, &index, &row) {
+                if alone || untold(&bulk, &index, &row) {
                     seen.to_read += 1;
                     let begun = early.remove(row.vm.id.key());
                     line.push(Reads::of(&bulk, &index, &row).light(!alone).after(begun), row);
