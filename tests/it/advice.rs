@@ -370,7 +370,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
     assert!(code == 2 && error.contains("azmend explain Nonsense"), "{error}");
     let (_, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "locked-04", "-o", "markdown"], "C");
     assert!(
-        out.starts_with("# ") && out.contains("| locks | on the backup resource groups | problem | 1 lock |"),
+        out.starts_with("# ") && out.contains("| locks | on the backup resource groups | problem | 1 lock: "),
         "{out}"
     );
 }
