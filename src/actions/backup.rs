@@ -16,7 +16,7 @@ use super::change::{Risk, Undo};
 use super::needs::{self, Place, Right, Uses};
 use super::outcome::{Failure, Refusal};
 use super::planning::{PlanContext, StepDraft};
-use super::rules::{Ground, backups};
+use super::rules::{self, Ground, backups};
 use super::spec::{DAY, span_within};
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
@@ -26,6 +26,7 @@ use crate::catalog::Catalog;
 use crate::clock::{earlier, elapsed, later};
 use crate::duration::Span;
 use crate::estate::facts::{ItemFacts, VmFacts};
+use crate::estate::locked::LockedScopes;
 
 /// Between two looks at a job. A vault answers about 100 job reads an hour (recorded limit 150).
 const PROBE: Duration = Duration::from_secs(60);
@@ -96,12 +97,42 @@ impl Action for BackupStart {
     const WRITES: &'static [&'static str] = super::job::WRITES;
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
+        let full = cx.room.is_some_and(|(count, limit)| count >= limit);
+        let mut draft = self.alone(cx);
         // A lock that stays keeps Azure Backup from making room: the backup could only fail, so nothing is begun.
-        if !cx.locks_that_stay.is_empty() && cx.room.is_some_and(|(count, limit)| count >= limit) {
-            return StepDraft { blocked: cx.locks_that_stay.to_vec(), ..self.alone(cx) };
+        if !cx.locks_that_stay.is_empty() && full {
+            draft.blocked = cx.locks_that_stay.to_vec();
         }
-        self.alone(cx)
+        if let Some(why) = cx.ground.facts.locks.unread().filter(|_| full) {
+            draft.unread.push(("locks", why.to_owned()));
+        }
+        draft.refused.extend(under_locks(cx).into_iter().map(|refusal| (1, refusal)));
+        draft
     }
+}
+
+/// Locks that the steps before leave in force and with which Azure takes no backup: nothing is unlocked or deleted for one.
+///
+/// A ReadOnly lock at the vault or above it refuses every POST to it. A lock that the last backup's error names, and that
+/// is in force still, stops the next one in the same way.
+fn under_locks(cx: &PlanContext<'_>) -> Vec<Refusal> {
+    let facts = cx.ground.facts;
+    let vault = facts.main_item().into_iter().flat_map(|item| facts.locks_on_vault(item)).map(|lock| {
+        let scope = lock.scope().short_name();
+        let why = format!("the ReadOnly lock {} on {scope} holds the vault: Azure takes no backup", lock.id.name());
+        rules::locks::with_command(Refusal::new("s5.vault-read-only", why), lock)
+    });
+    let mut all: Vec<Refusal> = vault.collect();
+    let Some(error) = LockedScopes::of(facts) else { return all };
+    for lock in error.among(facts) {
+        // The same words as of a step that was to remove it: the plan is refused for it once.
+        let refusal = rules::locks::may_remove(&cx.ground, lock, cx.named_locks).err().unwrap_or_else(|| {
+            let why = "it is in force, and another backup would fail in the same way";
+            Refusal::new("s5.in-force", why).hint("remove the lock first: azmend fix auto does that, and then backs up")
+        });
+        all.push(super::locks::the_cause(lock, &error, refusal));
+    }
+    all
 }
 
 impl BackupStart {

@@ -21,6 +21,7 @@ use crate::arm::model::Lock;
 use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
 use crate::clock::elapsed;
 use crate::estate::facts::{Part, VmFacts};
+use crate::estate::locked::LockedScopes;
 use crate::text::{plural, safe_short, shell_quote};
 
 /// So many readings in a row that say the same are a stable one, [`PROBE`] apart. How long Azure takes to let every replica
@@ -92,26 +93,38 @@ impl Action for LocksRemove {
     ];
     const WRITES: &'static [&'static str] = &["locks"];
 
-    /// Every lock over this VM's backup: on its backup groups and collections, and those above them (which are reported).
+    /// Every lock over this VM's backup: on its backup groups and collections, those above them (which are reported), and
+    /// those that the last backup's error names, wherever they are.
+    ///
+    /// Where that error names the locked scope, only the locks on it are the cause: others are left alone, unless the VM is
+    /// at its limit of points too. One that is the cause and that azmend may not remove stops the whole fix.
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         let mut out = StepDraft::default();
         let facts = cx.ground.facts;
         let Some(locks) = facts.locks.known() else {
-            if let Some(why) = facts.locks.unread() {
-                out.notes.push(format!("the locks were not read: {why}"));
-            }
+            out.unread.extend(facts.locks.unread().map(|why| ("locks", why.to_owned())));
             return out;
         };
+        let error = LockedScopes::of(facts);
+        let meant = |lock: &Lock| error.as_ref().is_some_and(|error| error.mean(lock));
+        let full = cx.room.is_some_and(|(count, limit)| count >= limit);
         let scopes = scopes(facts);
         let mut relevant: Vec<&Lock> = locks
             .iter()
-            .filter(|lock| cx.named_locks.contains(&lock.id) || scopes.iter().any(|scope| lock.scope().covers(scope)))
+            .filter(|lock| {
+                let over = || scopes.iter().any(|scope| lock.scope().covers(scope));
+                cx.named_locks.contains(&lock.id) || meant(lock) || over()
+            })
             .collect();
         relevant.sort_by(|a, b| a.id.cmp(&b.id));
         for lock in relevant {
-            match rule::may_remove(&cx.ground, lock, cx.named_locks) {
-                Ok(()) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.ground, lock, &lock.scope())),
-                Err(refusal) => {
+            let may = rule::may_remove(&cx.ground, lock, cx.named_locks);
+            let asked = cx.named_locks.contains(&lock.id) || meant(lock);
+            match (may, &error) {
+                (Ok(()), Some(error)) if !asked && !full => out.notes.push(left_alone(lock, error)),
+                (Ok(()), _) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.ground, lock, &lock.scope())),
+                (Err(refusal), Some(error)) if meant(lock) => out.refused.push((1, the_cause(lock, error, refusal))),
+                (Err(refusal), _) => {
                     let why = format!("the {} lock {} stays: {}", lock.level, lock.id.name(), refusal.why);
                     out.locks_that_stay.push(Refusal { why, ..refusal });
                 }
@@ -122,9 +135,40 @@ impl Action for LocksRemove {
                 out.notes.push(format!("the lock {name} named with --lock was not found"));
             }
         }
+        if let Some(error) = error.filter(|error| error.among(facts).next().is_none()) {
+            out.notes.push(format!("the lock on {} that the last backup met is gone", error.places()));
+        }
         out.kept = out.locks_that_stay.iter().map(|refusal| (1, refusal.clone())).collect();
         out
     }
+}
+
+/// A lock that the last backup's error does not name.
+fn left_alone(lock: &Lock, error: &LockedScopes) -> String {
+    format!(
+        "the {} lock {} on {} is left alone: the last backup met a lock on {}; if this one may go too, name it: --lock {}",
+        lock.level,
+        lock.id.name(),
+        lock.scope().short_name(),
+        error.places(),
+        shell_quote(lock.id.as_str())
+    )
+}
+
+/// The lock that the last backup's error names, and which azmend may not remove.
+pub(super) fn the_cause(lock: &Lock, error: &LockedScopes, refusal: Refusal) -> Refusal {
+    let refused = match error.operation.as_str() {
+        "" => "was refused".to_owned(),
+        verb => format!("was refused a {verb}"),
+    };
+    let why = format!(
+        "the last backup {refused} by the {} lock {} on {}: {}",
+        lock.level,
+        lock.id.name(),
+        lock.scope().short_name(),
+        refusal.why
+    );
+    Refusal { why, ..refusal }
 }
 
 /// The VM's collections, their points and the groups that hold them.

@@ -57,6 +57,9 @@ pub struct StepDraft {
     pub blocked: Vec<Refusal>,
     /// Locks over the VM's collections that stay in force.
     pub locks_that_stay: Vec<Refusal>,
+    /// What was not read and decides what the step does: its path in the view, and why. A plan in which the step is
+    /// required is not made (S12).
+    pub unread: Vec<(&'static str, String)>,
     /// What the user should know.
     pub notes: Vec<String>,
 }

@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
-use crate::estate::facts::VmFacts;
+use crate::estate::collect::newest_finished_backup;
+use crate::estate::facts::{VmFacts, failed_backup};
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
 use crate::playbook::{Playbook, Verdict};
+use crate::text::safe_short;
 
 /// What speaks for an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +47,13 @@ pub struct Choice {
     pub unread: bool,
 }
 
+/// Whether a playbook may start a backup.
+pub(super) fn backs_up(playbook: &Playbook) -> bool {
+    playbook.steps().iter().any(|step| step.action() == ActionName::BackupStart)
+}
+
 /// Whether a playbook runs scripts inside the VM.
-fn inside(playbook: &Playbook) -> bool {
+pub(super) fn inside(playbook: &Playbook) -> bool {
     let mut actions = playbook.steps().iter().map(crate::playbook::model::Step::action);
     actions.any(|action| matches!(action, ActionName::GuestService | ActionName::GuestAgentConf))
 }
@@ -61,6 +68,12 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
         }
     };
     let backup = &view.backup;
+    // Nothing is backed up while protection is stopped: what failed before that is history.
+    let stopped = facts.items.known().is_some_and(|items| !items.is_empty()) && facts.active_item().is_none();
+    if stopped {
+        let what = if backup.soft_deleted { "the vault item is soft-deleted" } else { "protection was stopped" };
+        add("UserErrorBcmDatasourceNotPresent", what.to_owned());
+    }
     add(&backup.last_error, format!("the last backup failed with {}", backup.last_error));
     let passed_on =
         format!("the last backup failed with {}, which passes on {}", backup.last_error, backup.inner_error);
@@ -81,6 +94,17 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
         }
     }
     found
+}
+
+/// What Azure said of the newest finished backup that failed, in its own words: they name the policy, the extension, the
+/// disk that is meant.
+#[must_use]
+pub fn words(facts: &VmFacts) -> Option<String> {
+    let items = facts.items.known().into_iter().flatten();
+    let jobs: Vec<_> = items.filter_map(|item| item.jobs.known()).flatten().cloned().collect();
+    let job = newest_finished_backup(&jobs).filter(|job| failed_backup(job))?;
+    let texts = job.errors.iter().map(|error| error.text.as_str()).chain([job.dynamic_error.as_str()]);
+    texts.map(str::trim).find(|text| !text.is_empty()).map(|text| safe_short(text, 300))
 }
 
 /// A playbook that applies.
@@ -135,7 +159,10 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
     if let Some(symptom) = symptoms.first() {
         return Choice {
             playbook: None,
-            why: format!("{}, and no playbook is for that", symptom.why),
+            why: match words(facts) {
+                Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
+                None => format!("{}, and no playbook is for that", symptom.why),
+            },
             code: Some(symptom.code.clone()),
             others: candidates.iter().map(|one| one.playbook.name().to_owned()).collect(),
             inside: false,

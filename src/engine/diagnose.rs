@@ -5,6 +5,7 @@
 //! other; what decides is the same chooser as `fix auto`. It must never read Azure.
 
 mod around;
+mod locks;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -15,7 +16,8 @@ use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::estate::around::Around;
-use crate::estate::facts::{Part, VmFacts};
+use crate::estate::facts::{ItemFacts, Part, VmFacts};
+use crate::estate::objective::{Standing, often, standing};
 use crate::estate::view::View;
 use crate::text::plural;
 
@@ -149,7 +151,7 @@ pub fn diagnose(
     vm(&mut sheet, facts, now);
     extensions(&mut sheet, facts, view);
     sheet.lines.extend(super::keyvault_checks::lines(facts));
-    locks(&mut sheet, view);
+    locks::lines(&mut sheet, facts, view);
     points(&mut sheet, facts, view);
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
@@ -247,25 +249,6 @@ fn extensions(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     }
 }
 
-fn locks(sheet: &mut Sheet, view: &View) {
-    let locks = &view.locks;
-    if let Some(why) = view.unread("locks") {
-        return sheet.put("locks", "all scopes", State::NotChecked, why, None);
-    }
-    let code = "UserErrorRpCollectionLimitReached";
-    for (check, count) in [
-        ("on the backup resource groups", locks.backup_groups),
-        ("on the restore point collections", locks.collections),
-        ("on the subscription", locks.subscription),
-    ] {
-        let said = if count == 0 { "none".to_owned() } else { plural(usize::try_from(count).unwrap_or(0), "lock") };
-        sheet.judge("locks", check, count == 0, said, code);
-    }
-    // These do not stop a backup; they stop its extension from being uninstalled.
-    let said = if locks.vm == 0 { "none".to_owned() } else { plural(usize::try_from(locks.vm).unwrap_or(0), "lock") };
-    sheet.put("locks", "on the VM or its group", State::Ok, said, None);
-}
-
 fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     let limit = view.unread("points.limit").or_else(|| view.unread("points.count"));
     if let Some(why) = limit {
@@ -297,9 +280,22 @@ fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     }
 }
 
+fn vault_of(item: &ItemFacts) -> String {
+    item.item.vault_id().map(|id| id.name().to_owned()).unwrap_or_default()
+}
+
+fn state_of(item: &ItemFacts) -> &str {
+    if item.item.soft_deleted { "soft-deleted" } else { item.item.protection_state.as_str() }
+}
+
 fn vault(sheet: &mut Sheet, facts: &VmFacts) {
     let Some(items) = sheet.known("vault", "protection", &facts.items) else { return };
     let Some(main) = facts.main_item() else {
+        // `backupStatus` knows vaults that this identity cannot see.
+        if let Some(unseen) = facts.unseen_vault() {
+            let said = format!("protected by the vault {}, which this identity cannot see", unseen.name());
+            return sheet.put("vault", "protection", State::NotChecked, said, None);
+        }
         return sheet.put(
             "vault",
             "protection",
@@ -308,13 +304,22 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
             Some("UserErrorBcmDatasourceNotPresent"),
         );
     };
-    let name = main.item.vault_id().map(|id| id.name().to_owned()).unwrap_or_default();
+    let name = vault_of(main);
     let good = facts.active_item().is_some();
-    let state = if main.item.soft_deleted { "soft-deleted" } else { main.item.protection_state.as_str() };
-    sheet.judge("vault", "protection", good, format!("{state} in {name}"), "UserErrorBcmDatasourceNotPresent");
+    let state = state_of(main);
+    let way = if main.item.soft_deleted {
+        "; undelete it in the vault (backup items, soft-deleted), then resume its protection"
+    } else {
+        ""
+    };
+    sheet.judge("vault", "protection", good, format!("{state} in {name}{way}"), "UserErrorBcmDatasourceNotPresent");
     if items.len() > 1 {
-        let said = format!("{} name the VM", plural(items.len(), "item"));
-        sheet.put("vault", "other items", State::Problem, said, Some("UserErrorBackupOperationInProgress"));
+        let active = |one: &&ItemFacts| !one.item.soft_deleted && !one.item.stopped();
+        let each = items.iter().map(|one| format!("{} in {}", state_of(one), vault_of(one)));
+        let said = format!("{} name the VM: {}", plural(items.len(), "item"), each.collect::<Vec<_>>().join(", "));
+        // One that is stopped or soft-deleted is history. Two that are backed up are not supposed to be.
+        let twice = items.iter().filter(active).count() > 1;
+        sheet.put("vault", "items", if twice { State::Problem } else { State::Ok }, said, None);
     }
     match &main.policy {
         Part::Known { value, .. } => {
@@ -391,18 +396,24 @@ fn told(job: &Job) -> (String, Option<String>) {
 fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let Some(main) = facts.main_item() else { return };
     let Some(points) = sheet.known("recovery points", "newest in the vault", &main.recovery_points) else { return };
+    let standing = standing(main, now);
     let Some(newest) = points.iter().max_by_key(|point| point.time) else {
-        return sheet.put("recovery points", "newest in the vault", State::Ok, "none yet", None);
+        let (state, said) = match standing {
+            Standing::Never => (State::Problem, "none: the VM was never backed up, and a backup was due"),
+            _ => (State::Ok, "none yet"),
+        };
+        return sheet.put("recovery points", "newest in the vault", state, said, None);
     };
     let days = newest.time.map_or(0, |time| elapsed(time, now).as_secs() / 86_400);
     let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
-    sheet.put(
-        "recovery points",
-        "newest in the vault",
-        State::Ok,
-        format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day")),
-        None,
-    );
+    let said = format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day"));
+    let (state, said) = match standing {
+        Standing::Late { every, .. } => {
+            (State::Problem, format!("{said}, and the policy schedules a backup {}", often(every)))
+        }
+        _ => (State::Ok, said),
+    };
+    sheet.put("recovery points", "newest in the vault", state, said, None);
     let crash = points.iter().filter(|point| point.consistency.to_ascii_lowercase().contains("crash")).count();
     if crash > 0 {
         let said = format!("{crash} of {} are only crash-consistent", points.len());

@@ -217,6 +217,8 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         }
         if refusals.is_empty() {
             let why = format!("{} has nothing to change on {}", resolved.name, request.vm.name());
+            // What a step left alone, and why.
+            warnings.extend(plan.steps.iter().flat_map(|step| step.notes.iter().cloned()));
             return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
         }
         return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
@@ -401,26 +403,32 @@ impl Draft<'_> {
             Verdict::NotChecked { unread } => return Err(Undecided::unread(&step.id, &unread)),
             Verdict::Error { why } => return Err(Undecided::Error(format!("the step {}: {why}", step.id))),
         }
-        self.fill(step, &mut planned);
+        self.fill(step, &mut planned)?;
         Ok(planned)
     }
 
     /// Lets the action say its changes, on the facts as the steps so far leave them.
-    fn fill(&mut self, step: &ResolvedStep, planned: &mut PlannedStep) {
+    fn fill(&mut self, step: &ResolvedStep, planned: &mut PlannedStep) -> Result<(), Undecided> {
         let ground = Ground {
             facts: self.so_far.facts(),
             now: self.arm.clock().now(),
             overrides: &self.request.overrides,
             orphan_age: rules::ORPHAN_AGE,
         };
-        let draft = step.action.plan(&PlanContext {
+        let mut draft = step.action.plan(&PlanContext {
             ground,
             named_locks: &self.request.named_locks,
             room: self.room(),
             locks_that_stay: self.so_far.locks_that_stay(),
             reads: self.reads,
         });
+        let unread: Vec<String> = draft.unread.drain(..).map(|(path, why)| format!("{path}: {why}")).collect();
+        if !unread.is_empty() && planned.on_failure == OnFailure::Stop {
+            return Err(Undecided::unread(&step.id, &unread));
+        }
+        draft.notes.extend(unread.into_iter().map(|what| format!("not read: {what}")));
         self.adopt(draft, planned);
+        Ok(())
     }
 
     /// Takes what an action said into the plan. A step that is required and cannot be made refuses the plan.
@@ -489,6 +497,10 @@ fn beyond_arm(view: &View, plan: &Plan, resolved: &Resolved, facts: &VmFacts) ->
         plan.playbook,
         if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
     );
+    let why = match super::choose::words(facts) {
+        Some(words) => format!("{why}; Azure says: {words}"),
+        None => why,
+    };
     let explain = format!("what to do in the guest or by hand: azmend explain {code}");
     match others.first() {
         None => Refusal::new("guide.not-by-arm", why).hint(explain),

@@ -6,7 +6,7 @@
 //! Must never: decide what may be deleted. What is superseded or orphaned is decided by the safety rules and comes in as
 //! [`StaleCounts`]; the lock counts here say what stands where, not what may be removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -222,11 +222,14 @@ impl View {
                 "backup.last_error_id",
                 "backup.inner_error",
                 "backup.running",
+                "backup.running_hours",
             ];
             self.mark(&item.jobs, &paths);
             jobs.extend(item.jobs.known().into_iter().flatten().cloned());
         }
         self.backup.running = jobs.iter().any(Job::running);
+        let began = jobs.iter().filter(|job| job.running()).filter_map(|job| job.start).min();
+        self.backup.running_hours = began.map_or(0, |began| whole(elapsed(began, now), 3600));
         if self.backup.running {
             // One running job is enough, whatever another vault did not say.
             self.unread.remove("backup.running");
@@ -293,23 +296,22 @@ impl View {
         self.mark(&facts.collections, &["locks.collections", "locks.inherited", "locks.read_only", "locks.total"]);
         let locks = facts.locks.known().map(Vec::as_slice).unwrap_or_default();
         let mut counted: BTreeMap<&ResourceId, &Lock> = BTreeMap::new();
-        let subscription = facts.id.subscription_id();
-        let homes: BTreeSet<ResourceId> = facts.collections().filter_map(|one| one.id.group_id()).collect();
         let has_points = facts.collections().any(has_backup_points);
         let mut view = LocksView::default();
         for lock in locks {
-            let scope = lock.scope();
-            if scope == subscription {
-                view.subscription += 1;
-                view.inherited += i64::from(has_points);
-            } else if facts.collections().any(|one| one.id == scope && has_backup_points(one)) {
-                view.collections += 1;
-            } else {
-                match self.on_group(facts, lock, &homes) {
-                    Some(true) => view.backup_groups += 1,
-                    // S5: a group that holds anything else is treated as the VM's own.
-                    Some(false) => view.vm += 1,
-                    None => continue,
+            match lock_place(facts, lock) {
+                Ok(Some(LockPlace::Subscription)) => {
+                    view.subscription += 1;
+                    view.inherited += i64::from(has_points);
+                }
+                Ok(Some(LockPlace::Collection)) => view.collections += 1,
+                Ok(Some(LockPlace::BackupGroup)) => view.backup_groups += 1,
+                // S5: a group that holds anything else is treated as the VM's own.
+                Ok(Some(LockPlace::Home | LockPlace::Vm)) => view.vm += 1,
+                Ok(None) => continue,
+                Err(why) => {
+                    self.mark_unread("locks.backup_groups", &why);
+                    continue;
                 }
             }
             counted.insert(&lock.id, lock);
@@ -318,37 +320,60 @@ impl View {
         view.read_only = count(counted.values().filter(|lock| lock.level.eq_ignore_ascii_case("ReadOnly")));
         self.locks = view;
     }
+}
 
-    /// Whether the lock stands on a backup group of the VM (`true`), or on the VM or a group that counts as its own
-    /// (`false`); `None` when it does not matter for this VM.
-    ///
-    /// A backup group is the VM's when it holds collections of the VM. Another one matters only when its lock is
-    /// ReadOnly: that stops new points there, CanNotDelete does not.
-    fn on_group(&mut self, facts: &VmFacts, lock: &Lock, homes: &BTreeSet<ResourceId>) -> Option<bool> {
-        let scope = lock.scope();
-        let own_group = facts.id.group_id();
-        if facts.id.covers(&scope) || own_group.as_ref() == Some(&scope) {
-            return Some(false);
-        }
-        let group = facts.group(&scope)?;
-        let holds = homes.contains(&scope);
-        if !holds && !lock.level.eq_ignore_ascii_case("ReadOnly") {
-            return None;
-        }
-        let policies = facts.items.known().into_iter().flatten().filter_map(|item| item.policy.known());
-        let named = is_backup_group_name(scope.name(), None)
-            || policies.into_iter().any(|policy| is_backup_group_name(scope.name(), Some(policy)));
-        // A glance (docs/diagnose.md) counts by names alone; nothing is changed on its word, for a fix reads the proof.
-        let seems = || looks_like_backup(group).then_some(true);
-        match holds_only_backup(group).or_else(seems) {
-            Some(true) if named => Some(true),
-            Some(_) => holds.then_some(false),
-            None => {
-                let unread = group.others.unread().or_else(|| group.collections.unread());
-                let why = unread.unwrap_or("what the group holds was not read").to_owned();
-                self.mark_unread("locks.backup_groups", &format!("{}: {why}", scope.short_name()));
-                None
-            }
+/// Where a lock stands, as it matters for the backup of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockPlace {
+    /// On the VM's subscription.
+    Subscription,
+    /// On one of its Backup-owned collections.
+    Collection,
+    /// On one of its backup groups: azmend may remove it.
+    BackupGroup,
+    /// On another group that holds its points: one with an older prefix, one that holds something else too, or the VM's own.
+    Home,
+    /// On the VM or on its own group, which holds none of its points.
+    Vm,
+}
+
+/// Where the lock stands; `None` when it does not matter for this VM.
+///
+/// A backup group is the VM's when it holds collections of the VM. Another one matters only when its lock is ReadOnly: that
+/// stops new points there, CanNotDelete does not.
+///
+/// # Errors
+/// What the group holds was not read.
+pub fn lock_place(facts: &VmFacts, lock: &Lock) -> Result<Option<LockPlace>, String> {
+    let scope = lock.scope();
+    if scope == facts.id.subscription_id() {
+        return Ok(Some(LockPlace::Subscription));
+    }
+    if facts.collections().any(|one| one.id == scope && has_backup_points(one)) {
+        return Ok(Some(LockPlace::Collection));
+    }
+    let home_of = |one: &Collection| one.id.group_id().as_ref() == Some(&scope);
+    if facts.id.covers(&scope) || facts.id.group_id().as_ref() == Some(&scope) {
+        let holds = facts.collections().any(|one| home_of(one) && has_backup_points(one));
+        return Ok(Some(if holds { LockPlace::Home } else { LockPlace::Vm }));
+    }
+    let Some(group) = facts.group(&scope) else { return Ok(None) };
+    let holds = facts.collections().any(home_of);
+    if !holds && !lock.level.eq_ignore_ascii_case("ReadOnly") {
+        return Ok(None);
+    }
+    let policies = facts.items.known().into_iter().flatten().filter_map(|item| item.policy.known());
+    let named = is_backup_group_name(scope.name(), None)
+        || policies.into_iter().any(|policy| is_backup_group_name(scope.name(), Some(policy)));
+    // A glance (docs/diagnose.md) counts by names alone; nothing is changed on its word, for a fix reads the proof.
+    let seems = || looks_like_backup(group).then_some(true);
+    match holds_only_backup(group).or_else(seems) {
+        Some(true) if named => Ok(Some(LockPlace::BackupGroup)),
+        Some(_) => Ok(holds.then_some(LockPlace::Home)),
+        None => {
+            let unread = group.others.unread().or_else(|| group.collections.unread());
+            let why = unread.unwrap_or("what the group holds was not read");
+            Err(format!("{}: {why}", scope.short_name()))
         }
     }
 }

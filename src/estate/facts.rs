@@ -119,6 +119,12 @@ pub struct GroupFacts {
     pub collections: Part<Vec<Collection>>,
 }
 
+/// Whether a job that ended did not do what it should.
+#[must_use]
+pub fn failed_backup(job: &Job) -> bool {
+    !job.running() && !["Completed", "CompletedWithWarnings"].iter().any(|good| job.status.eq_ignore_ascii_case(good))
+}
+
 /// What the caller may do at one scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
@@ -233,6 +239,14 @@ impl VmFacts {
         self.active_item().or_else(|| self.items.known()?.first())
     }
 
+    /// The vault that protects the VM by the word of `backupStatus`, when no vault that can be seen has an item of it.
+    #[must_use]
+    pub fn unseen_vault(&self) -> Option<ResourceId> {
+        let none = self.items.known().is_some_and(Vec::is_empty);
+        let status = self.status.known().filter(|_| none)?;
+        ResourceId::parse(&status.vault_id).ok()
+    }
+
     /// The VM's collections, empty when unread.
     pub fn collections(&self) -> impl Iterator<Item = &Collection> {
         self.collections.known().into_iter().flatten()
@@ -299,6 +313,14 @@ impl VmFacts {
     #[must_use]
     pub fn age_of(&self, part: FactPart, now: Timestamp) -> Option<Duration> {
         self.read_at(part).map(|at| elapsed(at, now))
+    }
+
+    /// ReadOnly locks on the vault of this item, on its group or on its subscription: with one Azure takes no on-demand
+    /// backup, nor anything else that is written to the vault.
+    pub fn locks_on_vault<'a>(&'a self, item: &ItemFacts) -> Vec<&'a Lock> {
+        let Some(vault) = item.item.vault_id() else { return Vec::new() };
+        let locks = self.locks.known().into_iter().flatten();
+        locks.filter(|lock| lock.level.eq_ignore_ascii_case("ReadOnly") && lock.scope().covers(&vault)).collect()
     }
 
     /// Locks at or above `scope`.

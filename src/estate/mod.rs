@@ -15,6 +15,8 @@ pub mod guest;
 pub mod inventory;
 pub mod items;
 pub mod keyvaults;
+pub mod locked;
+pub mod objective;
 mod read;
 pub mod resolve;
 pub mod rights;

@@ -118,6 +118,8 @@ pub struct BackupView {
     pub last_backup_days_ago: i64,
     /// Whether a job of the VM is running.
     pub running: bool,
+    /// Whole hours since the oldest running job of the VM began; 0 when none is running.
+    pub running_hours: i64,
     /// How many items, in any state and any vault, name the VM.
     pub item_count: i64,
     /// `healthStatus` of the item, e.g. `Passed`, `ActionRequired`.

@@ -192,6 +192,7 @@ fn an_error_is_explained_in_the_language_of_the_locale() {
 
     How azmend notices it
       - by code, number or text of the VM's last failed job: azmend jobs
+      - by what the VM shows now, also before a backup fails
 
     What azmend repairs
       azmend fix backup-in-progress --vm VM
@@ -223,6 +224,7 @@ fn an_error_is_explained_in_the_language_of_the_locale() {
 
     azmend의 감지 방법
       - VM의 마지막 실패 작업의 코드, 번호, 문구로 감지합니다: azmend jobs
+      - 백업이 실패하기 전에도 VM의 현재 상태로 감지합니다.
 
     azmend가 고치는 것
       azmend fix backup-in-progress --vm VM
@@ -292,8 +294,8 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
       ok           AzureMonitorWindowsAgent: Succeeded 1.30
 
     locks
-      problem      on the backup resource groups: 1 lock
-                   [UserErrorRpCollectionLimitReached]
+      problem      on the backup resource groups: 1 lock: no-delete (CanNotDelete)
+                   on AzureBackupRG_westeurope_1 [ScopeLocked]
       ok           on the restore point collections: none
       ok           on the subscription: none
       ok           on the VM or its group: none
@@ -350,10 +352,10 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
          state.
          vm: provisioning state: Failed, and the VM shows it now
          azmend --sandbox explain UserErrorVmProvisioningStateFailed
-      4. UserErrorRpCollectionLimitReached: The restore point collection maximum
-         limit has been reached.
-         locks: on the backup resource groups: 1 lock, and the VM shows it now
-         azmend --sandbox explain UserErrorRpCollectionLimitReached
+      4. ScopeLocked: A lock on the scope that the text names refuses the operation.
+         locks: on the backup resource groups: 1 lock: no-delete (CanNotDelete) on
+         AzureBackupRG_westeurope_1, and the VM shows it now
+         azmend --sandbox explain ScopeLocked
 
     the last backup failed with ExtensionOperationFailed: extension-operation-failed
     is for it
@@ -368,7 +370,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
     assert!(code == 2 && error.contains("azmend explain Nonsense"), "{error}");
     let (_, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "locked-04", "-o", "markdown"], "C");
     assert!(
-        out.starts_with("# ") && out.contains("| locks | on the backup resource groups | problem | 1 lock |"),
+        out.starts_with("# ") && out.contains("| locks | on the backup resource groups | problem | 1 lock: "),
         "{out}"
     );
 }

@@ -439,7 +439,7 @@ fn playbooks_are_shown_and_checked() {
     backup-now                       info      On-demand backup
     backup-operation-failed          medium    Backup failed with an internal error
     crp-reported-user-error          high      The compute platform reported an error
-    datasource-not-present           high      Protection of the VM was stopped
+    datasource-not-present           medium    Protection of the VM was stopped
     delete-stale-collections         low       Stale restore point collections
     extension-operation-failed       high      VMSnapshot extension operation failed
     failed-vm                        high      VM in a failed state without a failed extension

@@ -18,6 +18,7 @@ mod browser;
 mod calls;
 mod capture;
 mod capture_scope;
+mod causes;
 mod checklist;
 mod cli;
 mod crash_matrix;

@@ -147,7 +147,10 @@ fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, 
                 "guest.not-allowed",
                 "this repair runs a script inside the VM, and nobody allowed that",
             )
-            .hint("look first: azmend diagnose --allow-guest; then add --allow-guest here"));
+            .hint(format!(
+                "look first: azmend diagnose --allow-guest --vm {}; then add --allow-guest here",
+                crate::text::shell_quote(ground.facts.id.as_str())
+            )));
         }
         Guest::Looked(part) => part,
     };

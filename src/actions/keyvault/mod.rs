@@ -104,7 +104,13 @@ impl Action for KeyvaultGrant {
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         match planned(&cx.ground, self) {
-            Ok(changes) if changes.is_empty() => StepDraft::nothing("the identity has every permission that is needed"),
+            Ok(changes) if changes.is_empty() && self.secret_backup => {
+                StepDraft::nothing("the identity has every permission that the documents name")
+            }
+            Ok(changes) if changes.is_empty() => StepDraft::nothing(
+                "the identity has the permissions that the documents agree on; one page wants the backup of secrets, \
+                 too: --set secret_backup=true",
+            ),
             Ok(changes) => StepDraft { changes, ..StepDraft::default() },
             Err(refusal) => StepDraft::refuse(refusal),
         }

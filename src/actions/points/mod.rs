@@ -20,22 +20,18 @@ use super::change::{ChangeKind, Undo};
 use super::needs::{Place, Right};
 use super::outcome::Refusal;
 use super::planning::{PlanContext, StepDraft};
-use super::rules::{Ground, points as rule};
+use super::rules::{Ground, locks as locks_rule, points as rule};
 use super::{Context, FactsNeeded, History};
-use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
 use crate::estate::facts::{Part, VmFacts};
+use crate::text::shell_quote;
 
 pub use collection::DeleteCollection;
 pub use copies::{read as read_copies, to_read as copies_to_read};
 pub use point::DeletePoint;
 pub use stale::{DeleteStale, StaleKind, StaleUntil};
 pub use whole::DeleteWhole;
-
-/// What to do about deletions under a lock.
-const LOCKED_HINT: &str =
-    "remove the lock first: azmend fix unlock-backup-groups, or the parameter unlock where the playbook has it";
 
 /// Deletes a collection.
 const DELETE_COLLECTION: Right = Right::change(
@@ -85,19 +81,30 @@ fn forget(facts: &mut VmFacts, gone: impl Fn(&Point) -> bool) {
 
 /// Deletions under a lock that stays would only be refused by Azure: they are left out, and reported.
 fn without_locked(cx: &PlanContext<'_>, mut draft: StepDraft) -> StepDraft {
-    let locks: Vec<ResourceId> = cx.ground.facts.locks.known().into_iter().flatten().map(|lock| lock.scope()).collect();
-    let blocked = |what: &ChangeKind| {
-        locks.iter().any(|scope| {
-            let within = matches!(what, ChangeKind::DeleteCollection(_)) && what.resource().covers(scope);
+    let locks = cx.ground.facts.locks.known().map(Vec::as_slice).unwrap_or_default();
+    let over = |what: &ChangeKind| {
+        locks.iter().find(|lock| {
+            let scope = lock.scope();
+            let within = matches!(what, ChangeKind::DeleteCollection(_)) && what.resource().covers(&scope);
             within || scope.covers(what.resource())
         })
     };
-    let (locked, free): (Vec<_>, Vec<_>) = draft.changes.into_iter().partition(|(what, _)| blocked(what));
+    let (locked, free): (Vec<_>, Vec<_>) = draft.changes.into_iter().partition(|(what, _)| over(what).is_some());
     draft.changes = free;
-    if let Some((first, _)) = locked.first() {
-        let why = format!("{} is under a lock that stays", first.resource().short_name());
-        let count = locked.iter().map(|(what, _)| what.weight()).sum();
-        draft.kept.push((count, Refusal::new("s5.locked", why).hint(LOCKED_HINT)));
+    if let Some((first, _)) = locked.first()
+        && let Some(lock) = over(first)
+    {
+        let place = first.resource().short_name();
+        let why = format!("{place} is under the {} lock {}, which stays", lock.level, lock.id.name());
+        let refusal = Refusal::new("s5.locked", why);
+        let refusal = match locks_rule::may_remove(&cx.ground, lock, cx.named_locks) {
+            Ok(()) => {
+                let vm = shell_quote(cx.ground.facts.id.as_str());
+                refusal.hint(format!("remove the lock first: azmend fix unlock-backup-groups --vm {vm}"))
+            }
+            Err(_) => locks_rule::with_command(refusal, lock),
+        };
+        draft.kept.push((locked.iter().map(|(what, _)| what.weight()).sum(), refusal));
     }
     draft
 }

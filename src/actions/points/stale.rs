@@ -140,10 +140,6 @@ impl Action for DeleteStale {
                 out.push(DeletePoint { point, collection_id }, effect);
             }
         }
-        if left > 0 && cx.room.is_some() {
-            let have = if left == 1 { "point has" } else { "points have" };
-            out.notes.push(format!("{left} more {have} expired; kept, because there is already room"));
-        }
         if let Some(excess) = excess.filter(|excess| *excess > 0) {
             let missing = plural(excess, "point");
             out.notes.push(format!("after this the VM is still {missing} over what leaves room for the next backup"));
@@ -151,6 +147,13 @@ impl Action for DeleteStale {
         out.kept.extend(unread);
         out.kept.extend(stale.kept.into_values().map(|kept| (kept.count, kept.example)));
         out.kept.extend(stale.reported.into_iter().map(|refusal| (0, refusal)));
-        super::without_locked(cx, out)
+        let mut out = super::without_locked(cx, out);
+        // Where a lock keeps what was to go there is no room, and the lock is why.
+        let locked = out.kept.iter().any(|(_, refusal)| refusal.rule == "s5.locked");
+        if left > 0 && cx.room.is_some() && !locked {
+            let have = if left == 1 { "point has" } else { "points have" };
+            out.notes.push(format!("{left} more {have} expired; kept, because there is already room"));
+        }
+        out
     }
 }

@@ -73,7 +73,9 @@ fn restorable(lock: &Lock) -> Result<(), Refusal> {
     Err(Refusal::new("s6.cannot-restore", why).hint("a lock is removed only when azmend could restore it exactly"))
 }
 
-fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
+/// With what the owner of a lock may do about it.
+#[must_use]
+pub fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
     refusal.hint(format!(
         "if it may go, remove it with: az lock delete --ids {}, or name it: --lock {}",
         crate::text::shell_quote(lock.id.as_str()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::find::{CHECKS, Scene, Seen};
-use super::{Finding, Level};
+use super::{Finding, Level, repair};
 use crate::arm::ResourceId;
 use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedItem};
 use crate::catalog::Catalog;
@@ -15,7 +15,9 @@ use crate::engine::choose;
 use crate::estate::bulk::Kind;
 use crate::estate::bulk::deep::{in_error, jobs_of, went_well, without_vm};
 use crate::estate::derive::is_vmsnapshot;
+use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
+use crate::estate::objective::{Standing, often, standing};
 use crate::text::{plural, shell_quote};
 
 /// A job that runs for longer is stuck: the default of the playbook for it.
@@ -39,6 +41,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
     for facts in seen.facts.items.known().into_iter().flatten() {
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
+        late(scene, seen, facts, out);
         for job in jobs {
             stuck(scene, true, job, &seen.row.vm.id, out);
         }
@@ -48,7 +51,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
 fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let (view, points) = (&seen.view, &seen.view.points);
     let unread = ["points.count", "points.limit"].iter().any(|path| view.unread(path).is_some());
-    // Over the limit is the playbook's.
+    // Over the limit is the playbook's, where everything that it looks at was read.
     if unread
         || seen.applies.iter().any(|one| one.playbook.name() == "rp-collection-limit")
         || points.count < 1
@@ -56,8 +59,29 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     {
         return;
     }
-    let mut finding = scene.finding("near-limit", title("near-limit"), Level::Low, &seen.row.vm.id);
+    let (rule, level) =
+        if points.count > points.limit { ("over-limit", Level::High) } else { ("near-limit", Level::Low) };
+    let mut finding = scene.finding(rule, title(rule), level, &seen.row.vm.id);
     finding.evidence = vec![format!("points.count is {}", points.count), format!("points.limit is {}", points.limit)];
+    finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
+    out.push(finding);
+}
+
+/// An item of which nothing else says that it is not backed up: no error, no running job.
+fn late(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+    let backup = &seen.view.backup;
+    if in_error(&facts.item) || !backup.last_error.is_empty() || backup.running {
+        return;
+    }
+    let evidence = match standing(facts, scene.bulk.at) {
+        Standing::Late { age, every } => {
+            format!("the newest recovery point is {} old; the policy schedules one {}", days(age), often(every))
+        }
+        Standing::Never => "the VM was never backed up, and a backup was due".to_owned(),
+        Standing::OnTime(_) | Standing::Unknown => return,
+    };
+    let mut finding = scene.finding("backup-late", title("backup-late"), Level::Medium, &seen.row.vm.id);
+    finding.evidence = vec![evidence, format!("{} in {}", facts.item.protection_state, vault_name(&facts.item))];
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
 }
@@ -105,6 +129,7 @@ fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 /// The checks that belong to no VM of the reading.
 pub(super) fn of_scope(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     groups(scene, out);
+    vaults(scene, out);
     orphans(scene, out);
     items_without_vm(scene, out);
 }
@@ -119,13 +144,19 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         let name = group.id.name();
         let fits =
             default_group_name(name).is_some() || prefixes.iter().any(|one| is_backup_group_name(name, Some(one)));
-        if !fits || bulk.gap(Kind::Collections, &group.id).is_some() {
+        if bulk.gap(Kind::Collections, &group.id).is_some() {
             continue;
         }
-        let held: Vec<&Collection> = index.in_group(bulk, &group.id).collect();
+        let mut held: Vec<&Collection> = index.in_group(bulk, &group.id).collect();
         let named = |one: &&Collection| one.source_id().is_some_and(|vm| names_vm(one.id.name(), vm.name()));
-        if !held.iter().all(named) {
-            continue;
+        let fits = fits && held.iter().all(named);
+        // What decides is what a group holds: points of Backup's lie in groups with an older prefix and in VMs' own groups, too.
+        // A lock from above is said of the backup groups.
+        if !fits {
+            held.retain(named);
+            if held.is_empty() || index.locks_at(bulk, &group.id).next().is_none() {
+                continue;
+            }
         }
         let vms: BTreeSet<ResourceId> = held.iter().filter_map(|one| one.source_id()).collect();
         if narrowed && !vms.iter().any(|vm| bulk.looks_at(vm.key())) {
@@ -150,11 +181,42 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
             plural(vms.len(), "VM")
         ));
         // A lock from above is its owner's; a repair that needs it gone names it (`--lock`). No playbook is for it alone.
-        let below = locks.iter().any(|lock| group.id.covers(&lock.scope()));
+        let below = fits && locks.iter().any(|lock| group.id.covers(&lock.scope()));
+        if !fits {
+            finding.evidence.push("azmend takes no lock from this group unless it is named: --lock".to_owned());
+        }
         let words = if below { "fix unlock-backup-groups" } else { "diagnose" };
         let listed = vms.iter().find(|vm| bulk.every_vm.contains(vm.key()));
         finding.command = listed.map(|vm| scene.command(words, vm));
         finding.code = Some("ScopeLocked".to_owned());
+        out.push(finding);
+    }
+}
+
+/// Vaults under a ReadOnly lock that protect VMs of this reading.
+fn vaults(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+    let (bulk, index) = (scene.bulk, scene.index);
+    for vault in &bulk.vaults {
+        let mut locks = index.locks_over(bulk, &vault.id);
+        locks.retain(|lock| lock.level.eq_ignore_ascii_case("ReadOnly"));
+        if locks.is_empty() {
+            continue;
+        }
+        let active =
+            bulk.items.iter().filter(|item| !item.soft_deleted && !item.stopped() && vault.id.covers(&item.id));
+        let vms: BTreeSet<ResourceId> = active
+            .filter_map(|item| ResourceId::parse(&item.source).ok())
+            .filter(|vm| bulk.every_vm.contains(vm.key()) && bulk.looks_at(vm.key()))
+            .collect();
+        let Some(first) = vms.first() else { continue };
+        let mut finding = scene.finding("vault-locked", title("vault-locked"), Level::Medium, &vault.id);
+        finding.evidence = locks
+            .iter()
+            .map(|lock| format!("{} lock {} on {}", lock.level, lock.id.name(), lock.scope().short_name()))
+            .collect();
+        finding.evidence.push(format!("it protects {} of this scope", plural(vms.len(), "VM")));
+        finding.code = Some("ScopeLocked".to_owned());
+        finding.command = Some(scene.command("diagnose", first));
         out.push(finding);
     }
 }
@@ -259,13 +321,17 @@ fn item_in_error(
         evidence.push(gone(vm));
     }
     finding.evidence = evidence;
-    let chosen = seen.and_then(|seen| choose::choose_among(seen.applies.clone(), &seen.facts, &seen.view).playbook);
+    let chosen = seen.and_then(|seen| {
+        let name = choose::choose_among(seen.applies.clone(), &seen.facts, &seen.view).playbook?;
+        let playbook = seen.applies.iter().find(|one| one.playbook.name() == name)?.playbook;
+        Some(repair::command(scene, seen, playbook))
+    });
     let command = |words: &str| match seen {
         Some(_) => scene.command(words, vm),
         None => scene.command_by_id(words, vm),
     };
     finding.command = Some(match (&chosen, &finding.code) {
-        (Some(playbook), _) => command(&format!("fix {}", shell_quote(playbook))),
+        (Some(repair), _) => repair.clone(),
         (None, Some(code)) => format!("{} explain {}", scene.program, shell_quote(code)),
         (None, None) => command("diagnose"),
     });

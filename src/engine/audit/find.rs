@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::values::Values;
-use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks};
+use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, repair};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::arm::ResourceId;
 use crate::arm::id::check_name;
@@ -18,6 +18,7 @@ use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
 use crate::estate::facts::VmFacts;
 use crate::estate::graph::VmRow;
+use crate::estate::locked::LockedScopes;
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
@@ -25,13 +26,16 @@ use crate::playbook::{Playbook, Resolved, Verdict};
 use crate::text::shell_quote;
 
 /// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 8] = [
-    ("group-locked", "Locks over a backup resource group"),
+pub const CHECKS: [(&str, &str); 11] = [
+    ("group-locked", "Locks over a resource group that holds restore points"),
+    ("vault-locked", "A ReadOnly lock holds a vault: Azure takes no on-demand backup"),
     ("near-limit", "Restore points near the limit of their policy"),
+    ("over-limit", "More restore points than their policy's limit"),
     ("orphan-candidate", "Restore points whose VM is not listed any more"),
     ("protection-stopped", "Protection stopped, data kept, and no VM to protect"),
     ("agent-not-ready", "The guest agent of a running VM is not ready"),
     ("extension-failed", "An extension of the VM failed"),
+    ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
     ("item-in-error", "A protected item is not well"),
     ("job-stuck", "A backup job runs for more than a day"),
 ];
@@ -207,6 +211,8 @@ pub struct Auditor<'a> {
     values: Values,
     findings: Vec<Finding>,
     protected: usize,
+    /// Resources with a finding of at least medium, whether or not it is shown.
+    risky: BTreeSet<String>,
     /// The subscriptions of the reading, when it has begun.
     names: Option<HashMap<String, Named>>,
 }
@@ -236,7 +242,16 @@ impl<'a> Auditor<'a> {
             Some(Judge { playbook, resolved, touched, known: HashMap::new(), key: String::new() })
         };
         let judges: Vec<Judge<'a>> = playbooks.filter_map(|(playbook, _)| judge(playbook)).collect();
-        Self { library, ask, judges, values: Values::of(&paths), findings: Vec::new(), protected: 0, names: None }
+        Self {
+            library,
+            ask,
+            judges,
+            values: Values::of(&paths),
+            findings: Vec::new(),
+            protected: 0,
+            risky: BTreeSet::new(),
+            names: None,
+        }
     }
 
     /// Which jobs a reading must have for these playbooks.
@@ -261,7 +276,7 @@ impl<'a> Auditor<'a> {
             for judge in &mut self.judges {
                 if judge.applies(&seen.view, &self.values) {
                     seen.applies.push(Candidate { playbook: judge.playbook, touched: judge.touched.len() });
-                    found.push(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                    found.extend(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
                 }
             }
             checks::of_vm(&scene, &seen, &mut found);
@@ -270,7 +285,15 @@ impl<'a> Auditor<'a> {
     }
 
     fn keep(&mut self, found: Vec<Finding>) {
-        self.findings.extend(found.into_iter().filter(|finding| wanted(self.library, self.ask, finding)));
+        let asked = found.into_iter().filter(|finding| wanted(self.library, self.ask, finding));
+        for finding in asked {
+            if finding.level >= Level::Medium {
+                self.risky.insert(finding.resource.to_lowercase());
+            }
+            if finding.level >= self.ask.min {
+                self.findings.push(finding);
+            }
+        }
     }
 
     /// The audit, with what belongs to no VM.
@@ -322,9 +345,7 @@ impl<'a> Auditor<'a> {
             not_read,
             exit_code: exit::OK,
         };
-        let risky =
-            audit.findings.iter().filter(|one| one.level >= Level::Medium).map(|one| one.resource.to_lowercase());
-        audit.summary.at_risk = risky.filter(|id| bulk.looks_at(id)).collect::<BTreeSet<_>>().len();
+        audit.summary.at_risk = self.risky.iter().filter(|id| bulk.looks_at(id)).count();
         audit.count(self.ask.fail_on);
         audit
     }
@@ -338,18 +359,28 @@ fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {
     Seen { row, facts, view, applies: Vec::new() }
 }
 
-fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Finding {
+fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Option<Finding> {
     let id = &seen.row.vm.id;
+    let error = &seen.view.backup.last_error;
+    let named = resolved.codes.contains(error);
+    // A job that hangs has a finding of its own.
+    if playbook.name() == "backup-in-progress" && !named {
+        return None;
+    }
     let mut finding = scene.finding(playbook.name(), playbook.title(), level_of(playbook.severity()), id);
     finding.evidence = planner::evidence(resolved, &seen.view);
-    let error = &seen.view.backup.last_error;
-    finding.code = resolved.codes.contains(error).then(|| error.clone());
-    finding.command = Some(match playbook.name() {
-        // Vault and policy are the owner's to name.
-        "unprotected-vm" => format!("{} --vault VAULT --policy POLICY", scene.command("protect", id)),
-        name => scene.command(&format!("fix {}", shell_quote(name)), id),
-    });
-    finding
+    finding.code = named.then(|| error.clone());
+    if seen.view.backup.soft_deleted {
+        "The vault item of the VM is soft-deleted".clone_into(&mut finding.title);
+    }
+    if let Some(error) = LockedScopes::of(&seen.facts).filter(|_| named) {
+        finding.evidence.extend(error.among(&seen.facts).map(|lock| {
+            let on = lock.scope().short_name();
+            format!("the last backup met the {} lock {} on {on}", lock.level, lock.id.name())
+        }));
+    }
+    finding.command = Some(repair::command(scene, seen, playbook));
+    Some(finding)
 }
 
 fn wanted(library: &Library, ask: &Ask, finding: &Finding) -> bool {
@@ -359,7 +390,7 @@ fn wanted(library: &Library, ask: &Ask, finding: &Finding) -> bool {
             || finding.code.is_none() && library.find(&finding.rule).is_ok_and(|p| p.codes().contains(code));
         finding.code.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(code)) || of_playbook()
     };
-    rule && (ask.codes.is_empty() || ask.codes.iter().any(named)) && finding.level >= ask.min
+    rule && (ask.codes.is_empty() || ask.codes.iter().any(named))
 }
 
 impl Audit {

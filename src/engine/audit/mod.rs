@@ -7,6 +7,7 @@
 mod checks;
 mod find;
 mod plans;
+mod repair;
 mod values;
 
 use std::collections::BTreeMap;

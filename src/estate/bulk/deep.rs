@@ -6,6 +6,7 @@
 //! view and the points of its own collections are read; of its items, when they are not well or there are several
 //! collections, the recovery points; with several collections also what its vault protects. Everything else is decided by
 //! the bulk reading alone, so a VM that is none of these and yet near its limit is not seen: `--thorough` reads every VM.
+//! Of a VM that no item names, `backupStatus` is asked ([`unclaimed`]); of an item without a backup the recovery points.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,9 @@ use tokio::sync::OnceCell;
 use super::{Bulk, Index, Kind};
 use crate::arm::ArmError;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault};
+use crate::arm::model::{
+    BackupStatus, Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault,
+};
 use crate::estate::collect::{may_be_of, newest_finished_backup};
 use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
@@ -31,6 +34,8 @@ pub struct Deep {
     pub(super) collections: HashMap<String, Part<SizedCollection>>,
     pub(super) recovery_points: HashMap<String, Part<Vec<RecoveryPoint>>>,
     pub(super) vaults: HashMap<String, (Part<Vault>, Part<bool>)>,
+    /// What `backupStatus` says of VMs that no item names.
+    pub(super) statuses: HashMap<String, Part<BackupStatus>>,
     /// How many VMs were read by themselves.
     pub vms: usize,
     /// The VM that was read is gone by now.
@@ -98,6 +103,25 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
         || index.collections(bulk, id).any(|one| !index.locks_over(bulk, &one.id).is_empty())
 }
 
+/// Whether no item of a vault that can be seen is of this VM. Then `backupStatus` is asked, which knows every vault: a VM is
+/// called unprotected on its word alone.
+#[must_use]
+pub fn unclaimed(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
+    index.items(bulk, &row.vm.id).next().is_none() && index.may_lack_item(bulk, &row.vm.location).is_none()
+}
+
+/// Whether an item that should be backed up names no backup: only its recovery points say how old the newest is.
+#[must_use]
+pub fn silent(item: &ProtectedItem) -> bool {
+    !item.soft_deleted && !item.stopped() && item.last_backup_time.is_none()
+}
+
+/// Whether something is read of this VM alone although it looks well.
+#[must_use]
+pub fn untold(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
+    unclaimed(bulk, index, row) || index.items(bulk, &row.vm.id).any(silent)
+}
+
 /// Collections named as Backup names them whose VM is not among all VMs of its subscription and which no item names; none
 /// where a list that could speak against it is not complete. With a tag or a vault nothing is said of VMs that are gone.
 #[must_use]
@@ -159,6 +183,10 @@ pub(super) struct Reads {
     collections: Vec<ResourceId>,
     /// Items whose recovery points are read, and whether what protects their vault is.
     items: Vec<(ResourceId, bool)>,
+    /// Its region, when `backupStatus` is asked about it.
+    unclaimed: Option<String>,
+    /// Nothing looks wrong with it: nothing else is read of it.
+    light: bool,
     /// Its view and its collections, when they were read already.
     begun: Option<Deep>,
 }
@@ -168,14 +196,20 @@ impl Reads {
         let vm = &row.vm.id;
         let collections: Vec<ResourceId> = index.collections(bulk, vm).map(|one| one.id.clone()).collect();
         let several = collections.len() > 1;
-        let items = index.items(bulk, vm).filter(|item| in_error(item) || several);
+        let items = index.items(bulk, vm).filter(|item| in_error(item) || several || silent(item));
         let items = items.map(|item| (item.id.clone(), several)).collect();
-        Self { items, vm: vm.clone(), collections, begun: None }
+        let unclaimed = unclaimed(bulk, index, row).then(|| row.vm.location.clone());
+        Self { items, vm: vm.clone(), collections, unclaimed, light: false, begun: None }
+    }
+
+    /// Of a VM that looks well only what `backupStatus` says.
+    pub fn light(self, light: bool) -> Self {
+        Self { light, ..self }
     }
 
     /// The view and the points of a VM that is not listed yet.
     pub fn early(vm: ResourceId, collections: Vec<ResourceId>) -> Self {
-        Self { vm, collections, items: Vec::new(), begun: None }
+        Self { vm, collections, items: Vec::new(), unclaimed: None, light: false, begun: None }
     }
 
     /// The VM.
@@ -195,10 +229,14 @@ impl Reads {
     pub async fn read(self, reader: &Reader<'_>, vaults: &Vaults) -> Deep {
         let mut deep = match self.begun {
             Some(begun) => begun,
+            None if self.light => Deep::default(),
             None => Self::begin(&self.vm, &self.collections, reader).await,
         };
         if deep.gone {
             return deep;
+        }
+        if let Some(location) = &self.unclaimed {
+            deep.read_status(reader, &self.vm, location).await;
         }
         for (item, protected) in &self.items {
             deep.read_points(reader, item).await;
@@ -281,6 +319,18 @@ impl Deep {
         self.recovery_points.insert(id.key().to_owned(), read);
     }
 
+    async fn read_status(&mut self, reader: &Reader<'_>, vm: &ResourceId, location: &str) {
+        let at = reader.now();
+        let read = single(at, reader.arm.backup_status(vm, location).await);
+        if let Some(vault) = unseen_vault(&read) {
+            let why = format!("{vault} protects it, and this identity does not see that vault");
+            self.not_read.push(NotRead { what: format!("the backup of the VM {}", vm.name()), why });
+        }
+        // Said once for all of them.
+        self.note(read.unread(), || "whether a vault that cannot be seen protects VMs (backupStatus)".to_owned());
+        self.statuses.insert(vm.key().to_owned(), read);
+    }
+
     /// One order, whatever was read first.
     pub(super) fn tidy(&mut self) {
         self.not_read.sort_by(|a, b| (&a.what, &a.why).cmp(&(&b.what, &b.why)));
@@ -293,6 +343,7 @@ impl Deep {
         self.collections.extend(other.collections);
         self.recovery_points.extend(other.recovery_points);
         self.vaults.extend(other.vaults);
+        self.statuses.extend(other.statuses);
         self.vms += other.vms;
         self.not_read.extend(other.not_read);
     }
@@ -302,6 +353,12 @@ impl Deep {
             self.not_read.push(NotRead { what: what(), why: why.to_owned() });
         }
     }
+}
+
+/// The vault that `backupStatus` names, for people: `the vault vault-01`.
+pub(super) fn unseen_vault(status: &Part<BackupStatus>) -> Option<String> {
+    let id = status.known().map(|status| status.vault_id.as_str()).filter(|id| !id.is_empty())?;
+    Some(format!("the vault {}", id.rsplit('/').next().unwrap_or(id)))
 }
 
 /// A collection with its points; one that is gone by now is absent.

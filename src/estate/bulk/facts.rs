@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::deep::{Deep, jobs_of};
+use super::deep::{Deep, jobs_of, unseen_vault};
 use super::{Bulk, Index, Kind};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Group, Lock, Policy, ProtectedItem};
@@ -36,7 +36,9 @@ impl Bulk {
         let policies: Vec<&Policy> =
             items.known().into_iter().flatten().filter_map(|facts| facts.policy.known()).collect();
         let groups = self.group_facts(index, row, &listed, &policies, &collections);
-        let locks = self.locks_for(index, id, groups.known().map(Vec::as_slice).unwrap_or_default());
+        let vaults: Vec<ResourceId> =
+            items.known().into_iter().flatten().filter_map(|facts| facts.item.vault_id()).collect();
+        let locks = self.locks_for(index, id, groups.known().map(Vec::as_slice).unwrap_or_default(), &vaults);
         let extensions = index.extensions(self, id).cloned().collect();
         let near = groups.known().into_iter().flatten().map(|facts| &facts.group.id);
         let held = near.chain(listed.iter().map(|one| &one.id));
@@ -48,7 +50,7 @@ impl Bulk {
             vm: known(at, row.vm.clone()),
             instance: deep.instances.get(id.key()).cloned().unwrap_or_else(Part::not_asked),
             extensions: unless(self.gap(Kind::Extensions, id), at, extensions),
-            status: Part::not_asked(),
+            status: deep.statuses.get(id.key()).cloned().unwrap_or_else(Part::not_asked),
             items,
             collections,
             groups,
@@ -69,10 +71,19 @@ impl Bulk {
         let mut items = Vec::with_capacity(1);
         items.extend(index.items(self, id).map(|item| self.item(index, deep, id, item)));
         let active = items.iter().any(|facts| !facts.item.soft_deleted && !facts.item.stopped());
-        match index.may_lack_item(self, &row.vm.location) {
-            Some(why) if !active => Part::Unread { why: why.to_owned() },
-            _ => known(self.at, items),
+        if let Some(why) = index.may_lack_item(self, &row.vm.location).filter(|_| !active) {
+            return Part::Unread { why: why.to_owned() };
         }
+        // No item is not yet unprotected: a vault that cannot be seen may have it.
+        if let Some(status) = deep.statuses.get(id.key()).filter(|_| items.is_empty()) {
+            if let Some(vault) = unseen_vault(status) {
+                return Part::Unread { why: format!("{vault} protects it, and this identity does not see that vault") };
+            }
+            if let Some(why) = status.unread() {
+                return Part::Unread { why: format!("backupStatus was not read: {why}") };
+            }
+        }
+        known(self.at, items)
     }
 
     fn item(&self, index: &Index, deep: &Deep, vm: &ResourceId, item: &ProtectedItem) -> ItemFacts {
@@ -158,8 +169,8 @@ impl Bulk {
         known(self.at, facts.collect())
     }
 
-    /// The locks that can matter for the VM: of its subscription, its group and itself, and of these groups.
-    fn locks_for(&self, index: &Index, vm: &ResourceId, groups: &[GroupFacts]) -> Vec<Lock> {
+    /// The locks that can matter for the VM: of its subscription, its group and itself, of these groups, and over its vaults.
+    fn locks_for(&self, index: &Index, vm: &ResourceId, groups: &[GroupFacts], vaults: &[ResourceId]) -> Vec<Lock> {
         if self.locks.is_empty() {
             return Vec::new();
         }
@@ -170,8 +181,10 @@ impl Bulk {
                 || own.as_ref().is_some_and(|own| scope == *own)
                 || vm.covers(&scope)
                 || groups.iter().any(|facts| facts.group.id.covers(&scope))
+                || vaults.iter().any(|vault| scope.covers(vault))
         };
-        let homes = own.iter().chain(groups.iter().map(|facts| &facts.group.id)).cloned();
+        let of_vaults = vaults.iter().flat_map(|vault| [vault.group_id(), Some(vault.subscription_id())]).flatten();
+        let homes = own.iter().chain(groups.iter().map(|facts| &facts.group.id)).cloned().chain(of_vaults);
         index.locks_near(self, &vm.subscription_id(), homes).filter(matters).cloned().collect()
     }
 }

@@ -17,7 +17,7 @@ use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::OnceCell;
 
-use super::deep::{self, Reads, Vaults, suspicious};
+use super::deep::{self, Reads, Vaults, suspicious, untold};
 use super::graph::scope_of;
 use super::watch::{Seen, Stage, Watch};
 use super::{
@@ -208,13 +208,13 @@ impl<'a> Scan<'a> {
             let mut well = Vec::new();
             for row in rows {
                 seen.vms += 1;
-                match suspicious(&bulk, &index, &row) {
-                    true => {
-                        seen.to_read += 1;
-                        let begun = early.remove(row.vm.id.key());
-                        line.push(Reads::of(&bulk, &index, &row).after(begun), row);
-                    }
-                    false => well.push(row),
+                let alone = suspicious(&bulk, &index, &row);
+                if alone || untold(&bulk, &index, &row) {
+                    seen.to_read += 1;
+                    let begun = early.remove(row.vm.id.key());
+                    line.push(Reads::of(&bulk, &index, &row).light(!alone).after(begun), row);
+                } else {
+                    well.push(row);
                 }
             }
             sink(&bulk, &index, well, Deep::default());

@@ -487,7 +487,7 @@ fn locations(vm: &Part<Vm>, collections: Option<&Vec<Collection>>) -> Vec<String
 }
 
 /// A region's name as ARM normalises it: `West Europe` and `westeurope` are one.
-pub(super) fn plain_location(location: &str) -> String {
+pub fn plain_location(location: &str) -> String {
     location.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 

@@ -143,6 +143,7 @@ pub async fn vms(arm: &Arm, visible: &Visible, group: Option<&str>) -> Option<Vm
         rows.extend(one.vms.iter().map(|vm| row(vm, &one.power, &items)));
     }
     before.append(&mut not_read);
+    before.extend(ask_unclaimed(&reader, &mut rows).await);
     let name_of = |row: &VmRow| {
         let found = visible.chosen.iter().find(|one| one.id.eq_ignore_ascii_case(&row.subscription));
         found.map(|one| one.name.to_lowercase()).unwrap_or_default()
@@ -159,6 +160,38 @@ pub async fn vms(arm: &Arm, visible: &Visible, group: Option<&str>) -> Option<Vm
         vms: rows,
         not_read: before,
     })
+}
+
+/// `backupStatus` knows vaults that cannot be seen: each VM that no item names is asked about.
+async fn ask_unclaimed(reader: &Reader<'_>, rows: &mut [VmRow]) -> Option<NotRead> {
+    let unclaimed = rows.iter_mut().filter(|row| row.protected == Protected::No);
+    let calls = unclaimed.filter_map(|row| {
+        let id = ResourceId::parse(&row.id).ok()?;
+        Some(async move {
+            let status = reader.arm.backup_status(&id, &row.location).await;
+            (row, status)
+        })
+    });
+    let mut missing = None;
+    for (row, status) in reader.side_by_side(calls.collect()).await {
+        match status {
+            Ok(status) if status.vault_id.is_empty() => {}
+            Ok(status) => {
+                row.protected = Protected::Yes;
+                row.protection_state = some(&status.protection_status);
+                row.policy = some(&status.policy);
+                row.vault = Some(status.vault_id);
+            }
+            Err(error) => {
+                let what = "whether a vault that cannot be seen protects VMs (backupStatus)".to_owned();
+                let one = NotRead { what, why: why(&error) };
+                row.protected = Protected::Unknown;
+                row.unknown_because = Some(format!("{}: {}", one.what, one.why));
+                missing.get_or_insert(one);
+            }
+        }
+    }
+    missing
 }
 
 async fn list(reader: &Reader<'_>, subscription: &Subscription, group: Option<&str>) -> Listed {

@@ -1,0 +1,73 @@
+//! Which command stands under a finding of a playbook.
+//!
+//! Duty: pure. Invariant: what the facts in hand show to be refused, or to end in nothing to do, is not printed as a repair;
+//! then `diagnose` says why and what to do. Must never: be taken for a plan; a fix reads again by ARM.
+
+use super::find::{Scene, Seen};
+use crate::arm::model::{Lock, Policy, Vault};
+use crate::engine::choose;
+use crate::estate::collect::plain_location;
+use crate::estate::derive::{LockPlace, lock_place};
+use crate::estate::locked::LockedScopes;
+use crate::playbook::Playbook;
+use crate::text::shell_quote;
+
+/// The command for a playbook that applies to this VM.
+pub(super) fn command(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook) -> String {
+    let id = &seen.row.vm.id;
+    let diagnose = || scene.command("diagnose", id);
+    let name = playbook.name();
+    if held(seen, playbook) || (name == "datasource-not-present" && seen.view.backup.soft_deleted) {
+        return diagnose();
+    }
+    match name {
+        "unprotected-vm" => protect(scene, seen),
+        // The lock that the last backup met is another one: that one is repaired first.
+        "unlock-backup-groups" if LockedScopes::of(&seen.facts).is_some() => scene.command("fix auto", id),
+        "delete-stale-collections" if seen.view.locks.backup_groups + seen.view.locks.collections > 0 => {
+            scene.command("fix delete-stale-collections --set unlock=true", id)
+        }
+        _ if choose::inside(playbook) => scene.command(&format!("fix {} --allow-guest", shell_quote(name)), id),
+        _ => scene.command(&format!("fix {}", shell_quote(name)), id),
+    }
+}
+
+/// Whether a lock that azmend does not remove unasked stops a repair that ends in a backup.
+fn held(seen: &Seen<'_>, playbook: &Playbook) -> bool {
+    if !choose::backs_up(playbook) {
+        return false;
+    }
+    let facts = &seen.facts;
+    let stays =
+        |lock: &Lock| !matches!(lock_place(facts, lock), Ok(Some(LockPlace::BackupGroup | LockPlace::Collection)));
+    let met = LockedScopes::of(facts).is_some_and(|error| error.among(facts).any(stays));
+    met || facts.main_item().is_some_and(|item| !facts.locks_on_vault(item).is_empty())
+}
+
+/// With the vault and the policy where only one of each can be meant; else they are the owner's to name.
+fn protect(scene: &Scene<'_>, seen: &Seen<'_>) -> String {
+    let vm = &seen.row.vm;
+    let here = plain_location(&vm.location);
+    let mut vaults = scene.bulk.vaults.iter().filter(|vault| plain_location(&vault.location) == here);
+    let only = match (vaults.next(), vaults.next()) {
+        (Some(vault), None) => only_policy(scene, vault).map(|policy| (vault, policy)),
+        _ => None,
+    };
+    let words = match only {
+        Some((vault, policy)) => {
+            let own = vault.id.subscription_id() == vm.id.subscription_id();
+            let vault = if own { vault.id.name() } else { vault.id.as_str() };
+            format!("protect --vault {} --policy {}", shell_quote(vault), shell_quote(policy.id.name()))
+        }
+        None => "protect --vault VAULT --policy POLICY".to_owned(),
+    };
+    scene.command(&words, &vm.id)
+}
+
+fn only_policy<'a>(scene: &Scene<'a>, vault: &Vault) -> Option<&'a Policy> {
+    let mut policies = scene.bulk.policies.iter().filter(|policy| vault.id.covers(&policy.id));
+    match (policies.next(), policies.next()) {
+        (Some(policy), None) => Some(policy),
+        _ => None,
+    }
+}
