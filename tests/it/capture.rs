@@ -217,8 +217,10 @@ pub async fn nameless_is_alike(name: &str, first: &Captured, copy: &str) {
     let (before, after) = (look(copy, &Selection::default()).await, look(&nameless, &Selection::default()).await);
     let mut one = findings(&before, |line| Alike::said(&alike.one, line));
     let mut other = findings(&after, |line| Alike::said(&alike.other, line));
-    for line in one.iter_mut().chain(&mut other).filter(|line| line.starts_with("group-locked ")) {
-        // Its command names the first of several VMs, and without names another one is the first.
+    let on_names = ["group-locked ", "unlock-backup-groups "];
+    for line in one.iter_mut().chain(&mut other).filter(|line| on_names.iter().any(|start| line.starts_with(start))) {
+        // The command of the first names one of several VMs, and without names another one is the first; that of the second
+        // depends on the scope that the error's text names, which is not in there without names.
         line.truncate(line.find(" some(\"azmend").unwrap_or(line.len()));
     }
     one.sort();
