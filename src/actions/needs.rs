@@ -232,7 +232,7 @@ pub(super) const LOCKS: Right = Right::fact(
     "Microsoft.Authorization/locks/read",
     Place::Subscription,
     "lists the locks over the restore points",
-    "locks are unread: none is removed, deletions run into them, and nothing is granted on a key vault",
+    "locks are unread: none is removed, a fix for a lock or for the point limit is not made, and nothing is granted on a key vault",
 );
 
 pub(super) const GROUPS: Right = Right::fact(

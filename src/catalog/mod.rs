@@ -15,7 +15,7 @@ pub mod evidence;
 pub mod flat;
 pub mod korean;
 #[cfg(test)]
-mod labelled;
+mod labelled_tests;
 pub mod named;
 pub mod numbers;
 pub mod paste;

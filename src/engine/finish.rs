@@ -372,8 +372,7 @@ impl Session<'_> {
             ChangeKind::RemoveLock(RemoveLock { lock }) => {
                 let listed = facts.locks.known().is_some_and(|locks| locks.iter().any(|now| now.id == lock.id));
                 // A list may be late; only a stable reading says that somebody put it back.
-                let other = replaced_by(lock, facts).is_some();
-                if !listed || other || !locks::in_force(&self.arm, lock).await {
+                if !listed || !locks::in_force(&self.arm, lock).await {
                     return None;
                 }
                 if !ours {
@@ -381,10 +380,12 @@ impl Session<'_> {
                     return failed("", why, Effect::None);
                 }
                 let refusal = locks::came_back(lock);
+                // With other content it is another lock, and the one that was removed is still owed.
+                let other = replaced_by(lock, facts).is_some();
                 Some(Ending {
                     code: refusal.rule,
                     hint: refusal.hint,
-                    effect: Some(Effect::None),
+                    effect: Some(if other { Effect::Some } else { Effect::None }),
                     ..plain(EndKind::Failed, refusal.why)
                 })
             }

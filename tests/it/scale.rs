@@ -123,7 +123,9 @@ async fn every_way_finds_the_same_when_jobs_may_not_be_read() {
         world.settings.latency_ms = 0;
         let all = Lab::on(world.clone()).arm.subscriptions().await.unwrap().items;
         let jobs = "Microsoft.RecoveryServices/vaults/backupJobs/read".to_owned();
-        let role = Permission { scope: "/".to_owned(), actions: vec!["*/read".into()], not_actions: vec![jobs] };
+        let status = "Microsoft.RecoveryServices/locations/backupStatus/action".to_owned();
+        let actions = vec!["*/read".to_owned(), status];
+        let role = Permission { scope: "/".to_owned(), actions, not_actions: vec![jobs] };
         world.permissions = vec![role];
         let mut audits = Vec::new();
         for wanted in [Collector::Arm, Collector::Graph] {

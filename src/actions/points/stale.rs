@@ -66,6 +66,7 @@ impl Action for DeleteStale {
     const NEEDS: &'static [Uses] = &[
         Uses::Needs(&needs::COLLECTIONS),
         Uses::Needs(&needs::POINTS),
+        Uses::Partly(&needs::LOCKS),
         Uses::Partly(&needs::BACKUP_STATUS),
         Uses::Needs(&needs::VAULTS),
         Uses::Needs(&needs::ITEMS),

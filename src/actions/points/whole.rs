@@ -22,6 +22,7 @@ impl Action for DeleteWhole {
     const NEEDS: &'static [Uses] = &[
         Uses::Needs(&needs::COLLECTIONS),
         Uses::Needs(&needs::POINTS),
+        Uses::Needs(&needs::LOCKS),
         Uses::Needs(&needs::VAULTS),
         Uses::Needs(&needs::ITEMS),
         Uses::Needs(&needs::POLICIES),
