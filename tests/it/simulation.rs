@@ -756,7 +756,7 @@ fn say(text: &str) {
 }
 
 /// Seeds, unless AZMEND_SEEDS says otherwise: about a minute of one core.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 600;
 
 /// What the default seeds must come across: a simulation that does not is blind there.
 const MUST: [(&str, &[&str]); 7] = [
