@@ -247,13 +247,7 @@ impl Mutation for RemoveLock {
         let now = match cx.arm.lock(&planned.id).await {
             Ok(lock) => lock,
             Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
-                // Before any request of ours it was removed by somebody else: then it is not ours to restore. After one,
-                // it is taken for ours, and its absence must be stable.
-                return if history.attempts.is_empty() {
-                    Check::Holds(format!("the lock {name} is not there (404); this run did not remove it"))
-                } else {
-                    Check::Follow(None)
-                };
+                return if history.attempts.is_empty() { self.check_absent(cx).await } else { Check::Follow(None) };
             }
             Err(error) => return Check::Unreadable(error),
         };
@@ -333,6 +327,20 @@ impl Mutation for RemoveLock {
 }
 
 impl RemoveLock {
+    /// The check after one 404 and before any request of ours. An absence that stays is somebody else's doing, and not ours
+    /// to restore. A replica that has not yet heard of the lock answers 404 as well, and then the lock is still to be removed.
+    async fn check_absent(&self, cx: &Context<'_>) -> Check {
+        let name = self.lock.id.name();
+        match reading(cx.arm, &self.lock, false).await {
+            Reading::Absent => {
+                Check::Holds(format!("the lock {name} is not there (404, stable); this run did not remove it"))
+            }
+            Reading::InForce | Reading::Other(_) | Reading::Unsettled(_) => {
+                Check::Wait { why: format!("Azure's readings of the lock {name} to agree"), wait: PROBE }
+            }
+        }
+    }
+
     /// The lock was seen to be gone for good after our request: it is not removed a second time in one run (S5).
     async fn check_removed(&self, cx: &Context<'_>) -> Check {
         match reading(cx.arm, &self.lock, false).await {

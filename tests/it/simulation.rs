@@ -755,8 +755,8 @@ fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Seeds, unless AZMEND_SEEDS says otherwise: about a minute of one core.
-const SEEDS: u64 = 600;
+/// Seeds, unless AZMEND_SEEDS says otherwise: about two minutes of one core.
+const SEEDS: u64 = 1_000;
 
 /// What the default seeds must come across: a simulation that does not is blind there.
 const MUST: [(&str, &[&str]); 7] = [

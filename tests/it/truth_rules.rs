@@ -118,6 +118,45 @@ fn answer(status: u16, body: &Value) -> FaultEffect {
     FaultEffect::Reply { status, code: String::new(), message: String::new(), retry_after: None, raw_body }
 }
 
+/// A replica that has not yet heard of a lock answers 404: that is no proof, and the lock is still removed.
+#[tokio::test]
+async fn one_reading_that_misses_a_lock_does_not_skip_its_removal() {
+    let scene = scene(FIX, "web-01", ask(&[], false));
+    let lab = scene.lab();
+    let plan = Plan { facts: None, ..scene.plan(&lab).await };
+    let lock =
+        lab.sim.world().locks.iter().find(|lock| plan_removes(&plan, &lock.id.to_string())).map(|lock| lock.id.clone());
+    let lock = lock.expect("a lock that the plan removes");
+    lab.sim.edit(|world| {
+        let when = FaultMatch {
+            method: Some("GET".into()),
+            path_contains: Some(lock.to_string()),
+            nth: Some(1),
+            times: Some(1),
+        };
+        let effect = FaultEffect::Reply {
+            status: 404,
+            code: "LockNotFound".into(),
+            message: "The lock was not found.".into(),
+            retry_after: None,
+            raw_body: None,
+        };
+        world.faults.push(Fault { id: "one".into(), when, effect, seen: 0, fired: 0 });
+    });
+    let tape = Tape::new(&lab.sim, Vec::new(), false);
+    let result = Box::pin(run(&lab, &plan, &tape).start()).await;
+    assert_eq!(lab.sim.world().faults.iter().map(|fault| fault.fired).sum::<u32>(), 1, "the fault was met");
+    assert!(sent(&lab, "DELETE", "/locks/") > 0, "{}", brief(&result));
+    assert!(sent(&lab, "DELETE", "/restorePoints/") > 0, "{}", brief(&result));
+}
+
+fn plan_removes(plan: &Plan, lock: &str) -> bool {
+    plan.changes().any(|(_, change)| match &change.what {
+        ChangeKind::RemoveLock(what) => what.lock.id.to_string().eq_ignore_ascii_case(lock),
+        _ => false,
+    })
+}
+
 #[tokio::test]
 async fn a_lock_that_was_written_is_read_back_before_it_counts() {
     let scene = scene("unlock-backup-groups", "web-01", ask(&[], true));
