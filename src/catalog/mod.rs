@@ -12,16 +12,16 @@
 //! these and from Azure's documentation ("Error message" in the troubleshooting pages, CC BY 4.0).
 
 pub mod evidence;
-pub mod flat;
+mod flat;
 pub mod korean;
 #[cfg(test)]
 mod labelled_tests;
 pub mod named;
-pub mod numbers;
+mod numbers;
 pub mod paste;
 pub mod search;
-pub mod slips;
-pub mod swap;
+mod slips;
+mod swap;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;

@@ -16,45 +16,29 @@ const HEAD: usize = 16 * 1024;
 /// How often escapes are undone: JSON in JSON in a shell's quotes.
 const ESCAPES: usize = 4;
 
-/// Words before a code that say that a code follows.
-const LABELS: [&str; 20] = [
-    "code",
-    "errorcode",
-    "error code",
-    "error_code",
-    "errortitle",
-    "error title",
-    "title",
-    "status",
-    "fullyqualifiederrorid",
-    "jobfailurecode",
-    "failure code",
-    "exception type",
-    "오류 코드",
-    "오류코드",
-    "エラー コード",
-    "エラーコード",
-    "fehlercode",
-    "error",
-    "오류",
-    "fehler",
-];
-/// The labels after which nothing but a code stands. A status or a title may be anything.
-const CODE_LABELS: [&str; 14] = [
-    "code",
-    "errorcode",
-    "error code",
-    "error_code",
-    "errortitle",
-    "error title",
-    "jobfailurecode",
-    "failure code",
-    "exception type",
-    "오류 코드",
-    "오류코드",
-    "エラー コード",
-    "エラーコード",
-    "fehlercode",
+/// Words before a code that say that a code follows. With each, whether nothing but a code stands after it: a status or a title
+/// may be anything.
+const LABELS: [(&str, bool); 20] = [
+    ("code", true),
+    ("errorcode", true),
+    ("error code", true),
+    ("error_code", true),
+    ("errortitle", true),
+    ("error title", true),
+    ("title", false),
+    ("status", false),
+    ("fullyqualifiederrorid", false),
+    ("jobfailurecode", true),
+    ("failure code", true),
+    ("exception type", true),
+    ("오류 코드", true),
+    ("오류코드", true),
+    ("エラー コード", true),
+    ("エラーコード", true),
+    ("fehlercode", true),
+    ("error", false),
+    ("오류", false),
+    ("fehler", false),
 ];
 /// Words in a sentence that say that it tells of something that is over.
 const PAST: [&str; 24] = [
@@ -395,10 +379,12 @@ fn labelled(text: &str, low: &str, begin: usize, end: usize) -> (bool, bool) {
     let bracket = open.is_some() && after.starts_with(')');
     let label = line.trim_end_matches([' ', '"', '\'', '=', ':', '|', '*', '(', '\\', '-', '<', '>', '/', '`', '#']);
     let far = label.len() < line.len() || label.is_empty();
-    let known = |labels: &[&str]| far && labels.iter().any(|known| ends_in_word(label, known));
+    let mut labels = LABELS.iter().filter(|(known, _)| far && ends_in_word(label, known)).peekable();
+    let known = labels.peek().is_some();
+    let only = labels.any(|(_, code)| *code);
     // The command line prints "ERROR: (Code) message", and below it "(Code) message".
     let cli = bracket && open.is_some_and(|open| open.trim().is_empty() || open.trim_end().ends_with("error:"));
-    (ends && (alone || bracket || known(&LABELS)), ends && (cli || known(&CODE_LABELS)))
+    (ends && (alone || bracket || known), ends && (cli || only))
 }
 
 pub(super) fn floor(text: &str, mut at: usize) -> usize {
