@@ -126,7 +126,7 @@ impl Session<'_> {
     async fn cleaning_up(&mut self, end: &StepsEnd) -> Option<Timestamp> {
         let StepsEnd::Halted(Halt::Pause { why, wait, .. }) = end else { return None };
         let come_back = later(self.now(), *wait);
-        if *why == PauseReason::CleanUpPending || self.others_wait() {
+        if *why == PauseReason::CleanUpPending || self.others_clean_up().is_some() {
             return Some(come_back);
         }
         let open = self.state.changes.values().filter(|state| !matches!(state.forward, Phase::Ended(_)));
@@ -135,10 +135,6 @@ impl Session<'_> {
             self.read_everything().await;
         }
         (!self.has_room()).then(|| pending.max(come_back))
-    }
-
-    fn others_wait(&self) -> bool {
-        self.others_clean_up().is_some()
     }
 
     /// The latest clean-up that another run of this machine waits for under a lock that this run removed: the lock would stop it.
@@ -350,13 +346,6 @@ impl Session<'_> {
         }
         let mut found: Vec<String> = self.cleaned_by_others(facts).into_iter().collect();
         found.extend(self.jobs_meanwhile(facts));
-        found.extend(self.state.locks_off().iter().filter_map(|(_, lock)| {
-            let difference = replaced_by(lock, facts)?;
-            Some(format!(
-                "a lock named {} is in force again, with other content than the one that azmend removed: {difference}",
-                lock.id.name()
-            ))
-        }));
         for text in found {
             self.warn(text);
         }
@@ -381,12 +370,15 @@ impl Session<'_> {
                 }
                 let refusal = locks::came_back(lock);
                 // With other content it is another lock, and the one that was removed is still owed.
-                let other = replaced_by(lock, facts).is_some();
+                let (why, effect) = match replaced_by(lock, facts) {
+                    None => (refusal.why, Effect::None),
+                    Some(difference) => (format!("{}, with other content: {difference}", refusal.why), Effect::Some),
+                };
                 Some(Ending {
                     code: refusal.rule,
                     hint: refusal.hint,
-                    effect: Some(if other { Effect::Some } else { Effect::None }),
-                    ..plain(EndKind::Failed, refusal.why)
+                    effect: Some(effect),
+                    ..plain(EndKind::Failed, why)
                 })
             }
             ChangeKind::ResumeProtection(ResumeProtection { item, .. })

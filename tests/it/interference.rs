@@ -139,8 +139,10 @@ fn about_locks(
                 id.as_str().eq_ignore_ascii_case(&change.resource_id)
                     && matches!(change.outcome.as_str(), "succeeded" | "already_done")
             });
-            let words = ["was created again", "was not restored", "is in force again, with other content"];
-            let said = result.warnings.iter().any(|text| words.iter().any(|word| text.contains(word)));
+            let said = result
+                .warnings
+                .iter()
+                .any(|text| text.contains("was created again") || text.contains("was not restored"));
             let seen = watch.meddled().zip(watch.last_read("/providers/microsoft.authorization/locks"));
             let seen = seen.is_some_and(|(event, read)| event < read);
             if stands.is_some() && holds && listed.is_none_or(|lock| !lock.restored) && !said && seen {
