@@ -5,14 +5,14 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use azmend::arm::ResourceId;
-use azmend::engine::audit::{Ask, Audit, Level, audit};
+use azmend::engine::audit::{Audit, audit};
 use azmend::estate::bulk::{self, Collector, Selection};
 use azmend::estate::inventory::Visible;
 use azmend::playbook::library::Library;
 use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Permission};
 use serde_json::Value;
 
-use crate::support::{Lab, SUB, check_requests};
+use crate::support::{Lab, SUB, check_requests, everything};
 
 const ESTATES: [&str; 5] = [
     include_str!("../../examples/estates/built-in.yaml"),
@@ -21,18 +21,6 @@ const ESTATES: [&str; 5] = [
     include_str!("../../examples/estates/encrypted.yaml"),
     include_str!("../../examples/estates/repairs.yaml"),
 ];
-
-fn ask() -> Ask {
-    Ask {
-        rules: Vec::new(),
-        codes: Vec::new(),
-        min: Level::Info,
-        fail_on: Some(Level::Medium),
-        program: "azmend".into(),
-        scope: "all".into(),
-        sandbox: true,
-    }
-}
 
 async fn look_with(lab: &Lab, wanted: Option<Collector>, selection: &Selection) -> Audit {
     let all = lab.arm.subscriptions().await.unwrap().items;
@@ -48,7 +36,7 @@ async fn look_into(
 ) -> Audit {
     let visible = Visible { chosen: all.clone(), all, malformed: Vec::new() };
     let (bulk, deep) = bulk::read(&lab.arm, &visible, selection, wanted).await.unwrap();
-    audit(&Library::shipped(), &bulk, &deep, &ask(), bulk.at, lab.arm.calls())
+    audit(&Library::shipped(), &bulk, &deep, &everything(), bulk.at, lab.arm.calls())
 }
 
 async fn look(lab: &Lab, wanted: Option<Collector>) -> Audit {
@@ -242,11 +230,11 @@ async fn what_was_found_before_is_looked_at_again() {
     let again = Selection { also: [vm].into(), ..Selection::default() };
     let mut found = look_with(&lab, None, &again).await;
     let all = lab.arm.subscriptions().await.unwrap().items.into_iter().map(|one| one.id.to_lowercase()).collect();
-    found.compare(&before, &ask(), &all);
+    found.compare(&before, &everything(), &all);
     let still = found.findings.iter().find(|one| one.key == key).unwrap();
     assert_eq!(still.change, Some(azmend::engine::audit::Change::Unchanged));
     // A subscription that is not visible any more was not repaired.
-    found.compare(&before, &ask(), &[].into());
+    found.compare(&before, &everything(), &[].into());
     assert!(found.exit_code == 6 && found.not_read.iter().any(|one| one.why.contains("not visible now")));
 }
 
@@ -271,7 +259,7 @@ async fn a_subscription_is_named_as_it_can_be_typed() {
     let chosen = all.iter().filter(|one| one.id == SUB).cloned().collect();
     let visible = Visible { chosen, all, malformed: Vec::new() };
     let (bulk, deep) = bulk::read(&lab.arm, &visible, &Selection::default(), None).await.unwrap();
-    let found = audit(&Library::shipped(), &bulk, &deep, &ask(), bulk.at, 0);
+    let found = audit(&Library::shipped(), &bulk, &deep, &everything(), bulk.at, 0);
     assert!(found.findings.iter().filter_map(|one| one.command.as_ref()).all(|command| !command.contains("Twin")));
 }
 

@@ -6,12 +6,11 @@ use std::path::Path;
 use assert_cmd::Command;
 use azmend::arm::ResourceId;
 use azmend::engine::Planned;
-use azmend::engine::audit::{Ask, Audit, Level, audit};
+use azmend::engine::audit::Audit;
 use azmend::engine::choose::choose;
 use azmend::engine::planner::view_of;
-use azmend::estate::bulk::{self, Selection};
+use azmend::estate::bulk::Selection;
 use azmend::estate::capture::{self, Captured, Wanted};
-use azmend::estate::inventory::Visible;
 use azmend::estate::{CollectOptions, collect};
 use azmend::playbook::library::Library;
 use azmend::sim::{Estate, World};
@@ -36,14 +35,9 @@ pub fn lab(text: &str) -> Lab {
     lab
 }
 
-async fn visible(lab: &Lab) -> Visible {
-    let all = lab.arm.subscriptions().await.unwrap().items;
-    Visible { chosen: all.clone(), all, malformed: Vec::new() }
-}
-
 pub async fn captured_with(text: &str, wanted: &Wanted) -> Captured {
     let lab = lab(text);
-    let visible = visible(&lab).await;
+    let visible = lab.visible().await;
     let (captured, _) = capture::read(&lab.arm, &visible, wanted).await.unwrap();
     assert_eq!(lab.mutations(), Vec::<String>::new(), "a capture only reads");
     check_requests(&lab);
@@ -72,18 +66,7 @@ pub fn text(captured: &Captured) -> String {
 
 pub async fn look(text: &str, selection: &Selection) -> Audit {
     let lab = lab(text);
-    let visible = visible(&lab).await;
-    let (bulk, deep) = bulk::read(&lab.arm, &visible, selection, None).await.unwrap();
-    let ask = Ask {
-        rules: Vec::new(),
-        codes: Vec::new(),
-        min: Level::Info,
-        fail_on: Some(Level::Medium),
-        program: "azmend".into(),
-        scope: "all".into(),
-        sandbox: true,
-    };
-    audit(&Library::shipped(), &bulk, &deep, &ask, bulk.at, lab.arm.calls())
+    lab.audited(selection).await
 }
 
 /// What is found, in an order of its own.

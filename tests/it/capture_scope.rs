@@ -3,7 +3,6 @@
 use azmend::engine::audit::Audit;
 use azmend::estate::bulk::Selection;
 use azmend::estate::capture::{self, Captured, Wanted};
-use azmend::estate::inventory::Visible;
 use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Generate, World};
 
 use crate::capture::{anonymized, captured, captured_with, findings, holds, lab, look, nameless_is_alike, text};
@@ -138,9 +137,7 @@ async fn deny_assignments_that_were_not_read_are_said() {
 }
 
 async fn of_lab(lab: &Lab) -> Captured {
-    let all = lab.arm.subscriptions().await.unwrap().items;
-    let visible = Visible { chosen: all.clone(), all, malformed: Vec::new() };
-    capture::read(&lab.arm, &visible, &Wanted::default()).await.unwrap().0
+    capture::read(&lab.arm, &lab.visible().await, &Wanted::default()).await.unwrap().0
 }
 
 const CHOSEN: &str = r#"

@@ -2,12 +2,11 @@
 //! unprotected.
 
 use azmend::engine::Planned;
-use azmend::engine::audit::{Ask as AuditAsk, Audit, Level, audit};
 use azmend::engine::choose::choose;
 use azmend::engine::planner::view_of;
-use azmend::estate::bulk::{self, Selection};
+use azmend::estate::bulk::Selection;
 use azmend::estate::collect::{CollectOptions, collect};
-use azmend::estate::inventory::{Visible, vms};
+use azmend::estate::inventory::vms;
 use azmend::playbook::library::Library;
 use azmend::sim::FaultEffect;
 
@@ -182,26 +181,10 @@ subscriptions:
             items: [{ of: /subscriptions/5b1c0de0-0000-4000-8000-000000000011/resourceGroups/rg-press/providers/Microsoft.Compute/virtualMachines/press-07, policy: nightly }]
 ";
 
-async fn audited(lab: &Lab) -> Audit {
-    let all = lab.arm.subscriptions().await.unwrap().items;
-    let visible = Visible { chosen: all.clone(), all, malformed: Vec::new() };
-    let (bulk, deep) = bulk::read(&lab.arm, &visible, &Selection::default(), None).await.unwrap();
-    let ask = AuditAsk {
-        rules: Vec::new(),
-        codes: Vec::new(),
-        min: Level::Info,
-        fail_on: Some(Level::Medium),
-        program: "azmend".into(),
-        scope: "all".into(),
-        sandbox: true,
-    };
-    audit(&Library::shipped(), &bulk, &deep, &ask, bulk.at, lab.arm.calls())
-}
-
 #[tokio::test]
 async fn a_vm_of_a_vault_that_cannot_be_seen_is_not_called_unprotected() {
     let lab = Lab::of(UNSEEN);
-    let found = audited(&lab).await;
+    let found = lab.audited(&Selection::default()).await;
     let unprotected: Vec<_> = found.findings.iter().filter(|one| one.rule == "unprotected-vm").collect();
     assert_eq!(unprotected.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["press-08"]);
     // One vault and one policy can be meant: the command works as it is printed.
@@ -210,9 +193,7 @@ async fn a_vm_of_a_vault_that_cannot_be_seen_is_not_called_unprotected() {
         found.not_read.iter().any(|one| one.what.contains("press-07") && one.why.contains("far-safe")),
         "{found:?}"
     );
-    let all = lab.arm.subscriptions().await.unwrap().items;
-    let visible = Visible { chosen: all.clone(), all, malformed: Vec::new() };
-    let listed = vms(&lab.arm, &visible, None).await.unwrap();
+    let listed = vms(&lab.arm, &lab.visible().await, None).await.unwrap();
     let open: Vec<_> = listed.vms.iter().filter(|row| row.unprotected()).map(|row| row.name.as_str()).collect();
     assert_eq!(open, ["press-08"]);
 }
@@ -228,7 +209,7 @@ async fn an_audit_says_where_a_lock_stops_backups_and_prints_no_command_that_is_
         ..Estate::default()
     }
     .lab();
-    let found = audited(&lab).await;
+    let found = lab.audited(&Selection::default()).await;
     let of =
         |rule: &str| found.findings.iter().find(|one| one.rule == rule).unwrap_or_else(|| panic!("{rule}: {found:#?}"));
     let crp = of("crp-reported-user-error");

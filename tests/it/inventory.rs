@@ -4,7 +4,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use azmend::arm::JobFilter;
-use azmend::estate::inventory::{JobsAsked, Protected, Visible, engines, jobs, vms};
+use azmend::estate::inventory::{JobsAsked, Protected, engines, jobs, vms};
 use serde_json::Value;
 
 use crate::support::{Lab, check_requests};
@@ -29,11 +29,6 @@ fn estate(tail: &str) -> tempfile::TempDir {
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
-}
-
-async fn visible(lab: &Lab) -> Visible {
-    let all = lab.arm.subscriptions().await.unwrap().items;
-    Visible { chosen: all.clone(), all, malformed: Vec::new() }
 }
 
 #[test]
@@ -235,7 +230,7 @@ fn text_from_azure_does_not_control_the_terminal() {
 #[tokio::test]
 async fn the_calls_are_few_and_only_read() {
     for lab in [Lab::of(ESTATE), Lab::new()] {
-        let visible = visible(&lab).await;
+        let visible = lab.visible().await;
         let (before, vms_there) = (lab.arm.calls(), lab.sim.world().vms.len());
         let found = vms(&lab.arm, &visible, None).await.unwrap();
         assert_eq!(found.vms.len(), vms_there);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use azmend::arm::ResourceId;
 use azmend::arm::model::Subscription;
 use azmend::clock::{Clock as _, elapsed};
-use azmend::engine::audit::{Ask, Audit, Auditor, Level, audit};
+use azmend::engine::audit::{Audit, Auditor, audit};
 use azmend::estate::bulk::{self, Bulk, Collector, Deep, Index, Jobs, Scan, Seen, Selection, Stage, Unwatched, Watch};
 use azmend::estate::graph::VmRow;
 use azmend::estate::inventory::Visible;
@@ -16,19 +16,7 @@ use azmend::sim::{Exchange, Generate, Permission, World};
 use jiff::Timestamp;
 
 use crate::simulation::random_world;
-use crate::support::{Lab, check_requests, seeds};
-
-fn ask() -> Ask {
-    Ask {
-        rules: Vec::new(),
-        codes: Vec::new(),
-        min: Level::Info,
-        fail_on: Some(Level::Medium),
-        program: "azmend".into(),
-        scope: "all".into(),
-        sandbox: true,
-    }
-}
+use crate::support::{Lab, check_requests, everything, seeds};
 
 fn visible(all: &[Subscription]) -> Visible {
     Visible { chosen: all.to_vec(), all: all.to_vec(), malformed: Vec::new() }
@@ -36,7 +24,7 @@ fn visible(all: &[Subscription]) -> Visible {
 
 /// VMs stream into findings.
 async fn streamed(lab: &Lab, all: &[Subscription], wanted: Collector, jobs: Option<Jobs>, watch: &dyn Watch) -> Audit {
-    let (library, ask, visible, selection) = (Library::shipped(), ask(), visible(all), Selection::default());
+    let (library, ask, visible, selection) = (Library::shipped(), everything(), visible(all), Selection::default());
     let mut auditor = Auditor::new(&library, &ask);
     assert_eq!(auditor.jobs(), Jobs::Unwell, "no shipped playbook asks about backups that went well");
     let jobs = jobs.unwrap_or_else(|| auditor.jobs());
@@ -54,7 +42,7 @@ async fn streamed(lab: &Lab, all: &[Subscription], wanted: Collector, jobs: Opti
 async fn whole(lab: &Lab, all: &[Subscription], wanted: Collector) -> Audit {
     let read = Box::pin(bulk::read(&lab.arm, &visible(all), &Selection::default(), Some(wanted))).await;
     let (bulk, deep) = read.unwrap();
-    audit(&Library::shipped(), &bulk, &deep, &ask(), bulk.at, lab.arm.calls())
+    audit(&Library::shipped(), &bulk, &deep, &everything(), bulk.at, lab.arm.calls())
 }
 
 /// What an audit says, in lines: lists of ARM write groups in capitals, which are the same groups. Why something was not

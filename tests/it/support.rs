@@ -13,7 +13,10 @@ use azmend::actions::protection::{EnableProtection, ResumeProtection};
 use azmend::actions::vm::ReapplyVm;
 use azmend::arm::{Arm, ArmSettings, ResourceId, StaticToken};
 use azmend::clock::Clock;
+use azmend::engine::audit::{Ask as AuditAsk, Audit, Level, audit};
 use azmend::engine::{Listener, Plan, PlanRequest, Planned, Progress, Run, RunResult, World as PlanWorld, make_plan};
+use azmend::estate::bulk::{self, Selection};
+use azmend::estate::inventory::Visible;
 use azmend::journal::{AppendError, Event, Record, RunLog};
 use azmend::playbook::Playbook;
 use azmend::playbook::library::Library;
@@ -39,6 +42,19 @@ pub struct Lab {
     library: &'static Library,
 }
 
+/// What an audit is asked for: everything that can be found.
+pub fn everything() -> AuditAsk {
+    AuditAsk {
+        rules: Vec::new(),
+        codes: Vec::new(),
+        min: Level::Info,
+        fail_on: Some(Level::Medium),
+        program: "azmend".into(),
+        scope: "all".into(),
+        sandbox: true,
+    }
+}
+
 /// How many seeds a test takes: all of them with `AZMEND_FULL=1`, a part of them otherwise.
 pub fn seeds(part: u64, all: u64) -> std::ops::Range<u64> {
     0..if std::env::var_os("AZMEND_FULL").is_some() { all } else { part }
@@ -56,6 +72,18 @@ pub struct Ask {
 }
 
 impl Lab {
+    /// Every subscription, none of them left out.
+    pub async fn visible(&self) -> Visible {
+        let all = self.arm.subscriptions().await.unwrap().items;
+        Visible { chosen: all.clone(), all, malformed: Vec::new() }
+    }
+
+    /// An audit of everything.
+    pub async fn audited(&self, selection: &Selection) -> Audit {
+        let (bulk, deep) = bulk::read(&self.arm, &self.visible().await, selection, None).await.unwrap();
+        audit(&Library::shipped(), &bulk, &deep, &everything(), bulk.at, self.arm.calls())
+    }
+
     /// The built-in estate.
     pub fn new() -> Self {
         Self::on(World::from_estate(&Estate::built_in()))
