@@ -27,6 +27,7 @@ use crate::clock::{earlier, elapsed, later};
 use crate::duration::Span;
 use crate::estate::facts::{ItemFacts, VmFacts};
 use crate::estate::locked::LockedScopes;
+use crate::text::shell_quote;
 
 /// Between two looks at a job. A vault answers about 100 job reads an hour (recorded limit 150).
 const PROBE: Duration = Duration::from_secs(60);
@@ -128,7 +129,9 @@ fn under_locks(cx: &PlanContext<'_>) -> Vec<Refusal> {
         // The same words as of a step that was to remove it: the plan is refused for it once.
         let refusal = rules::locks::may_remove(&cx.ground, lock, cx.named_locks).err().unwrap_or_else(|| {
             let why = "it is in force, and another backup would fail in the same way";
-            Refusal::new("s5.in-force", why).hint("remove the lock first: azmend fix auto does that, and then backs up")
+            let vm = shell_quote(facts.id.as_str());
+            Refusal::new("s5.in-force", why)
+                .hint(format!("this removes the lock and then backs up: azmend fix auto --vm {vm}"))
         });
         all.push(super::locks::the_cause(lock, &error, refusal));
     }

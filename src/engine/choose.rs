@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
-use crate::estate::collect::newest_finished_backup;
-use crate::estate::facts::{VmFacts, failed_backup};
+use crate::estate::collect::last_failure;
+use crate::estate::facts::VmFacts;
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
@@ -100,11 +100,7 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
 /// disk that is meant.
 #[must_use]
 pub fn words(facts: &VmFacts) -> Option<String> {
-    let items = facts.items.known().into_iter().flatten();
-    let jobs: Vec<_> = items.filter_map(|item| item.jobs.known()).flatten().cloned().collect();
-    let job = newest_finished_backup(&jobs).filter(|job| failed_backup(job))?;
-    let texts = job.errors.iter().map(|error| error.text.as_str()).chain([job.dynamic_error.as_str()]);
-    texts.map(str::trim).find(|text| !text.is_empty()).map(|text| safe_short(text, 300))
+    last_failure(facts)?.texts().map(str::trim).find(|text| !text.is_empty()).map(|text| safe_short(text, 300))
 }
 
 /// A playbook that applies.

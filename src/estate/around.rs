@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::collect::newest_finished_backup;
+use super::collect::last_failure;
 use super::facts::{Part, VmFacts};
 use super::read::{Reader, single, why};
 use crate::arm::Arm;
@@ -92,9 +92,7 @@ async fn disks(reader: &Reader<'_>, facts: &VmFacts) -> Vec<DiskFacts> {
 /// The newest finished backup, when it failed.
 #[must_use]
 pub fn failed_backup(facts: &VmFacts) -> Option<&Job> {
-    let items = facts.items.known().into_iter().flatten();
-    let newest = items.filter_map(|item| newest_finished_backup(item.jobs.known()?));
-    newest.max_by_key(|job| job.start).filter(|job| job.status.eq_ignore_ascii_case("Failed"))
+    last_failure(facts).filter(|job| job.status.eq_ignore_ascii_case("Failed"))
 }
 
 async fn load(reader: &Reader<'_>, facts: &VmFacts) -> Part<Load> {

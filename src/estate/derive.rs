@@ -237,7 +237,7 @@ impl View {
         if let Some(job) = newest_finished_backup(&jobs) {
             last_job(&mut self.backup, job);
         }
-        let done = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && succeeded(job));
+        let done = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
         if let Some(end) = done.filter_map(|job| job.end).max() {
             let days = whole(elapsed(end, now), 86_400);
             let known = facts.main_item().and_then(last_success).is_some();
@@ -390,10 +390,6 @@ fn failed(point: &Point) -> bool {
     point.provisioning_state.eq_ignore_ascii_case("Failed")
 }
 
-fn succeeded(job: &Job) -> bool {
-    ["Completed", "CompletedWithWarnings"].iter().any(|status| job.status.eq_ignore_ascii_case(status))
-}
-
 /// When the last good backup was: the newest recovery point, or what the item itself says.
 fn last_success(facts: &ItemFacts) -> Option<Timestamp> {
     let points = facts.recovery_points.known().into_iter().flatten().filter_map(|point| point.time).max();
@@ -404,7 +400,7 @@ fn last_success(facts: &ItemFacts) -> Option<Timestamp> {
 /// The status and the error of the newest finished backup. Only a job that did not succeed has an error.
 fn last_job(view: &mut BackupView, job: &Job) {
     view.last_status.clone_from(&job.status);
-    if succeeded(job) {
+    if job.succeeded() {
         return;
     }
     let catalog = Catalog::get();

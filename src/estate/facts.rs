@@ -119,12 +119,6 @@ pub struct GroupFacts {
     pub collections: Part<Vec<Collection>>,
 }
 
-/// Whether a job that ended did not do what it should.
-#[must_use]
-pub fn failed_backup(job: &Job) -> bool {
-    !job.running() && !["Completed", "CompletedWithWarnings"].iter().any(|good| job.status.eq_ignore_ascii_case(good))
-}
-
 /// What the caller may do at one scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {

@@ -4,10 +4,10 @@
 //! mean. Pure. Invariants: only what the details of a job that failed say; a lock whose level does not refuse that operation
 //! is not meant. Must never: decide whether a lock may be removed.
 
-use super::collect::newest_finished_backup;
-use super::facts::{VmFacts, failed_backup};
+use super::collect::last_failure;
+use super::facts::VmFacts;
 use crate::arm::id::{ResourceId, is_guid};
-use crate::arm::model::{Job, Lock};
+use crate::arm::model::Lock;
 use crate::catalog::named::named;
 
 /// What a lock refused.
@@ -46,17 +46,7 @@ impl LockedScopes {
     /// What the newest finished backup says, in any vault; `None` when it did not fail, or names no scope.
     #[must_use]
     pub fn of(facts: &VmFacts) -> Option<Self> {
-        let items = facts.items.known().into_iter().flatten();
-        let jobs: Vec<Job> = items.filter_map(|item| item.jobs.known()).flatten().cloned().collect();
-        Self::of_job(newest_finished_backup(&jobs)?)
-    }
-
-    fn of_job(job: &Job) -> Option<Self> {
-        if !failed_backup(job) {
-            return None;
-        }
-        let texts = job.errors.iter().map(|error| error.text.as_str()).chain([job.dynamic_error.as_str()]);
-        let found: Vec<_> = texts.flat_map(named).collect();
+        let found: Vec<_> = last_failure(facts)?.texts().flat_map(named).collect();
         let values = |what: &str| {
             let of_kind = found.iter().filter(|one| one.what == what);
             of_kind.map(|one| one.value.clone()).collect::<Vec<_>>()

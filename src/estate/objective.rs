@@ -49,7 +49,7 @@ pub fn standing(facts: &ItemFacts, now: Timestamp) -> Standing {
         return Standing::Unknown;
     }
     let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
-    let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && went_well(job));
+    let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
     let said = item.last_backup_time.filter(|_| item.last_backup_status.to_lowercase().starts_with("completed"));
     let points = facts.recovery_points.known().into_iter().flatten().filter_map(|point| point.time);
     let newest = points.chain(good.filter_map(|job| job.end)).chain(said).max();
@@ -68,10 +68,6 @@ fn never(facts: &ItemFacts, jobs: &[Job], every: Duration, now: Timestamp) -> St
         job.running() || recent
     });
     if read && !begun { Standing::Never } else { Standing::Unknown }
-}
-
-fn went_well(job: &Job) -> bool {
-    ["Completed", "CompletedWithWarnings"].iter().any(|word| job.status.eq_ignore_ascii_case(word))
 }
 
 /// `every day`, `every 4 hours`.

@@ -13,7 +13,7 @@ use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::engine::choose;
 use crate::estate::bulk::Kind;
-use crate::estate::bulk::deep::{in_error, jobs_of, went_well, without_vm};
+use crate::estate::bulk::deep::{in_error, jobs_of, without_vm};
 use crate::estate::derive::is_vmsnapshot;
 use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
@@ -351,7 +351,7 @@ fn code(seen: Option<&Seen<'_>>, item: &ProtectedItem) -> Option<String> {
 /// When the last good backup was: a recovery point, a job that went well, or what the item says.
 fn last_good(scene: &Scene<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Timestamp> {
     let points = scene.deep.recovery_points(&item.id).into_iter().flatten().filter_map(|point| point.time).max();
-    let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && went_well(job));
+    let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
     let said = item.last_backup_time.filter(|_| item.last_backup_status.eq_ignore_ascii_case("Completed"));
     [points, good.filter_map(|job| job.end).max(), said].into_iter().flatten().max()
 }

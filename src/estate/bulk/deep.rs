@@ -79,19 +79,13 @@ pub fn jobs_of(bulk: &Bulk, index: &Index, vm: &ResourceId, item: &ProtectedItem
     jobs
 }
 
-/// Whether a job that ended did what it should.
-#[must_use]
-pub fn went_well(job: &Job) -> bool {
-    ["Completed", "CompletedWithWarnings"].iter().any(|word| job.status.eq_ignore_ascii_case(word))
-}
-
 /// Whether the VM is worth reads of its own (see the module).
 #[must_use]
 pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
     let id = &row.vm.id;
     let failed = |state: &str| state.eq_ignore_ascii_case("Failed");
     let of_item = |item: &ProtectedItem| {
-        let last = || newest_finished_backup(&jobs_of(bulk, index, id, item)).is_some_and(|job| !went_well(job));
+        let last = || newest_finished_backup(&jobs_of(bulk, index, id, item)).is_some_and(|job| !job.succeeded());
         in_error(item) || last()
     };
     bulk.selection.thorough

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::deep::went_well;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
 
@@ -73,7 +72,7 @@ impl Fold {
                 kept.running.push(job);
                 continue;
             }
-            if went_well(&job) && kept.good.as_ref().is_none_or(|good| (job.end, &job.id) > (good.end, &good.id)) {
+            if job.succeeded() && kept.good.as_ref().is_none_or(|good| (job.end, &job.id) > (good.end, &good.id)) {
                 kept.good = Some(job.clone());
             }
             if kept.finished.as_ref().is_none_or(|finished| later_than(&job, finished)) {

@@ -12,7 +12,7 @@ use crate::arm::JobFilter;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, ProtectedItem};
 use crate::clock::earlier;
-use crate::estate::facts::Part;
+use crate::estate::facts::{Part, VmFacts};
 use crate::estate::read::{Read, Reader, action, one_line, part, why};
 
 /// How far back finished jobs are read.
@@ -24,7 +24,18 @@ const OVERLAP: Duration = Duration::from_secs(26 * 3600);
 /// The finished backup job that ended last: the one whose error counts.
 #[must_use]
 pub fn newest_finished_backup(jobs: &[Job]) -> Option<&Job> {
-    let finished = jobs.iter().filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup"));
+    newest(jobs.iter())
+}
+
+/// The newest finished backup of the VM in any vault, when it did not succeed.
+#[must_use]
+pub fn last_failure(facts: &VmFacts) -> Option<&Job> {
+    let items = facts.items.known().into_iter().flatten();
+    newest(items.filter_map(|item| item.jobs.known()).flatten()).filter(|job| !job.succeeded())
+}
+
+fn newest<'a>(jobs: impl Iterator<Item = &'a Job>) -> Option<&'a Job> {
+    let finished = jobs.filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup"));
     finished.max_by_key(|job| (job.end.or(job.start), job.start))
 }
 

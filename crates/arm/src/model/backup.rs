@@ -230,6 +230,17 @@ impl Job {
         !ENDED.iter().any(|state| self.status.trim().eq_ignore_ascii_case(state))
     }
 
+    /// Whether the job ended and did what it should, with warnings or without.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        ["Completed", "CompletedWithWarnings"].iter().any(|state| self.status.eq_ignore_ascii_case(state))
+    }
+
+    /// What Azure says of its failure, in its own words.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(|error| error.text.as_str()).chain([self.dynamic_error.as_str()])
+    }
+
     /// The status of a task by its id.
     #[must_use]
     pub fn task(&self, id: &str) -> Option<&str> {
