@@ -514,6 +514,11 @@ impl Machine {
                 self.proof()
             }
             ErrorClass::InUse => outcome(in_use(&failure)),
+            // Azure says so whatever its lists of jobs show: that backup comes to its end without us.
+            ErrorClass::BackupRunning if !undo => {
+                let detail = format!("Azure says that a backup is running: {}", failure.message);
+                self.give_up(PauseReason::OperationPending, detail, None, COME_BACK)
+            }
             ErrorClass::ScopeLocked if !undo => Next::LookAtLocks(failure),
             ErrorClass::Conflict | ErrorClass::VmChanged if lost || again => {
                 self.conflicts += 1;

@@ -462,6 +462,27 @@ async fn what_azure_asks_to_wait_for_is_come_back_for() {
     assert_eq!((result.status, result.exit_code), (Status::Succeeded, 0), "{}", brief(&result));
 }
 
+/// A backup runs that no list shows, and Azure says so: that is a reason to come back, not a failure, and it is asked once.
+#[tokio::test]
+async fn a_backup_that_azure_says_is_running_is_come_back_for() {
+    for (status, code) in [(409, "BMSUserErrorBackupOperationInProgress"), (400, "UserErrorBackupOperationInProgress")]
+    {
+        let lab = Lab::new();
+        let plan = lab.planned("rp-collection-limit", "web-01", &Ask { relock: true, ..Ask::default() }).await;
+        let body = json!({ "error": { "code": code, "message": "A backup operation is in progress." } });
+        always(&lab, "POST", "/backup", answer(status, &body));
+        let log = Arc::new(TestLog::default());
+        let result = lab.run(&plan, &log).start().await;
+        assert_eq!((result.status, result.exit_code), (Status::Paused, 7), "{}", brief(&result));
+        assert_eq!(sent(&lab, "POST", "/backup"), 1, "{:?}", lab.mutations());
+        assert!(lab.locks().contains(&"no-delete".to_owned()), "{}", brief(&result));
+        lab.sim.edit(|world| world.faults.clear());
+        lab.sim.clock().advance(Duration::from_secs(3_600));
+        let result = lab.run(&plan, &log).resume().await;
+        assert_eq!((result.status, result.exit_code), (Status::Succeeded, 0), "{}", brief(&result));
+    }
+}
+
 /// "The backup still fails" is said of a backup that was started.
 #[tokio::test]
 async fn a_backup_that_was_never_started_does_not_still_fail() {

@@ -94,6 +94,9 @@ pub enum ErrorClass {
     Transient,
     /// A disk restore point is in use by a customer (`DiskRestorePointUsedByCustomer`): refused, not retried.
     InUse,
+    /// A backup of the item is running (`UserErrorBackupOperationInProgress`, as the catalogue of errors has it): no other one
+    /// is started until it ends, and asking again at once changes nothing.
+    BackupRunning,
     /// Another operation holds the resource, or a state that may pass: to be tried again for a while. One that stays is a
     /// failure in Azure's words.
     Conflict,
@@ -175,6 +178,11 @@ impl ArmError {
         }
         if self.has_code("DiskRestorePointUsedByCustomer") || self.message.contains("DiskRestorePointUsedByCustomer") {
             return ErrorClass::InUse;
+        }
+        // With and without the prefix `BMS`: which one a trigger is answered with is not verified.
+        if self.has_code("UserErrorBackupOperationInProgress") || self.has_code("BMSUserErrorBackupOperationInProgress")
+        {
+            return ErrorClass::BackupRunning;
         }
         if status == 429
             || self.has_code("TooManyRequests")
@@ -353,6 +361,7 @@ impl ArmError {
                 "Azure is deleting it: wait until that has ended, then run azmend again".to_owned()
             }
             ErrorClass::NotSent => "check the network, the proxy (HTTPS_PROXY) and SSL_CERT_FILE".to_owned(),
+            ErrorClass::BackupRunning => "wait until that backup has ended, then run azmend again".to_owned(),
             ErrorClass::InUse => {
                 "a shared access on a disk restore point is active; end it (EndGetAccess) or wait until it expires"
                     .to_owned()

@@ -133,6 +133,8 @@ fn unreachable_is_only_what_was_not_reached() {
 fn other_classes() {
     use ErrorClass as C;
     assert_eq!(coded(409, "DiskRestorePointUsedByCustomer", "m").class(), C::InUse);
+    assert_eq!(coded(409, "UserErrorBackupOperationInProgress", "m").class(), C::BackupRunning);
+    assert_eq!(coded(400, "BMSUserErrorBackupOperationInProgress", "m").class(), C::BackupRunning);
     assert_eq!(coded(403, "AuthorizationFailed", "m").class(), C::Forbidden);
     assert_eq!(coded(403, "DenyAssignmentAuthorizationFailed", "m").class(), C::DeniedByAssignment);
     assert_eq!(coded(403, "AuthorizationFailed", "has a deny assignment with name 'x'").class(), C::DeniedByAssignment);
