@@ -633,7 +633,7 @@ fn the_sandboxs_page_names_every_fault_and_event() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sandbox.md")).unwrap();
     // The variants of the two enums, as serde spells them.
     for (file, head) in [
-        ("crates/sandbox/src/faults.rs", "pub enum Effect {"),
+        ("crates/sandbox/src/world/faults.rs", "pub enum Effect {"),
         ("crates/sandbox/src/world/mutate.rs", "pub enum WorldEvent {"),
     ] {
         let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();

@@ -18,54 +18,34 @@
 #[cfg(doctest)]
 struct Readme;
 
-mod around;
-mod backup;
-mod collections;
-mod compute;
-mod engines;
+mod access;
+mod call;
 mod estate;
-mod estate_build;
-mod estate_exact;
-mod estate_items;
-mod faults;
-mod generate;
-mod graph;
-mod guest;
-mod http;
-mod identity;
-mod job_routes;
-mod jobs;
-mod keyvault;
-mod locks;
+mod job_life;
 mod operations;
-mod pace;
 mod persist;
-mod protection;
-mod rbac;
-mod resources;
+mod providers;
 mod route;
-mod shell;
-mod source;
+mod serve;
+mod sim;
 mod throttle;
 mod timeline;
-mod vaults;
-mod wire;
 mod world;
 
 #[cfg(test)]
 mod tests;
 
+pub use call::Reply;
 pub use estate::Estate;
-pub use faults::{Corruption, Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
-pub use generate::Generate;
-pub use http::{Server, ServerOptions};
-pub use identity::Identity;
-pub use pace::Paced;
+pub use estate::generate::Generate;
+pub use estate::source::{EstateError, MAX_BYTES, MAX_VALUES};
 pub use persist::{Busy, LoadError};
-pub use shell::{Exchange, Sim};
-pub use source::{EstateError, MAX_BYTES, MAX_VALUES};
+pub use serve::identity::Identity;
+pub use serve::pace::Paced;
+pub use serve::{Server, ServerOptions};
+pub use sim::{Exchange, Sim};
 pub use timeline::{Effect, Event};
-pub use wire::Reply;
+pub use world::faults::{Corruption, Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
 pub use world::{
     Agent, Collection, Counters, DenyAssignment, Encryption, Engine, EngineJob, Extension, Group, Handler,
     HandlerState, Item, Job, JobError, JobStatus, KeyPolicy, KeyVault, KeyWords, Lock, LockLevel, OpKind, OpStatus,

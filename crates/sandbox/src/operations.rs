@@ -6,10 +6,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::timeline::Effect;
-use super::wire::{Answer, Call, gateway_error, not_allowed, set_header, stamp_offset};
-use super::world::{OpKind, OpStatus, Operation, World, hash_text};
-use super::{backup, collections, compute, guest, jobs, protection};
+use crate::call::{Answer, Call, gateway_error, not_allowed, set_header, stamp_offset};
+use crate::job_life;
+use crate::providers::backup;
+use crate::providers::compute;
+use crate::providers::protection;
+use crate::providers::restore_points;
+use crate::providers::run_command;
+use crate::timeline::Effect;
+use crate::world::{OpKind, OpStatus, Operation, World, hash_text};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
@@ -164,22 +169,22 @@ pub(crate) fn end(world: &mut World, name: &str) {
     let mut output = None;
     let mut never = hangs;
     match kind {
-        OpKind::DeleteCollection if happens && !hangs => match collections::end_collection_delete(world, &target) {
-            collections::Ended::Done => {}
-            collections::Ended::Failed(code, message) => error = Some((code, message)),
-            collections::Ended::Hangs => never = true,
+        OpKind::DeleteCollection if happens && !hangs => match restore_points::end_collection_delete(world, &target) {
+            restore_points::Ended::Done => {}
+            restore_points::Ended::Failed(code, message) => error = Some((code, message)),
+            restore_points::Ended::Hangs => never = true,
         },
         OpKind::DeleteCollection => {
             if let Some(collection) = world.collection_mut(&target) {
-                collections::undo_deleting(collection);
+                restore_points::undo_deleting(collection);
             }
         }
-        OpKind::DeletePoint => collections::end_point_delete(world, &target, happens && !hangs),
+        OpKind::DeletePoint => restore_points::end_point_delete(world, &target, happens && !hangs),
         OpKind::DeleteExtension if happens && !hangs => error = compute::end_extension_delete(world, &target).err(),
         OpKind::DeleteExtension => {}
         OpKind::Backup if happens && !hangs => backup::accepted(world, name, &target),
         OpKind::Backup => {}
-        OpKind::CancelJob => jobs::cancel_accepted(world, name, happens),
+        OpKind::CancelJob => job_life::cancel_accepted(world, name, happens),
         OpKind::Reapply if happens && !hangs => error = compute::end_reapply(world, &target).err(),
         OpKind::Restart if happens && !hangs => compute::end_restart(world, &target),
         OpKind::Reapply | OpKind::Restart => {}
@@ -189,7 +194,7 @@ pub(crate) fn end(world: &mut World, name: &str) {
         OpKind::ResumeProtection | OpKind::StopProtection | OpKind::EnableProtection => {
             protection::end(world, name, happens);
         }
-        OpKind::RunCommand(ref run) if happens && !hangs => match guest::end(world, &target, run) {
+        OpKind::RunCommand(ref run) if happens && !hangs => match run_command::end(world, &target, run) {
             Ok(answer) => output = Some(answer),
             Err(failed) => error = Some(failed),
         },

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::world::{Bucket, World};
+use crate::world::{Bucket, World};
 
 /// Why a world's file cannot be used.
 #[derive(Debug, thiserror::Error)]

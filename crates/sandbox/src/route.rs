@@ -4,13 +4,25 @@
 
 use std::time::Duration;
 
-use super::faults::{self, Effect};
-use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
-use super::world::{OpKind, OpStatus, World, guid_from};
-use super::{
-    around, backup, collections, compute, engines, graph, guest, job_routes, keyvault, locks, operations, protection,
-    rbac, resources, throttle, vaults,
-};
+use crate::access;
+use crate::call::{Answer, Call, Reply, error_response, set_header, unknown_path};
+use crate::operations;
+use crate::providers::backup;
+use crate::providers::compute;
+use crate::providers::engines;
+use crate::providers::graph;
+use crate::providers::jobs;
+use crate::providers::keyvault;
+use crate::providers::locks;
+use crate::providers::protection;
+use crate::providers::resources;
+use crate::providers::restore_points;
+use crate::providers::run_command;
+use crate::providers::surroundings;
+use crate::providers::vaults;
+use crate::throttle;
+use crate::world::faults::{self, Effect};
+use crate::world::{OpKind, OpStatus, World, guid_from};
 use azmend_arm::http::{HeaderValue, Request, Response};
 use azmend_arm::id::ResourceId;
 
@@ -144,13 +156,13 @@ fn route(world: &mut World, call: &Call) -> Answer {
             ["locks", _] => locks::one(world, call, &scope),
             ["roleassignments"] => keyvault::list_roles(world, call, &scope),
             ["roleassignments", _] => keyvault::one_role(world, call, &scope),
-            ["permissions"] => get(call).and_then(|()| rbac::list_permissions(world, call, &scope)),
-            ["denyassignments"] => get(call).and_then(|()| rbac::list_denies(world, call, &scope)),
+            ["permissions"] => get(call).and_then(|()| access::list_permissions(world, call, &scope)),
+            ["denyassignments"] => get(call).and_then(|()| access::list_denies(world, call, &scope)),
             _ => Err(unknown_path(call)),
         };
     }
     if let [scope @ .., "providers", "microsoft.insights", "metrics"] = low.as_slice() {
-        return around::metrics(world, call, &call.id(scope.len())?);
+        return surroundings::metrics(world, call, &call.id(scope.len())?);
     }
     match low.as_slice() {
         ["providers", "microsoft.resourcegraph", "resources"] => graph::query(world, call),
@@ -189,9 +201,9 @@ fn route(world: &mut World, call: &Call) -> Answer {
             "networkinterfaces",
             _,
             "effectivenetworksecuritygroups",
-        ] => around::effective_rules(world, call, call.id(8)?),
+        ] => surroundings::effective_rules(world, call, call.id(8)?),
         ["subscriptions", _, "providers", "microsoft.network", "locations", _, "operationresults", name] => {
-            around::result(world, call, name)
+            surroundings::result(world, call, name)
         }
         ["subscriptions", _, "resourcegroups", _, "providers", "microsoft.recoveryservices", rest @ ..] => {
             vault_routes(world, call, rest)
@@ -209,16 +221,16 @@ fn route(world: &mut World, call: &Call) -> Answer {
 }
 
 fn get(call: &Call) -> Result<(), Box<Response>> {
-    if call.method == azmend_arm::http::Method::GET { Ok(()) } else { Err(super::wire::not_allowed(call)) }
+    if call.method == azmend_arm::http::Method::GET { Ok(()) } else { Err(crate::call::not_allowed(call)) }
 }
 
 fn compute_at_subscription(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
     let scope = call.id(2)?;
     match rest {
         ["virtualmachines"] => compute::list(world, call, &scope),
-        ["restorepointcollections"] => collections::list(world, call, &scope),
+        ["restorepointcollections"] => restore_points::list(world, call, &scope),
         ["locations", _, "operations", name] => {
-            rbac::guard(world, call, "Microsoft.Compute/locations/operations/read", &scope)?;
+            access::guard(world, call, "Microsoft.Compute/locations/operations/read", &scope)?;
             operations::poll_compute(world, call, name)
         }
         _ => Err(unknown_path(call)),
@@ -234,13 +246,13 @@ fn compute_in_group(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["virtualmachines", _, "instanceview"] => compute::vm(world, call, &resource()?, true),
         ["virtualmachines", _, "reapply"] => compute::vm_action(world, call, resource()?, OpKind::Reapply),
         ["virtualmachines", _, "restart"] => compute::vm_action(world, call, resource()?, OpKind::Restart),
-        ["virtualmachines", _, "runcommand"] => guest::run_command(world, call, resource()?),
+        ["virtualmachines", _, "runcommand"] => run_command::run_command(world, call, resource()?),
         ["virtualmachines", _, "extensions"] => compute::extensions(world, call, &resource()?),
         ["virtualmachines", _, "extensions", _] => compute::extension(world, call, &resource()?),
-        ["disks", _] => around::disk(world, call, &resource()?),
-        ["restorepointcollections"] => collections::list(world, call, &group()?),
-        ["restorepointcollections", _] => collections::collection(world, call, resource()?),
-        ["restorepointcollections", _, "restorepoints", _] => collections::point(world, call),
+        ["disks", _] => surroundings::disk(world, call, &resource()?),
+        ["restorepointcollections"] => restore_points::list(world, call, &group()?),
+        ["restorepointcollections", _] => restore_points::collection(world, call, resource()?),
+        ["restorepointcollections", _, "restorepoints", _] => restore_points::point(world, call),
         _ => Err(unknown_path(call)),
     }
 }
@@ -262,9 +274,9 @@ fn vault_routes(world: &mut World, call: &Call, rest: &[&str]) -> Answer {
         ["vaults", _, "backupfabrics", _, "operationresults", name] => backup::results(world, call, &vault()?, name),
         ["vaults", _, "backuppolicies"] => vaults::policies(world, call, &vault()?),
         ["vaults", _, "backuppolicies", _] => vaults::policy(world, call, &call.whole_id()?),
-        ["vaults", _, "backupjobs"] => job_routes::list(world, call, &vault()?),
-        ["vaults", _, "backupjobs", _] => job_routes::one(world, call, &vault()?, &job_name()),
-        ["vaults", _, "backupjobs", _, "cancel"] => job_routes::cancel(world, call, &vault()?, &job_name()),
+        ["vaults", _, "backupjobs"] => jobs::list(world, call, &vault()?),
+        ["vaults", _, "backupjobs", _] => jobs::one(world, call, &vault()?, &job_name()),
+        ["vaults", _, "backupjobs", _, "cancel"] => jobs::cancel(world, call, &vault()?, &job_name()),
         ["vaults", _, "backupjobs", _, "operationsstatus", name] => backup::status(world, call, &call.id(10)?, name),
         ["vaults", _, "backupjobs", _, "operationresults", name] => backup::results(world, call, &call.id(10)?, name),
         ["vaults", _, "backupoperations", name] => backup::status(world, call, &vault()?, name),

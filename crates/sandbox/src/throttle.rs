@@ -4,8 +4,8 @@
 //! (Microsoft's request-limits-and-throttling page); `backupJobs` reads 150 per hour and vault, whose 429 names its delay
 //! only in prose (errors/exchanges/throttling/429_backupJobs_read_150_per_hour).
 
-use super::wire::{Call, gateway_error, set_header};
-use super::world::{Bucket, World};
+use crate::call::{Call, gateway_error, set_header};
+use crate::world::{Bucket, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::elapsed;

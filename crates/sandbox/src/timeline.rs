@@ -7,8 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::world::{World, WorldEvent};
-use super::{faults, jobs, operations};
+use crate::job_life;
+use crate::operations;
+use crate::world::faults;
+use crate::world::{World, WorldEvent};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::later;
 
@@ -53,11 +55,11 @@ impl World {
             self.places.pages.forget();
             match event.effect {
                 Effect::OperationEnds(name) => operations::end(self, &name),
-                Effect::SnapshotStarts(job) => jobs::snapshot_starts(self, &job),
-                Effect::SnapshotEnds(job) => jobs::snapshot_ends(self, &job),
-                Effect::TransferEnds(job) => jobs::transfer_ends(self, &job),
-                Effect::JobCancelled(job) => jobs::cancelled(self, &job),
-                Effect::ServiceCleanup(vm) => jobs::service_cleanup(self, &vm),
+                Effect::SnapshotStarts(job) => job_life::snapshot_starts(self, &job),
+                Effect::SnapshotEnds(job) => job_life::snapshot_ends(self, &job),
+                Effect::TransferEnds(job) => job_life::transfer_ends(self, &job),
+                Effect::JobCancelled(job) => job_life::cancelled(self, &job),
+                Effect::ServiceCleanup(vm) => job_life::service_cleanup(self, &vm),
                 Effect::Happens(event) => {
                     self.apply_event(&event);
                 }

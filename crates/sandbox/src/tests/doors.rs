@@ -118,7 +118,7 @@ deny_assignments: [{ name: blueprint, scope: rg-a, actions: ["*/delete"] }]
 
 #[test]
 fn patterns_of_roles() {
-    use crate::rbac::matches;
+    use crate::access::matches;
     for (pattern, action, expected) in [
         ("*", "a/b", true),
         ("*/read", "Microsoft.Compute/virtualMachines/read", true),

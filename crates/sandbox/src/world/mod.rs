@@ -6,6 +6,7 @@
 //! Invariants: serialisable as a whole (a sandbox survives its process); ids are unique; `timeline` is kept in order.
 
 mod engines;
+pub(crate) mod faults;
 mod guest;
 mod keyvault;
 mod model;
@@ -19,8 +20,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::faults::Fault;
-use super::timeline::{Effect, Event};
+use crate::timeline::{Effect, Event};
+use crate::world::faults::Fault;
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::later;
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Collection, HandlerState, Item, Lock, Point, PointState, Power, Protection, World};
-use crate::jobs;
+use crate::job_life;
 use azmend_arm::id::ResourceId;
 
 /// A mutation by somebody else, as written in an estate's faults and timeline.
@@ -188,7 +188,7 @@ impl World {
     /// Starts a scheduled backup job of a VM; returns the job's name.
     pub fn start_job(&mut self, vm: &ResourceId) -> Option<String> {
         let item = self.item_of(vm)?.id.clone();
-        Some(jobs::start(self, &item, Some(false), None, None))
+        Some(job_life::start(self, &item, Some(false), None, None))
     }
 
     /// Puts a lock back as it was last seen: removed a while ago, or standing. With other notes when given.

@@ -26,7 +26,7 @@ pub(crate) struct Places {
     pub items: List,
     pub jobs: List,
     /// Answers of Resource Graph that go on.
-    pub pages: crate::graph::Pages,
+    pub pages: crate::providers::graph::Pages,
 }
 
 impl Clone for Places {

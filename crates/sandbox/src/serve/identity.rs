@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::faults;
-use super::wire::{Call, gateway_error, set_header};
+use crate::call::{Call, gateway_error, set_header};
+use crate::world::faults;
 use azmend_arm::http::{Method, Response};
 use azmend_base::clock::{Clock, later};
 

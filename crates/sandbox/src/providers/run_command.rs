@@ -9,10 +9,10 @@
 
 use serde_json::{Value, json};
 
-use super::operations;
-use super::rbac;
-use super::wire::{Answer, Call, error_response, not_allowed, resource_not_found, set_header};
-use super::world::{
+use crate::access;
+use crate::call::{Answer, Call, error_response, not_allowed, resource_not_found, set_header};
+use crate::operations;
+use crate::world::{
     Agent, Guest, GuestRun, GuestService, OpKind, OpStatus, Power, ServiceStart, ServiceState, Vm, World,
 };
 use azmend_arm::http::Method;
@@ -32,7 +32,7 @@ pub(crate) fn run_command(world: &mut World, call: &Call, vm_id: ResourceId) -> 
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.Compute/virtualMachines/runCommand/action", &vm_id)?;
+    access::guard(world, call, "Microsoft.Compute/virtualMachines/runCommand/action", &vm_id)?;
     let vm = world.vm(&vm_id).ok_or_else(|| resource_not_found(&vm_id))?;
     let shell = call.body.get("commandId").and_then(Value::as_str).unwrap_or_default();
     let wanted = if vm.windows { "RunPowerShellScript" } else { "RunShellScript" };
@@ -45,7 +45,7 @@ pub(crate) fn run_command(world: &mut World, call: &Call, vm_id: ResourceId) -> 
         let message = "The operation requires the VM to be running (or set to run).";
         return Err(error_response(409, "OperationNotAllowed", message));
     }
-    let busy = |o: &super::world::Operation| {
+    let busy = |o: &crate::world::Operation| {
         matches!(o.kind, OpKind::RunCommand(_)) && o.status == OpStatus::InProgress && o.target == vm_id
     };
     if world.operations.iter().any(busy) {

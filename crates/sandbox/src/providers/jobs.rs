@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::engines;
-use super::operations::{begin, signature};
-use super::rbac;
-use super::throttle;
-use super::vaults::{filter_terms, known};
-use super::wire::{Answer, Call, NO_TIME, error_response, not_allowed, page, set_header, stamp_z};
-use super::world::{Job, JobStatus, OpKind, World, guid_from};
+use crate::access;
+use crate::call::{Answer, Call, NO_TIME, error_response, not_allowed, page, set_header, stamp_z};
+use crate::operations::{begin, signature};
+use crate::providers::engines;
+use crate::providers::vaults::{filter_terms, known};
+use crate::throttle;
+use crate::world::{Job, JobStatus, OpKind, World, guid_from};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::elapsed;
@@ -35,17 +35,17 @@ fn iso_duration(seconds: f64) -> String {
     out
 }
 
-pub(super) fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> String {
+pub(crate) fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> String {
     iso_duration(from.map_or(0.0, |from| elapsed(from, to.unwrap_or(now)).as_secs_f64()))
 }
 
 /// `entityFriendlyName`: the VM's name.
-pub(super) fn friendly_name<'a>(world: &'a World, job: &'a Job) -> &'a str {
+pub(crate) fn friendly_name<'a>(world: &'a World, job: &'a Job) -> &'a str {
     let from_item = || job.item.name().rsplit(';').next().unwrap_or_default();
     world.item(&job.item).map_or_else(from_item, |item| item.vm.name())
 }
 
-pub(super) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
+pub(crate) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     let container = job.item.segment("protectionContainers").unwrap_or_default();
     let friendly = friendly_name(world, job);
     let mut properties = Map::new();
@@ -118,7 +118,7 @@ pub(crate) fn list(world: &mut World, call: &Call, vault: &ResourceId) -> Answer
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, READ, vault)?;
+    access::guard(world, call, READ, vault)?;
     known(world, vault)?;
     throttle::jobs_read(world, vault)?;
     if let Some(answer) = engines::jobs(world, call, vault) {
@@ -165,7 +165,7 @@ pub(crate) fn one(world: &mut World, call: &Call, vault: &ResourceId, name: &str
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, READ, vault)?;
+    access::guard(world, call, READ, vault)?;
     known(world, vault)?;
     throttle::jobs_read(world, vault)?;
     let job = world.job(name).filter(|j| j.vault().as_ref() == Some(vault)).ok_or_else(|| job_not_found(name))?;
@@ -179,7 +179,7 @@ pub(crate) fn cancel(world: &mut World, call: &Call, vault: &ResourceId, name: &
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupJobs/cancel/action", vault)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupJobs/cancel/action", vault)?;
     let job = world.job(name).filter(|j| j.vault().as_ref() == Some(vault)).ok_or_else(|| job_not_found(name))?;
     if !job.is_taking_snapshot() || job.status == JobStatus::Cancelling {
         return Err(error_response(

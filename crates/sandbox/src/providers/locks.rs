@@ -6,9 +6,9 @@
 
 use serde_json::{Value, json};
 
-use super::rbac;
-use super::wire::{Answer, Call, error_response, gateway_error, not_allowed, page};
-use super::world::{Lingering, Lock, LockLevel, World};
+use crate::access;
+use crate::call::{Answer, Call, error_response, gateway_error, not_allowed, page};
+use crate::world::{Lingering, Lock, LockLevel, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::later;
@@ -75,13 +75,13 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.Authorization/locks/read", scope)?;
+    access::guard(world, call, "Microsoft.Authorization/locks/read", scope)?;
     let at_scope = call.param("$filter").is_some_and(|f| f.replace(' ', "").eq_ignore_ascii_case("atscope()"));
     let rows = world
         .locks
         .iter()
         .filter(|lock| lock.id.scope().is_some_and(|at| at.covers(scope) || (!at_scope && scope.covers(&at))))
-        .filter(|lock| rbac::allowed(world, "Microsoft.Authorization/locks/read", &lock.id))
+        .filter(|lock| access::allowed(world, "Microsoft.Authorization/locks/read", &lock.id))
         .map(json_of)
         .collect();
     page(world, call, rows)
@@ -103,7 +103,7 @@ fn not_found(id: &ResourceId) -> Box<Response> {
 }
 
 fn get(world: &mut World, call: &Call, id: &ResourceId) -> Answer {
-    rbac::guard(world, call, "Microsoft.Authorization/locks/read", id)?;
+    access::guard(world, call, "Microsoft.Authorization/locks/read", id)?;
     if let Some(lock) = world.locks.iter().find(|l| l.id == *id) {
         return Ok(Response::json(200, &json_of(lock)));
     }
@@ -118,9 +118,9 @@ fn get(world: &mut World, call: &Call, id: &ResourceId) -> Answer {
 }
 
 fn put(world: &mut World, call: &Call, id: &ResourceId, scope: &ResourceId) -> Answer {
-    rbac::guard(world, call, "Microsoft.Authorization/locks/write", id)?;
-    if scope.key().contains("/providers/") && !super::resources::exists(world, scope) {
-        return Err(super::wire::resource_not_found(scope));
+    access::guard(world, call, "Microsoft.Authorization/locks/write", id)?;
+    if scope.key().contains("/providers/") && !crate::providers::resources::exists(world, scope) {
+        return Err(crate::call::resource_not_found(scope));
     }
     let bad = |message: &str| error_response(400, "InvalidRequestContent", message);
     let properties = call.body.get("properties").and_then(Value::as_object).ok_or_else(|| {
@@ -152,7 +152,7 @@ fn put(world: &mut World, call: &Call, id: &ResourceId, scope: &ResourceId) -> A
 }
 
 fn delete(world: &mut World, call: &Call, id: &ResourceId) -> Answer {
-    rbac::guard(world, call, "Microsoft.Authorization/locks/delete", id)?;
+    access::guard(world, call, "Microsoft.Authorization/locks/delete", id)?;
     let Some(place) = world.locks.iter().position(|l| l.id == *id) else { return Ok(Response::empty(204)) };
     let owners = &world.locks[place].owners;
     if !owners.is_empty() && !owners.contains(&world.caller) {

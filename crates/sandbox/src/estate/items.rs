@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::estate::{Finished, GroupSpec, JobSpec, Phase, SeriesSpec, Tier};
-use super::estate_build::Builder;
-use super::jobs::error_of;
-use super::source::{Spanned, nearest};
-use super::timeline::Effect;
-use super::world::{Item, Job, JobStatus, Protection, RecoveryPoint, Task, TaskStatus, digits_from, guid_from};
+use crate::estate::build::Builder;
+use crate::estate::source::{Spanned, nearest};
+use crate::estate::{Finished, GroupSpec, JobSpec, Phase, SeriesSpec, Tier};
+use crate::job_life::error_of;
+use crate::timeline::Effect;
+use crate::world::{Item, Job, JobStatus, Protection, RecoveryPoint, Task, TaskStatus, digits_from, guid_from};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};
 use azmend_base::duration::Span;
@@ -206,7 +206,7 @@ impl Builder {
             error,
             more_errors: Vec::new(),
             dynamic_error: String::new(),
-            expiry: (spec.user == Some(true)).then(|| super::backup::expiry(None, started)),
+            expiry: (spec.user == Some(true)).then(|| crate::providers::backup::expiry(None, started)),
             collection: None,
             recovery_point: None,
             skip_transfer: false,

@@ -7,13 +7,13 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::estate::Finished;
-use super::job_routes::{parse_filter_time, span};
-use super::rbac;
-use super::source::Spanned;
-use super::vaults::{filter_terms, known};
-use super::wire::{Answer, Call, error_response, not_allowed, page, stamp_z};
-use super::world::{Engine, EngineJob, JobStatus, World, guid_from};
+use crate::access;
+use crate::call::{Answer, Call, error_response, not_allowed, page, stamp_z};
+use crate::estate::Finished;
+use crate::estate::source::Spanned;
+use crate::providers::jobs::{parse_filter_time, span};
+use crate::providers::vaults::{filter_terms, known};
+use crate::world::{Engine, EngineJob, JobStatus, World, guid_from};
 use azmend_arm::http::Method;
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};
@@ -167,7 +167,7 @@ pub(crate) fn list(world: &World, call: &Call, vault: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupEngines/read", vault)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupEngines/read", vault)?;
     known(world, vault)?;
     let rows = world.engines.iter().filter(|engine| vault.covers(&engine.id)).map(engine_json).collect();
     page(world, call, rows)

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::estate::{CollectionSpec, EstateSpec, ItemSpec, LockSpec, PolicySpec};
-use super::estate_build::Builder;
-use super::jobs::error_of;
-use super::source::Spanned;
-use super::timeline::Effect;
-use super::world::{
+use crate::estate::build::Builder;
+use crate::estate::source::Spanned;
+use crate::estate::{CollectionSpec, EstateSpec, ItemSpec, LockSpec, PolicySpec};
+use crate::job_life::error_of;
+use crate::timeline::Effect;
+use crate::world::{
     Detail, ExactSchedule, Job, JobError, JobStatus, LockLevel, Point, PointState, RecoveryPoint, Reported, Task,
     TaskStatus, digits_from, guid_from,
 };
@@ -295,7 +295,7 @@ impl Builder {
             error: errors.next(),
             more_errors: errors.collect(),
             dynamic_error: spec.dynamic_error.clone(),
-            expiry: (spec.user == Some(true)).then(|| super::backup::expiry(None, started)),
+            expiry: (spec.user == Some(true)).then(|| crate::providers::backup::expiry(None, started)),
             collection: None,
             recovery_point: None,
             skip_transfer: false,

@@ -15,9 +15,14 @@ use serde_json::{Value, json};
 use super::eval::Row;
 use super::parse::{Compare, Expr, Function, Operator, Query, Step, Table};
 use super::value::{Kind, Val};
-use crate::wire::Call;
+use crate::access;
+use crate::call::Call;
+use crate::providers::compute;
+use crate::providers::jobs;
+use crate::providers::resources;
+use crate::providers::restore_points;
+use crate::providers::vaults;
 use crate::world::{Job, World};
-use crate::{collections, compute, job_routes, rbac, resources, vaults};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::earlier;
 
@@ -96,7 +101,7 @@ impl<'a> Asked<'a> {
         let property = |name, text| self.may_be("properties", &[name], text);
         property("status", job.status_word())
             && property("operation", &job.operation)
-            && property("entityFriendlyName", job_routes::friendly_name(world, job))
+            && property("entityFriendlyName", jobs::friendly_name(world, job))
     }
 }
 
@@ -106,7 +111,7 @@ pub(super) fn rows(world: &World, call: &Call, query: &Query, subscriptions: &[S
     let subscriptions: HashSet<&str> = subscriptions.iter().map(String::as_str).collect();
     // Keys are in lower case: `/subscriptions/{guid}/...`.
     let inside = |id: &ResourceId| id.key().split('/').nth(2).is_some_and(|guid| subscriptions.contains(guid));
-    let seen = |id: &ResourceId, kind: &str| inside(id) && rbac::allowed(world, &format!("{kind}/read"), id);
+    let seen = |id: &ResourceId, kind: &str| inside(id) && access::allowed(world, &format!("{kind}/read"), id);
     let mut out = Vec::new();
     let mut push = |id: &ResourceId, kind: &str, json: &dyn Fn() -> Value| {
         if seen(id, kind) {
@@ -126,14 +131,14 @@ pub(super) fn rows(world: &World, call: &Call, query: &Query, subscriptions: &[S
                     push(&id, &of_extension, &|| json.clone());
                 }
                 if disks {
-                    for (id, json) in super::super::around::graph_disks(vm) {
+                    for (id, json) in crate::providers::surroundings::graph_disks(vm) {
                         push(&id, &of_disk, &|| json.clone());
                     }
                 }
             }
             let kind = "microsoft.compute/restorepointcollections";
             for found in world.collections.iter().filter(|_| asked.kind(kind)) {
-                push(&found.id, kind, &|| collections::collection_json(found, false));
+                push(&found.id, kind, &|| restore_points::collection_json(found, false));
             }
             let kind = "microsoft.recoveryservices/vaults";
             for vault in world.vaults.iter().filter(|_| asked.kind(kind)) {
@@ -174,7 +179,7 @@ pub(super) fn rows(world: &World, call: &Call, query: &Query, subscriptions: &[S
             let wanted = |job: &&Job| jobs && job.started >= oldest && inside(&job.item) && asked.job(world, job);
             for job in world.jobs.iter().filter(wanted) {
                 if let Some(id) = job.id() {
-                    push(&id, kind, &|| job_routes::job_json(world, job, false));
+                    push(&id, kind, &|| jobs::job_json(world, job, false));
                 }
             }
         }

@@ -9,15 +9,15 @@
 
 use serde_json::{Value, json};
 
-use super::jobs;
-use super::operations;
-use super::rbac;
-use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_offset};
-use super::world::{Collection, OpKind, Point, PointState, World};
+use crate::access;
+use crate::call::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_offset};
+use crate::job_life;
+use crate::operations;
+use crate::world::{Collection, OpKind, Point, PointState, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
-pub(super) fn collection_json(collection: &Collection, with_points: bool) -> Value {
+pub(crate) fn collection_json(collection: &Collection, with_points: bool) -> Value {
     // Azure returns the source in the case the creator wrote it: Azure Backup lower-cases the group.
     let mut properties = json!({
         "source": { "location": collection.location, "id": source_text(&collection.source) },
@@ -112,11 +112,11 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard_list(world, call, READ, scope)?;
+    access::guard_list(world, call, READ, scope)?;
     let rows = world
         .collections
         .iter()
-        .filter(|c| scope.covers(&c.id) && rbac::allowed(world, READ, &c.id))
+        .filter(|c| scope.covers(&c.id) && access::allowed(world, READ, &c.id))
         .map(|c| {
             let mut row = collection_json(c, false);
             if scope.resource_group().is_none() {
@@ -160,7 +160,7 @@ fn used_by_customer(name: &str) -> (String, String) {
 pub(crate) fn collection(world: &mut World, call: &Call, id: ResourceId) -> Answer {
     match call.method {
         Method::GET => {
-            rbac::guard(world, call, READ, &id)?;
+            access::guard(world, call, READ, &id)?;
             let collection = world.collection(&id).ok_or_else(|| resource_not_found(&id))?;
             let mut response = Response::json(200, &collection_json(collection, call.expands("restorePoints")));
             set_header(
@@ -171,7 +171,7 @@ pub(crate) fn collection(world: &mut World, call: &Call, id: ResourceId) -> Answ
             Ok(response)
         }
         Method::DELETE => {
-            rbac::guard(world, call, "Microsoft.Compute/restorePointCollections/delete", &id)?;
+            access::guard(world, call, "Microsoft.Compute/restorePointCollections/delete", &id)?;
             let base = world.settings.collection_delete;
             let Some(collection) = world.collection_mut(&id) else { return Ok(Response::empty(204)) };
             if collection.deleting || collection.points.iter().any(|p| p.state == PointState::Deleting) {
@@ -243,7 +243,7 @@ pub(crate) fn end_collection_delete(world: &mut World, id: &ResourceId) -> Ended
         );
     }
     world.collections.retain(|c| c.id != *id);
-    jobs::collection_deleted(world, id);
+    job_life::collection_deleted(world, id);
     Ended::Done
 }
 
@@ -253,7 +253,7 @@ pub(crate) fn point(world: &mut World, call: &Call) -> Answer {
     let collection_id = id.up_to("restorePointCollections").ok_or_else(|| resource_not_found(&id))?;
     match call.method {
         Method::GET => {
-            rbac::guard(world, call, "Microsoft.Compute/restorePointCollections/restorePoints/read", &id)?;
+            access::guard(world, call, "Microsoft.Compute/restorePointCollections/restorePoints/read", &id)?;
             let collection = world.collection(&collection_id).ok_or_else(|| resource_not_found(&collection_id))?;
             let found = collection
                 .points
@@ -267,7 +267,7 @@ pub(crate) fn point(world: &mut World, call: &Call) -> Answer {
             Ok(Response::json(200, &body))
         }
         Method::DELETE => {
-            rbac::guard(world, call, "Microsoft.Compute/restorePointCollections/restorePoints/delete", &id)?;
+            access::guard(world, call, "Microsoft.Compute/restorePointCollections/restorePoints/delete", &id)?;
             let seconds = world.settings.point_delete;
             let Some(collection) = world.collection_mut(&collection_id) else { return Ok(Response::empty(204)) };
             let location = collection.location.clone();

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::wire::stamp_z;
+use crate::call::stamp_z;
 
 /// The kind of a column or an expression, known before any row is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

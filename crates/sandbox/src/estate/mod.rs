@@ -4,24 +4,31 @@
 //! on what they lock. Unknown fields are errors; so are references to things that are not there. `docs/sandbox.md` and
 //! `examples/estates/built-in.yaml` show the format.
 
+pub(crate) mod build;
+mod exact;
+pub(crate) mod generate;
+mod items;
+pub(crate) mod source;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::engines::EngineSpec;
-use super::estate_exact::{
-    self, HealthSpec, HistorySpec, LastBackupSpec, PointSpec, RecoveryPointSpec, ScheduleSpec, ScopedLockSpec,
+use crate::estate::exact::{
+    HealthSpec, HistorySpec, LastBackupSpec, PointSpec, RecoveryPointSpec, ScheduleSpec, ScopedLockSpec,
 };
-use super::faults::Fault;
-use super::keyvault::{EncryptionSpec, KeyVaultSpec};
-use super::source::{self, EstateError, Many, Spanned};
-use super::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
-use super::{estate_build, faults};
+use crate::estate::source::{EstateError, Many, Spanned};
+use crate::providers::engines::EngineSpec;
+use crate::providers::keyvault::{EncryptionSpec, KeyVaultSpec};
+use crate::world::faults::Fault;
+use crate::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
+
+use crate::world::faults;
 use azmend_base::duration::Span;
 
 /// The built-in estate.
-const BUILT_IN: &str = include_str!("../../../examples/estates/built-in.yaml");
+const BUILT_IN: &str = include_str!("../../../../examples/estates/built-in.yaml");
 
 /// An estate that was read and checked.
 #[derive(Debug, Clone)]
@@ -50,10 +57,10 @@ impl Estate {
     fn read(text: &str, file: &str, now: Option<Timestamp>) -> Result<Self, Vec<EstateError>> {
         let mut spec: EstateSpec = source::parse(text, file)?;
         if let Some(now) = now {
-            spec.shift = estate_exact::shift(spec.now, now);
+            spec.shift = exact::shift(spec.now, now);
             spec.now = now;
         }
-        let (mut world, errors) = estate_build::build(&spec, file);
+        let (mut world, errors) = build::build(&spec, file);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -299,13 +306,13 @@ pub(crate) struct VmSpec {
     #[serde(default)]
     pub hidden_from_vaults: bool,
     #[serde(default)]
-    pub os_disk: super::world::DiskSpec,
+    pub os_disk: crate::world::DiskSpec,
     #[serde(default)]
-    pub disks: Vec<super::world::DiskSpec>,
+    pub disks: Vec<crate::world::DiskSpec>,
     #[serde(default)]
-    pub load: super::world::Load,
+    pub load: crate::world::Load,
     #[serde(default)]
-    pub outbound: Vec<super::world::OutboundRule>,
+    pub outbound: Vec<crate::world::OutboundRule>,
     #[serde(default)]
     pub encryption: Option<EncryptionSpec>,
     #[serde(default)]

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::world::World;
+use crate::world::World;
 use azmend_arm::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use azmend_arm::id::ResourceId;
 

@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::locks;
-use super::wire::{Answer, Call, gateway_error, page};
-use super::world::World;
+use crate::call::{Answer, Call, gateway_error, page};
+use crate::providers::locks;
+use crate::world::World;
 use azmend_arm::http::Response;
 use azmend_arm::id::ResourceId;
 
@@ -41,7 +41,7 @@ pub(crate) fn allowed(world: &World, action: &str, id: &ResourceId) -> bool {
     granted && denied(world, action, id).is_none()
 }
 
-fn denied<'a>(world: &'a World, action: &str, id: &ResourceId) -> Option<&'a super::world::DenyAssignment> {
+fn denied<'a>(world: &'a World, action: &str, id: &ResourceId) -> Option<&'a crate::world::DenyAssignment> {
     world.denies.iter().find(|d| {
         d.scope.covers(id)
             && d.actions.iter().any(|pattern| matches(pattern, action))

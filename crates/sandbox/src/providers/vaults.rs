@@ -5,14 +5,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rbac;
-use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_z};
-use super::world::{Item, JobStatus, Policy, Protection, RecoveryPoint, Vault, World, digits_from};
+use crate::access;
+use crate::call::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_z};
+use crate::world::{Item, JobStatus, Policy, Protection, RecoveryPoint, Vault, World, digits_from};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
 /// In lists there are no security settings at all (1683 recorded rows); in a GET, immutability that was never set is null.
-pub(super) fn vault_row(vault: &Vault) -> Value {
+pub(crate) fn vault_row(vault: &Vault) -> Value {
     let mut row = vault_json(vault);
     if let Some(properties) = row.pointer_mut("/properties").and_then(Value::as_object_mut) {
         properties.remove("securitySettings");
@@ -51,11 +51,11 @@ const READ_VAULT: &str = "Microsoft.RecoveryServices/Vaults/read";
 
 pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard_list(world, call, READ_VAULT, scope)?;
+    access::guard_list(world, call, READ_VAULT, scope)?;
     let rows = world
         .vaults
         .iter()
-        .filter(|v| scope.covers(&v.id) && rbac::allowed(world, READ_VAULT, &v.id))
+        .filter(|v| scope.covers(&v.id) && access::allowed(world, READ_VAULT, &v.id))
         .map(vault_row)
         .collect();
     page(world, call, rows)
@@ -63,7 +63,7 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
 
 pub(crate) fn one(world: &World, call: &Call, id: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, READ_VAULT, id)?;
+    access::guard(world, call, READ_VAULT, id)?;
     Ok(Response::json(200, &vault_json(known(world, id)?)))
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn known<'a>(world: &'a World, id: &ResourceId) -> Result<&'a Vault, 
 /// `backupResourceGuardProxies`: one when a resource guard protects the vault.
 pub(crate) fn guard_proxies(world: &World, call: &Call, vault: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, "Microsoft.RecoveryServices/vaults/backupResourceGuardProxies/read", vault)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/vaults/backupResourceGuardProxies/read", vault)?;
     let mut rows = Vec::new();
     if known(world, vault)?.resource_guard {
         rows.push(json!({
@@ -110,7 +110,7 @@ pub(crate) fn filter_terms(call: &Call) -> Result<Vec<(String, String)>, Box<Res
 }
 
 /// `extended` only when `$expand` asked for it: no recorded item has `extendedInfo` otherwise.
-pub(super) fn item_json(world: &World, item: &Item, base: &str, extended: bool) -> Value {
+pub(crate) fn item_json(world: &World, item: &Item, base: &str, extended: bool) -> Value {
     let vault = item.vault();
     let friendly = item.vm.name();
     let container = item.id.segment("protectionContainers").unwrap_or_default();
@@ -200,7 +200,7 @@ fn extended_info(world: &World, item: &Item) -> Value {
 /// `backupProtectedItems`: the items of a vault in any state, soft-deleted ones too.
 pub(crate) fn items(world: &World, call: &Call, vault: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read", vault)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read", vault)?;
     known(world, vault)?;
     for (name, value) in filter_terms(call)? {
         if name == "backupmanagementtype" && !value.eq_ignore_ascii_case("AzureIaasVM") {
@@ -220,7 +220,7 @@ const READ_ITEM: &str = "Microsoft.RecoveryServices/Vaults/backupFabrics/protect
 
 pub(crate) fn item(world: &World, call: &Call, id: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, READ_ITEM, id)?;
+    access::guard(world, call, READ_ITEM, id)?;
     Ok(Response::json(200, &item_json(world, known_item(world, id)?, &call.base, call.expands("extendedinfo"))))
 }
 
@@ -271,11 +271,11 @@ const READ_POINTS: &str =
 /// `recoveryPoints`, newest first; honours `startDate` and `endDate` of the filter.
 pub(crate) fn recovery_points(world: &World, call: &Call, item_id: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, READ_POINTS, item_id)?;
+    access::guard(world, call, READ_POINTS, item_id)?;
     let item = known_item(world, item_id)?;
     let (mut from, mut to) = (None, None);
     for (name, value) in filter_terms(call)? {
-        let time = super::job_routes::parse_filter_time(&value);
+        let time = crate::providers::jobs::parse_filter_time(&value);
         match name.as_str() {
             "startdate" => from = time,
             "enddate" => to = time,
@@ -293,7 +293,7 @@ pub(crate) fn recovery_points(world: &World, call: &Call, item_id: &ResourceId) 
 
 pub(crate) fn recovery_point(world: &World, call: &Call, item_id: &ResourceId, name: &str) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, READ_POINTS, item_id)?;
+    access::guard(world, call, READ_POINTS, item_id)?;
     let item = known_item(world, item_id)?;
     let point = item.recovery_points.iter().find(|p| p.name == name);
     let point = point.ok_or_else(|| {
@@ -302,7 +302,7 @@ pub(crate) fn recovery_point(world: &World, call: &Call, item_id: &ResourceId, n
     Ok(Response::json(200, &recovery_point_json(world, item, point)))
 }
 
-pub(super) fn policy_json(world: &World, policy: &Policy) -> Value {
+pub(crate) fn policy_json(world: &World, policy: &Policy) -> Value {
     let (hours, minutes) = (policy.time_of_day / 3600 % 24, policy.time_of_day / 60 % 60);
     let time = format!("2024-05-13T{hours:02}:{minutes:02}:00Z");
     let mut names = Map::new();
@@ -342,7 +342,7 @@ pub(super) fn policy_json(world: &World, policy: &Policy) -> Value {
     json!({ "id": policy.id, "name": policy.id.name(), "type": "Microsoft.RecoveryServices/vaults/backupPolicies", "properties": properties })
 }
 
-fn exact_schedule(enhanced: bool, exact: &super::world::ExactSchedule) -> Value {
+fn exact_schedule(enhanced: bool, exact: &crate::world::ExactSchedule) -> Value {
     let times: Vec<String> = exact.times.iter().map(|time| format!("2024-05-13T{time}:00Z")).collect();
     let (mut lists, frequency) = (json!({ "scheduleRunTimes": times }), exact.frequency.as_str());
     if !exact.days.is_empty() {
@@ -368,7 +368,7 @@ const READ_POLICIES: &str = "Microsoft.RecoveryServices/Vaults/backupPolicies/re
 
 pub(crate) fn policies(world: &World, call: &Call, vault: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, READ_POLICIES, vault)?;
+    access::guard(world, call, READ_POLICIES, vault)?;
     known(world, vault)?;
     let rows = world.policies.iter().filter(|p| vault.covers(&p.id)).map(|p| policy_json(world, p)).collect();
     page(world, call, rows)
@@ -376,7 +376,7 @@ pub(crate) fn policies(world: &World, call: &Call, vault: &ResourceId) -> Answer
 
 pub(crate) fn policy(world: &World, call: &Call, id: &ResourceId) -> Answer {
     only_get(call)?;
-    rbac::guard(world, call, READ_POLICIES, id)?;
+    access::guard(world, call, READ_POLICIES, id)?;
     let policy = world.policy(id);
     let policy = policy.ok_or_else(|| {
         error_response(404, "BMSUserErrorPolicyNotFound", &format!("Policy '{}' was not found.", id.name()))
@@ -389,7 +389,7 @@ pub(crate) fn backup_status(world: &World, call: &Call, subscription: &ResourceI
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/locations/backupStatus/action", subscription)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/locations/backupStatus/action", subscription)?;
     let text = call.body.get("resourceId").and_then(Value::as_str).unwrap_or_default();
     let vm = ResourceId::parse(text).map_err(|_| {
         error_response(400, "BMSUserErrorInvalidInput", "Input provided for the call is invalid: resourceId.")

@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::faults;
-use super::persist::{Busy, LoadError, Role, Store, When};
-use super::wire::{Call, Reply};
-use super::world::World;
+use crate::call::{Call, Reply};
+use crate::persist::{Busy, LoadError, Role, Store, When};
+use crate::world::World;
+use crate::world::faults;
 use azmend_arm::http::{Request, Response, Transport, TransportError};
 use azmend_base::clock::{Clock as _, VirtualClock};
 
@@ -191,7 +191,7 @@ impl Sim {
             path: request.url.path().to_owned(),
             query: request.url.query().unwrap_or_default().to_owned(),
             status: if let Reply::Response(response) = &reply { Some(response.status) } else { None },
-            mutating: call.is_mutating() && !super::guest::only_reads(&call),
+            mutating: call.is_mutating() && !crate::providers::run_command::only_reads(&call),
             body: call.body,
             user_agent: text("user-agent"),
             client_request_id: text("x-ms-client-request-id"),

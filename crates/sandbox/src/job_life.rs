@@ -9,9 +9,9 @@
 
 use jiff::Timestamp;
 
-use super::locks;
-use super::timeline::Effect;
-use super::world::{
+use crate::providers::locks;
+use crate::timeline::Effect;
+use crate::world::{
     Agent, Group, HandlerState, Job, JobError, JobStatus, PointState, Policy, RecoveryPoint, Task, TaskStatus, World,
     digits_from, new_point, point_name,
 };
@@ -108,7 +108,7 @@ pub(crate) fn start(
         user_triggered: user,
         tasks: vec![task("Take Snapshot"), task("Transfer data to vault")],
         error: None,
-        expiry: expiry.or_else(|| (user == Some(true)).then(|| super::backup::expiry(None, world.now))),
+        expiry: expiry.or_else(|| (user == Some(true)).then(|| crate::providers::backup::expiry(None, world.now))),
         collection: None,
         recovery_point: None,
         more_errors: Vec::new(),
@@ -170,7 +170,7 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
     let (vm_id, policy_id) = (item.vm.clone(), item.policy.clone());
     let Some(vm) = world.vm_mut(&vm_id) else { return fail(world, name, "UserErrorVmNotFoundV2") };
     // A VM that does not run is backed up crash-consistently, without its agent (backup-azure-vm-backup-faq).
-    if vm.power == super::world::Power::Running {
+    if vm.power == crate::world::Power::Running {
         if vm.agent != Agent::Ready {
             return fail(world, name, "UserErrorGuestAgentStatusUnavailable");
         }
@@ -178,14 +178,14 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
             let (state, message) = if vm.broken { (HandlerState::Failed, BROKEN) } else { (HandlerState::Ready, "") };
             let version = if vm.windows { "1.0.95.0" } else { "1.0.9241.0" };
             vm.vmsnapshot =
-                Some(super::world::Handler { version: version.into(), state, code: None, message: message.into() });
+                Some(crate::world::Handler { version: version.into(), state, code: None, message: message.into() });
         }
         if vm.vmsnapshot.as_ref().is_some_and(|h| h.state == HandlerState::Failed) {
             vm.provisioned = false;
             return fail(world, name, "ExtensionOperationFailed");
         }
     }
-    if world.vm(&vm_id).is_some_and(|vm| !super::keyvault::backup_may(world, vm)) {
+    if world.vm(&vm_id).is_some_and(|vm| !crate::providers::keyvault::backup_may(world, vm)) {
         return fail(world, name, "UserErrorKeyVaultPermissionsNotConfigured");
     }
     if world.settings.vm_lock_stops_backup
@@ -290,7 +290,7 @@ pub(crate) fn snapshot_ends(world: &mut World, name: &str) {
     };
     let now = world.now;
     let running =
-        world.item(&job.item).and_then(|i| world.vm(&i.vm)).is_some_and(|vm| vm.power == super::world::Power::Running);
+        world.item(&job.item).and_then(|i| world.vm(&i.vm)).is_some_and(|vm| vm.power == crate::world::Power::Running);
     let Some(found) = world.collection_mut(&collection) else {
         return fail(world, name, "UserErrorRpCollectionDeleted");
     };
@@ -313,8 +313,8 @@ pub(crate) fn snapshot_ends(world: &mut World, name: &str) {
             consistency: if running { "AppConsistent" } else { "CrashConsistent" }.into(),
             ilr_session: false,
         });
-        if item.protection == super::world::Protection::Pending {
-            item.protection = super::world::Protection::Protected;
+        if item.protection == crate::world::Protection::Pending {
+            item.protection = crate::world::Protection::Protected;
         }
     }
     let seconds = world.settings.transfer;

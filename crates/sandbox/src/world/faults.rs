@@ -9,9 +9,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::throttle;
-use super::wire::{Call, error_body, error_response, gateway_error, set_header};
-use super::world::{World, WorldEvent};
+use crate::call::{Call, error_body, error_response, gateway_error, set_header};
+use crate::throttle;
+use crate::world::{World, WorldEvent};
 use azmend_arm::http::{HeaderValue, Response};
 use bytes::Bytes;
 

@@ -12,6 +12,9 @@
 //!
 //! Plain http: clients that insist on https for tokens (Azure CLI, the Azure SDKs) cannot use it.
 
+pub(crate) mod identity;
+pub(crate) mod pace;
+
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
@@ -29,9 +32,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::identity::{self, Identity};
-use super::shell::Sim;
-use super::wire::{Call, Reply, error_response, set_header};
+use crate::call::{Call, Reply, error_response, set_header};
+use crate::serve::identity::Identity;
+use crate::sim::Sim;
 use azmend_arm::http::{Request, Response};
 use azmend_base::clock::{Clock, PacedClock, elapsed};
 
@@ -97,7 +100,7 @@ struct Hangup(String);
 
 impl Server {
     /// Opens the port. From now on the world's time passes, beginning where it is. (Clients that live in the machine's
-    /// time want a world of that time: [`super::Estate::parse_at`].)
+    /// time want a world of that time: [`crate::Estate::parse_at`].)
     ///
     /// # Errors
     /// When the port cannot be opened.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::jobs::error_of;
-use super::world::{
+use crate::job_life::error_of;
+use crate::world::{
     Agent, Collection, Extension, Group, Handler, HandlerState, Item, Job, JobError, JobStatus, Lock, LockLevel,
     Policy, Power, Protection, RecoveryPoint, Subscription, Vault, Vm, World, digits_from, guid_from, new_point,
 };
@@ -128,7 +128,7 @@ impl World {
     pub fn generated(wanted: &Generate) -> Result<Self, IdError> {
         let mut world = Self::empty(wanted.now);
         world.name = format!("{} VMs in {} subscriptions", wanted.vms, wanted.subscriptions.max(1));
-        world.estate_digest = super::world::hash_text(&format!("{wanted:?}"));
+        world.estate_digest = crate::world::hash_text(&format!("{wanted:?}"));
         world.tenant = guid_from("generated tenant");
         let dice = Dice(wanted.seed);
         let mut builder = Builder { world, dice, troubled: wanted.troubled_per_mille, number: 0 };
@@ -294,11 +294,11 @@ impl Builder {
             encryption: None,
             tags: [("role".to_owned(), role.to_owned())].into(),
             hidden_from_vaults: false,
-            os_disk: super::world::DiskSpec::default(),
+            os_disk: crate::world::DiskSpec::default(),
             data_disks: Vec::new(),
-            load: super::world::Load::default(),
+            load: crate::world::Load::default(),
             outbound: Vec::new(),
-            guest: super::world::Guest::default(),
+            guest: crate::world::Guest::default(),
         }
     }
 

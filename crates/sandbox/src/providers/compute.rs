@@ -6,10 +6,10 @@
 
 use serde_json::{Value, json};
 
-use super::operations;
-use super::rbac;
-use super::wire::{Answer, Call, not_allowed, page, resource_not_found, set_header, stamp_offset};
-use super::world::{Agent, Extension, HandlerState, OpKind, Power, Vm, World, hash_text};
+use crate::access;
+use crate::call::{Answer, Call, not_allowed, page, resource_not_found, set_header, stamp_offset};
+use crate::operations;
+use crate::world::{Agent, Extension, HandlerState, OpKind, Power, Vm, World, hash_text};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
@@ -53,10 +53,10 @@ fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
             _ => "Failed",
         },
         "vmId": vm.vm_id,
-        "storageProfile": { "osDisk": os_disk, "dataDisks": super::around::data_disks(vm) },
+        "storageProfile": { "osDisk": os_disk, "dataDisks": crate::providers::surroundings::data_disks(vm) },
         "osProfile": { "computerName": vm.id.name(), "adminUsername": "contosoadmin", "secrets": [], "allowExtensionOperations": true,
             "requireGuestProvisionSignal": true },
-        "networkProfile": { "networkInterfaces": [{ "id": super::around::interface_id(vm) }] },
+        "networkProfile": { "networkInterfaces": [{ "id": crate::providers::surroundings::interface_id(vm) }] },
         "timeCreated": "2024-02-01T08:00:00.0000000+00:00"
     });
     if with_view && let Some(properties) = properties.as_object_mut() {
@@ -100,7 +100,7 @@ fn instance_view(world: &World, vm: &Vm) -> Value {
         view.insert("vmAgent".into(), agent_json(vm, &time));
     }
     let mut disk = json!({ "name": disk_name(vm), "statuses": [provisioned_now(&time)] });
-    if let Some(settings) = super::keyvault::settings_of(vm) {
+    if let Some(settings) = crate::providers::keyvault::settings_of(vm) {
         disk["encryptionSettings"] = json!([settings]);
     }
     view.insert("disks".into(), json!([disk]));
@@ -220,11 +220,11 @@ pub(crate) fn list(world: &World, call: &Call, scope: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard_list(world, call, READ_VM, scope)?;
+    access::guard_list(world, call, READ_VM, scope)?;
     let rows = world
         .vms
         .iter()
-        .filter(|vm| scope.covers(&vm.id) && rbac::allowed(world, READ_VM, &vm.id))
+        .filter(|vm| scope.covers(&vm.id) && access::allowed(world, READ_VM, &vm.id))
         .map(|vm| vm_json(world, vm, call.param("statusonly").is_some_and(|only| only.eq_ignore_ascii_case("true"))))
         .collect();
     Ok(remaining(page(world, call, rows)?, "Microsoft.Compute/HighCostGetSubscriptionMaximum;899"))
@@ -236,10 +236,10 @@ pub(crate) fn vm(world: &World, call: &Call, id: &ResourceId, only_view: bool) -
         return Err(not_allowed(call));
     }
     let action = if only_view { "Microsoft.Compute/virtualMachines/instanceView/read" } else { READ_VM };
-    rbac::guard(world, call, action, id)?;
+    access::guard(world, call, action, id)?;
     // Whether `$expand` asks for this permission as the view's own address does is not verified: the unkind reading.
     if call.expands("instanceView") {
-        rbac::guard(world, call, "Microsoft.Compute/virtualMachines/instanceView/read", id)?;
+        access::guard(world, call, "Microsoft.Compute/virtualMachines/instanceView/read", id)?;
     }
     let vm = world.vm(id).ok_or_else(|| resource_not_found(id))?;
     let body = if only_view { instance_view(world, vm) } else { vm_json(world, vm, call.expands("instanceView")) };
@@ -256,11 +256,11 @@ pub(crate) fn extensions(world: &World, call: &Call, vm_id: &ResourceId) -> Answ
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, READ_EXTENSION, vm_id)?;
+    access::guard(world, call, READ_EXTENSION, vm_id)?;
     let vm = world.vm(vm_id).ok_or_else(|| resource_not_found(vm_id))?;
     let with_view = call.expands("instanceView");
     let mut rows: Vec<Value> = shown_extensions(vm).iter().map(|e| extension_json(vm, e, with_view)).collect();
-    rows.extend(super::keyvault::extension_of(vm));
+    rows.extend(crate::providers::keyvault::extension_of(vm));
     Ok(remaining(Response::json(200, &json!({ "value": rows })), "Microsoft.Compute/LowCostGetResource;34"))
 }
 
@@ -269,7 +269,7 @@ pub(crate) fn extension(world: &mut World, call: &Call, vm_id: &ResourceId) -> A
     let id = call.whole_id()?;
     match call.method {
         Method::GET => {
-            rbac::guard(world, call, READ_EXTENSION, &id)?;
+            access::guard(world, call, READ_EXTENSION, &id)?;
             let vm = world.vm(vm_id).ok_or_else(|| resource_not_found(vm_id))?;
             let found = shown_extensions(vm).into_iter().find(|e| e.name.eq_ignore_ascii_case(id.name()));
             let found = found.ok_or_else(|| resource_not_found(&id))?;
@@ -279,7 +279,7 @@ pub(crate) fn extension(world: &mut World, call: &Call, vm_id: &ResourceId) -> A
             ))
         }
         Method::DELETE => {
-            rbac::guard(world, call, "Microsoft.Compute/virtualMachines/extensions/delete", &id)?;
+            access::guard(world, call, "Microsoft.Compute/virtualMachines/extensions/delete", &id)?;
             let vm = world.vm(vm_id).ok_or_else(|| resource_not_found(vm_id))?;
             if !has_extension(vm, id.name()) {
                 return Ok(Response::empty(204));
@@ -332,7 +332,7 @@ pub(crate) fn vm_action(world: &mut World, call: &Call, vm_id: ResourceId, kind:
         OpKind::Restart => ("Microsoft.Compute/virtualMachines/restart/action", 60),
         _ => ("Microsoft.Compute/virtualMachines/reapply/action", 20),
     };
-    rbac::guard(world, call, action, &vm_id)?;
+    access::guard(world, call, action, &vm_id)?;
     let vm = world.vm(&vm_id).ok_or_else(|| resource_not_found(&vm_id))?;
     let location = vm.location.clone();
     let response = operations::begin_compute(world, call, kind, vm_id, &location, seconds);
@@ -342,7 +342,7 @@ pub(crate) fn vm_action(world: &mut World, call: &Call, vm_id: ResourceId, kind:
 /// Whether the model of the VM is being applied.
 fn being_applied(world: &World, vm: &Vm) -> bool {
     world.operations.iter().any(|o| {
-        o.kind == OpKind::Reapply && o.status == super::world::OpStatus::InProgress && !o.hangs && o.target == vm.id
+        o.kind == OpKind::Reapply && o.status == crate::world::OpStatus::InProgress && !o.hangs && o.target == vm.id
     })
 }
 
@@ -367,7 +367,7 @@ pub(crate) fn end_restart(world: &mut World, id: &ResourceId) {
 }
 
 /// The VM as Resource Graph shows it: with its power state (documented samples), without agent and handlers.
-pub(super) fn graph_vm(world: &World, vm: &Vm) -> Value {
+pub(crate) fn graph_vm(world: &World, vm: &Vm) -> Value {
     let mut row = vm_json(world, vm, false);
     let view = instance_view(world, vm);
     let statuses = view.get("statuses").and_then(Value::as_array).into_iter().flatten();
@@ -382,7 +382,7 @@ pub(super) fn graph_vm(world: &World, vm: &Vm) -> Value {
 }
 
 /// The extensions that lists show, as rows of Resource Graph.
-pub(super) fn graph_extensions(vm: &Vm) -> Vec<(ResourceId, Value)> {
+pub(crate) fn graph_extensions(vm: &Vm) -> Vec<(ResourceId, Value)> {
     let shown = shown_extensions(vm);
     let rows =
         shown.iter().filter_map(|e| Some((vm.id.child("extensions", &e.name).ok()?, extension_json(vm, e, false))));

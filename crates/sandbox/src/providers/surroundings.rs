@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::operations;
-use super::rbac;
-use super::wire::{Answer, Call, error_response, gateway_error, not_allowed, resource_not_found, set_header};
-use super::world::{DiskSpec, OpKind, OpStatus, Power, Vm, World};
+use crate::access;
+use crate::call::{Answer, Call, error_response, gateway_error, not_allowed, resource_not_found, set_header};
+use crate::operations;
+use crate::world::{DiskSpec, OpKind, OpStatus, Power, Vm, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};
@@ -43,8 +43,10 @@ pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.Compute/disks/read", id)?;
-    let of = |vm: &&Vm| vm.managed_disks && !vm.os_disk.ephemeral && super::compute::os_disk(vm).as_ref() == Some(id);
+    access::guard(world, call, "Microsoft.Compute/disks/read", id)?;
+    let of = |vm: &&Vm| {
+        vm.managed_disks && !vm.os_disk.ephemeral && crate::providers::compute::os_disk(vm).as_ref() == Some(id)
+    };
     if let Some(vm) = world.vms.iter().find(of) {
         return Ok(Response::json(200, &disk_json(vm, id, &vm.os_disk, true)));
     }
@@ -57,8 +59,8 @@ pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
 }
 
 /// The managed disks of a VM, as rows of Resource Graph.
-pub(super) fn graph_disks(vm: &Vm) -> Vec<(ResourceId, Value)> {
-    let os = super::compute::os_disk(vm).filter(|_| vm.managed_disks && !vm.os_disk.ephemeral);
+pub(crate) fn graph_disks(vm: &Vm) -> Vec<(ResourceId, Value)> {
+    let os = crate::providers::compute::os_disk(vm).filter(|_| vm.managed_disks && !vm.os_disk.ephemeral);
     let os = os.map(|id| (id.clone(), disk_json(vm, &id, &vm.os_disk, true)));
     let data = vm.data_disks.iter().filter_map(|disk| {
         let id = disk_id(vm, &disk.name)?;
@@ -92,7 +94,7 @@ pub(crate) fn metrics(world: &World, call: &Call, id: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.Insights/metrics/read", id)?;
+    access::guard(world, call, "Microsoft.Insights/metrics/read", id)?;
     let vm = world.vm(id).ok_or_else(|| resource_not_found(id))?;
     let bad = |why: &str| error_response(400, "BadRequest", why);
     let span = call
@@ -144,7 +146,7 @@ pub(crate) fn effective_rules(world: &mut World, call: &Call, id: ResourceId) ->
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action", &id)?;
+    access::guard(world, call, "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action", &id)?;
     let vm =
         world.vms.iter().find(|vm| interface_id(vm).as_ref() == Some(&id)).ok_or_else(|| resource_not_found(&id))?;
     if vm.power != Power::Running {

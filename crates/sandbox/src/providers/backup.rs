@@ -5,12 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::jobs;
-use super::operations::{begin, signature};
-use super::rbac;
-use super::vaults::known_item;
-use super::wire::{Answer, Call, NO_TIME, error_response, not_allowed, set_header, stamp_z};
-use super::world::{OpKind, OpStatus, Operation, Protection, World};
+use crate::access;
+use crate::call::{Answer, Call, NO_TIME, error_response, not_allowed, set_header, stamp_z};
+use crate::job_life;
+use crate::operations::{begin, signature};
+use crate::providers::vaults::known_item;
+use crate::world::{OpKind, OpStatus, Operation, Protection, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::later;
@@ -23,7 +23,7 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(
+    access::guard(
         world,
         call,
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action",
@@ -65,7 +65,7 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     let asked = properties.and_then(|p| p.get("recoveryPointExpiryTimeInUTC")).and_then(Value::as_str);
     let expiry = expiry(asked, world.now);
     let name = begin(world, OpKind::Backup, item_id.clone(), "", seconds);
-    let job = jobs::prepare_name(world);
+    let job = job_life::prepare_name(world);
     if let Some(operation) = world.operation_mut(&name) {
         operation.job = Some(job);
         // the expiry travels in the location, which Recovery Services' operations do not use
@@ -98,7 +98,7 @@ pub(crate) fn accepted(world: &mut World, name: &str, item: &ResourceId) {
     let Some(operation) = world.operation_mut(name) else { return };
     let job = operation.job.clone();
     let expiry = (!operation.location.is_empty()).then(|| operation.location.clone());
-    jobs::start(world, item, Some(true), job, expiry);
+    job_life::start(world, item, Some(true), job, expiry);
 }
 
 fn find<'a>(world: &'a World, name: &str, scope: &ResourceId) -> Result<&'a Operation, Box<Response>> {
@@ -150,7 +150,7 @@ pub(crate) fn status(world: &World, call: &Call, scope: &ResourceId, name: &str)
     } else {
         "Microsoft.RecoveryServices/Vaults/backupOperations/read"
     };
-    rbac::guard(world, call, action, scope)?;
+    access::guard(world, call, action, scope)?;
     Ok(Response::json(200, &status_json(find(world, name, scope)?)))
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn results(world: &World, call: &Call, scope: &ResourceId, name: &str
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(
+    access::guard(
         world,
         call,
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/operationResults/read",

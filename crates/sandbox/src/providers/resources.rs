@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::rbac;
-use super::wire::{Answer, Call, gateway_error, not_allowed, page};
-use super::world::{Group, Subscription, World};
+use crate::access;
+use crate::call::{Answer, Call, gateway_error, not_allowed, page};
+use crate::world::{Group, Subscription, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
@@ -37,7 +37,7 @@ pub(crate) fn subscriptions(world: &World, call: &Call) -> Answer {
 }
 
 /// A subscription is seen by whoever has any permission at it, above it or below it.
-pub(super) fn can_see(world: &World, subscription: &Subscription) -> bool {
+pub(crate) fn can_see(world: &World, subscription: &Subscription) -> bool {
     let scope = format!("/subscriptions/{}", subscription.id).to_lowercase();
     world.permissions.iter().any(|p| {
         let at = p.scope.trim_end_matches('/').to_lowercase();
@@ -47,7 +47,7 @@ pub(super) fn can_see(world: &World, subscription: &Subscription) -> bool {
 
 pub(crate) fn subscription(world: &World, call: &Call) -> Answer {
     let id = call.id(2)?;
-    rbac::check_subscription(world, &id)?;
+    access::check_subscription(world, &id)?;
     let found = world.subscription(id.subscription()).filter(|s| can_see(world, s));
     let Some(found) = found else {
         return Err(gateway_error(
@@ -64,7 +64,7 @@ pub(crate) fn subscription(world: &World, call: &Call) -> Answer {
     Ok(Response::json(200, &subscription_json(world, found)))
 }
 
-pub(super) fn group_json(group: &Group) -> Value {
+pub(crate) fn group_json(group: &Group) -> Value {
     let mut row = json!({
         "id": group.id,
         "name": group.id.name(),
@@ -82,11 +82,11 @@ const READ_GROUP: &str = "Microsoft.Resources/subscriptions/resourceGroups/read"
 
 pub(crate) fn groups(world: &World, call: &Call) -> Answer {
     let scope = call.id(2)?;
-    rbac::check_subscription(world, &scope)?;
+    access::check_subscription(world, &scope)?;
     let rows = world
         .groups
         .iter()
-        .filter(|g| scope.covers(&g.id) && rbac::allowed(world, READ_GROUP, &g.id))
+        .filter(|g| scope.covers(&g.id) && access::allowed(world, READ_GROUP, &g.id))
         .map(group_json)
         .collect();
     page(world, call, rows)
@@ -96,12 +96,12 @@ pub(crate) fn group(world: &World, call: &Call) -> Answer {
     let id = call.id(4)?;
     match call.method {
         Method::GET => {
-            rbac::guard(world, call, READ_GROUP, &id)?;
+            access::guard(world, call, READ_GROUP, &id)?;
             // guard has answered 404 already when the group is not there
-            world.group(&id).map(|g| Response::json(200, &group_json(g))).ok_or_else(|| super::wire::unknown_path(call))
+            world.group(&id).map(|g| Response::json(200, &group_json(g))).ok_or_else(|| crate::call::unknown_path(call))
         }
         Method::HEAD => {
-            rbac::check_subscription(world, &id)?;
+            access::check_subscription(world, &id)?;
             Ok(Response::empty(if world.group(&id).is_some() { 204 } else { 404 }))
         }
         _ => Err(not_allowed(call)),
@@ -119,11 +119,11 @@ pub(crate) fn all_resources(world: &World) -> Vec<(ResourceId, &'static str, Str
             }
         }
         if vm.managed_disks
-            && let Some(disk) = super::compute::os_disk(vm)
+            && let Some(disk) = crate::providers::compute::os_disk(vm)
         {
             out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
         }
-        for disk in vm.data_disks.iter().filter_map(|disk| super::around::disk_id(vm, &disk.name)) {
+        for disk in vm.data_disks.iter().filter_map(|disk| crate::providers::surroundings::disk_id(vm, &disk.name)) {
             out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
         }
     }
@@ -152,7 +152,7 @@ pub(crate) fn resources(world: &World, call: &Call, scope: &ResourceId) -> Answe
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard_list(world, call, READ_GROUP, scope)?;
+    access::guard_list(world, call, READ_GROUP, scope)?;
     let wanted = call.param("$filter").and_then(|f| {
         let (left, right) = f.split_once(" eq ")?;
         left.trim().eq_ignore_ascii_case("resourceType").then(|| right.trim().trim_matches('\'').to_lowercase())
@@ -161,7 +161,7 @@ pub(crate) fn resources(world: &World, call: &Call, scope: &ResourceId) -> Answe
         .into_iter()
         .filter(|(id, ..)| scope.covers(id))
         .filter(|(id, ..)| wanted.as_ref().is_none_or(|kind| id.resource_type() == *kind))
-        .filter(|(id, ..)| rbac::allowed(world, &format!("{}/read", id.resource_type()), id))
+        .filter(|(id, ..)| access::allowed(world, &format!("{}/read", id.resource_type()), id))
         .map(|(id, kind, location)| {
             let kind = if kind.is_empty() { type_of(&id) } else { kind.to_owned() };
             let name = name_of(&id);

@@ -9,12 +9,12 @@
 
 use serde_json::{Value, json};
 
-use super::jobs;
-use super::operations::{begin, signature};
-use super::rbac;
-use super::vaults::known_item;
-use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header};
-use super::world::{Item, Job, JobStatus, OpKind, Protection, World};
+use crate::access;
+use crate::call::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header};
+use crate::job_life;
+use crate::operations::{begin, signature};
+use crate::providers::vaults::known_item;
+use crate::world::{Item, Job, JobStatus, OpKind, Protection, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
@@ -30,7 +30,7 @@ fn invalid(what: &str) -> Box<Response> {
 
 /// `PUT` of an item.
 pub(crate) fn put(world: &mut World, call: &Call, id: ResourceId) -> Answer {
-    rbac::guard(world, call, WRITE, &id)?;
+    access::guard(world, call, WRITE, &id)?;
     if world.item(&id).is_none() {
         return enable(world, call, id);
     }
@@ -92,7 +92,7 @@ fn accept(
     kept: String,
     seconds: u64,
 ) -> Response {
-    let job = jobs::prepare_name(world);
+    let job = job_life::prepare_name(world);
     world.jobs.push(Job {
         name: job.clone(),
         item: id.clone(),
@@ -170,7 +170,7 @@ pub(crate) fn protectable(world: &World, call: &Call, vault: &ResourceId) -> Ans
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read", vault)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupProtectableItems/read", vault)?;
     let known = world.vaults.iter().find(|known| known.id == *vault).ok_or_else(|| resource_not_found(vault))?;
     let free = world.vms.iter().filter(|vm| {
         vm.location == known.location
@@ -178,7 +178,7 @@ pub(crate) fn protectable(world: &World, call: &Call, vault: &ResourceId) -> Ans
             && vm.id.subscription() == vault.subscription()
             && !world.items.iter().any(|item| item.vm == vm.id)
     });
-    let row = |vm: &super::world::Vm| {
+    let row = |vm: &crate::world::Vm| {
         let (container, item) = names(vault, &vm.id)?;
         Some(json!({
             "id": format!("{vault}/backupFabrics/Azure/protectionContainers/{container}/protectableItems/{item}"),
@@ -199,7 +199,7 @@ pub(crate) fn refresh(world: &mut World, call: &Call, vault: ResourceId) -> Answ
     if call.method != Method::POST {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action", &vault)?;
+    access::guard(world, call, "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action", &vault)?;
     if !world.vaults.iter().any(|known| known.id == vault) {
         return Err(resource_not_found(&vault));
     }

@@ -5,15 +5,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::engines;
-use super::estate::{
+use crate::estate::source::{EstateError, Spanned, nearest};
+use crate::estate::{
     CollectionSpec, EstateSpec, GroupSpec, Immutability, LockSpec, Os, PolicyKind, PolicySpec, Snap, SoftDelete,
     SubscriptionSpec, Tier, VaultSpec, VmSpec,
 };
-use super::jobs::BROKEN;
-use super::source::{EstateError, Spanned, nearest};
-use super::timeline::Effect;
-use super::world::{
+use crate::job_life::BROKEN;
+use crate::providers::engines;
+use crate::timeline::Effect;
+use crate::world::{
     Agent, Collection, DenyAssignment, Extension, Group, Guest, Handler, HandlerState, Lock, OtherResource, Permission,
     Point, PointState, Policy, Power, Subscription, Vault, Vm, World, digits_from, guid_from, point_name,
 };
@@ -321,7 +321,7 @@ impl Builder {
             prefix: spec.prefix.clone(),
             suffix: spec.suffix.clone(),
             limit: spec.limit,
-            schedule: super::estate_exact::schedule(spec),
+            schedule: crate::estate::exact::schedule(spec),
         });
     }
 
@@ -359,7 +359,7 @@ impl Builder {
                 publisher: e.publisher.clone(),
                 kind: e.kind.clone(),
                 version: e.version.clone(),
-                ok: e.state == super::estate::Good::Succeeded,
+                ok: e.state == crate::estate::Good::Succeeded,
             })
             .collect();
         let guest = self.guest(spec);
@@ -374,7 +374,7 @@ impl Builder {
             windows,
             power: spec.power.unwrap_or(Power::Running),
             agent: spec.agent.unwrap_or(Agent::Ready),
-            provisioned: spec.state == super::estate::Good::Succeeded,
+            provisioned: spec.state == crate::estate::Good::Succeeded,
             managed_disks: spec.managed_disks,
             vmsnapshot: handler,
             broken: snap.broken,
@@ -531,7 +531,7 @@ impl Builder {
                     copying,
                     name,
                     created,
-                    state: if series.state == super::estate::Good::Failed {
+                    state: if series.state == crate::estate::Good::Failed {
                         PointState::Failed
                     } else {
                         PointState::Succeeded
@@ -637,7 +637,7 @@ impl Builder {
         self.scoped_locks(spec);
         self.running_jobs();
         let planned = spec.faults.iter().filter_map(|f| match &f.effect {
-            super::faults::Effect::World(event) => Some((f.id.referenced, event)),
+            crate::world::faults::Effect::World(event) => Some((f.id.referenced, event)),
             _ => None,
         });
         for (at, event) in planned.chain(spec.timeline.iter().map(|t| (t.after.referenced, &t.event))) {
@@ -647,7 +647,7 @@ impl Builder {
                 self.error_at((at.line(), at.column()), message, hint);
             }
         }
-        self.world.faults = spec.faults.iter().map(super::estate::FaultSpec::fault).collect();
+        self.world.faults = spec.faults.iter().map(crate::estate::FaultSpec::fault).collect();
         for event in &spec.timeline {
             self.world.schedule_in(event.after.value.as_secs(), Effect::Happens(event.event.clone()));
         }
@@ -674,8 +674,8 @@ impl Builder {
 }
 
 /// The data disks; one without a name gets the one that the portal gives.
-fn data_disks(vm: &ResourceId, specs: &[super::world::DiskSpec]) -> Vec<super::world::DiskSpec> {
-    let named = |(lun, spec): (usize, &super::world::DiskSpec)| {
+fn data_disks(vm: &ResourceId, specs: &[crate::world::DiskSpec]) -> Vec<crate::world::DiskSpec> {
+    let named = |(lun, spec): (usize, &crate::world::DiskSpec)| {
         let mut disk = spec.clone();
         if disk.name.is_empty() {
             disk.name = format!("{}_DataDisk_{lun}", vm.name());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::shell::Sim;
+use crate::sim::Sim;
 use azmend_arm::http::{Request, Response, Transport, TransportError};
 use azmend_base::clock::{Clock, VirtualClock, elapsed};
 

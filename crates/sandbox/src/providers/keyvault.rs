@@ -10,12 +10,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::estate::GroupSpec;
-use super::estate_build::Builder;
-use super::source::{Spanned, nearest};
-use super::wire::{Answer, Call, error_response, not_allowed, page, resource_not_found};
-use super::world::{Encryption, KeyPolicy, KeyVault, KeyWords, RoleAssignment, Vm, World, guid_from};
-use super::{locks, rbac};
+use crate::access;
+use crate::call::{Answer, Call, error_response, not_allowed, page, resource_not_found};
+use crate::estate::GroupSpec;
+use crate::estate::build::Builder;
+use crate::estate::source::{Spanned, nearest};
+use crate::providers::locks;
+use crate::world::{Encryption, KeyPolicy, KeyVault, KeyWords, RoleAssignment, Vm, World, guid_from};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::{ResourceId, is_guid};
 
@@ -38,7 +39,7 @@ pub(crate) struct KeyVaultSpec {
     #[serde(default)]
     pub add_overwrites_entry: bool,
     #[serde(default)]
-    pub locks: Vec<super::estate::LockSpec>,
+    pub locks: Vec<crate::estate::LockSpec>,
 }
 
 /// An entry of its access policies.
@@ -202,7 +203,7 @@ pub(crate) fn one(world: &World, call: &Call, id: &ResourceId) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.KeyVault/vaults/read", id)?;
+    access::guard(world, call, "Microsoft.KeyVault/vaults/read", id)?;
     let vault = world.key_vaults.iter().find(|vault| vault.id == *id).ok_or_else(|| resource_not_found(id))?;
     Ok(Response::json(
         200,
@@ -248,7 +249,7 @@ pub(crate) fn write_policies(world: &mut World, call: &Call, vault: &ResourceId,
     if call.method != Method::PUT {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, "Microsoft.KeyVault/vaults/accessPolicies/write", &call.whole_id()?)?;
+    access::guard(world, call, "Microsoft.KeyVault/vaults/accessPolicies/write", &call.whole_id()?)?;
     let sent = sent_policies(world, call)?;
     let Some(place) = world.key_vaults.iter().position(|known| known.id == *vault) else {
         return Err(resource_not_found(vault));
@@ -317,13 +318,13 @@ pub(crate) fn list_roles(world: &World, call: &Call, scope: &ResourceId) -> Answ
     if call.method != Method::GET {
         return Err(not_allowed(call));
     }
-    rbac::guard(world, call, READ, scope)?;
+    access::guard(world, call, READ, scope)?;
     let at_scope = call.param("$filter").is_some_and(|f| f.replace(' ', "").eq_ignore_ascii_case("atscope()"));
     let rows = world
         .role_assignments
         .iter()
         .filter(|role| role.id.scope().is_some_and(|at| at.covers(scope) || (!at_scope && scope.covers(&at))))
-        .filter(|role| rbac::allowed(world, READ, &role.id))
+        .filter(|role| access::allowed(world, READ, &role.id))
         .map(|role| assignment_json(world, role))
         .collect();
     page(world, call, rows)
@@ -336,9 +337,9 @@ pub(crate) fn one_role(world: &mut World, call: &Call, scope: &ResourceId) -> An
     let place = world.role_assignments.iter().position(|role| role.id == id);
     match call.method {
         Method::PUT => {
-            rbac::guard(world, call, "Microsoft.Authorization/roleAssignments/write", &id)?;
+            access::guard(world, call, "Microsoft.Authorization/roleAssignments/write", &id)?;
             locks::enforce(world, call, scope)?;
-            if scope.key().contains("/providers/") && !super::resources::exists(world, scope) {
+            if scope.key().contains("/providers/") && !crate::providers::resources::exists(world, scope) {
                 return Err(resource_not_found(scope));
             }
             let text = |name: &str| call.body.pointer(&format!("/properties/{name}")).and_then(Value::as_str);
@@ -368,7 +369,7 @@ pub(crate) fn one_role(world: &mut World, call: &Call, scope: &ResourceId) -> An
             Ok(Response::json(201, &body))
         }
         Method::DELETE => {
-            rbac::guard(world, call, "Microsoft.Authorization/roleAssignments/delete", &id)?;
+            access::guard(world, call, "Microsoft.Authorization/roleAssignments/delete", &id)?;
             locks::enforce(world, call, scope)?;
             let Some(place) = place else { return Ok(Response::empty(204)) };
             let gone = world.role_assignments.remove(place);

@@ -29,9 +29,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use super::resources;
-use super::wire::{Answer, Call, not_allowed, set_header, stamp_z};
-use super::world::{Bucket, World, guid_from, hash_text};
+use crate::call::{Answer, Call, not_allowed, set_header, stamp_z};
+use crate::providers::resources;
+use crate::world::{Bucket, World, guid_from, hash_text};
 use azmend_arm::http::{Method, Response};
 use azmend_base::clock::elapsed;
 
