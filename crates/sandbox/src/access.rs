@@ -1,4 +1,4 @@
-//! Who may do what: the caller's permissions, deny assignments, and the guard in front of every handler.
+//! Who may do what: the caller's permissions, deny assignments, management locks, and the guard in front of every handler.
 //!
 //! Order as at ARM's front door: subscription, deny assignment, permission, resource group, locks; the resource itself comes last.
 //! Lists are filtered row by row in silence, as Azure does (rule S12 exists because of it).
@@ -6,9 +6,8 @@
 use serde_json::{Value, json};
 
 use crate::call::{Answer, Call, gateway_error, page};
-use crate::providers::locks;
-use crate::world::World;
-use azmend_arm::http::Response;
+use crate::world::{Lock, LockLevel, World};
+use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
 /// Whether a pattern of a role (`*`, `Microsoft.Compute/*/read`) matches an action.
@@ -86,7 +85,7 @@ pub(crate) fn guard(world: &World, call: &Call, action: &str, id: &ResourceId) -
         ));
     }
     check_group(world, id)?;
-    locks::enforce(world, call, id)
+    enforce(world, call, id)
 }
 
 /// 404 `ResourceGroupNotFound` when the id is in a group that is not there.
@@ -144,4 +143,48 @@ pub(crate) fn list_denies(world: &World, call: &Call, scope: &ResourceId) -> Ans
         })
         .collect();
     page(world, call, rows)
+}
+
+/// Refuses a request that a lock blocks: 409 `ScopeLocked` in the words recorded in errors/exchanges/scope-locked.
+pub(crate) fn enforce(world: &World, call: &Call, id: &ResourceId) -> Result<(), Box<Response>> {
+    if !call.is_mutating() || id.resource_type().starts_with("microsoft.authorization/") {
+        return Ok(());
+    }
+    let deleting = call.method == Method::DELETE;
+    let mut scopes: Vec<ResourceId> = Vec::new();
+    for (lock, scope) in enforced(world) {
+        let above = scope.covers(id);
+        let below = deleting && id.covers(&scope);
+        let blocks = if deleting { above || below } else { above && lock.level == LockLevel::ReadOnly };
+        if blocks && !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    if scopes.is_empty() {
+        return Ok(());
+    }
+    let verb = if deleting { "delete" } else { "write" };
+    Err(gateway_error(409, "ScopeLocked", &refusal(id.as_str(), verb, &scopes)))
+}
+
+/// Azure's words for what a lock refuses.
+pub(crate) fn refusal(id: &str, verb: &str, scopes: &[ResourceId]) -> String {
+    let scopes: Vec<&str> = scopes.iter().map(ResourceId::as_str).collect();
+    format!(
+        "The scope '{id}' cannot perform {verb} operation because following scope(s) are locked: '{}'. Please remove the lock and try again.",
+        scopes.join(",")
+    )
+}
+
+/// Locks that are enforced now, with their scopes: those that stand and those that linger.
+fn enforced(world: &World) -> impl Iterator<Item = (&Lock, ResourceId)> {
+    let lingering = world.lingering.iter().filter(|l| l.until > world.now).map(|l| &l.lock);
+    world.locks.iter().chain(lingering).filter_map(|lock| lock.id.scope().map(|scope| (lock, scope)))
+}
+
+/// The lock that keeps Azure Backup from deleting (or, when `writing`, from making) something below `id`.
+pub(crate) fn blocking<'a>(world: &'a World, id: &ResourceId, writing: bool) -> Option<&'a Lock> {
+    enforced(world)
+        .find(|(lock, scope)| scope.covers(id) && (!writing || lock.level == LockLevel::ReadOnly))
+        .map(|(lock, _)| lock)
 }

@@ -9,8 +9,8 @@
 
 use jiff::Timestamp;
 
-use crate::providers::locks;
-use crate::timeline::Effect;
+use crate::access;
+use crate::world::events::Effect;
 use crate::world::{
     Agent, Group, HandlerState, Job, JobError, JobStatus, PointState, Policy, RecoveryPoint, Task, TaskStatus, World,
     digits_from, new_point, point_name,
@@ -189,11 +189,11 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
         return fail(world, name, "UserErrorKeyVaultPermissionsNotConfigured");
     }
     if world.settings.vm_lock_stops_backup
-        && let Some(scope) = locks::blocking(world, &vm_id, true).and_then(|lock| lock.id.scope())
+        && let Some(scope) = access::blocking(world, &vm_id, true).and_then(|lock| lock.id.scope())
     {
         let text = format!(
             "Code ScopeLocked: {}",
-            locks::refusal(&format!("{vm_id}/extensions/VMSnapshot"), "write", &[scope])
+            access::refusal(&format!("{vm_id}/extensions/VMSnapshot"), "write", &[scope])
         );
         return fail_saying(world, name, "UserErrorCrpReportedUserError", text);
     }
@@ -210,7 +210,7 @@ pub(crate) fn snapshot_starts(world: &mut World, name: &str) {
     let Some(collection) = place_for_snapshot(world, &vm_id, policy.as_ref()) else {
         return fail(world, name, "BackUpOperationFailed");
     };
-    if locks::blocking(world, &collection, true).is_some() {
+    if access::blocking(world, &collection, true).is_some() {
         return fail(world, name, "UserErrorResourceIsInLockedState");
     }
     if world.collection(&collection).is_some_and(|c| c.deleting) {
@@ -388,7 +388,7 @@ pub(crate) fn service_cleanup(world: &mut World, vm: &ResourceId) {
     let free: Vec<ResourceId> = world
         .collections_of(vm)
         .map(|c| c.id.clone())
-        .filter(|id| locks::blocking(world, id, false).is_none())
+        .filter(|id| access::blocking(world, id, false).is_none())
         .collect();
     let mut gone: Vec<Timestamp> = Vec::new();
     for id in free {

@@ -21,6 +21,7 @@ struct Readme;
 mod access;
 mod call;
 mod estate;
+mod faults;
 mod job_life;
 mod operations;
 mod persist;
@@ -39,13 +40,14 @@ pub use call::Reply;
 pub use estate::Estate;
 pub use estate::generate::Generate;
 pub use estate::source::{EstateError, MAX_BYTES, MAX_VALUES};
+pub use faults::FaultPlan;
 pub use persist::{Busy, LoadError};
 pub use serve::identity::Identity;
 pub use serve::pace::Paced;
 pub use serve::{Server, ServerOptions};
 pub use sim::{Exchange, Sim};
-pub use timeline::{Effect, Event};
-pub use world::faults::{Corruption, Effect as FaultEffect, Fault, FaultPlan, Match as FaultMatch};
+pub use world::events::{Effect, Event};
+pub use world::faults::{Corruption, Effect as FaultEffect, Fault, Match as FaultMatch};
 pub use world::{
     Agent, Collection, Counters, DenyAssignment, Encryption, Engine, EngineJob, Extension, Group, Handler,
     HandlerState, Item, Job, JobError, JobStatus, KeyPolicy, KeyVault, KeyWords, Lock, LockLevel, OpKind, OpStatus,

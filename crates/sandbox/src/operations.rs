@@ -13,7 +13,7 @@ use crate::providers::compute;
 use crate::providers::protection;
 use crate::providers::restore_points;
 use crate::providers::run_command;
-use crate::timeline::Effect;
+use crate::world::events::Effect;
 use crate::world::{OpKind, OpStatus, Operation, World, hash_text};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;

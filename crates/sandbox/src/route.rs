@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::access;
 use crate::call::{Answer, Call, Reply, error_response, set_header, unknown_path};
+use crate::faults;
 use crate::operations;
 use crate::providers::backup;
 use crate::providers::compute;
@@ -21,7 +22,7 @@ use crate::providers::run_command;
 use crate::providers::surroundings;
 use crate::providers::vaults;
 use crate::throttle;
-use crate::world::faults::{self, Effect};
+use crate::world::faults::Effect;
 use crate::world::{OpKind, OpStatus, World, guid_from};
 use azmend_arm::http::{HeaderValue, Request, Response};
 use azmend_arm::id::ResourceId;

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::call::{Call, Reply};
+use crate::faults;
 use crate::persist::{Busy, LoadError, Role, Store, When};
 use crate::world::World;
-use crate::world::faults;
 use azmend_arm::http::{Request, Response, Transport, TransportError};
 use azmend_base::clock::{Clock as _, VirtualClock};
 

@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::estate::engines;
 use crate::estate::source::{EstateError, Spanned, nearest};
 use crate::estate::{
     CollectionSpec, EstateSpec, GroupSpec, Immutability, LockSpec, Os, PolicyKind, PolicySpec, Snap, SoftDelete,
     SubscriptionSpec, Tier, VaultSpec, VmSpec,
 };
 use crate::job_life::BROKEN;
-use crate::providers::engines;
-use crate::timeline::Effect;
+use crate::world::events::Effect;
 use crate::world::{
     Agent, Collection, DenyAssignment, Extension, Group, Guest, Handler, HandlerState, Lock, OtherResource, Permission,
     Point, PointState, Policy, Power, Subscription, Vault, Vm, World, digits_from, guid_from, point_name,

@@ -14,7 +14,7 @@ use crate::estate::build::Builder;
 use crate::estate::source::Spanned;
 use crate::estate::{CollectionSpec, EstateSpec, ItemSpec, LockSpec, PolicySpec};
 use crate::job_life::error_of;
-use crate::timeline::Effect;
+use crate::world::events::Effect;
 use crate::world::{
     Detail, ExactSchedule, Job, JobError, JobStatus, LockLevel, Point, PointState, RecoveryPoint, Reported, Task,
     TaskStatus, digits_from, guid_from,

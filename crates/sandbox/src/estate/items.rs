@@ -8,7 +8,7 @@ use crate::estate::build::Builder;
 use crate::estate::source::{Spanned, nearest};
 use crate::estate::{Finished, GroupSpec, JobSpec, Phase, SeriesSpec, Tier};
 use crate::job_life::error_of;
-use crate::timeline::Effect;
+use crate::world::events::Effect;
 use crate::world::{Item, Job, JobStatus, Protection, RecoveryPoint, Task, TaskStatus, digits_from, guid_from};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};

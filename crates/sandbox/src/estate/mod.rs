@@ -5,9 +5,11 @@
 //! `examples/estates/built-in.yaml` show the format.
 
 pub(crate) mod build;
+mod engines;
 mod exact;
 pub(crate) mod generate;
 mod items;
+mod keyvault;
 pub(crate) mod source;
 
 use std::collections::BTreeMap;
@@ -15,12 +17,12 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
+use crate::estate::engines::EngineSpec;
 use crate::estate::exact::{
     HealthSpec, HistorySpec, LastBackupSpec, PointSpec, RecoveryPointSpec, ScheduleSpec, ScopedLockSpec,
 };
+use crate::estate::keyvault::{EncryptionSpec, KeyVaultSpec};
 use crate::estate::source::{EstateError, Many, Spanned};
-use crate::providers::engines::EngineSpec;
-use crate::providers::keyvault::{EncryptionSpec, KeyVaultSpec};
 use crate::world::faults::Fault;
 use crate::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 

@@ -1,4 +1,4 @@
-//! Management locks: the API, and their enforcement on everything else.
+//! Management locks: the API. They are enforced by [`crate::access`].
 //!
 //! A lock blocks its scope and everything below; it also blocks the deletion of what contains it. Deleting a lock answers
 //! 200 with an empty body (as recorded), but the lock is enforced for a while longer, and its GET may flip between 404
@@ -24,50 +24,6 @@ fn json_of(lock: &Lock) -> Value {
         properties.insert("owners".into(), Value::Array(owners));
     }
     json!({ "properties": properties, "id": lock.id, "type": "Microsoft.Authorization/locks", "name": lock.id.name() })
-}
-
-/// Refuses a request that a lock blocks: 409 `ScopeLocked` in the words recorded in errors/exchanges/scope-locked.
-pub(crate) fn enforce(world: &World, call: &Call, id: &ResourceId) -> Result<(), Box<Response>> {
-    if !call.is_mutating() || id.resource_type().starts_with("microsoft.authorization/") {
-        return Ok(());
-    }
-    let deleting = call.method == Method::DELETE;
-    let mut scopes: Vec<ResourceId> = Vec::new();
-    for (lock, scope) in enforced(world) {
-        let above = scope.covers(id);
-        let below = deleting && id.covers(&scope);
-        let blocks = if deleting { above || below } else { above && lock.level == LockLevel::ReadOnly };
-        if blocks && !scopes.contains(&scope) {
-            scopes.push(scope);
-        }
-    }
-    if scopes.is_empty() {
-        return Ok(());
-    }
-    let verb = if deleting { "delete" } else { "write" };
-    Err(gateway_error(409, "ScopeLocked", &refusal(id.as_str(), verb, &scopes)))
-}
-
-/// Azure's words for what a lock refuses.
-pub(crate) fn refusal(id: &str, verb: &str, scopes: &[ResourceId]) -> String {
-    let scopes: Vec<&str> = scopes.iter().map(ResourceId::as_str).collect();
-    format!(
-        "The scope '{id}' cannot perform {verb} operation because following scope(s) are locked: '{}'. Please remove the lock and try again.",
-        scopes.join(",")
-    )
-}
-
-/// Locks that are enforced now, with their scopes: those that stand and those that linger.
-fn enforced(world: &World) -> impl Iterator<Item = (&Lock, ResourceId)> {
-    let lingering = world.lingering.iter().filter(|l| l.until > world.now).map(|l| &l.lock);
-    world.locks.iter().chain(lingering).filter_map(|lock| lock.id.scope().map(|scope| (lock, scope)))
-}
-
-/// The lock that keeps Azure Backup from deleting (or, when `writing`, from making) something below `id`.
-pub(crate) fn blocking<'a>(world: &'a World, id: &ResourceId, writing: bool) -> Option<&'a Lock> {
-    enforced(world)
-        .find(|(lock, scope)| scope.covers(id) && (!writing || lock.level == LockLevel::ReadOnly))
-        .map(|(lock, _)| lock)
 }
 
 /// The list at a scope: at, above and below; with `$filter=atScope()` at and above only.

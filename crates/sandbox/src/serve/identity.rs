@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::call::{Call, gateway_error, set_header};
-use crate::world::faults;
+use crate::faults;
 use azmend_arm::http::{Method, Response};
 use azmend_base::clock::{Clock, later};
 

@@ -6,6 +6,7 @@
 //! Invariants: serialisable as a whole (a sandbox survives its process); ids are unique; `timeline` is kept in order.
 
 mod engines;
+pub(crate) mod events;
 pub(crate) mod faults;
 mod guest;
 mod keyvault;
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::timeline::{Effect, Event};
+use crate::world::events::{Effect, Event};
 use crate::world::faults::Fault;
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::later;
