@@ -1,4 +1,4 @@
-//! Backup jobs: how they run. `job_routes` reads and cancels them.
+//! Backup jobs: how they run. `providers::jobs` reads and cancels them.
 //!
 //! A job checks the VM when its snapshot starts (agent, `VMSnapshot`, limit of points, locks), takes the snapshot (a restore point and
 //! a recovery point with InstantRP Valid), then transfers it to the vault (HardenedRP Valid). The service cleans up expired
@@ -16,7 +16,7 @@ use crate::world::{
     digits_from, new_point, point_name,
 };
 use azmend_arm::id::ResourceId;
-use azmend_base::clock::{earlier, elapsed};
+use azmend_base::clock::{earlier, elapsed, later};
 
 /// The documented error of a job, by symbolic code.
 pub(crate) fn error_of(title: &str) -> JobError {
@@ -108,7 +108,7 @@ pub(crate) fn start(
         user_triggered: user,
         tasks: vec![task("Take Snapshot"), task("Transfer data to vault")],
         error: None,
-        expiry: expiry.or_else(|| (user == Some(true)).then(|| crate::providers::backup::expiry(None, world.now))),
+        expiry: expiry.or_else(|| (user == Some(true)).then(|| expires(None, world.now))),
         collection: None,
         recovery_point: None,
         more_errors: Vec::new(),
@@ -446,4 +446,11 @@ pub(crate) fn cancelled(world: &mut World, name: &str) {
         task.status = TaskStatus::Cancelled;
         task.ended = Some(now);
     }
+}
+
+/// When the recovery point goes, as recorded in the job: `6/12/2024 12:00:00 AM`. Without a wish, after 30 days.
+pub(crate) fn expires(asked: Option<&str>, now: jiff::Timestamp) -> String {
+    let month = std::time::Duration::from_secs(30 * 24 * 3600);
+    let at = asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| later(now, month));
+    at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()
 }

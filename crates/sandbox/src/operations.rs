@@ -7,12 +7,6 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::{Answer, Call, gateway_error, not_allowed, set_header, stamp_offset};
-use crate::job_life;
-use crate::providers::backup;
-use crate::providers::compute;
-use crate::providers::protection;
-use crate::providers::restore_points;
-use crate::providers::run_command;
 use crate::world::events::Effect;
 use crate::world::{OpKind, OpStatus, Operation, World, hash_text};
 use azmend_arm::http::{Method, Response};
@@ -154,70 +148,4 @@ fn query_text(call: &Call) -> String {
         query.append_pair(name, value);
     }
     query.finish()
-}
-
-/// The end of an operation: its effect, or what a fault made of it.
-pub(crate) fn end(world: &mut World, name: &str) {
-    let Some(operation) = world.operation_mut(name) else { return };
-    if operation.status != OpStatus::InProgress {
-        return;
-    }
-    let (kind, target, doomed, hangs) =
-        (operation.kind.clone(), operation.target.clone(), operation.doomed.clone(), operation.hangs);
-    let happens = doomed.as_ref().is_none_or(|(_, _, effect)| *effect);
-    let mut error = None;
-    let mut output = None;
-    let mut never = hangs;
-    match kind {
-        OpKind::DeleteCollection if happens && !hangs => match restore_points::end_collection_delete(world, &target) {
-            restore_points::Ended::Done => {}
-            restore_points::Ended::Failed(code, message) => error = Some((code, message)),
-            restore_points::Ended::Hangs => never = true,
-        },
-        OpKind::DeleteCollection => {
-            if let Some(collection) = world.collection_mut(&target) {
-                restore_points::undo_deleting(collection);
-            }
-        }
-        OpKind::DeletePoint => restore_points::end_point_delete(world, &target, happens && !hangs),
-        OpKind::DeleteExtension if happens && !hangs => error = compute::end_extension_delete(world, &target).err(),
-        OpKind::DeleteExtension => {}
-        OpKind::Backup if happens && !hangs => backup::accepted(world, name, &target),
-        OpKind::Backup => {}
-        OpKind::CancelJob => job_life::cancel_accepted(world, name, happens),
-        OpKind::Reapply if happens && !hangs => error = compute::end_reapply(world, &target).err(),
-        OpKind::Restart if happens && !hangs => compute::end_restart(world, &target),
-        OpKind::Reapply | OpKind::Restart => {}
-        OpKind::EffectiveRules => {}
-        OpKind::RefreshContainers => protection::discover(world),
-        OpKind::ResumeProtection | OpKind::StopProtection | OpKind::EnableProtection if hangs => {}
-        OpKind::ResumeProtection | OpKind::StopProtection | OpKind::EnableProtection => {
-            protection::end(world, name, happens);
-        }
-        OpKind::RunCommand(ref run) if happens && !hangs => match run_command::end(world, &target, run) {
-            Ok(answer) => output = Some(answer),
-            Err(failed) => error = Some(failed),
-        },
-        OpKind::RunCommand(_) => {}
-    }
-    let now = world.now;
-    let Some(operation) = world.operation_mut(name) else { return };
-    if never {
-        operation.hangs = true;
-        return;
-    }
-    if let (OpKind::RunCommand(run), Some(output)) = (&mut operation.kind, output) {
-        run.output = output;
-    }
-    operation.ended = Some(now);
-    if let Some((code, message, _)) = doomed {
-        error = Some((code, message));
-    }
-    operation.status = match &error {
-        None => OpStatus::Succeeded,
-        // OperationPreempted is recorded with the status Canceled
-        Some((code, _)) if code == "OperationPreempted" => OpStatus::Canceled,
-        Some(_) => OpStatus::Failed,
-    };
-    operation.error = error;
 }

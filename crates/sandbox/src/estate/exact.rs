@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::estate::build::Builder;
 use crate::estate::source::Spanned;
 use crate::estate::{CollectionSpec, EstateSpec, ItemSpec, LockSpec, PolicySpec};
+use crate::job_life;
 use crate::job_life::error_of;
 use crate::world::events::Effect;
 use crate::world::{
@@ -295,7 +296,7 @@ impl Builder {
             error: errors.next(),
             more_errors: errors.collect(),
             dynamic_error: spec.dynamic_error.clone(),
-            expiry: (spec.user == Some(true)).then(|| crate::providers::backup::expiry(None, started)),
+            expiry: (spec.user == Some(true)).then(|| job_life::expires(None, started)),
             collection: None,
             recovery_point: None,
             skip_transfer: false,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::estate::build::Builder;
 use crate::estate::source::{Spanned, nearest};
 use crate::estate::{Finished, GroupSpec, JobSpec, Phase, SeriesSpec, Tier};
+use crate::job_life;
 use crate::job_life::error_of;
 use crate::world::events::Effect;
 use crate::world::{Item, Job, JobStatus, Protection, RecoveryPoint, Task, TaskStatus, digits_from, guid_from};
@@ -206,7 +207,7 @@ impl Builder {
             error,
             more_errors: Vec::new(),
             dynamic_error: String::new(),
-            expiry: (spec.user == Some(true)).then(|| crate::providers::backup::expiry(None, started)),
+            expiry: (spec.user == Some(true)).then(|| job_life::expires(None, started)),
             collection: None,
             recovery_point: None,
             skip_transfer: false,

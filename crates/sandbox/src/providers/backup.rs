@@ -13,7 +13,6 @@ use crate::providers::vaults::known_item;
 use crate::world::{OpKind, OpStatus, Operation, Protection, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
-use azmend_base::clock::later;
 
 /// On-demand attempts per item and UTC day (backup-support-matrix-iaas).
 const PER_DAY: usize = 9;
@@ -63,7 +62,7 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     }
     let seconds = world.settings.backup_accept;
     let asked = properties.and_then(|p| p.get("recoveryPointExpiryTimeInUTC")).and_then(Value::as_str);
-    let expiry = expiry(asked, world.now);
+    let expiry = job_life::expires(asked, world.now);
     let name = begin(world, OpKind::Backup, item_id.clone(), "", seconds);
     let job = job_life::prepare_name(world);
     if let Some(operation) = world.operation_mut(&name) {
@@ -84,13 +83,6 @@ pub(crate) fn post(world: &mut World, call: &Call, item_id: ResourceId) -> Answe
     set_header(&mut response, "location", &address("operationResults"));
     set_header(&mut response, "retry-after", "60");
     Ok(response)
-}
-
-/// When the recovery point goes, as recorded in the job: `6/12/2024 12:00:00 AM`. Without a wish, after 30 days.
-pub(crate) fn expiry(asked: Option<&str>, now: jiff::Timestamp) -> String {
-    let month = std::time::Duration::from_secs(30 * 24 * 3600);
-    let at = asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| later(now, month));
-    at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()
 }
 
 /// The end of a backup request: the job begins.

@@ -9,34 +9,22 @@ use serde_json::{Value, json};
 use crate::access;
 use crate::call::{Answer, Call, not_allowed, page, resource_not_found, set_header, stamp_offset};
 use crate::operations;
-use crate::world::{Agent, Extension, HandlerState, OpKind, Power, Vm, World, hash_text};
+use crate::world::ids;
+use crate::world::{Agent, Extension, HandlerState, OpKind, Power, Vm, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 
 /// The publisher of `VMSnapshot` (the vmsnapshot-windows and -linux pages of the compute documentation).
 const PUBLISHER: &str = "Microsoft.Azure.RecoveryServices";
 
-/// The id of the VM's OS disk.
-pub(crate) fn os_disk(vm: &Vm) -> Option<ResourceId> {
-    let name = disk_name(vm);
-    vm.id.group_id()?.resource("Microsoft.Compute", "disks", &name).ok()
-}
-
-fn disk_name(vm: &Vm) -> String {
-    if !vm.os_disk.name.is_empty() {
-        return vm.os_disk.name.clone();
-    }
-    format!("{}_OsDisk_1_{}", vm.id.name(), hash_text(vm.id.key()))
-}
-
 fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
     let disk = if vm.managed_disks {
-        json!({ "managedDisk": { "storageAccountType": vm.os_disk.sku, "id": os_disk(vm) } })
+        json!({ "managedDisk": { "storageAccountType": vm.os_disk.sku, "id": ids::os_disk(vm) } })
     } else {
         json!({ "vhd": { "uri": format!("https://contosovhds.blob.core.windows.net/vhds/{}.vhd", vm.id.name()) } })
     };
     let mut os_disk = json!({
-        "osType": if vm.windows { "Windows" } else { "Linux" }, "name": disk_name(vm), "createOption": "FromImage",
+        "osType": if vm.windows { "Windows" } else { "Linux" }, "name": ids::disk_name(vm), "createOption": "FromImage",
         "caching": "ReadWrite", "deleteOption": "Detach", "diskSizeGB": vm.os_disk.size_gb
     });
     if let (Some(to), Value::Object(from)) = (os_disk.as_object_mut(), disk) {
@@ -56,7 +44,7 @@ fn vm_json(world: &World, vm: &Vm, with_view: bool) -> Value {
         "storageProfile": { "osDisk": os_disk, "dataDisks": crate::providers::surroundings::data_disks(vm) },
         "osProfile": { "computerName": vm.id.name(), "adminUsername": "contosoadmin", "secrets": [], "allowExtensionOperations": true,
             "requireGuestProvisionSignal": true },
-        "networkProfile": { "networkInterfaces": [{ "id": crate::providers::surroundings::interface_id(vm) }] },
+        "networkProfile": { "networkInterfaces": [{ "id": ids::interface_id(vm) }] },
         "timeCreated": "2024-02-01T08:00:00.0000000+00:00"
     });
     if with_view && let Some(properties) = properties.as_object_mut() {
@@ -99,7 +87,7 @@ fn instance_view(world: &World, vm: &Vm) -> Value {
     if vm.agent != Agent::Missing && vm.power == Power::Running {
         view.insert("vmAgent".into(), agent_json(vm, &time));
     }
-    let mut disk = json!({ "name": disk_name(vm), "statuses": [provisioned_now(&time)] });
+    let mut disk = json!({ "name": ids::disk_name(vm), "statuses": [provisioned_now(&time)] });
     if let Some(settings) = crate::providers::keyvault::settings_of(vm) {
         disk["encryptionSettings"] = json!([settings]);
     }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::access;
 use crate::call::{Answer, Call, error_response, not_allowed, page, stamp_z};
-use crate::providers::jobs::{parse_filter_time, span};
-use crate::providers::vaults::{filter_terms, known};
+use crate::providers::filter::{filter_terms, parse_filter_time, span};
+use crate::providers::vaults::known;
 use crate::world::{Engine, EngineJob, World};
 use azmend_arm::http::Method;
 use azmend_arm::id::ResourceId;

@@ -2,42 +2,18 @@
 //!
 //! Shapes from recordings/azure-cli/backup/test_backup_job and errors/exchanges/backup-job-errors.
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
 use serde_json::{Map, Value, json};
 
 use crate::access;
 use crate::call::{Answer, Call, NO_TIME, error_response, not_allowed, page, set_header, stamp_z};
 use crate::operations::{begin, signature};
 use crate::providers::engines;
-use crate::providers::vaults::{filter_terms, known};
+use crate::providers::filter::{filter_terms, parse_filter_time, span};
+use crate::providers::vaults::known;
 use crate::throttle;
 use crate::world::{Job, JobStatus, OpKind, World, guid_from};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
-use azmend_base::clock::elapsed;
-
-fn iso_duration(seconds: f64) -> String {
-    let (hours, rest) = ((seconds / 3600.0).floor(), seconds % 3600.0);
-    let (minutes, seconds) = ((rest / 60.0).floor(), rest % 60.0);
-    let mut out = String::from("PT");
-    if hours > 0.0 {
-        out.push_str(&format!("{hours}H"));
-    }
-    if minutes > 0.0 {
-        out.push_str(&format!("{minutes}M"));
-    }
-    if seconds > 0.0 || out == "PT" {
-        let digits = format!("{seconds:.7}");
-        out.push_str(digits.trim_end_matches('0').trim_end_matches('.'));
-        out.push('S');
-    }
-    out
-}
-
-pub(crate) fn span(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> String {
-    iso_duration(from.map_or(0.0, |from| elapsed(from, to.unwrap_or(now)).as_secs_f64()))
-}
 
 /// `entityFriendlyName`: the VM's name.
 pub(crate) fn friendly_name<'a>(world: &'a World, job: &'a Job) -> &'a str {
@@ -98,17 +74,6 @@ pub(crate) fn job_json(world: &World, job: &Job, detailed: bool) -> Value {
     // `isUserTriggered` is in the contract and in none of the 334 recorded answers about VM backups: it is not sent. An
     // on-demand job has an expiry in its own GET, as recorded.
     json!({ "id": job.id(), "name": job.name, "type": "Microsoft.RecoveryServices/vaults/backupJobs", "properties": properties })
-}
-
-/// Time in a filter: `2026-11-20 12:00:00 AM`, or RFC 3339.
-pub(crate) fn parse_filter_time(text: &str) -> Option<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
-    }
-    let civil = DateTime::strptime("%Y-%m-%d %I:%M:%S %p", text)
-        .or_else(|_| DateTime::strptime("%Y-%m-%d %H:%M:%S", text))
-        .ok()?;
-    civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 const READ: &str = "Microsoft.RecoveryServices/Vaults/backupJobs/read";

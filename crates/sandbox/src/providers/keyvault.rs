@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::access;
 use crate::call::{Answer, Call, error_response, not_allowed, page, resource_not_found};
+use crate::world::ids;
 use crate::world::{KeyPolicy, KeyVault, RoleAssignment, Vm, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::{ResourceId, is_guid};
@@ -217,7 +218,7 @@ pub(crate) fn one_role(world: &mut World, call: &Call, scope: &ResourceId) -> An
         Method::PUT => {
             access::guard(world, call, "Microsoft.Authorization/roleAssignments/write", &id)?;
             access::enforce(world, call, scope)?;
-            if scope.key().contains("/providers/") && !crate::providers::resources::exists(world, scope) {
+            if scope.key().contains("/providers/") && !ids::exists(world, scope) {
                 return Err(resource_not_found(scope));
             }
             let text = |name: &str| call.body.pointer(&format!("/properties/{name}")).and_then(Value::as_str);

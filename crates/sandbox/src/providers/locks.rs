@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::access;
 use crate::call::{Answer, Call, error_response, gateway_error, not_allowed, page};
+use crate::world::ids;
 use crate::world::{Lingering, Lock, LockLevel, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
@@ -75,7 +76,7 @@ fn get(world: &mut World, call: &Call, id: &ResourceId) -> Answer {
 
 fn put(world: &mut World, call: &Call, id: &ResourceId, scope: &ResourceId) -> Answer {
     access::guard(world, call, "Microsoft.Authorization/locks/write", id)?;
-    if scope.key().contains("/providers/") && !crate::providers::resources::exists(world, scope) {
+    if scope.key().contains("/providers/") && !ids::exists(world, scope) {
         return Err(crate::call::resource_not_found(scope));
     }
     let bad = |message: &str| error_response(400, "InvalidRequestContent", message);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::access;
 use crate::call::{Answer, Call, gateway_error, not_allowed, page};
+use crate::world::ids;
 use crate::world::{Group, Subscription, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
@@ -108,45 +109,6 @@ pub(crate) fn group(world: &World, call: &Call) -> Answer {
     }
 }
 
-/// Every resource below a scope: id, type as Azure writes it, location.
-pub(crate) fn all_resources(world: &World) -> Vec<(ResourceId, &'static str, String)> {
-    let mut out: Vec<(ResourceId, &'static str, String)> = Vec::new();
-    for vm in &world.vms {
-        out.push((vm.id.clone(), "Microsoft.Compute/virtualMachines", vm.location.clone()));
-        for extension in &vm.extensions {
-            if let Ok(id) = vm.id.child("extensions", &extension.name) {
-                out.push((id, "Microsoft.Compute/virtualMachines/extensions", vm.location.clone()));
-            }
-        }
-        if vm.managed_disks
-            && let Some(disk) = crate::providers::compute::os_disk(vm)
-        {
-            out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
-        }
-        for disk in vm.data_disks.iter().filter_map(|disk| crate::providers::surroundings::disk_id(vm, &disk.name)) {
-            out.push((disk, "Microsoft.Compute/disks", vm.location.clone()));
-        }
-    }
-    out.extend(
-        world
-            .collections
-            .iter()
-            .map(|c| (c.id.clone(), "Microsoft.Compute/restorePointCollections", c.location.clone())),
-    );
-    out.extend(world.vaults.iter().map(|v| (v.id.clone(), "Microsoft.RecoveryServices/vaults", v.location.clone())));
-    out.extend(world.key_vaults.iter().map(|v| (v.id.clone(), "Microsoft.KeyVault/vaults", v.location.clone())));
-    out.extend(world.others.iter().map(|o| (o.id.clone(), "", o.location.clone())));
-    out
-}
-
-/// Whether something stands at this id (a resource that can carry a lock).
-pub(crate) fn exists(world: &World, id: &ResourceId) -> bool {
-    all_resources(world).iter().any(|(known, ..)| known == id)
-        || world.items.iter().any(|i| i.id == *id)
-        || world.collections.iter().any(|c| c.id.covers(id))
-        || world.policies.iter().any(|p| p.id == *id)
-}
-
 /// `/resourceGroups/{g}/resources` and `/subscriptions/{s}/resources`.
 pub(crate) fn resources(world: &World, call: &Call, scope: &ResourceId) -> Answer {
     if call.method != Method::GET {
@@ -157,7 +119,7 @@ pub(crate) fn resources(world: &World, call: &Call, scope: &ResourceId) -> Answe
         let (left, right) = f.split_once(" eq ")?;
         left.trim().eq_ignore_ascii_case("resourceType").then(|| right.trim().trim_matches('\'').to_lowercase())
     });
-    let rows = all_resources(world)
+    let rows = ids::all_resources(world)
         .into_iter()
         .filter(|(id, ..)| scope.covers(id))
         .filter(|(id, ..)| wanted.as_ref().is_none_or(|kind| id.resource_type() == *kind))

@@ -12,27 +12,18 @@ use serde_json::{Value, json};
 use crate::access;
 use crate::call::{Answer, Call, error_response, gateway_error, not_allowed, resource_not_found, set_header};
 use crate::operations;
+use crate::world::ids;
 use crate::world::{DiskSpec, OpKind, OpStatus, Power, Vm, World};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};
-
-/// The managed disk of a VM, by the name in its profile.
-pub(crate) fn disk_id(vm: &Vm, name: &str) -> Option<ResourceId> {
-    vm.id.group_id()?.resource("Microsoft.Compute", "disks", name).ok()
-}
-
-/// The VM's network interface.
-pub(crate) fn interface_id(vm: &Vm) -> Option<ResourceId> {
-    vm.id.group_id()?.resource("Microsoft.Network", "networkInterfaces", &format!("{}-nic", vm.id.name())).ok()
-}
 
 /// The data disks as the VM's profile shows them.
 pub(crate) fn data_disks(vm: &Vm) -> Value {
     let one = |(lun, disk): (usize, &DiskSpec)| {
         json!({
             "lun": lun, "name": disk.name, "createOption": "Attach", "caching": "ReadOnly", "diskSizeGB": disk.size_gb,
-            "managedDisk": { "storageAccountType": disk.sku, "id": disk_id(vm, &disk.name) }, "toBeDetached": false
+            "managedDisk": { "storageAccountType": disk.sku, "id": ids::disk_id(vm, &disk.name) }, "toBeDetached": false
         })
     };
     vm.data_disks.iter().enumerate().map(one).collect()
@@ -44,26 +35,23 @@ pub(crate) fn disk(world: &World, call: &Call, id: &ResourceId) -> Answer {
         return Err(not_allowed(call));
     }
     access::guard(world, call, "Microsoft.Compute/disks/read", id)?;
-    let of = |vm: &&Vm| {
-        vm.managed_disks && !vm.os_disk.ephemeral && crate::providers::compute::os_disk(vm).as_ref() == Some(id)
-    };
+    let of = |vm: &&Vm| vm.managed_disks && !vm.os_disk.ephemeral && ids::os_disk(vm).as_ref() == Some(id);
     if let Some(vm) = world.vms.iter().find(of) {
         return Ok(Response::json(200, &disk_json(vm, id, &vm.os_disk, true)));
     }
-    let found = world
-        .vms
-        .iter()
-        .find_map(|vm| Some((vm, vm.data_disks.iter().find(|disk| disk_id(vm, &disk.name).as_ref() == Some(id))?)));
+    let found = world.vms.iter().find_map(|vm| {
+        Some((vm, vm.data_disks.iter().find(|disk| ids::disk_id(vm, &disk.name).as_ref() == Some(id))?))
+    });
     let (vm, disk) = found.ok_or_else(|| resource_not_found(id))?;
     Ok(Response::json(200, &disk_json(vm, id, disk, false)))
 }
 
 /// The managed disks of a VM, as rows of Resource Graph.
 pub(crate) fn graph_disks(vm: &Vm) -> Vec<(ResourceId, Value)> {
-    let os = crate::providers::compute::os_disk(vm).filter(|_| vm.managed_disks && !vm.os_disk.ephemeral);
+    let os = ids::os_disk(vm).filter(|_| vm.managed_disks && !vm.os_disk.ephemeral);
     let os = os.map(|id| (id.clone(), disk_json(vm, &id, &vm.os_disk, true)));
     let data = vm.data_disks.iter().filter_map(|disk| {
-        let id = disk_id(vm, &disk.name)?;
+        let id = ids::disk_id(vm, &disk.name)?;
         let json = disk_json(vm, &id, disk, false);
         Some((id, json))
     });
@@ -147,8 +135,11 @@ pub(crate) fn effective_rules(world: &mut World, call: &Call, id: ResourceId) ->
         return Err(not_allowed(call));
     }
     access::guard(world, call, "Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action", &id)?;
-    let vm =
-        world.vms.iter().find(|vm| interface_id(vm).as_ref() == Some(&id)).ok_or_else(|| resource_not_found(&id))?;
+    let vm = world
+        .vms
+        .iter()
+        .find(|vm| ids::interface_id(vm).as_ref() == Some(&id))
+        .ok_or_else(|| resource_not_found(&id))?;
     if vm.power != Power::Running {
         return Err(error_response(
             409,
@@ -182,7 +173,7 @@ pub(crate) fn result(world: &World, call: &Call, name: &str) -> Answer {
         (OpStatus::InProgress, _) => Ok(Response::empty(202)),
         (_, Some((code, message))) => Err(error_response(409, code, message)),
         (_, None) => {
-            let vm = world.vms.iter().find(|vm| interface_id(vm).as_ref() == Some(&operation.target));
+            let vm = world.vms.iter().find(|vm| ids::interface_id(vm).as_ref() == Some(&operation.target));
             Ok(Response::json(200, &json!({ "value": vm.map(rules).unwrap_or_default() })))
         }
     }
@@ -211,7 +202,7 @@ fn rules(vm: &Vm) -> Vec<Value> {
     rules.push(rule("defaultSecurityRules/AllowInternetOutBound", 65_001, "Allow", "Internet", "0-65535"));
     rules.push(rule("defaultSecurityRules/DenyAllOutBound", 65_500, "Deny", "0.0.0.0/0", "0-65535"));
     vec![json!({
-        "networkSecurityGroup": { "id": nsg }, "association": { "networkInterface": { "id": interface_id(vm) } },
+        "networkSecurityGroup": { "id": nsg }, "association": { "networkInterface": { "id": ids::interface_id(vm) } },
         "effectiveSecurityRules": rules
     })]
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access;
 use crate::call::{Answer, Call, error_response, not_allowed, page, resource_not_found, set_header, stamp_z};
+use crate::providers::filter::{filter_terms, parse_filter_time};
 use crate::world::{Item, JobStatus, Policy, Protection, RecoveryPoint, Vault, World, digits_from};
 use azmend_arm::http::{Method, Response};
 use azmend_arm::id::ResourceId;
@@ -90,23 +91,6 @@ pub(crate) fn guard_proxies(world: &World, call: &Call, vault: &ResourceId) -> A
         }));
     }
     page(world, call, rows)
-}
-
-/// The terms of a `$filter` such as `status eq 'Failed' and operation eq 'Backup'`: names in lower case.
-pub(crate) fn filter_terms(call: &Call) -> Result<Vec<(String, String)>, Box<Response>> {
-    let Some(filter) = call.param("$filter") else { return Ok(Vec::new()) };
-    let mut terms = Vec::new();
-    for term in filter.split(" and ").filter(|t| !t.trim().is_empty()) {
-        let Some((name, value)) = term.split_once(" eq ") else {
-            return Err(error_response(
-                400,
-                "BadRequest",
-                &format!("The filter term '{term}' is not of the form \"name eq 'value'\"."),
-            ));
-        };
-        terms.push((name.trim().to_lowercase(), value.trim().trim_matches('\'').to_owned()));
-    }
-    Ok(terms)
 }
 
 /// `extended` only when `$expand` asked for it: no recorded item has `extendedInfo` otherwise.
@@ -275,7 +259,7 @@ pub(crate) fn recovery_points(world: &World, call: &Call, item_id: &ResourceId) 
     let item = known_item(world, item_id)?;
     let (mut from, mut to) = (None, None);
     for (name, value) in filter_terms(call)? {
-        let time = crate::providers::jobs::parse_filter_time(&value);
+        let time = parse_filter_time(&value);
         match name.as_str() {
             "startdate" => from = time,
             "enddate" => to = time,

@@ -9,6 +9,7 @@ mod engines;
 pub(crate) mod events;
 pub(crate) mod faults;
 mod guest;
+pub(crate) mod ids;
 mod keyvault;
 mod model;
 mod mutate;
