@@ -13,7 +13,7 @@
 //! `engine -> {playbook, actions, journal, arm, estate, catalog}`;
 //! `playbook -> {actions: names and parameter types, estate: the view, catalog}`; `actions -> {arm, estate, catalog}`;
 //! `estate -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `journal`, `arm`
-//! and `catalog` know no room. Only `arm::sdk` names an `azure_*` crate. Only `cli` and `main.rs` write to stdout or
+//! and `catalog` know no room. Only the calls and the credential of `arm` name an `azure_*` crate. Only `cli` and `main.rs` write to stdout or
 //! stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks this.
 //!
 //! [`clock`], [`duration`], [`text`] and [`yaml`] stand under every room.

@@ -19,9 +19,9 @@
 
 use std::time::Duration;
 
-use super::api::Arm;
 use super::error::{ArmError, ErrorKind, percent_decode};
 use super::id::ResourceId;
+use crate::arm::Arm;
 
 /// How long a success under a subscription shows that the subscription answers: as long as facts are fresh.
 pub const ANSWERS_FOR: Duration = Duration::from_secs(60);

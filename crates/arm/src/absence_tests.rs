@@ -2,11 +2,11 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::super::api::ArmSettings;
-use super::super::http::{Method, Request, Response};
-use super::super::testing::{Script, exchange};
-use super::super::token::StaticToken;
 use super::*;
+use crate::ArmSettings;
+use crate::http::{Method, Request, Response};
+use crate::testing::{Script, exchange};
+use crate::token::StaticToken;
 use azmend_base::clock::{Clock, VirtualClock};
 
 const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";

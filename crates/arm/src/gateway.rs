@@ -19,7 +19,7 @@ use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use super::calls::{ArmCalls, CallPurpose, CallRow, Counts};
+use super::call_counts::{ArmCalls, CallPurpose, CallRow, Counts};
 use super::cloud::check_endpoint;
 use super::error::{ArmError, ErrorClass};
 use super::http::{HeaderName, HeaderValue, Method, Request, Response, Transport};

@@ -4,11 +4,11 @@ use std::sync::atomic::AtomicU32;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::super::http::TransportError;
-use super::super::id::ResourceId;
-use super::super::testing::{Script, lost, not_sent, with_header};
-use super::super::token::{Secret, SignInError, StaticToken};
 use super::*;
+use crate::http::TransportError;
+use crate::id::ResourceId;
+use crate::testing::{Script, lost, not_sent, with_header};
+use crate::token::{Secret, SignInError, StaticToken};
 use azmend_base::clock::VirtualClock;
 
 const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";

@@ -4,12 +4,29 @@
 //! (`sim::Sim`), and decorators such as the read-only guard. A transport never retries, never follows a redirect and
 //! never interprets a body; that is the gateway's duty (`arm::gateway`).
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use uuid::Uuid;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
+
+/// The mark of a change: journaled before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// Sent as `x-ms-client-request-id`.
+    pub client_request_id: Uuid,
+}
+
+impl Tag {
+    /// A new, random mark.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self { client_request_id: Uuid::new_v4() }
+    }
+}
 
 /// A request as it goes on the wire.
 #[derive(Clone)]

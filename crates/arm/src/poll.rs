@@ -67,6 +67,18 @@ impl Follow {
     }
 }
 
+/// What Azure said to a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// It is done; 204 on a delete: the resource did not exist.
+    Done {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// It was accepted and goes on.
+    Accepted(Operation),
+}
+
 /// An accepted operation that has not ended: a value that is journaled and resumed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::testing::{Script, exchange, lost, with_header};
-use super::super::token::StaticToken;
 use super::*;
+use crate::testing::{Script, exchange, lost, with_header};
+use crate::token::StaticToken;
 use azmend_base::clock::VirtualClock;
 
 const RPC: &str = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.Compute/restorePointCollections/c";

@@ -14,9 +14,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Mutex as Turn;
 
-use super::around::WholeVm;
 use super::error::ArmError;
 use super::id::ResourceId;
+use super::model::WholeVm;
 use super::model::{DenyAssignment, Permission};
 use azmend_base::clock::{Clock, elapsed};
 

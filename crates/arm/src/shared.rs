@@ -11,10 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Mutex as Turn;
 
-use super::api::{JobFilter, Listing};
 use super::error::ArmError;
 use super::id::ResourceId;
+use super::listing::Listing;
 use super::model::Job;
+use super::model::JobFilter;
 use azmend_base::clock::elapsed;
 
 /// How long a list serves plans. A plan is looked at by a person for longer than that before it is applied.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{GraphRow, columns, text};
-use crate::arm::model::wire::parse_time;
+use crate::arm::model::json::parse_time;
 use crate::arm::model::{FromWire, Job, Malformed, Policy, ProtectedItem, Vault};
 
 /// A protected item.

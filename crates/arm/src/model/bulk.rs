@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::wire::{FromWire, Malformed, integer, objects};
+use super::json::{FromWire, Malformed, integer, objects};
 use super::{Collection, Vm};
 
 /// A virtual machine with its tags.

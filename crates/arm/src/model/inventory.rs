@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::wire::{FromWire, Malformed, first_text, flag, id, integer, objects, text, texts, time};
+use super::json::{FromWire, Malformed, first_text, flag, id, integer, objects, text, texts, time};
 use super::{InstanceView, Job, JobError};
 use crate::id::ResourceId;
 

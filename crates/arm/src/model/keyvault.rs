@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{FromWire, Malformed, flag, id, objects, text, texts};
+use super::json::{FromWire, Malformed, flag, id, objects, text, texts};
 use crate::id::ResourceId;
 
 /// What an access policy permits, each kind a list of words as Azure sent them. Words are compared without case, and

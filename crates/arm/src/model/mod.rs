@@ -5,24 +5,28 @@
 //! compares or shows stays text, exactly as Azure sent it. The types are also the shape of facts, estates and journals,
 //! so their own serialisation is stable and independent of Azure's.
 
-mod around;
 mod backup;
 mod bulk;
 mod compute;
 mod inventory;
+mod job_filter;
+pub mod json;
+mod json_backup;
+mod json_compute;
 mod keyvault;
 mod run_command;
 mod scope;
-pub mod wire;
-mod wire_backup;
-mod wire_compute;
+mod surroundings;
+mod whole_vm;
 
-pub use around::*;
 pub use backup::*;
 pub use bulk::*;
 pub use compute::*;
 pub use inventory::*;
+pub use job_filter::*;
+pub use json::{FromWire, Malformed};
 pub use keyvault::*;
 pub use run_command::*;
 pub use scope::*;
-pub use wire::{FromWire, Malformed};
+pub use surroundings::*;
+pub use whole_vm::*;

@@ -1,17 +1,18 @@
 //! The typed calls about key vaults and role assignments. No generated client is linked for them.
 //!
-//! Invariants as in [`super::api`]: a name reaches a URL only through a [`ResourceId`], a list holds all pages, a change
+//! Invariants as in [`super`]: a name reaches a URL only through a [`ResourceId`], a list holds all pages, a change
 //! is sent exactly once. Access policies are only ever added and removed by themselves; the calls that write a whole
 //! vault, or replace its access policies, are not here on purpose. No key, secret or certificate is ever touched.
 
 use serde_json::{Value, json};
 
-use super::api::{Arm, Listing, Sent, Tag};
-use super::error::ArmError;
-use super::http::{Method, Request};
-use super::id::{ResourceId, is_guid};
-use super::model::{KeyPermissions, KeyVault, RoleAssignment};
-use super::poll::Operation;
+use crate::arm::Arm;
+use crate::error::ArmError;
+use crate::http::{Method, Request, Tag};
+use crate::id::{ResourceId, is_guid};
+use crate::listing::Listing;
+use crate::model::{KeyPermissions, KeyVault, RoleAssignment};
+use crate::poll::{Operation, Sent};
 
 /// Microsoft.KeyVault; from the published OpenAPI.
 const KEY_VAULT: &str = "2023-07-01";

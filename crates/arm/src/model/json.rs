@@ -205,5 +205,5 @@ impl FromWire for DenyAssignment {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
+#[path = "json_tests.rs"]
 mod tests;

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::api::ArmSettings;
-use super::super::http::{Method, Request, Response};
-use super::super::readonly::{ReadOnly, ReadPost};
-use super::super::testing::{Script, with_header};
-use super::super::throttle::Throttle;
-use super::super::token::StaticToken;
 use super::*;
+use crate::ArmSettings;
+use crate::http::{Method, Request, Response};
+use crate::readonly::{ReadOnly, ReadPost};
+use crate::testing::{Script, with_header};
+use crate::throttle::Throttle;
+use crate::token::StaticToken;
 use azmend_base::clock::{Clock, VirtualClock};
 
 const A: &str = "11111111-1111-1111-1111-111111111111";

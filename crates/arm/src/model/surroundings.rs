@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{FromWire, Malformed, first_text, flag, id, integer, object, objects, text, texts, time};
+use super::json::{FromWire, Malformed, first_text, flag, id, integer, object, objects, text, texts, time};
 use crate::id::ResourceId;
 
 /// A disk as the VM's storage profile names it. What Azure leaves out of the profile (sizes and kinds, while a VM is

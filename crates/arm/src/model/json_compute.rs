@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::around::interfaces;
-use super::wire::{FromWire, Malformed, first_text, id, integer, object, objects, text, time};
+use super::json::{FromWire, Malformed, first_text, id, integer, object, objects, text, time};
+use super::surroundings::interfaces;
 use super::{Agent, AttachedDisk, Collection, Extension, ExtensionView, Handler, InstanceView, Point, Status, Vm};
 
 impl FromWire for Vm {

@@ -16,13 +16,14 @@ use futures::future::BoxFuture;
 use url::Url;
 use uuid::Uuid;
 
-use crate::api::{Listing, Sent};
 use crate::error::ArmError;
 use crate::gateway::{Gateway, json, one};
 use crate::http::{Method, Request, Response};
 use crate::id::ResourceId;
+use crate::listing::Listing;
 use crate::model::FromWire;
 use crate::poll::Operation;
+use crate::poll::Sent;
 
 /// One request and what Azure answered.
 #[derive(Debug)]
@@ -152,7 +153,7 @@ pub fn credential() -> Arc<dyn TokenCredential> {
 /// A generated client (`$module::Client`) over a seam.
 macro_rules! client {
     ($seam:expr, $($module:ident)::+) => {
-        $($module)::+::Client::builder($crate::sdk::bridge::credential())
+        $($module)::+::Client::builder($crate::calls::bridge::credential())
             .endpoint($seam.endpoint())
             .retry(azure_core_021::RetryOptions::none())
             .transport($seam.transport())

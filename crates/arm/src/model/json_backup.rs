@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::wire::{FromWire, Malformed, first_text, flag, id, integer, object, objects, text, texts, time};
+use super::json::{FromWire, Malformed, first_text, flag, id, integer, object, objects, text, texts, time};
 use super::{
     BackupStatus, HealthDetail, Job, JobError, JobTask, Policy, ProtectedItem, RecoveryPoint, Schedule, Tier, Vault,
 };

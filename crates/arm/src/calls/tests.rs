@@ -1,11 +1,19 @@
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use super::super::error::ErrorClass;
-use super::super::http::Response;
-use super::super::poll::PollState;
-use super::super::testing::{Script, example, exchange, with_header};
-use super::super::token::StaticToken;
-use super::*;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::arm::{Arm, ArmSettings};
+use crate::error::ErrorClass;
+use crate::http::Response;
+use crate::http::Tag;
+use crate::id::ResourceId;
+use crate::model::{JobFilter, Lock};
+use crate::poll::PollState;
+use crate::poll::Sent;
+use crate::testing::{Script, example, exchange, with_header};
+use crate::token::StaticToken;
 use azmend_base::clock::VirtualClock;
 
 const SUB: &str = "11111111-1111-1111-1111-111111111111";

@@ -18,14 +18,20 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use azure_mgmt_resourcegraph::package_preview_2021_03 as graph;
+use graph::models::query_request_options::ResultFormat;
+use graph::models::{QueryRequest, QueryRequestOptions};
 use serde_json::{Map, Value};
 
-use super::api::Arm;
-use super::error::{ArmError, ErrorClass};
-use super::error_body::clean;
-use super::id::is_guid;
-use super::listing::BadRows;
-use super::sdk::graph;
+use super::bridge::{Exchange, ask, client};
+
+use crate::error::{ArmError, ErrorClass};
+use crate::error_body::clean;
+use crate::gateway::Gateway;
+use crate::id::is_guid;
+use crate::listing::BadRows;
+
+use crate::arm::Arm;
 
 /// The most rows of one page (`$top` of the contract).
 pub const MAX_PAGE: u32 = 1000;
@@ -262,9 +268,9 @@ impl Arm {
         if !(1..=MAX_PAGE).contains(&query.page_size) {
             return Err(refused(&format!("a page holds 1 to {MAX_PAGE} rows, not {}", query.page_size)));
         }
-        let exchange = graph::query(&self.gateway, query).await?;
+        let exchange = ask_page(&self.gateway, query).await?;
         let limit_hit = exchange.response.header("x-ms-tenant-subscription-limit-hit");
-        let mut page = read(super::gateway::json(SUMMARY, &exchange.response)?)?;
+        let mut page = read(crate::gateway::json(SUMMARY, &exchange.response)?)?;
         page.partial_scope = limit_hit.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
         Ok(page)
     }
@@ -319,3 +325,21 @@ fn read(mut body: Value) -> Result<GraphPage, ArmError> {
 #[cfg(test)]
 #[path = "graph_tests.rs"]
 mod tests;
+
+/// One page of a query, as it came from the wire.
+async fn ask_page(gateway: &Gateway, asked: &GraphQuery) -> Result<Exchange, ArmError> {
+    let mut request = QueryRequest::new(asked.text.clone());
+    match &asked.scope {
+        GraphScope::Subscriptions(guids) => request.subscriptions.clone_from(guids),
+        GraphScope::ManagementGroups(names) => request.management_groups.clone_from(names),
+        GraphScope::Tenant => {}
+    }
+    request.options = Some(QueryRequestOptions {
+        skip_token: asked.skip_token.clone(),
+        top: i32::try_from(asked.page_size).ok(),
+        result_format: Some(ResultFormat::ObjectArray),
+        ..QueryRequestOptions::new()
+    });
+    let exchange = ask(gateway, None, |seam| Ok(client!(seam, graph)?.resources(request).send()));
+    exchange.await
+}
