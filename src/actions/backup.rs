@@ -13,11 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{Risk, Undo};
-use super::needs::{self, Place, Right, Uses};
 use super::outcome::{Failure, Refusal};
+use super::parameters::{DAY, span_within};
+use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
 use super::rules::{self, Ground, backups};
-use super::spec::{DAY, span_within};
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
@@ -87,12 +87,12 @@ fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Erro
 impl Action for BackupStart {
     const KEYS: &'static [&'static str] = &["retain", "until"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::JOBS),
-        Uses::Needs(&needs::ITEM),
-        Uses::Better(&needs::ITEM_OPERATIONS),
-        Uses::Better(&needs::ITEM_RESULTS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::JOBS),
+        Uses::Needs(&permission::ITEM),
+        Uses::Better(&permission::ITEM_OPERATIONS),
+        Uses::Better(&permission::ITEM_RESULTS),
         Uses::Needs(&START),
     ];
     const WRITES: &'static [&'static str] = super::job::WRITES;

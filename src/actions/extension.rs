@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::change::{Risk, Undo};
-use super::needs::{self, Place, Right, Uses};
 use super::outcome::{Failure, Refusal};
+use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
 use super::rules::Ground;
 use super::vm;
@@ -38,7 +38,7 @@ pub struct ExtensionUninstall {
     /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
     /// because it is part of a plan's hash.
     #[schemars(skip)]
-    #[serde(deserialize_with = "super::spec::given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::parameters::given", skip_serializing_if = "Option::is_none")]
     pub handler: Option<HandlerName>,
 }
 
@@ -55,12 +55,12 @@ impl Action for ExtensionUninstall {
     const KEYS: &'static [&'static str] = &[];
     const OLD_KEYS: &'static [&'static str] = &["handler"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::INSTANCE_VIEW),
-        Uses::Needs(&needs::EXTENSIONS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::JOBS),
-        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Needs(&permission::INSTANCE_VIEW),
+        Uses::Needs(&permission::EXTENSIONS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::JOBS),
+        Uses::Better(&permission::COMPUTE_OPERATIONS),
         Uses::Needs(&DELETE),
     ];
     const WRITES: &'static [&'static str] = &["vmsnapshot", "extensions.failed", "vm.provisioning_state"];

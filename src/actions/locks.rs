@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::change::{Risk, Undo};
-use super::needs::{self, Place, Right, Uses};
 use super::outcome::{Failure, Refusal};
+use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, PlanReads, StepDraft};
 use super::rules::{Ground, groups, locks as rule};
 use super::{Action, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
@@ -65,7 +65,7 @@ pub struct LocksRemove {
     /// Had no effect and is no key of the language any more; read where older playbooks and plans have it, and kept there
     /// because it is part of a plan's hash.
     #[schemars(skip)]
-    #[serde(deserialize_with = "super::spec::given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::parameters::given", skip_serializing_if = "Option::is_none")]
     pub scope: Option<LockScope>,
 }
 
@@ -82,12 +82,12 @@ impl Action for LocksRemove {
     const KEYS: &'static [&'static str] = &[];
     const OLD_KEYS: &'static [&'static str] = &["scope"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::DENY_ASSIGNMENTS),
-        Uses::Needs(&needs::LOCKS),
-        Uses::Needs(&needs::GROUPS),
-        Uses::Needs(&needs::GROUP_CONTENTS),
-        Uses::Needs(&needs::COLLECTIONS),
-        Uses::Needs(&needs::POINTS),
+        Uses::Needs(&permission::DENY_ASSIGNMENTS),
+        Uses::Needs(&permission::LOCKS),
+        Uses::Needs(&permission::GROUPS),
+        Uses::Needs(&permission::GROUP_CONTENTS),
+        Uses::Needs(&permission::COLLECTIONS),
+        Uses::Needs(&permission::POINTS),
         Uses::Needs(&DELETE),
         Uses::Needs(&WRITE),
     ];

@@ -8,7 +8,8 @@
 
 use serde::Serialize;
 
-use super::needs::{EVERY_READ, Need, NeedKind, Place, Purpose};
+use super::permission::{NeedKind, Place};
+use super::permissions_needed::{EVERY_READ, Need, Purpose};
 use super::spec::ActionName;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
@@ -172,7 +173,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::actions::needs::NEEDS;
+    use crate::actions::permissions_needed::NEEDS;
 
     const SUB: &str = "/subscriptions/11111111-1111-1111-1111-111111111111";
 

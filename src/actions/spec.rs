@@ -8,10 +8,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
-
-use crate::duration::Span;
-
 pub use super::backup::{BackupStart, BackupUntil};
 pub use super::extension::{ExtensionUninstall, HandlerName};
 pub use super::guest::{ConfKey, GuestAgentConf, GuestService, ServiceName, StartType};
@@ -22,28 +18,6 @@ pub use super::points::{DeleteStale, DeleteWhole, StaleKind, StaleUntil};
 pub use super::protection::{ProtectionEnable, ProtectionResume};
 pub use super::vm::{VmReapply, VmRestart};
 pub use super::{ActionName, ActionSpec};
-
-/// A day in seconds.
-pub(super) const DAY: u64 = 86_400;
-
-/// A key that may be missing and may not be null.
-pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// A duration from `min` to `max` seconds; `what` is said about the range.
-pub(super) fn span_within<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    (min, max): (u64, u64),
-    what: &str,
-) -> Result<Span, D::Error> {
-    let span = Span::deserialize(deserializer)?;
-    if (min..=max).contains(&span.as_secs()) {
-        Ok(span)
-    } else {
-        Err(D::Error::custom(format!("{span} is out of range: {what}")))
-    }
-}
 
 impl fmt::Display for ActionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,8 +3,6 @@
 //! Duty: a number is only digits: MySQL, SAP, Veeam and SQL Server have errors of the same numbers. So each is read with what
 //! stands around it. Must never: take a number for an error of ours when another product's name stands beside it.
 
-use super::paste::{Paste, ends_in_word, floor};
-
 /// How far around a number is looked for what it belongs to.
 const AROUND: usize = 160;
 /// Names that say that the number beside them is theirs. Words, not parts of words: machines have names, too.
@@ -82,10 +80,10 @@ pub struct Number {
 }
 
 impl Number {
-    /// Whether it is an error of Azure Backup's: what stands around it says so, and nothing says otherwise.
+    /// Whether it is an error of Azure Backup's: what stands around it says so, and nothing says otherwise. `whole` is the
+    /// length of the text in characters.
     #[must_use]
-    pub fn ours(&self, paste: &Paste) -> bool {
-        let whole = paste.open().chars().count();
+    pub fn ours(&self, whole: usize) -> bool {
         if self.alone {
             // Four digits are a year or a port for most of the world.
             return self.value >= 10_000;
@@ -199,12 +197,22 @@ pub(super) fn numbers(text: &str) -> Vec<Number> {
     out
 }
 
+pub(super) fn floor(text: &str, mut at: usize) -> usize {
+    while at > 0 && !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+pub(super) fn ends_in_word(text: &str, word: &str) -> bool {
+    text.strip_suffix(word).is_some_and(|rest| !rest.ends_with(|c: char| c.is_ascii_alphanumeric()) || word == "code")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn only_numbers_in_the_place_of_a_number_count() {
+        use crate::catalog::paste::Paste;
         let found = |text: &str| Paste::of(text).numbers.iter().map(|n| n.value).collect::<Vec<_>>();
         for (text, expected) in [
             ("400196", vec![400_196]),

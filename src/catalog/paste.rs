@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::numbers::{Number, numbers};
+use super::numbers::{Number, ends_in_word, floor, numbers};
 
 /// Of longer texts the head and the tail are read: 64 KiB is a whole `--debug` log of one command.
 pub const LONGEST: usize = 64 * 1024;
@@ -385,17 +385,6 @@ fn labelled(text: &str, low: &str, begin: usize, end: usize) -> (bool, bool) {
     // The command line prints "ERROR: (Code) message", and below it "(Code) message".
     let cli = bracket && open.is_some_and(|open| open.trim().is_empty() || open.trim_end().ends_with("error:"));
     (ends && (alone || bracket || known), ends && (cli || only))
-}
-
-pub(super) fn floor(text: &str, mut at: usize) -> usize {
-    while at > 0 && !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-pub(super) fn ends_in_word(text: &str, word: &str) -> bool {
-    text.strip_suffix(word).is_some_and(|rest| !rest.ends_with(|c: char| c.is_ascii_alphanumeric()) || word == "code")
 }
 
 /// Letters and digits only, in lower case: what spaces, line breaks, quotes and punctuation cannot change.

@@ -370,7 +370,8 @@ impl<'a> Search<'a, '_> {
 
     fn numbers(&self) -> Vec<&'a Entry> {
         let mut out: Vec<&'a Entry> = Vec::new();
-        for number in self.paste.numbers.iter().filter(|number| number.ours(self.paste)) {
+        let whole = self.paste.open().chars().count();
+        for number in self.paste.numbers.iter().filter(|number| number.ours(whole)) {
             let Some(entry) = self.catalog.by_numeric(number.value) else { continue };
             if !out.iter().any(|known| known.code == entry.code) {
                 out.push(entry);

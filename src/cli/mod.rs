@@ -176,6 +176,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
         .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let code = runtime.block_on(async {
         match command {
+            Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(desk, *args)).await,
             Command::Fix(args) => Box::pin(commands::fix::run(desk, *args)).await,
             Command::Apply(args) => commands::apply::run(desk, args).await,
             Command::Runs(command) => commands::runs::run(desk, command).await,

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exit;
-use crate::actions::needs::{EVERY_READ, Need, NeedKind, Place, Purpose, RoleDefinition};
+use crate::actions::permission::{NeedKind, Place};
+use crate::actions::permissions_needed::{EVERY_READ, Need, Purpose, RoleDefinition};
 use crate::actions::rights::{Finding, Held, Judged};
 use crate::actions::spec::ActionName;
 use crate::arm::SignInAttempt;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::plan::{OnFailure, PlannedStep};
 use super::progress::Progress;
-use super::run::{Halt, Session};
+use super::session::{Halt, Session};
 use super::state::{ChangeState, Phase};
 use super::step::{End, LocksSeen, Machine, Next, PollSeen, ProvenBy, Seen, SendError, SendSeen, failure_of};
 use crate::actions::ChangeKind;

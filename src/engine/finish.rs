@@ -14,7 +14,7 @@ use super::exit;
 use super::owed::LockState;
 use super::plan::{OnFailure, Plan};
 use super::result::{CallsResult, ChangeResult, ErrorResult, LockResult, RunResult, Status};
-use super::run::{Halt, Session, StepsEnd};
+use super::session::{Halt, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
 use crate::actions::ChangeKind;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::run::Session;
+use super::session::Session;
 use super::state::ChangeState;
 use crate::actions::change::Change;
 use crate::actions::{self, ChangeKind};

@@ -13,7 +13,7 @@ use super::earlier::Earlier;
 use super::plan::Plan;
 use super::progress::Listener;
 use super::result::RunResult;
-use super::run::Run;
+use super::session::Run;
 use crate::actions::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::arm::Arm;

@@ -24,7 +24,8 @@ pub mod plan;
 pub mod planner;
 pub mod progress;
 pub mod result;
-pub mod run;
+mod run;
+mod session;
 pub mod state;
 mod step;
 mod undo;
@@ -36,7 +37,7 @@ pub use plan::{Plan, PlanError, World};
 pub use planner::{PlanRequest, Planned, make_plan};
 pub use progress::{Listener, Progress, Silent};
 pub use result::{RunResult, Status};
-pub use run::Run;
+pub use session::Run;
 pub use state::RunState;
 
 use std::time::Duration;

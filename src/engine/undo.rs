@@ -10,7 +10,7 @@
 use super::driver::{Task, plain};
 use super::progress::Progress;
 use super::result::RunResult;
-use super::run::{Halt, Session, StepsEnd};
+use super::session::{Halt, Session, StepsEnd};
 use super::state::Phase;
 use super::step::End;
 use crate::actions::ChangeKind;

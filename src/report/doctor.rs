@@ -3,7 +3,7 @@
 use anstyle::Style;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
-use crate::actions::needs::{NeedKind, Place};
+use crate::actions::permission::{NeedKind, Place};
 use crate::engine::doctor::{DoctorReport, DoctorStatus, May, MissingReport, PlaybookReport, ScopeReport};
 use crate::text::shell_quote;
 

@@ -3,7 +3,8 @@
 use anstyle::Style;
 
 use super::layout::{BOLD, DIM, Page, paint};
-use crate::actions::needs::{EVERY_READ, Need, NeedKind, RoleDefinition};
+use crate::actions::permission::NeedKind;
+use crate::actions::permissions_needed::{EVERY_READ, Need, RoleDefinition};
 
 /// The page.
 #[must_use]

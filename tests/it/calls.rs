@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azmend::actions::needs::{EVERY_READ, NEEDS, Place};
+use azmend::actions::permission::Place;
+use azmend::actions::permissions_needed::{EVERY_READ, NEEDS};
 use azmend::arm::{
     Arm, ArmCalls, ArmSettings, CallPurpose, Request, ResourceId, Response, StaticToken, Transport, TransportError,
 };

@@ -253,7 +253,8 @@ fn the_role_is_ready_for_the_azure_cli() {
 /// `AZMEND_UPDATE=1 cargo test permissions_page` writes the table anew.
 #[test]
 fn the_permissions_page_is_up_to_date() {
-    use azmend::actions::needs::{NEEDS, NeedKind};
+    use azmend::actions::permission::NeedKind;
+    use azmend::actions::permissions_needed::NEEDS;
     let mut table = String::from("| action | at | why | without it |\n|---|---|---|---|\n");
     for kind in [NeedKind::Fact, NeedKind::Follow, NeedKind::Change] {
         for need in NEEDS.iter().filter(|need| need.kind == kind) {

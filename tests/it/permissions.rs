@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use azmend::actions::change::Override;
-use azmend::actions::needs::{EVERY_READ, NEEDS, Need, Place, Purpose, RoleDefinition};
+use azmend::actions::permission::Place;
+use azmend::actions::permissions_needed::{EVERY_READ, NEEDS, Need, Purpose, RoleDefinition};
 use azmend::actions::rights::{Finding, Held, judge};
 use azmend::actions::spec::ActionName;
 use azmend::engine::{PlanRequest, Planned, make_plan};

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{Risk, Undo};
-use super::needs::{Place, Right};
 use super::outcome::{Failure, Refusal};
+use super::permission::{Place, Right};
 use super::{Check, Context, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::RunCommand;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{RUN, SetGuest, Setting, unread};
 use crate::actions::Action;
-use crate::actions::needs::{self, Uses};
 use crate::actions::outcome::Refusal;
+use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::Ground;
 use crate::estate::facts::Part;
@@ -16,11 +16,11 @@ use crate::estate::guest::{Guest, GuestFacts, GuestOs, os_of, ready};
 const AS_IT_SHOULD_BE: &str = "inside the VM it is as it should be";
 /// What both use.
 const NEEDS: &[Uses] = &[
-    Uses::Needs(&needs::INSTANCE_VIEW),
-    Uses::Needs(&needs::VAULTS),
-    Uses::Needs(&needs::ITEMS),
-    Uses::Needs(&needs::JOBS),
-    Uses::Needs(&needs::COMPUTE_OPERATIONS),
+    Uses::Needs(&permission::INSTANCE_VIEW),
+    Uses::Needs(&permission::VAULTS),
+    Uses::Needs(&permission::ITEMS),
+    Uses::Needs(&permission::JOBS),
+    Uses::Needs(&permission::COMPUTE_OPERATIONS),
     Uses::Needs(&RUN),
 ];
 

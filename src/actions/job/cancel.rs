@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::{PROBE, forget, noted, running, vault};
 use crate::actions::change::{Risk, Undo};
-use crate::actions::needs::{self, Place, Right, Uses};
 use crate::actions::outcome::{Failure, Refusal};
+use crate::actions::parameters::{DAY, span_within};
+use crate::actions::permission::{self, Place, Right, Uses};
 use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
 use crate::actions::rules::jobs as rule;
-use crate::actions::spec::{DAY, span_within};
 use crate::actions::{Action, Check, Context, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
@@ -56,8 +56,12 @@ fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Er
 
 impl Action for JobCancel {
     const KEYS: &'static [&'static str] = &["older_than"];
-    const NEEDS: &'static [Uses] =
-        &[Uses::Needs(&needs::VAULTS), Uses::Needs(&needs::ITEMS), Uses::Needs(&needs::JOBS), Uses::Needs(&CANCEL)];
+    const NEEDS: &'static [Uses] = &[
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::JOBS),
+        Uses::Needs(&CANCEL),
+    ];
     const WRITES: &'static [&'static str] = &[
         "backup.last_status",
         "backup.last_error",

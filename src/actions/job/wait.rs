@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PROBE, forget, noted, running, vault};
 use crate::actions::change::{Risk, Undo};
-use crate::actions::needs::{self, Uses};
+use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
 use crate::actions::{Action, Check, Context, History, Mutation, Request, Verify};
 use crate::arm::id::ResourceId;
@@ -22,7 +22,7 @@ pub struct JobWait {}
 impl Action for JobWait {
     const KEYS: &'static [&'static str] = &[];
     const NEEDS: &'static [Uses] =
-        &[Uses::Needs(&needs::VAULTS), Uses::Needs(&needs::ITEMS), Uses::Needs(&needs::JOBS)];
+        &[Uses::Needs(&permission::VAULTS), Uses::Needs(&permission::ITEMS), Uses::Needs(&permission::JOBS)];
     const WRITES: &'static [&'static str] = super::WRITES;
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {

@@ -20,8 +20,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::needs::{self, Place, Right, Uses};
 use super::outcome::Refusal;
+use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
 use super::rules::Ground;
 use super::rules::keyvault::{ADMINISTRATOR, asked, not_locked, unread, vaults};
@@ -88,14 +88,14 @@ impl Default for KeyvaultGrant {
 impl Action for KeyvaultGrant {
     const KEYS: &'static [&'static str] = &["grant", "principal", "role", "secret_backup"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::LOCKS),
-        Uses::Needs(&needs::INSTANCE_VIEW),
-        Uses::Needs(&needs::EXTENSIONS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::JOBS),
-        Uses::Needs(&needs::KEY_VAULT),
-        Uses::Partly(&needs::ROLE_ASSIGNMENTS),
+        Uses::Needs(&permission::LOCKS),
+        Uses::Needs(&permission::INSTANCE_VIEW),
+        Uses::Needs(&permission::EXTENSIONS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::JOBS),
+        Uses::Needs(&permission::KEY_VAULT),
+        Uses::Partly(&permission::ROLE_ASSIGNMENTS),
         Uses::Partly(&WRITE_POLICY),
         Uses::Partly(&WRITE_ROLE),
         Uses::Better(&DELETE_ROLE),
@@ -120,7 +120,7 @@ impl Action for KeyvaultGrant {
 /// The grants; none when nothing is missing.
 fn planned(ground: &Ground<'_>, spec: &KeyvaultGrant) -> Result<Vec<(ChangeKind, String)>, Refusal> {
     let vaults = vaults(ground)?;
-    asked(spec)?;
+    asked(spec.grant, &spec.principal, &spec.role)?;
     let mut changes = Vec::new();
     for facts in vaults {
         let name = facts.id.name();

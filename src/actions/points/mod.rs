@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::change::{ChangeKind, Undo};
-use super::needs::{Place, Right};
 use super::outcome::Refusal;
+use super::permission::{Place, Right};
 use super::planning::{PlanContext, StepDraft};
 use super::rules::{Ground, locks as locks_rule, points as rule};
 use super::{Context, FactsNeeded, History};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{DELETE_COLLECTION, DELETE_POINT, DeleteCollection, DeletePoint, copies};
 use crate::actions::Action;
 use crate::actions::change::DeleteReason;
-use crate::actions::needs::{self, Uses};
 use crate::actions::outcome::Refusal;
+use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::stale as rule;
 use crate::text::plural;
@@ -64,17 +64,17 @@ fn some_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StaleKin
 impl Action for DeleteStale {
     const KEYS: &'static [&'static str] = &["kinds", "until"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::COLLECTIONS),
-        Uses::Needs(&needs::POINTS),
-        Uses::Partly(&needs::LOCKS),
-        Uses::Partly(&needs::BACKUP_STATUS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Partly(&needs::POLICIES),
-        Uses::Partly(&needs::RECOVERY_POINTS),
-        Uses::Partly(&needs::JOBS),
-        Uses::Partly(&needs::RESOURCE_GUARD),
-        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Needs(&permission::COLLECTIONS),
+        Uses::Needs(&permission::POINTS),
+        Uses::Partly(&permission::LOCKS),
+        Uses::Partly(&permission::BACKUP_STATUS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Partly(&permission::POLICIES),
+        Uses::Partly(&permission::RECOVERY_POINTS),
+        Uses::Partly(&permission::JOBS),
+        Uses::Partly(&permission::RESOURCE_GUARD),
+        Uses::Better(&permission::COMPUTE_OPERATIONS),
         Uses::Partly(&DELETE_COLLECTION),
         Uses::Partly(&DELETE_POINT),
     ];

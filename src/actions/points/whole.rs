@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{DELETE_COLLECTION, DeleteCollection, copies, live_guards};
 use crate::actions::Action;
 use crate::actions::change::DeleteReason;
-use crate::actions::needs::{self, Uses};
+use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::ownership;
 use crate::text::plural;
@@ -20,16 +20,16 @@ pub struct DeleteWhole {}
 impl Action for DeleteWhole {
     const KEYS: &'static [&'static str] = &[];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::COLLECTIONS),
-        Uses::Needs(&needs::POINTS),
-        Uses::Needs(&needs::LOCKS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::POLICIES),
-        Uses::Needs(&needs::RECOVERY_POINTS),
-        Uses::Needs(&needs::JOBS),
-        Uses::Needs(&needs::RESOURCE_GUARD),
-        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Needs(&permission::COLLECTIONS),
+        Uses::Needs(&permission::POINTS),
+        Uses::Needs(&permission::LOCKS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::POLICIES),
+        Uses::Needs(&permission::RECOVERY_POINTS),
+        Uses::Needs(&permission::JOBS),
+        Uses::Needs(&permission::RESOURCE_GUARD),
+        Uses::Better(&permission::COMPUTE_OPERATIONS),
         Uses::Needs(&DELETE_COLLECTION),
     ];
     const WRITES: &'static [&'static str] = super::WRITES;

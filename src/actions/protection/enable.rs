@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{PROBE, Protected, SETTLE, TRIES, WRITE, carries, check_stop, stands};
 use crate::actions::change::{Risk, Undo};
-use crate::actions::needs::{self, Uses};
 use crate::actions::outcome::{Failure, Refusal};
+use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::Ground;
 use crate::actions::rules::enabling::{Candidate, choose, nobody_protects};
@@ -36,13 +36,13 @@ pub struct ProtectionEnable {
 impl Action for ProtectionEnable {
     const KEYS: &'static [&'static str] = &["policy", "vault"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::BACKUP_STATUS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::POLICIES),
-        Uses::Needs(&needs::PROTECTABLE_ITEMS),
-        Uses::Needs(&needs::ITEM),
-        Uses::Better(&needs::ITEM_OPERATIONS),
+        Uses::Needs(&permission::BACKUP_STATUS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::POLICIES),
+        Uses::Needs(&permission::PROTECTABLE_ITEMS),
+        Uses::Needs(&permission::ITEM),
+        Uses::Better(&permission::ITEM_OPERATIONS),
         Uses::Needs(&WRITE),
     ];
     const WRITES: &'static [&'static str] = super::WRITES;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::needs::{Place, Right};
 use super::outcome::Refusal;
+use super::permission::{Place, Right};
 use super::rules::protection::{is_protected, is_stopped, vault_name};
 use super::{Inverse, Request, Verb};
 use crate::arm::id::ResourceId;

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::{PROBE, Protected, SETTLE, TRIES, WRITE, carries, changed, check_stop, same_policy, stands};
 use crate::actions::change::{Risk, Undo};
-use crate::actions::needs::{self, Uses};
 use crate::actions::outcome::{Failure, Refusal};
+use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
 use crate::actions::rules::protection::{is_protected, is_stopped, may_resume, policy_for, stopped_item, vault_name};
 use crate::actions::rules::{Ground, protection};
@@ -38,15 +38,15 @@ pub struct ProtectionResume {
 impl Action for ProtectionResume {
     const KEYS: &'static [&'static str] = &["policy"];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::COLLECTIONS),
-        Uses::Needs(&needs::POINTS),
-        Uses::Needs(&needs::BACKUP_STATUS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::POLICIES),
-        Uses::Needs(&needs::JOBS),
-        Uses::Needs(&needs::ITEM),
-        Uses::Better(&needs::ITEM_OPERATIONS),
+        Uses::Needs(&permission::COLLECTIONS),
+        Uses::Needs(&permission::POINTS),
+        Uses::Needs(&permission::BACKUP_STATUS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::POLICIES),
+        Uses::Needs(&permission::JOBS),
+        Uses::Needs(&permission::ITEM),
+        Uses::Better(&permission::ITEM_OPERATIONS),
         Uses::Needs(&WRITE),
     ];
     const WRITES: &'static [&'static str] = super::WRITES;

@@ -11,7 +11,6 @@
 
 use super::Ground;
 use crate::actions::change::Refusal;
-use crate::actions::spec::KeyvaultGrant;
 use crate::arm::id::{ResourceId, is_guid};
 use crate::arm::model::{KeyPermissions, RoleAssignment};
 use crate::estate::facts::Part;
@@ -41,32 +40,32 @@ pub fn wanted(key: bool, secret: bool, secret_backup: bool) -> KeyPermissions {
 ///
 /// # Errors
 /// A refusal `keyvault...` with what is to be typed.
-pub fn asked(spec: &KeyvaultGrant) -> Result<(), Refusal> {
+pub fn asked(grant: bool, principal: &str, role: &str) -> Result<(), Refusal> {
     let find = format!(
         "find the object id of Azure Backup's service principal with: az ad sp show --id {BACKUP_APP} --query id -o tsv"
     );
-    if !spec.grant {
+    if !grant {
         let why = "granting access to a key vault must be asked for by name: nothing was granted";
         return Err(Refusal::new("keyvault.not-asked", why)
             .hint(format!("grant it with --set grant=true --set principal=<object id>; {find}")));
     }
-    if !is_guid(&spec.principal) {
-        let why = if spec.principal.is_empty() {
+    if !is_guid(principal) {
+        let why = if principal.is_empty() {
             "whom to grant access to was not said, and ARM cannot tell".to_owned()
         } else {
-            format!("the principal {:?} is not an object id (a GUID)", spec.principal)
+            format!("the principal {:?} is not an object id (a GUID)", principal)
         };
         return Err(
             Refusal::new("keyvault.principal", why).hint(format!("name it with --set principal=<object id>; {find}"))
         );
     }
-    if spec.principal.eq_ignore_ascii_case(BACKUP_APP) {
+    if principal.eq_ignore_ascii_case(BACKUP_APP) {
         let why =
             "the principal is the application id of Azure Backup, the same in every tenant, not its object id in yours";
         return Err(Refusal::new("keyvault.principal", why).hint(find));
     }
-    if !is_guid(&spec.role) {
-        let why = format!("the role {:?} is not the id (a GUID) of a role definition", spec.role);
+    if !is_guid(role) {
+        let why = format!("the role {:?} is not the id (a GUID) of a role definition", role);
         return Err(Refusal::new("keyvault.role", why)
             .hint("az role definition list --name \"Key Vault Administrator\" --query [].name -o tsv"));
     }

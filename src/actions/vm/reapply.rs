@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{FACTS, PATIENCE, PROBE, known_vm, since};
 use crate::actions::change::{Risk, Undo};
-use crate::actions::needs::{self, Place, Right, Uses};
 use crate::actions::outcome::{Failure, Refusal};
+use crate::actions::permission::{self, Place, Right, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::{Ground, jobs};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
@@ -33,12 +33,12 @@ pub struct VmReapply {}
 impl Action for VmReapply {
     const KEYS: &'static [&'static str] = &[];
     const NEEDS: &'static [Uses] = &[
-        Uses::Needs(&needs::INSTANCE_VIEW),
-        Uses::Needs(&needs::EXTENSIONS),
-        Uses::Needs(&needs::VAULTS),
-        Uses::Needs(&needs::ITEMS),
-        Uses::Needs(&needs::JOBS),
-        Uses::Better(&needs::COMPUTE_OPERATIONS),
+        Uses::Needs(&permission::INSTANCE_VIEW),
+        Uses::Needs(&permission::EXTENSIONS),
+        Uses::Needs(&permission::VAULTS),
+        Uses::Needs(&permission::ITEMS),
+        Uses::Needs(&permission::JOBS),
+        Uses::Better(&permission::COMPUTE_OPERATIONS),
         Uses::Needs(&REAPPLY),
     ];
     const WRITES: &'static [&'static str] = &["vm.provisioning_state", "agent", "vmsnapshot", "extensions"];

@@ -1,6 +1,6 @@
 //! `azmend doctor`: who is signed in, what that identity may do here, and what is missing. It only reads (S1).
 
-use crate::actions::needs::Purpose;
+use crate::actions::permissions_needed::Purpose;
 use crate::actions::rights::judge;
 use crate::arm::model::Subscription;
 use crate::arm::{Arm, ResourceId};

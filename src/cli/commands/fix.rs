@@ -30,9 +30,6 @@ use crate::text::shell_quote;
 /// # Errors
 /// Nothing was changed then.
 pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
-    if args.fleet.wanted() {
-        return Box::pin(super::fleet::run(desk, args)).await;
-    }
     let library = library(desk, args.playbooks.as_deref());
     let asked = args.playbook.as_deref().unwrap_or(AUTO);
     let named = if asked == AUTO { None } else { Some(find(&library, asked)?) };

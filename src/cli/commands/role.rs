@@ -1,6 +1,6 @@
 //! `azmend role`: the smallest custom role, from the table of needs. Nothing is asked of Azure.
 
-use crate::actions::needs::{EVERY_READ, Purpose, RoleDefinition};
+use crate::actions::permissions_needed::{EVERY_READ, Purpose, RoleDefinition};
 use crate::actions::spec::ActionName;
 use crate::cli::args::{PurposeArgs, RoleArgs};
 use crate::cli::commands::fix::{find, library};
@@ -126,7 +126,7 @@ mod tests {
         let library = Library::shipped();
         let of = |args: &PurposeArgs| purpose(&playbooks(&library, args).unwrap(), args);
         let everything = of(&args(&[], false, false));
-        let left: Vec<&str> = crate::actions::needs::NEEDS
+        let left: Vec<&str> = crate::actions::permissions_needed::NEEDS
             .iter()
             .filter(|need| !everything.needs().iter().any(|known| known.action == need.action))
             .map(|need| need.action)
@@ -136,12 +136,12 @@ mod tests {
             "Microsoft.Authorization/roleAssignments/write",
             "Microsoft.Authorization/roleAssignments/delete",
         ];
-        let by_name = [&grants[..], &[crate::actions::needs::RUN_COMMAND]].concat();
+        let by_name = [&grants[..], &[crate::actions::permissions_needed::RUN_COMMAND]].concat();
         assert_eq!(left, by_name, "granting, and running scripts inside a VM, is asked for by name");
         let named = of(&args(&["keyvault-permissions"], false, false)).needs();
         assert!(grants.iter().all(|action| named.iter().any(|need| need.action == *action)));
         let guest = of(&args(&["vss-services"], false, false)).needs();
-        assert!(guest.iter().any(|need| need.action == crate::actions::needs::RUN_COMMAND));
+        assert!(guest.iter().any(|need| need.action == crate::actions::permissions_needed::RUN_COMMAND));
         assert_eq!(of(&args(&["backup-now"], false, false)).actions().len(), 1);
         assert!(of(&args(&[], true, false)).actions().is_empty());
         assert_eq!(of(&args(&["unlock-backup-groups"], false, true)).actions().len(), 0);

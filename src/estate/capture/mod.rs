@@ -10,8 +10,8 @@
 mod anonymize;
 mod backup;
 mod names;
-mod own;
 mod read;
+mod single_reads;
 mod text;
 mod yaml;
 

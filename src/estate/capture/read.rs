@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::{Captured, CapturedItem, CapturedVault, CapturedVm, own};
+use super::{Captured, CapturedItem, CapturedVault, CapturedVm, single_reads};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{Collection, Group, Job, ProtectedItem, SizedCollection, Subscription, Vault, Vm};
-use crate::estate::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Kind, Selection};
+use crate::arm::model::{Collection, Group, Job, SizedCollection, Subscription, Vault, Vm};
+use crate::estate::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Selection};
 use crate::estate::collect::plain_location;
 use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
-use crate::estate::groups::{default_group_name, is_backup_group_name, matches_pattern};
+use crate::estate::groups::{default_group_name, matches_pattern};
 use crate::estate::inventory::{NotRead, Visible};
 use crate::estate::read::{Reader, action};
 
@@ -59,8 +59,8 @@ pub async fn read(arm: &Arm, visible: &Visible, wanted: &Wanted) -> Result<(Capt
     let of_vault = |id: &ResourceId| out.vaults.iter().any(|one| one.vault.id.covers(id));
     out.policies = bulk.policies.iter().filter(|policy| of_vault(&policy.id)).cloned().collect();
     places(&mut out, visible, &bulk, &scope);
-    own::others(&reader, &bulk, &mut out).await;
-    own::rights(&reader, &bulk, &mut out).await;
+    single_reads::others(&reader, &bulk, &mut out).await;
+    single_reads::rights(&reader, &bulk, &mut out).await;
     out.not_read.sort_by(|a, b| (&a.what, &a.why).cmp(&(&b.what, &b.why)));
     out.not_read.dedup();
     out.left_out.sort();
@@ -171,7 +171,7 @@ async fn collections(
         if let Some(read) = deep.collection(&one.id) {
             return (one, Part::Known { at: bulk.at, value: read.clone() });
         }
-        (one, own::collection(reader, &one.id).await)
+        (one, single_reads::collection(reader, &one.id).await)
     });
     let mut found = Vec::new();
     for (listed, read) in reader.side_by_side(calls.collect()).await {
@@ -196,7 +196,7 @@ async fn vms(
     out: &mut Captured,
 ) -> Vec<CapturedVm> {
     let rows = bulk.vms.iter().filter(|row| scope.chosen.contains(&row.vm.id));
-    let calls = rows.map(|row| own::vm(reader, bulk, index, deep, row));
+    let calls = rows.map(|row| single_reads::vm(reader, bulk, index, deep, row));
     let mut found = Vec::new();
     for (vm, key_vaults, mut not_read) in reader.side_by_side(calls.collect()).await {
         out.not_read.append(&mut not_read);
@@ -273,7 +273,7 @@ async fn items(
         if let Some(points) = deep.recovery_points(&item.item.id) {
             return (at, Ok(points.clone()));
         }
-        (at, own::recovery_points(reader, &item.item).await)
+        (at, single_reads::recovery_points(reader, &item.item).await)
     });
     let read = reader.side_by_side(calls.collect()).await;
     for (at, points) in read {
@@ -285,7 +285,7 @@ async fn items(
             }
         }
     }
-    own::job_details(reader, &mut found, |item| !scope.beside.contains_key(item), out).await;
+    single_reads::job_details(reader, &mut found, |item| !scope.beside.contains_key(item), out).await;
     if scope.whole {
         let lost = bulk.jobs.iter().filter(|job: &&Job| !taken.contains(job.id.key())).count();
         if lost > 0 {
@@ -377,22 +377,4 @@ fn places(out: &mut Captured, visible: &Visible, bulk: &Bulk, scope: &Scope) {
     let keys: HashSet<&str> = out.groups.iter().map(|group| group.id.key()).collect();
     let here = |id: &ResourceId| id.group_id().map_or_else(|| written(id), |group| keys.contains(group.key()));
     out.locks = bulk.locks.iter().filter(|lock| scope.whole || here(&lock.scope())).cloned().collect();
-}
-
-/// The groups in which the sandbox must show everything: those that are, or may be taken for, backup groups.
-pub(super) fn may_be_backup(bulk: &Bulk, out: &Captured) -> Vec<ResourceId> {
-    let held: HashSet<String> =
-        out.collections.iter().filter_map(|one| Some(one.collection.id.group_id()?.key().to_owned())).collect();
-    let groups = out.groups.iter().filter(|group| {
-        held.contains(group.id.key())
-            || is_backup_group_name(group.id.name(), None)
-            || out.policies.iter().any(|policy| is_backup_group_name(group.id.name(), Some(policy)))
-    });
-    let listed = |id: &ResourceId| bulk.gap(Kind::Groups, id).is_none();
-    groups.map(|group| group.id.clone()).filter(|id| listed(id)).collect()
-}
-
-/// Whether the item is one that protects its VM now.
-pub(super) fn running(item: &ProtectedItem) -> bool {
-    !item.soft_deleted && !item.stopped()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::own::vm_of;
+use super::single_reads::vm_of;
 use super::yaml::{Map, Node, comment, document, words};
 use super::{Captured, CapturedItem, CapturedVault, CapturedVm, LeftOut};
 use crate::arm::id::{ResourceId, is_guid};

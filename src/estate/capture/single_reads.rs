@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::read::{may_be_backup, running};
 use super::{Captured, CapturedItem, CapturedVm};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Disk, ProtectedItem, RecoveryPoint, SizedCollection};
 use crate::arm::permissions::allows_every_read;
-use crate::estate::bulk::{Bulk, Deep, Index};
+use crate::estate::bulk::{Bulk, Deep, Index, Kind};
 use crate::estate::collect::newest_finished_backup;
 use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
+use crate::estate::groups::is_backup_group_name;
 use crate::estate::inventory::NotRead;
 use crate::estate::keyvaults::{self, KeyVaultFacts};
 use crate::estate::read::{Read, Reader, action, complete, why};
@@ -269,4 +269,22 @@ fn unread(out: &mut Captured, scope: &str, why: String) {
 /// The VM of a collection, when its source is one.
 pub(super) fn vm_of(collection: &Collection) -> Option<ResourceId> {
     collection.source_id().filter(|id| id.is_type("Microsoft.Compute/virtualMachines"))
+}
+
+/// The groups in which the sandbox must show everything: those that are, or may be taken for, backup groups.
+pub(super) fn may_be_backup(bulk: &Bulk, out: &Captured) -> Vec<ResourceId> {
+    let held: HashSet<String> =
+        out.collections.iter().filter_map(|one| Some(one.collection.id.group_id()?.key().to_owned())).collect();
+    let groups = out.groups.iter().filter(|group| {
+        held.contains(group.id.key())
+            || is_backup_group_name(group.id.name(), None)
+            || out.policies.iter().any(|policy| is_backup_group_name(group.id.name(), Some(policy)))
+    });
+    let listed = |id: &ResourceId| bulk.gap(Kind::Groups, id).is_none();
+    groups.map(|group| group.id.clone()).filter(|id| listed(id)).collect()
+}
+
+/// Whether the item is one that protects its VM now.
+pub(super) fn running(item: &ProtectedItem) -> bool {
+    !item.soft_deleted && !item.stopped()
 }
