@@ -20,6 +20,7 @@ mod capture;
 mod capture_scope;
 mod causes;
 mod checklist;
+mod circles;
 mod cli;
 mod crash_matrix;
 mod doctor;

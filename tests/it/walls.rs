@@ -28,14 +28,14 @@ const CRATES: &[(&str, &str)] = &[("base", "base"), ("arm", "arm"), ("sim", "san
 /// All that the sandbox may use of `arm`: the transport port and the resource ids.
 const SANDBOX_OF_ARM: &[&str] = &["http", "id"];
 
-struct Source {
-    path: PathBuf,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
     /// The file's text without comments and without tests.
-    code: String,
+    pub(crate) code: String,
 }
 
 /// Every file that is compiled into the program, without its tests; those of a crate under the crate's name here.
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut out = sources_in(&root.join("src"), Path::new(""));
     for (name, folder) in CRATES {
@@ -66,7 +66,7 @@ fn sources_in(src: &Path, name: &Path) -> Vec<Source> {
     out
 }
 
-fn is_crate(room: &str) -> bool {
+pub(crate) fn is_crate(room: &str) -> bool {
     CRATES.iter().any(|(name, _)| *name == room)
 }
 
@@ -119,7 +119,7 @@ fn uses(code: &str) -> BTreeSet<(String, String)> {
 }
 
 /// The members of `{a, b::{c, d}}`, or the text itself.
-fn members(text: &str) -> Vec<&str> {
+pub(crate) fn members(text: &str) -> Vec<&str> {
     let Some(inner) = text.strip_prefix('{') else { return vec![text] };
     let (mut depth, mut from, mut out) = (0, 0, Vec::new());
     for (at, c) in inner.char_indices() {
