@@ -32,6 +32,7 @@ mod keyvault;
 mod matrix_support;
 mod matrix_truth;
 mod permissions;
+mod printed;
 mod process;
 mod protection;
 mod safety;
