@@ -6,6 +6,7 @@
 
 mod around;
 mod locks;
+mod lockwatch;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -147,6 +148,8 @@ pub struct Ask<'a> {
     pub code: Option<&'a str>,
     /// The VM as the user named it, for the commands.
     pub vm: &'a str,
+    /// Who makes the locks; `None` when that was not asked for.
+    pub watch: Option<&'a crate::estate::lockwatch::LockWatch>,
     /// What is known of the inside of the VM.
     pub guest: &'a crate::estate::guest::Guest,
 }
@@ -166,6 +169,9 @@ pub fn diagnose(
     extensions(&mut sheet, facts, view);
     sheet.lines.extend(super::keyvault_checks::lines(facts));
     locks::lines(&mut sheet, facts, view);
+    if let Some(watch) = ask.watch {
+        lockwatch::lines(&mut sheet, watch);
+    }
     points(&mut sheet, facts, view);
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
@@ -517,6 +523,7 @@ mod tests {
             program: "azmend",
             code: None,
             vm: "web-01",
+            watch: None,
             guest: &crate::estate::guest::Guest::NotAllowed,
         };
         diagnose(&facts, &around, &view, &choice, now(), &ask)

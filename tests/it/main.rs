@@ -29,6 +29,7 @@ mod guest;
 mod interference;
 mod inventory;
 mod keyvault;
+mod lockwatch;
 mod matrix_support;
 mod matrix_truth;
 mod permissions;

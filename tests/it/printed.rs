@@ -141,7 +141,8 @@ impl House {
         let view = view_of(&facts, &lab.arm, &BTreeSet::new());
         let choice = choose(self.library, &facts, &view);
         let guest = azmend::estate::guest::Guest::NotAllowed;
-        let ask = DiagnoseAsk { sandbox: true, program: PROGRAM, code: None, vm: vm.as_str(), guest: &guest };
+        let ask =
+            DiagnoseAsk { sandbox: true, program: PROGRAM, code: None, vm: vm.as_str(), watch: None, guest: &guest };
         diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask)
     }
 

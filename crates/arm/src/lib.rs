@@ -13,6 +13,7 @@ pub mod cloud;
 pub mod error;
 pub mod error_body;
 pub mod gateway;
+mod governance;
 pub mod graph;
 pub mod http;
 pub mod id;

@@ -132,6 +132,10 @@ pub(crate) struct EstateSpec {
     #[serde(default)]
     pub deny_assignments: Vec<DenySpec>,
     #[serde(default)]
+    pub policy_assignments: Vec<super::governance::PolicySpec>,
+    #[serde(default)]
+    pub activity: Vec<super::governance::ActivitySpec>,
+    #[serde(default)]
     pub faults: Vec<FaultSpec>,
     #[serde(default)]
     pub timeline: Vec<TimelineSpec>,

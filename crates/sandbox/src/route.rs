@@ -8,8 +8,8 @@ use super::faults::{self, Effect};
 use super::wire::{Answer, Call, Reply, error_response, set_header, unknown_path};
 use super::world::{OpKind, OpStatus, World, guid_from};
 use super::{
-    around, backup, collections, compute, engines, graph, guest, job_routes, keyvault, locks, operations, protection,
-    rbac, resources, throttle, vaults,
+    around, backup, collections, compute, engines, governance, graph, guest, job_routes, keyvault, locks, operations,
+    protection, rbac, resources, throttle, vaults,
 };
 use azmend_arm::http::{HeaderValue, Request, Response};
 use azmend_arm::id::ResourceId;
@@ -137,9 +137,17 @@ fn front_door(world: &mut World, call: &Call) -> Answer {
 fn route(world: &mut World, call: &Call) -> Answer {
     let low: Vec<&str> = call.low.iter().map(String::as_str).collect();
     if let Some(at) = low.windows(2).rposition(|pair| pair == ["providers", "microsoft.authorization"]) {
-        let scope = call.id(at)?;
         let rest = low.get(at + 2..).unwrap_or_default();
+        let name = || call.segments.last().map(String::as_str).unwrap_or_default();
+        // Policies stand at the tenant and at management groups, too.
+        match rest {
+            ["policydefinitions", _] => return governance::definition(world, call, name()),
+            ["policysetdefinitions", _] => return governance::set(world, call, name()),
+            _ => {}
+        }
+        let scope = call.id(at)?;
         return match rest {
+            ["policyassignments"] => governance::assignments(world, call, &scope),
             ["locks"] => locks::list(world, call, &scope),
             ["locks", _] => locks::one(world, call, &scope),
             ["roleassignments"] => keyvault::list_roles(world, call, &scope),
@@ -151,6 +159,11 @@ fn route(world: &mut World, call: &Call) -> Answer {
     }
     if let [scope @ .., "providers", "microsoft.insights", "metrics"] = low.as_slice() {
         return around::metrics(world, call, &call.id(scope.len())?);
+    }
+    if let ["subscriptions", _, "providers", "microsoft.insights", "eventtypes", "management", "values"] =
+        low.as_slice()
+    {
+        return governance::activity(world, call, &call.id(2)?);
     }
     match low.as_slice() {
         ["providers", "microsoft.resourcegraph", "resources"] => graph::query(world, call),
