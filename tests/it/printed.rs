@@ -166,8 +166,8 @@ impl House {
             };
             subscriptions.is_empty() || world.subscriptions.iter().any(named)
         };
-        let mut found =
-            world.vms.iter().filter(|vm| here(&vm.id) && (vm.id.short_name() == text || vm.id.name() == text));
+        let named = |id: &ResourceId| [&*id.short_name(), id.name()].iter().any(|name| name.eq_ignore_ascii_case(text));
+        let mut found = world.vms.iter().filter(|vm| here(&vm.id) && named(&vm.id));
         match (found.next(), found.next()) {
             (Some(one), None) => Some(one.id.clone()),
             _ => None,
