@@ -22,7 +22,7 @@ use crate::engine::result::RunResult;
 use crate::engine::{Entry, Launch};
 use crate::journal::{JournalError, LocalRun, LockKey, StateDir};
 use crate::report;
-use crate::text::shell_quote;
+use crate::text::{as_program, shell_quote};
 
 /// What every command works with.
 #[derive(Debug)]
@@ -68,11 +68,11 @@ impl Desk {
 
     /// Shows a result in the format that was asked for.
     pub fn show(&self, mut result: RunResult) {
-        if let Some(next) = &mut result.next
-            && let Some(rest) = next.strip_prefix("azmend runs ")
-        {
-            *next = format!("{} runs {rest}", self.program());
-        }
+        let program = self.program();
+        let here = |text: &mut String| *text = as_program(text, &program);
+        result.next.iter_mut().for_each(here);
+        result.warnings.iter_mut().for_each(here);
+        result.error.iter_mut().filter_map(|error| error.hint.as_mut()).for_each(here);
         match self.printer.output() {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
             _ => self.printer.json(&result),

@@ -11,6 +11,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::foresee::{Foreseen, foresee};
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
 use crate::estate::collect::last_failure;
@@ -43,6 +44,8 @@ pub struct Choice {
     pub others: Vec<String>,
     /// Whether the playbook runs scripts inside the VM: then its command needs `--allow-guest`.
     pub inside: bool,
+    /// What the facts in hand say of the chosen playbook.
+    pub foreseen: Foreseen,
     /// Nothing was chosen, and whether some playbook applies is not known: not everything was read (S12).
     pub unread: bool,
 }
@@ -126,7 +129,9 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
         }
     }
     let choice = choose_among(candidates, facts, view);
-    Choice { unread: unread && choice.playbook.is_none(), ..choice }
+    let chosen = choice.playbook.as_deref().and_then(|name| library.find(name).ok());
+    let foreseen = chosen.map(|playbook| foresee(playbook, facts, view)).unwrap_or_default();
+    Choice { unread: unread && choice.playbook.is_none(), foreseen, ..choice }
 }
 
 /// Chooses among those that are known to apply.
@@ -148,7 +153,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
                 code: Some(symptom.code.clone()),
                 others: others.into_iter().map(|other| other.name().to_owned()).collect(),
                 inside: inside(playbook),
-                unread: false,
+                ..Choice::default()
             };
         }
     }
@@ -161,8 +166,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
             },
             code: Some(symptom.code.clone()),
             others: candidates.iter().map(|one| one.playbook.name().to_owned()).collect(),
-            inside: false,
-            unread: false,
+            ..Choice::default()
         };
     }
     candidates.sort_by_key(|Candidate { playbook, touched }| {
@@ -175,7 +179,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
             code: None,
             others: others.iter().map(|other| other.playbook.name().to_owned()).collect(),
             inside: inside(playbook),
-            unread: false,
+            ..Choice::default()
         },
         None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },
     }

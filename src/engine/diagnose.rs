@@ -6,12 +6,14 @@
 
 mod around;
 mod locks;
+mod lockwatch;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::choose::{Choice, symptoms};
+use super::foresee::Foreseen;
 use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
@@ -19,7 +21,7 @@ use crate::estate::around::Around;
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
 use crate::estate::objective::{Standing, often, standing};
 use crate::estate::view::View;
-use crate::text::plural;
+use crate::text::{as_program, plural};
 
 /// Name and version of the object.
 pub const DIAGNOSIS_SCHEMA: &str = "azmend.diagnosis/v1";
@@ -86,10 +88,23 @@ pub struct Diagnosis {
     pub causes: Vec<Cause>,
     /// What to run: the playbook that `fix auto` would choose, or the explanation of the error.
     pub next: Option<String>,
+    /// What stops that playbook as things stand, or what a person has to say first; then `next` is the way out.
+    pub refusal: Option<Refused>,
     /// Why.
     pub why: String,
     /// 0 nothing was found, 3 a problem was found, 6 something that matters could not be read.
     pub exit_code: u8,
+}
+
+/// Why the repair that is for it would be refused now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Refused {
+    /// The rule: `s5.owners`.
+    pub rule: String,
+    /// Why.
+    pub why: String,
+    /// The way out.
+    pub hint: Option<String>,
 }
 
 /// Collects lines.
@@ -133,6 +148,8 @@ pub struct Ask<'a> {
     pub code: Option<&'a str>,
     /// The VM as the user named it, for the commands.
     pub vm: &'a str,
+    /// Who makes the locks; `None` when that was not asked for.
+    pub watch: Option<&'a crate::estate::lockwatch::LockWatch>,
     /// What is known of the inside of the VM.
     pub guest: &'a crate::estate::guest::Guest,
 }
@@ -152,6 +169,9 @@ pub fn diagnose(
     extensions(&mut sheet, facts, view);
     sheet.lines.extend(super::keyvault_checks::lines(facts));
     locks::lines(&mut sheet, facts, view);
+    if let Some(watch) = ask.watch {
+        lockwatch::lines(&mut sheet, watch);
+    }
     points(&mut sheet, facts, view);
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
@@ -161,11 +181,12 @@ pub fn diagnose(
     sheet.lines.extend(super::guest_checks::lines(ask.guest));
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
-    let next = match (&choice.playbook, ask.code.or(choice.code.as_deref())) {
-        (Some(_), _) => Some(format!("{} fix auto --vm {}{} --dry-run", ask.program, ask.vm, flag(choice))),
-        (None, Some(code)) => Some(format!("{} explain {code}", ask.program)),
-        (None, None) => None,
-    };
+    let next = next(choice, ask);
+    let refusal = choice.foreseen.refusal().map(|refusal| Refused {
+        rule: refusal.rule.clone(),
+        why: refusal.why.clone(),
+        hint: refusal.hint.as_deref().map(|hint| as_program(hint, ask.program)),
+    });
     // Without these nothing can be said about the backup.
     let blind = [&["backup.last_error"][..], &["points.count"], &["locks"], &["backup"]]
         .iter()
@@ -184,6 +205,7 @@ pub fn diagnose(
         lines,
         causes,
         next,
+        refusal,
         why: choice.why.clone(),
         exit_code,
     }
@@ -421,9 +443,25 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     }
 }
 
-/// What the command of the chosen playbook needs besides.
-const fn flag(choice: &Choice) -> &'static str {
-    if choice.inside { " --allow-guest" } else { "" }
+/// What to run: never a command that would be refused, or would change nothing.
+fn next(choice: &Choice, ask: &Ask<'_>) -> Option<String> {
+    let explain = |code: &str| format!("{} explain {code}", ask.program);
+    let code = || ask.code.or(choice.code.as_deref());
+    let Some(playbook) = &choice.playbook else { return code().map(explain) };
+    match (&choice.foreseen, repair(playbook, choice, ask)) {
+        // The chooser chooses it again, and says why.
+        (Foreseen::Open, Some((_, options))) => {
+            Some(format!("{} fix auto --vm {}{options} --dry-run", ask.program, ask.vm))
+        }
+        (_, Some((command, _))) => Some(format!("{command} --dry-run")),
+        (_, None) => choice.code.as_deref().or(ask.code).map(explain),
+    }
+}
+
+/// The whole command of the chosen playbook, and the options in it; none when it would end at once.
+fn repair(playbook: &str, choice: &Choice, ask: &Ask<'_>) -> Option<(String, &'static str)> {
+    let (words, options) = choice.foreseen.command(playbook, choice.inside)?;
+    Some((format!("{} {words} --vm {}{options}", ask.program, ask.vm), options))
 }
 
 /// The errors, the most likely first: the one somebody holds, what the last job and the health say, what the checks show.
@@ -458,8 +496,8 @@ fn causes(facts: &VmFacts, view: &View, lines: &[Line], choice: &Choice, ask: &A
                 line.state == State::Problem && line.area != "jobs" && line.code.as_deref() == Some(code.as_str())
             });
             let chosen = choice.playbook.as_deref().filter(|_| choice.code.as_deref() == Some(code.as_str()));
-            let next = match chosen {
-                Some(playbook) => format!("{} fix {playbook} --vm {}{}", ask.program, ask.vm, flag(choice)),
+            let next = match chosen.and_then(|playbook| repair(playbook, choice, ask)) {
+                Some((command, _)) => command,
                 None => format!("{} explain {code}", ask.program),
             };
             let title = catalog.by_code(&code).map_or_else(String::new, |entry| entry.message.clone());
@@ -485,6 +523,7 @@ mod tests {
             program: "azmend",
             code: None,
             vm: "web-01",
+            watch: None,
             guest: &crate::estate::guest::Guest::NotAllowed,
         };
         diagnose(&facts, &around, &view, &choice, now(), &ask)

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod explain;
 pub mod finish;
 pub mod fleet;
+pub mod foresee;
 mod freshness;
 pub mod guest_checks;
 pub mod keyvault_checks;

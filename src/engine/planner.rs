@@ -22,6 +22,7 @@ use crate::estate::guest::{Guest, look};
 use crate::estate::view::View;
 use crate::playbook::{Condition, Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::{plural, shell_quote};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 /// When to come back while a backup runs: a transfer to the vault takes hours.
@@ -187,13 +188,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     }
     .sealed();
     if plan.weight() > request.max_changes {
-        let why = format!(
-            "the plan has {} ({} allowed; every point in a collection counts)",
-            plural(plan.weight(), "change"),
-            request.max_changes
-        );
-        let hint = format!("look at the plan, then allow it with --max-changes {}", plan.weight());
-        fatal.push(Refusal::new("s9.max-changes", why).hint(hint));
+        fatal.push(too_many(plan.weight(), request.max_changes));
     }
     if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
         return Planned::Waiting { why, wait, view: Box::new(view) };
@@ -213,7 +208,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
             && view.unread("backup.last_error").is_none()
             && resolved.codes.contains(&view.backup.last_error)
         {
-            refusals.push(beyond_arm(&view, &plan, &resolved, facts));
+            refusals.push(beyond_arm(&view, &plan.steps, &resolved, facts));
         }
         if refusals.is_empty() {
             let why = format!("{} has nothing to change on {}", resolved.name, request.vm.name());
@@ -289,11 +284,17 @@ async fn draft(
     let mut asked = BTreeSet::new();
     loop {
         let so_far = SoFar::nothing(&facts);
-        let mut draft = Draft { reads: &reads, request, resolved, view, arm, so_far, fatal: Vec::new() };
-        let mut steps: Vec<PlannedStep> = Vec::new();
-        for step in &resolved.steps {
-            steps.push(draft.step(step, &steps)?);
-        }
+        let mut draft = Draft {
+            reads: &reads,
+            overrides: &request.overrides,
+            named_locks: &request.named_locks,
+            resolved,
+            view,
+            now: arm.clock().now(),
+            so_far,
+            fatal: Vec::new(),
+        };
+        let steps = draft.steps()?;
         let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
         let changes = steps.iter().flat_map(|step| &step.changes).map(|change| &change.what);
         let unread = points::copies_to_read(changes, &facts, &reads);
@@ -356,10 +357,11 @@ impl Undecided {
 struct Draft<'a> {
     /// What was read for some actions only.
     reads: &'a PlanReads,
-    request: &'a PlanRequest<'a>,
+    overrides: &'a BTreeSet<Override>,
+    named_locks: &'a [ResourceId],
     resolved: &'a Resolved,
     view: &'a View,
-    arm: &'a Arm,
+    now: Timestamp,
     /// What the steps so far leave behind.
     so_far: SoFar<'a>,
     /// Refusals without which the plan makes no sense.
@@ -367,6 +369,17 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// All steps in their order.
+    fn steps(&mut self) -> Result<Vec<PlannedStep>, Undecided> {
+        let mut steps: Vec<PlannedStep> = Vec::new();
+        let resolved = self.resolved;
+        for step in &resolved.steps {
+            let planned = self.step(step, &steps)?;
+            steps.push(planned);
+        }
+        Ok(steps)
+    }
+
     /// Decides whether a step runs, once and for all but for its `after`, and lets its action say its changes.
     fn step(&mut self, step: &ResolvedStep, earlier: &[PlannedStep]) -> Result<PlannedStep, Undecided> {
         let mut planned = PlannedStep {
@@ -411,13 +424,13 @@ impl Draft<'_> {
     fn fill(&mut self, step: &ResolvedStep, planned: &mut PlannedStep) -> Result<(), Undecided> {
         let ground = Ground {
             facts: self.so_far.facts(),
-            now: self.arm.clock().now(),
-            overrides: &self.request.overrides,
+            now: self.now,
+            overrides: self.overrides,
             orphan_age: rules::ORPHAN_AGE,
         };
         let mut draft = step.action.plan(&PlanContext {
             ground,
-            named_locks: &self.request.named_locks,
+            named_locks: self.named_locks,
             room: self.room(),
             locks_that_stay: self.so_far.locks_that_stay(),
             reads: self.reads,
@@ -462,12 +475,83 @@ impl Draft<'_> {
     }
 }
 
+/// What the facts in hand say of a plan before anything more is read for it.
+pub(super) enum Outlook {
+    /// Nothing speaks against it, or what would is not read.
+    Open,
+    /// It would be refused for this, whatever else is read.
+    Refused(Refusal),
+    /// It would change nothing.
+    Nothing,
+}
+
+/// Whether a refusal says only that something was not read, or not allowed yet: a fix reads that, so it foretells nothing.
+fn only_unread(refusal: &Refusal) -> bool {
+    refusal.rule.ends_with("unread") || refusal.rule == "guest.not-allowed"
+}
+
+/// Drafts the steps on facts that were read before, and reads nothing. What a plan reads besides (policies, the inside of the
+/// VM, other collections of a group) is unread here.
+pub(super) fn outlook(resolved: &Resolved, facts: &VmFacts, view: &View, max_changes: usize) -> Outlook {
+    let reads = PlanReads {
+        policies: Part::not_asked(),
+        candidate: rules::enabling::Candidate::not_asked(),
+        guest: Guest::NotAllowed,
+        unread_copies: BTreeSet::new(),
+    };
+    let overrides = BTreeSet::new();
+    let so_far = SoFar::nothing(facts);
+    let mut draft = Draft {
+        reads: &reads,
+        overrides: &overrides,
+        named_locks: &[],
+        resolved,
+        view,
+        now: facts.at,
+        so_far,
+        fatal: Vec::new(),
+    };
+    let Ok(steps) = draft.steps() else { return Outlook::Open };
+    let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
+    if !fatal.is_empty() {
+        return fatal.into_iter().find(|one| !only_unread(one)).map_or(Outlook::Open, Outlook::Refused);
+    }
+    let weight: usize = steps.iter().flat_map(|step| &step.changes).map(Change::weight).sum();
+    if weight > max_changes {
+        return Outlook::Refused(too_many(weight, max_changes));
+    }
+    if weight > 0 || steps.iter().any(|step| !step.changes.is_empty()) {
+        return Outlook::Open;
+    }
+    let kept = steps.iter().flat_map(|step| step.kept.iter().map(|kept| &kept.refusal)).chain(&stays);
+    let kept: Vec<&Refusal> = kept.collect();
+    let noted =
+        |step: &PlannedStep| step.notes.iter().any(|note| note.starts_with("not read") || note.contains("not known"));
+    if kept.iter().any(|one| only_unread(one)) || steps.iter().any(noted) {
+        return Outlook::Open;
+    }
+    match kept.first() {
+        Some(first) => Outlook::Refused((*first).clone()),
+        None if view.unread("backup.last_error").is_none() && resolved.codes.contains(&view.backup.last_error) => {
+            Outlook::Refused(beyond_arm(view, &steps, resolved, facts))
+        }
+        None => Outlook::Nothing,
+    }
+}
+
+/// S9.
+fn too_many(weight: usize, allowed: usize) -> Refusal {
+    let changes = plural(weight, "change");
+    let why = format!("the plan has {changes} ({allowed} allowed; every point in a collection counts)");
+    let hint = format!("look at the plan, then allow it with --max-changes {weight}");
+    Refusal::new("s9.max-changes", why).hint(hint)
+}
+
 /// The VM has the error, and no change through ARM repairs it as things stand: that is not "nothing to do".
-fn beyond_arm(view: &View, plan: &Plan, resolved: &Resolved, facts: &VmFacts) -> Refusal {
+fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &VmFacts) -> Refusal {
     let backup = &view.backup;
     let code = if backup.inner_error.is_empty() { &backup.last_error } else { &backup.inner_error };
-    let off: Vec<String> = plan
-        .steps
+    let off: Vec<String> = steps
         .iter()
         .filter_map(|step| match &step.decision {
             // What holds it back is the fact, not the text of a condition.
@@ -494,7 +578,7 @@ fn beyond_arm(view: &View, plan: &Plan, resolved: &Resolved, facts: &VmFacts) ->
     let why = format!(
         "the last backup failed with {}{passed_on}, and nothing that {} may do now repairs it: {}",
         backup.last_error,
-        plan.playbook,
+        resolved.name,
         if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
     );
     let why = match super::choose::words(facts) {

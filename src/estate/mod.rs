@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod items;
 pub mod keyvaults;
 pub mod locked;
+pub mod lockwatch;
 pub mod objective;
 mod read;
 pub mod resolve;

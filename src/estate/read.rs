@@ -32,6 +32,7 @@ pub(super) mod action {
     pub const POINTS: &str = "Microsoft.Compute/restorePointCollections/restorePoints/read";
     pub const LOCKS: &str = "Microsoft.Authorization/locks/read";
     pub const ROLES: &str = "Microsoft.Authorization/roleAssignments/read";
+    pub const ASSIGNMENTS: &str = "Microsoft.Authorization/policyAssignments/read";
     pub const DENY: &str = "Microsoft.Authorization/denyAssignments/read";
     pub const VAULTS: &str = "Microsoft.RecoveryServices/Vaults/read";
     pub const ITEMS: &str = "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read";

@@ -16,7 +16,7 @@ use crate::arm::permissions::{allows, allows_every_read};
 /// The most groups and vaults of one subscription that are asked one by one.
 const MOST: usize = 100;
 
-/// The actions that may matter at a VM. These lists are what `actions::needs` asks for at such a place; a test holds them
+/// The actions that may matter at a VM. These lists are what `actions::permissions_needed` asks for at such a place; a test holds them
 /// together.
 pub const AT_VM: &[&str] = &[
     "Microsoft.Compute/virtualMachines/read",

@@ -43,9 +43,17 @@ pub fn page(told: &Diagnosis, width: usize) -> String {
         page.item("     ", PLAIN, &format!("{}{seen}", cause.why));
         page.item("     ", DIM, &cause.next);
     }
-    if let Some(next) = &told.next {
+    if told.next.is_some() || told.refusal.is_some() {
         page.gap();
         page.item("", PLAIN, &told.why);
+    }
+    if let Some(refusal) = &told.refusal {
+        page.item("not yet  ", CARE, &format!("{} ({})", refusal.why, refusal.rule));
+        if let Some(hint) = &refusal.hint {
+            page.item("         ", PLAIN, hint);
+        }
+    }
+    if let Some(next) = &told.next {
         page.item("next  ", BOLD, next);
     }
     page.finish()
@@ -90,6 +98,10 @@ pub fn markdown(told: &Diagnosis) -> String {
             cell(&cause.why),
             cell(&cause.next)
         ));
+    }
+    if let Some(refusal) = &told.refusal {
+        let hint = refusal.hint.as_deref().map(|hint| format!("; {}", cell(hint))).unwrap_or_default();
+        out.push_str(&format!("\nNot yet: {} ({}){hint}\n", cell(&refusal.why), cell(&refusal.rule)));
     }
     if let Some(next) = &told.next {
         out.push_str(&format!("\n{}: `{}`\n", cell(&told.why), cell(next)));

@@ -50,6 +50,7 @@ async fn told(lab: &Lab, vm: &str) -> Diagnosis {
         program: "azmend",
         code: None,
         vm,
+        watch: None,
         guest: &azmend::estate::guest::Guest::NotAllowed,
     };
     diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask)
@@ -382,7 +383,7 @@ fn fix_auto_chooses_and_says_why() {
         ("state-01", 3, "auto: the last backup failed with UserErrorVmProvisioningStateFailed: failed-vm is for it"),
         ("slow-03", 3, "backup-in-progress is for it"),
         ("locked-04", 3, "crp-reported-user-error is for it; also applies: rp-collection-limit"),
-        ("full-05", 5, "azmend explain AllocationFailed"),
+        ("full-05", 5, "explain AllocationFailed"),
         ("again-06", 3, "backup-operation-failed is for it"),
     ] {
         let (got, out, error) = azmend(&[&sandbox, "fix", "auto", "--vm", vm, "--dry-run"], "C");

@@ -55,6 +55,7 @@ async fn told(lab: &Lab, network: bool) -> (Diagnosis, u64) {
         program: "azmend",
         code: None,
         vm: "one",
+        watch: None,
         guest: &azmend::estate::guest::Guest::NotAllowed,
     };
     (diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask), calls)

@@ -45,7 +45,7 @@ async fn told(lab: &Lab, vm: &str) -> Diagnosis {
     let view = view_of(&facts, &lab.arm, &BTreeSet::new());
     let choice = choose(&Library::shipped(), &facts, &view);
     let guest = Guest::Looked(look(&lab.arm, &facts).await);
-    let ask = Ask { sandbox: true, program: "azmend", code: None, vm, guest: &guest };
+    let ask = Ask { sandbox: true, program: "azmend", code: None, vm, watch: None, guest: &guest };
     diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask)
 }
 

@@ -48,6 +48,7 @@ pub use serve::{Server, ServerOptions};
 pub use sim::{Exchange, Sim};
 pub use world::events::{Effect, Event};
 pub use world::faults::{Corruption, Effect as FaultEffect, Fault, Match as FaultMatch};
+pub use world::governance::{Activity, PolicyAssigned};
 pub use world::{
     Agent, Collection, Counters, DenyAssignment, Encryption, Engine, EngineJob, Extension, Group, Handler,
     HandlerState, Item, Job, JobError, JobStatus, KeyPolicy, KeyVault, KeyWords, Lock, LockLevel, OpKind, OpStatus,

@@ -11,6 +11,7 @@ use crate::operations;
 use crate::providers::backup;
 use crate::providers::compute;
 use crate::providers::engines;
+use crate::providers::governance;
 use crate::providers::graph;
 use crate::providers::jobs;
 use crate::providers::keyvault;
@@ -150,9 +151,17 @@ fn front_door(world: &mut World, call: &Call) -> Answer {
 fn route(world: &mut World, call: &Call) -> Answer {
     let low: Vec<&str> = call.low.iter().map(String::as_str).collect();
     if let Some(at) = low.windows(2).rposition(|pair| pair == ["providers", "microsoft.authorization"]) {
-        let scope = call.id(at)?;
         let rest = low.get(at + 2..).unwrap_or_default();
+        let name = || call.segments.last().map(String::as_str).unwrap_or_default();
+        // Policies stand at the tenant and at management groups, too.
+        match rest {
+            ["policydefinitions", _] => return governance::definition(world, call, name()),
+            ["policysetdefinitions", _] => return governance::set(world, call, name()),
+            _ => {}
+        }
+        let scope = call.id(at)?;
         return match rest {
+            ["policyassignments"] => governance::assignments(world, call, &scope),
             ["locks"] => locks::list(world, call, &scope),
             ["locks", _] => locks::one(world, call, &scope),
             ["roleassignments"] => keyvault::list_roles(world, call, &scope),
@@ -164,6 +173,11 @@ fn route(world: &mut World, call: &Call) -> Answer {
     }
     if let [scope @ .., "providers", "microsoft.insights", "metrics"] = low.as_slice() {
         return surroundings::metrics(world, call, &call.id(scope.len())?);
+    }
+    if let ["subscriptions", _, "providers", "microsoft.insights", "eventtypes", "management", "values"] =
+        low.as_slice()
+    {
+        return governance::activity(world, call, &call.id(2)?);
     }
     match low.as_slice() {
         ["providers", "microsoft.resourcegraph", "resources"] => graph::query(world, call),

@@ -8,7 +8,7 @@ use super::Ground;
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Policy, Protectable, Vault};
-use crate::estate::facts::Part;
+use crate::estate::facts::{Part, VmFacts};
 
 /// What was read of the vault that is to protect the VM.
 #[derive(Debug, Clone)]
@@ -54,8 +54,7 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
     };
     nobody_protects(ground)?;
     if vault.is_empty() {
-        let why = format!("which vault is to protect {name} is for its owners to say, and none was named");
-        return Err(Refusal::new("protection.which-vault", why).hint("azmend protect --vm VM --vault V --policy P"));
+        return Err(which_vault(facts));
     }
     let vaults = candidate.vaults.known();
     let vaults = vaults.ok_or_else(|| unread("the vaults", candidate.vaults.unread().unwrap_or("not read")))?;
@@ -95,6 +94,14 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
     Ok(Chosen { item, source: mine.vm.clone(), policy, vault: found.id.name().to_owned() })
 }
 
+/// Which vault and which policy is nothing that azmend chooses.
+#[must_use]
+pub fn which_vault(facts: &VmFacts) -> Refusal {
+    let why = format!("which vault is to protect {} is for its owners to say, and none was named", facts.id.name());
+    let vm = crate::text::shell_quote(facts.id.as_str());
+    Refusal::new("protection.which-vault", why).hint(format!("azmend protect --vm {vm} --vault VAULT --policy POLICY"))
+}
+
 /// No item in any state, and no vault that backupStatus knows.
 ///
 /// # Errors
@@ -107,10 +114,11 @@ pub fn nobody_protects(ground: &Ground<'_>) -> Result<(), Refusal> {
     if let Some(item) = items.iter().map(|facts| &facts.item).next() {
         let vault = super::protection::vault_name(item);
         let state = if item.soft_deleted { "soft-deleted" } else { item.protection_state.as_str() };
+        let vm = crate::text::shell_quote(facts.id.as_str());
         let hint = if item.soft_deleted {
-            "undelete it with az backup protection undelete"
+            "undelete it with az backup protection undelete".to_owned()
         } else {
-            "azmend fix datasource-not-present resumes a stopped one"
+            format!("resume a stopped one: azmend fix datasource-not-present --vm {vm}")
         };
         let why = format!("vault {vault} has an item of {name} already: {state}");
         return Err(Refusal::new("protection.item-exists", why).hint(hint));

@@ -27,7 +27,7 @@ pub fn none_runs(facts: &VmFacts, rule: &str) -> Result<(), Refusal> {
         }
         if let Some(job) = item.jobs.known().into_iter().flatten().find(|job| job.running()) {
             let why = format!("a {} job of the VM is running ({})", job.operation, job.id.name());
-            return Err(Refusal::new(rule, why).hint("wait until it ended: azmend fix backup-in-progress"));
+            return Err(Refusal::new(rule, why).hint("wait until it has ended, then run azmend again"));
         }
     }
     Ok(())
@@ -45,7 +45,7 @@ pub fn may_cancel(job: &Job, older_than: Span, now: Timestamp) -> Result<(), Ref
     }
     if !["InProgress", "Cancelling"].iter().any(|state| job.status.eq_ignore_ascii_case(state)) {
         let why = format!("the job {name} is in state {:?}, which azmend does not know", job.status);
-        return Err(Refusal::new("job.unknown-state", why).hint("wait until it ended: azmend fix backup-in-progress"));
+        return Err(Refusal::new("job.unknown-state", why).hint("wait until it has ended: --set mode=wait"));
     }
     let Some(start) = job.start else {
         return Err(Refusal::new("job.young", format!("Azure does not say when the job {name} began")));
@@ -58,7 +58,7 @@ pub fn may_cancel(job: &Job, older_than: Span, now: Timestamp) -> Result<(), Ref
     }
     if job.task(SNAPSHOT).is_some_and(|status| status.eq_ignore_ascii_case("Completed")) {
         let why = format!("the job {name} has taken its snapshot and transfers it: Azure does not cancel that");
-        return Err(Refusal::new("job.transfer", why).hint("wait for it: azmend fix backup-in-progress"));
+        return Err(Refusal::new("job.transfer", why).hint("wait for it: --set mode=wait"));
     }
     Ok(())
 }

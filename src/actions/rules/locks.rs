@@ -30,11 +30,21 @@ pub fn may_remove(ground: &Ground<'_>, lock: &Lock, named: &[ResourceId]) -> Res
         return Err(Refusal::new("s5.service-lock", format!("{SERVICE_LOCK} belongs to Azure Backup itself")));
     }
     not_owned(lock, &scope)?;
-    if !named.contains(&lock.id) {
-        removable_scope(ground, &scope).map_err(|refusal| with_command(refusal, lock))?;
+    let place = if named.contains(&lock.id) { Ok(()) } else { removable_scope(ground, &scope) };
+    let place = place.map_err(|refusal| with_command(refusal, lock));
+    // What is certain is said before what was not read.
+    let unread = |refusal: &Refusal| refusal.rule.ends_with("unread");
+    match place {
+        Err(refusal) if !unread(&refusal) => Err(refusal),
+        Err(refusal) => {
+            restorable(lock)?;
+            Err(may_write_back(ground, &scope).err().filter(|right| !unread(right)).unwrap_or(refusal))
+        }
+        Ok(()) => {
+            restorable(lock)?;
+            may_write_back(ground, &scope)
+        }
     }
-    restorable(lock)?;
-    may_write_back(ground, &scope)
 }
 
 /// A lock of an application: Azure refuses its deletion to everybody else, Owners of the subscription included.

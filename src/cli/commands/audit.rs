@@ -16,6 +16,7 @@ use crate::cli::files;
 use crate::cli::looking::Looking;
 use crate::cli::settings::Output;
 use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Auditor, CHECKS, Level, planned, plans};
+use crate::engine::foresee::asks_a_person;
 use crate::estate::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Scan, Selection};
 use crate::estate::graph::{VmRow, coverage};
 use crate::estate::inventory::Visible;
@@ -210,16 +211,28 @@ fn name_fleets(desk: &Desk, args: &AuditArgs, wide: bool, library: &Library, fou
     if args.thorough {
         scope.push_str(" --thorough");
     }
+    // The words of a command that one of its findings has: what is refused, or asks a person, is repaired one by one.
+    let program = desk.program();
+    let words = |rule: &str| {
+        let own = format!("fix {} ", shell_quote(rule));
+        let mut commands =
+            found.findings.iter().filter(|one| one.rule == rule).filter_map(|one| one.command.as_deref());
+        commands.find_map(|command| {
+            let words = command.strip_prefix(&program)?.trim_start();
+            let words = words.split_once(" --vm ")?.0;
+            (format!("{words} ").starts_with(&own) && !asks_a_person(words)).then(|| words.to_owned())
+        })
+    };
+    let known: BTreeMap<String, Option<String>> =
+        found.summary.rules.iter().map(|count| (count.rule.clone(), words(&count.rule))).collect();
     for count in found.summary.rules.iter_mut().filter(|count| count.count > 1) {
-        // Vault and policy of an unprotected VM are chosen one by one.
-        let named =
-            library.iter().find(|(playbook, _)| playbook.name() == count.rule && count.rule != "unprotected-vm");
-        let Some((playbook, origin)) = named else { continue };
+        let Some(Some(words)) = known.get(&count.rule) else { continue };
+        let Some((_, origin)) = library.iter().find(|(playbook, _)| playbook.name() == count.rule) else { continue };
         let own = match (origin, &args.playbooks) {
             (Origin::File(_), Some(dir)) => format!(" --playbooks {}", shell_quote(&dir.display().to_string())),
             _ => String::new(),
         };
-        count.command = Some(format!("{} fix {} --all{scope}{own}", desk.program(), shell_quote(playbook.name())));
+        count.command = Some(format!("{program} {words} --all{scope}{own}"));
     }
 }
 

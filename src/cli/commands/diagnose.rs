@@ -13,6 +13,7 @@ use crate::engine::planner::view_of;
 use crate::estate::around::around;
 use crate::estate::collect::{CollectOptions, collect};
 use crate::estate::guest::{self, Guest};
+use crate::estate::lockwatch::lock_watch;
 use crate::report;
 
 /// Looks and says.
@@ -26,7 +27,7 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
     let azure = desk.azure()?;
     let asks: &[ReadPost] = if args.network { &[ReadPost::EffectiveNetworkRules] } else { &[] };
     let arm = azure.reader_within(asks, args.allow_guest)?;
-    let (facts, around, guest, at) = desk
+    let (facts, around, watch, guest, at) = desk
         .reading(Box::pin(async {
             azure.sign_in().await?;
             desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
@@ -35,13 +36,14 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
             let facts = collect(&arm, &vm, &CollectOptions { glance: true, ..CollectOptions::default() }).await;
             let around = around(&arm, &facts, args.network).await;
             tracing::info!(calls = arm.calls() - before, "ARM calls of the checklist");
+            let watch = if args.locks { Some(lock_watch(&arm, &facts).await) } else { None };
             let guest = if args.allow_guest {
                 desk.printer.dim("looking inside the VM through Run Command, which takes about half a minute");
                 Guest::Looked(guest::look(&arm, &facts).await)
             } else {
                 Guest::NotAllowed
             };
-            Ok((facts, around, guest, arm.clock().now()))
+            Ok((facts, around, watch, guest, arm.clock().now()))
         }))
         .await?;
     let view = view_of(&facts, &arm, &std::collections::BTreeSet::new());
@@ -53,8 +55,14 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
     let vm = if desk.settings.sandbox() { args.vm.clone() } else { facts.id.to_string() };
     let vm = crate::text::shell_quote(&vm);
     let program = desk.program();
-    let ask =
-        Ask { sandbox: desk.settings.sandbox(), program: &program, code: held.as_deref(), vm: &vm, guest: &guest };
+    let ask = Ask {
+        sandbox: desk.settings.sandbox(),
+        program: &program,
+        code: held.as_deref(),
+        vm: &vm,
+        watch: watch.as_ref(),
+        guest: &guest,
+    };
     let told = diagnose(&facts, &around, &view, &choice, at, &ask);
     if desk.printer.output() == crate::cli::settings::Output::Markdown {
         desk.printer.data(&report::diagnosis::markdown(&told));

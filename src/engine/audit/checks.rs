@@ -181,7 +181,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
             plural(vms.len(), "VM")
         ));
         // A lock from above is its owner's; a repair that needs it gone names it (`--lock`). No playbook is for it alone.
-        let below = fits && locks.iter().any(|lock| group.id.covers(&lock.scope()));
+        let below = fits && locks.iter().any(|lock| group.id.covers(&lock.scope()) && lock.owners.is_empty());
         if !fits {
             finding.evidence.push("azmend takes no lock from this group unless it is named: --lock".to_owned());
         }
@@ -230,8 +230,13 @@ fn lock_line(lock: &Lock, group: &ResourceId) -> String {
     } else {
         "inherited from the subscription".to_owned()
     };
+    let owners = if lock.owners.is_empty() {
+        String::new()
+    } else {
+        format!(" of the application {}, which alone can remove it", lock.owners.join(", "))
+    };
     let notes = if lock.notes.is_empty() { String::new() } else { format!(": {}", lock.notes) };
-    format!("{} lock {} {place}{notes}", lock.level, lock.id.name())
+    format!("{} lock {} {place}{owners}{notes}", lock.level, lock.id.name())
 }
 
 fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
@@ -251,8 +256,26 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         if let Some(gb) = read.disk_gb {
             finding.evidence.push(format!("at most {gb} GB behind each point: the provisioned size of the VM's disks"));
         }
-        finding.command =
-            Some(format!("{} --dry-run", scene.command_by_id("fix stale-collections-of-deleted-vm", &vm)));
+        // Azure would refuse the deletion: the lock comes first, and who may remove it.
+        let mut over = scene.bulk.locks.iter().filter(|lock| lock.scope().covers(&collection.id));
+        let words = match over.next() {
+            None => "fix stale-collections-of-deleted-vm",
+            Some(lock) => {
+                let place = lock.scope();
+                finding.evidence.push(format!(
+                    "the {} lock {} on {} comes first; then: fix stale-collections-of-deleted-vm",
+                    lock.level,
+                    lock.id.name(),
+                    place.short_name()
+                ));
+                let group = collection.id.group_id();
+                let own = |lock: &Lock| group.as_ref().is_some_and(|group| group.covers(&lock.scope()));
+                let goes = |lock: &Lock| own(lock) && lock.owners.is_empty();
+                if goes(lock) && over.all(goes) { "fix unlock-backup-groups" } else { "diagnose" }
+            }
+        };
+        let dry = if words == "diagnose" { "" } else { " --dry-run" };
+        finding.command = Some(format!("{}{dry}", scene.command_by_id(words, &vm)));
         out.push(finding);
     }
 }
@@ -324,16 +347,19 @@ fn item_in_error(
     let chosen = seen.and_then(|seen| {
         let name = choose::choose_among(seen.applies.clone(), &seen.facts, &seen.view).playbook?;
         let playbook = seen.applies.iter().find(|one| one.playbook.name() == name)?.playbook;
-        Some(repair::command(scene, seen, playbook))
+        Some(repair::repair(scene, seen, playbook))
     });
     let command = |words: &str| match seen {
         Some(_) => scene.command(words, vm),
         None => scene.command_by_id(words, vm),
     };
-    finding.command = Some(match (&chosen, &finding.code) {
-        (Some(repair), _) => repair.clone(),
-        (None, Some(code)) => format!("{} explain {}", scene.program, shell_quote(code)),
-        (None, None) => command("diagnose"),
+    if let Some(repair) = chosen {
+        repair.into(&mut finding);
+        return out.push(finding);
+    }
+    finding.command = Some(match &finding.code {
+        Some(code) => format!("{} explain {}", scene.program, shell_quote(code)),
+        None => command("diagnose"),
     });
     out.push(finding);
 }

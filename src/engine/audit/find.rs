@@ -379,7 +379,7 @@ fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved
             format!("the last backup met the {} lock {} on {on}", lock.level, lock.id.name())
         }));
     }
-    finding.command = Some(repair::command(scene, seen, playbook));
+    repair::repair(scene, seen, playbook).into(&mut finding);
     Some(finding)
 }
 

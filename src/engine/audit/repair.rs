@@ -3,33 +3,68 @@
 //! Duty: pure. Invariant: what the facts in hand show to be refused, or to end in nothing to do, is not printed as a repair;
 //! then `diagnose` says why and what to do. Must never: be taken for a plan; a fix reads again by ARM.
 
+use super::Finding;
 use super::find::{Scene, Seen};
 use crate::arm::model::{Lock, Policy, Vault};
 use crate::engine::choose;
+use crate::engine::foresee::{Foreseen, foresee};
 use crate::estate::collect::plain_location;
 use crate::estate::derive::{LockPlace, lock_place};
 use crate::estate::locked::LockedScopes;
 use crate::playbook::Playbook;
 use crate::text::shell_quote;
 
+/// Which command stands under a finding, and why it is not the playbook's own.
+pub(super) struct Repair {
+    /// The command.
+    pub command: String,
+    /// What a fix would be refused for as things stand, or what a person has to say first.
+    pub refused: Option<String>,
+}
+
+impl Repair {
+    const fn plain(command: String) -> Self {
+        Self { command, refused: None }
+    }
+
+    /// Puts both into a finding.
+    pub fn into(self, finding: &mut Finding) {
+        finding.command = Some(self.command);
+        finding.evidence.extend(self.refused);
+    }
+}
+
 /// The command for a playbook that applies to this VM.
-pub(super) fn command(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook) -> String {
+pub(super) fn repair(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook) -> Repair {
     let id = &seen.row.vm.id;
     let diagnose = || scene.command("diagnose", id);
     let name = playbook.name();
     if held(seen, playbook) || (name == "datasource-not-present" && seen.view.backup.soft_deleted) {
-        return diagnose();
+        return Repair::plain(diagnose());
     }
     match name {
-        "unprotected-vm" => protect(scene, seen),
+        "unprotected-vm" => return Repair::plain(protect(scene, seen)),
         // The lock that the last backup met is another one: that one is repaired first.
-        "unlock-backup-groups" if LockedScopes::of(&seen.facts).is_some() => scene.command("fix auto", id),
-        "delete-stale-collections" if seen.view.locks.backup_groups + seen.view.locks.collections > 0 => {
-            scene.command("fix delete-stale-collections --set unlock=true", id)
+        "unlock-backup-groups" if LockedScopes::of(&seen.facts).is_some() => {
+            return Repair::plain(scene.command("fix auto", id));
         }
-        _ if choose::inside(playbook) => scene.command(&format!("fix {} --allow-guest", shell_quote(name)), id),
-        _ => scene.command(&format!("fix {}", shell_quote(name)), id),
+        "delete-stale-collections" if seen.view.locks.backup_groups + seen.view.locks.collections > 0 => {
+            return Repair::plain(scene.command("fix delete-stale-collections --set unlock=true", id));
+        }
+        _ => {}
     }
+    let foreseen = foresee(playbook, &seen.facts, &seen.view);
+    let refused = foreseen.refusal().map(|refusal| match (&foreseen, &refusal.hint) {
+        (Foreseen::Refused(_), _) => format!("a fix is refused now: {} ({})", refusal.why, refusal.rule),
+        (_, Some(hint)) => format!("{}: {hint}", refusal.why),
+        (_, None) => refusal.why.clone(),
+    });
+    let command = match foreseen.command(name, choose::inside(playbook)) {
+        Some((words, options)) => scene.command(&format!("{words}{options}"), id),
+        // It says the whole refusal and the way out.
+        None => diagnose(),
+    };
+    Repair { command, refused }
 }
 
 /// Whether a lock that azmend does not remove unasked stops a repair that ends in a backup.

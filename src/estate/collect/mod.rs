@@ -602,12 +602,11 @@ async fn read_rights(reader: &Reader<'_>, facts: &VmFacts, glance: bool) -> Vec<
     if !facts.vm.is_absent() {
         scopes.push(facts.id.clone());
     }
-    if !glance {
-        let homes: BTreeSet<ResourceId> = facts.collections().filter_map(|one| one.id.group_id()).collect();
-        let matters = |id: &ResourceId| homes.contains(id) || VmFacts::needs_proof(&facts.locks, id);
-        let groups = facts.groups.known().into_iter().flatten().map(|group| &group.group.id);
-        scopes.extend(groups.filter(|id| matters(id)).cloned());
-    }
+    // A glance tells which repair can be made: of its groups those with a lock matter.
+    let homes: BTreeSet<ResourceId> = facts.collections().filter_map(|one| one.id.group_id()).collect();
+    let matters = |id: &ResourceId| (!glance && homes.contains(id)) || VmFacts::needs_proof(&facts.locks, id);
+    let groups = facts.groups.known().into_iter().flatten().map(|group| &group.group.id);
+    scopes.extend(groups.filter(|id| matters(id)).cloned());
     scopes.extend(facts.items.known().into_iter().flatten().filter_map(|item| item.item.vault_id()));
     scopes.extend(facts.key_vaults.known().into_iter().flatten().map(|vault| vault.id.clone()));
     let mut seen = BTreeSet::new();

@@ -48,6 +48,24 @@ pub const EXEMPT: &[(&str, &str, &str, &str)] = &[
         "the contract of role assignments is not among the fixtures",
     ),
     (
+        "GET",
+        "/subscriptions/{}/providers/Microsoft.Authorization/policyAssignments",
+        "2021-06-01",
+        "the contract of policies is not among the fixtures",
+    ),
+    (
+        "GET",
+        "/providers/Microsoft.Authorization/policyDefinitions/{}",
+        "2021-06-01",
+        "the contract of policies is not among the fixtures",
+    ),
+    (
+        "GET",
+        "/providers/Microsoft.Authorization/policySetDefinitions/{}",
+        "2021-06-01",
+        "the contract of policies is not among the fixtures",
+    ),
+    (
         "PUT",
         "/{scope}/providers/Microsoft.Authorization/roleAssignments/{}",
         "2022-04-01",

@@ -207,6 +207,11 @@ async fn every_call() -> Vec<Answered> {
         arm.locks(scope).await.unwrap();
         arm.locks_at(scope).await.unwrap();
     }
+    let now = lab.sim.world().now;
+    arm.activity(&group, now - jiff::SignedDuration::from_hours(1), now).await.unwrap();
+    arm.policy_assignments(&sub).await.unwrap();
+    arm.policy_definition("/providers/Microsoft.Authorization/policyDefinitions/none").await.unwrap_err();
+    arm.policy_set("/providers/Microsoft.Authorization/policySetDefinitions/none").await.unwrap_err();
     for scope in [&sub, &group] {
         arm.vms(scope).await.unwrap();
         arm.collections(scope).await.unwrap();

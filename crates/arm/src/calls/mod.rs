@@ -15,6 +15,7 @@ mod backup;
 mod bridge;
 mod compute;
 mod engines;
+mod governance;
 pub mod graph;
 mod jobs;
 pub mod keyvault;

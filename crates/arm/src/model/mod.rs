@@ -8,6 +8,7 @@
 mod backup;
 mod bulk;
 mod compute;
+mod governance;
 mod inventory;
 mod job_filter;
 pub mod json;
@@ -22,6 +23,7 @@ mod whole_vm;
 pub use backup::*;
 pub use bulk::*;
 pub use compute::*;
+pub use governance::*;
 pub use inventory::*;
 pub use job_filter::*;
 pub use json::{FromWire, Malformed};

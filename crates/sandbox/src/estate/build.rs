@@ -571,7 +571,7 @@ impl Builder {
     }
 
     /// `/`, a subscription's name or id, `group`, `subscription/group`, or a resource id.
-    fn scope(&mut self, text: &Spanned<String>) -> Option<String> {
+    pub(crate) fn scope(&mut self, text: &Spanned<String>) -> Option<String> {
         let wanted = text.value.as_str();
         if wanted == "/" {
             return Some("/".into());
@@ -634,6 +634,7 @@ impl Builder {
                 system_protected: deny.system_protected,
             });
         }
+        self.governance(&spec.policy_assignments, &spec.activity, spec.now);
         self.scoped_locks(spec);
         self.running_jobs();
         let planned = spec.faults.iter().filter_map(|f| match &f.effect {

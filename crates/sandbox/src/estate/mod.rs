@@ -8,6 +8,7 @@ pub(crate) mod build;
 mod engines;
 mod exact;
 pub(crate) mod generate;
+mod governance;
 mod items;
 mod keyvault;
 pub(crate) mod source;
@@ -140,6 +141,10 @@ pub(crate) struct EstateSpec {
     pub permissions: Vec<PermissionSpec>,
     #[serde(default)]
     pub deny_assignments: Vec<DenySpec>,
+    #[serde(default)]
+    pub policy_assignments: Vec<governance::PolicySpec>,
+    #[serde(default)]
+    pub activity: Vec<governance::ActivitySpec>,
     #[serde(default)]
     pub faults: Vec<FaultSpec>,
     #[serde(default)]

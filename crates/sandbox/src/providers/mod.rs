@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod compute;
 pub(crate) mod engines;
 pub(crate) mod filter;
+pub(crate) mod governance;
 pub(crate) mod graph;
 pub(crate) mod jobs;
 pub(crate) mod keyvault;

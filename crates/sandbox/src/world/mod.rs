@@ -8,6 +8,7 @@
 mod engines;
 pub(crate) mod events;
 pub(crate) mod faults;
+pub(crate) mod governance;
 mod guest;
 pub(crate) mod ids;
 mod keyvault;
@@ -82,6 +83,12 @@ pub struct World {
     /// Object id of Azure Backup's service principal in this tenant.
     #[serde(default)]
     pub backup_principal: String,
+    /// Policy assignments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies_assigned: Vec<governance::PolicyAssigned>,
+    /// The activity log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub activity: Vec<governance::Activity>,
     /// Other resources that only have to exist.
     pub others: Vec<OtherResource>,
     /// Management locks.
@@ -134,6 +141,8 @@ impl World {
             key_vaults: Vec::new(),
             role_assignments: Vec::new(),
             backup_principal: guid_from("backup management service"),
+            policies_assigned: Vec::new(),
+            activity: Vec::new(),
             others: Vec::new(),
             locks: Vec::new(),
             lingering: Vec::new(),
