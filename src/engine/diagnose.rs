@@ -17,7 +17,7 @@ use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::estate::around::Around;
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
-use crate::estate::objective::{Standing, often, standing};
+use crate::estate::objective::{Objective, Standing, aged, no_job_since, often, standing};
 use crate::estate::view::View;
 use crate::text::plural;
 
@@ -80,6 +80,8 @@ pub struct Diagnosis {
     /// When the facts were read.
     #[schemars(with = "String")]
     pub at: Timestamp,
+    /// The newest good recovery point against the policy's schedule; null when no vault protects the VM.
+    pub objective: Option<Objective>,
     /// Every check.
     pub lines: Vec<Line>,
     /// Likely causes, the most likely first.
@@ -181,6 +183,7 @@ pub fn diagnose(
         sandbox: ask.sandbox,
         vm: facts.id.to_string(),
         at: facts.at,
+        objective: facts.active_item().map(|item| Objective::of(item, now)),
         lines,
         causes,
         next,
@@ -399,18 +402,20 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let standing = standing(main, now);
     let Some(newest) = points.iter().max_by_key(|point| point.time) else {
         let (state, said) = match standing {
-            Standing::Never => (State::Problem, "none: the VM was never backed up, and a backup was due"),
+            Standing::Never { .. } => (State::Problem, "none: the VM was never backed up, and a backup was due"),
             _ => (State::Ok, "none yet"),
         };
         return sheet.put("recovery points", "newest in the vault", state, said, None);
     };
-    let days = newest.time.map_or(0, |time| elapsed(time, now).as_secs() / 86_400);
+    let age = newest.time.map(|time| aged(elapsed(time, now))).unwrap_or_default();
     let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
-    let said = format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day"));
+    let said = format!("{kind}, {age} ago");
     let (state, said) = match standing {
         Standing::Late { every, .. } => {
-            (State::Problem, format!("{said}, and the policy schedules a backup {}", often(every)))
+            let none = if no_job_since(main) == Some(true) { "; no backup job began since then" } else { "" };
+            (State::Problem, format!("{said}, and the policy schedules a backup {}{none}", often(every)))
         }
+        Standing::Within { every, .. } => (State::Ok, format!("{said}; the policy schedules a backup {}", often(every))),
         _ => (State::Ok, said),
     };
     sheet.put("recovery points", "newest in the vault", state, said, None);

@@ -98,6 +98,7 @@ fn item() -> ItemFacts {
             health_details: Vec::new(),
             last_backup_status: "Failed".into(),
             last_backup_time: Some(now()),
+            last_recovery_point: None,
             soft_deleted: false,
         },
         vault: known(Vault {

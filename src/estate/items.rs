@@ -124,6 +124,7 @@ mod tests {
             health_details: Vec::new(),
             last_backup_status: String::new(),
             last_backup_time: None,
+            last_recovery_point: None,
             soft_deleted: false,
         }
     }

@@ -181,6 +181,7 @@ pub fn facts() -> VmFacts {
                 health_details: Vec::new(),
                 last_backup_status: "Completed".into(),
                 last_backup_time: None,
+                last_recovery_point: None,
                 soft_deleted: false,
             },
             vault: known(Vault {

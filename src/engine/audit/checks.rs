@@ -17,7 +17,7 @@ use crate::estate::bulk::deep::{in_error, jobs_of, without_vm};
 use crate::estate::derive::is_vmsnapshot;
 use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
-use crate::estate::objective::{Standing, often, standing};
+use crate::estate::objective::{Due, Standing, aged, no_job_since, often, standing_by};
 use crate::text::{plural, shell_quote};
 
 /// A job that runs for longer is stuck: the default of the playbook for it.
@@ -38,10 +38,10 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
     near_limit(scene, seen, out);
     agent(scene, seen, out);
     extensions(scene, seen, out);
-    for facts in seen.facts.items.known().into_iter().flatten() {
+    for (facts, due) in seen.facts.items.known().into_iter().flatten().zip(&seen.dues) {
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
-        late(scene, seen, facts, out);
+        late(scene, seen, (facts, *due), out);
         for job in jobs {
             stuck(scene, true, job, &seen.row.vm.id, out);
         }
@@ -68,20 +68,26 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// An item of which nothing else says that it is not backed up: no error, no running job.
-fn late(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Due>), out: &mut Vec<Finding>) {
     let backup = &seen.view.backup;
     if in_error(&facts.item) || !backup.last_error.is_empty() || backup.running {
         return;
     }
-    let evidence = match standing(facts, scene.bulk.at) {
+    let evidence = match standing_by(due, facts, scene.bulk.at) {
         Standing::Late { age, every } => {
-            format!("the newest recovery point is {} old; the policy schedules one {}", days(age), often(every))
+            format!("the newest recovery point is {} old; the policy schedules one {}", aged(age), often(every))
         }
-        Standing::Never => "the VM was never backed up, and a backup was due".to_owned(),
-        Standing::OnTime(_) | Standing::Unknown => return,
+        Standing::Never { every } => {
+            format!("the VM was never backed up, and a backup was due; the policy schedules one {}", often(every))
+        }
+        Standing::Within { .. } | Standing::Unknown => return,
     };
     let mut finding = scene.finding("backup-late", title("backup-late"), Level::Medium, &seen.row.vm.id);
-    finding.evidence = vec![evidence, format!("{} in {}", facts.item.protection_state, vault_name(&facts.item))];
+    finding.evidence = vec![evidence];
+    if no_job_since(facts) == Some(true) {
+        finding.evidence.push("no backup job began since then".to_owned());
+    }
+    finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
 }
@@ -353,7 +359,7 @@ fn last_good(scene: &Scene<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Ti
     let points = scene.deep.recovery_points(&item.id).into_iter().flatten().filter_map(|point| point.time).max();
     let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
     let said = item.last_backup_time.filter(|_| item.last_backup_status.eq_ignore_ascii_case("Completed"));
-    [points, good.filter_map(|job| job.end).max(), said].into_iter().flatten().max()
+    [points, good.filter_map(|job| job.end).max(), said, item.last_recovery_point].into_iter().flatten().max()
 }
 
 fn stuck(scene: &Scene<'_>, listed: bool, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {

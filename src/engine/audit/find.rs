@@ -16,9 +16,10 @@ use crate::arm::model::Subscription;
 use crate::engine::choose::Candidate;
 use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
-use crate::estate::facts::VmFacts;
+use crate::estate::facts::{ItemFacts, VmFacts};
 use crate::estate::graph::VmRow;
 use crate::estate::locked::LockedScopes;
+use crate::estate::objective::{Due, Objective, Tally};
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
@@ -66,6 +67,18 @@ pub(super) struct Seen<'a> {
     pub view: View,
     /// Playbooks that apply.
     pub applies: Vec<Candidate<'a>>,
+    /// What the policies of its items ask for, in the order of the items.
+    pub dues: Vec<Option<Due>>,
+}
+
+impl Seen<'_> {
+    /// How the item that protects the VM keeps to its schedule.
+    fn objective(&self, now: Timestamp) -> Option<Objective> {
+        let items = self.facts.items.known()?;
+        let active = |facts: &&(&ItemFacts, &Option<Due>)| !facts.0.item.soft_deleted && !facts.0.item.stopped();
+        let (facts, due) = items.iter().zip(&self.dues).find(|one| active(&one))?;
+        Some(Objective::by(*due, facts, now))
+    }
 }
 
 /// What the checks look at.
@@ -94,6 +107,7 @@ impl Scene<'_> {
             evidence: Vec::new(),
             code: None,
             command: None,
+            objective: None,
             plan: Vec::new(),
             change: None,
         }
@@ -211,6 +225,9 @@ pub struct Auditor<'a> {
     values: Values,
     findings: Vec<Finding>,
     protected: usize,
+    objective: Tally,
+    /// What each policy asks for now, by its key: many items have one policy.
+    dues: HashMap<String, Option<Due>>,
     /// Resources with a finding of at least medium, whether or not it is shown.
     risky: BTreeSet<String>,
     /// The subscriptions of the reading, when it has begun.
@@ -249,6 +266,8 @@ impl<'a> Auditor<'a> {
             values: Values::of(&paths),
             findings: Vec::new(),
             protected: 0,
+            objective: Tally::default(),
+            dues: HashMap::new(),
             risky: BTreeSet::new(),
             names: None,
         }
@@ -270,8 +289,13 @@ impl<'a> Auditor<'a> {
         let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
         let mut found = Vec::new();
         for row in rows {
-            let mut seen = see(&scene, row);
-            self.protected += usize::from(seen.facts.active_item().is_some());
+            let mut seen = see(&scene, row, &mut self.dues);
+            let objective = seen.objective(bulk.at);
+            if let Some(objective) = &objective {
+                self.objective.add(objective.standing);
+            }
+            self.protected += usize::from(objective.is_some());
+            let first = found.len();
             self.values.look(&seen.view);
             for judge in &mut self.judges {
                 if judge.applies(&seen.view, &self.values) {
@@ -280,6 +304,9 @@ impl<'a> Auditor<'a> {
                 }
             }
             checks::of_vm(&scene, &seen, &mut found);
+            for finding in found.iter_mut().skip(first) {
+                finding.objective.clone_from(&objective);
+            }
         }
         self.keep(found);
     }
@@ -339,6 +366,7 @@ impl<'a> Auditor<'a> {
                 vms: bulk.looked_at(),
                 protected: self.protected,
                 subscriptions: bulk.subscriptions.len(),
+                objective: self.objective,
                 ..Summary::default()
             },
             findings,
@@ -351,12 +379,20 @@ impl<'a> Auditor<'a> {
     }
 }
 
-fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {
+fn see<'a>(scene: &Scene<'a>, row: &'a VmRow, known: &mut HashMap<String, Option<Due>>) -> Seen<'a> {
     let facts = scene.bulk.facts(scene.index, scene.deep, row);
     let overrides = BTreeSet::new();
     let ground = Ground { facts: &facts, now: scene.bulk.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
     let view = View::of(&facts, &stale::counts(&ground), scene.bulk.at);
-    Seen { row, facts, view, applies: Vec::new() }
+    let due = |facts: &ItemFacts| {
+        let policy = facts.policy.known()?;
+        if let Some(due) = known.get(policy.id.key()) {
+            return *due;
+        }
+        *known.entry(policy.id.key().to_owned()).or_insert_with(|| Due::of(policy, scene.bulk.at))
+    };
+    let dues = facts.items.known().into_iter().flatten().map(due).collect();
+    Seen { row, facts, view, applies: Vec::new(), dues }
 }
 
 fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Option<Finding> {

@@ -107,7 +107,10 @@ pub fn unclaimed(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
 /// Whether an item that should be backed up names no backup: only its recovery points say how old the newest is.
 #[must_use]
 pub fn silent(item: &ProtectedItem) -> bool {
-    !item.soft_deleted && !item.stopped() && item.last_backup_time.is_none()
+    !item.soft_deleted
+        && !item.stopped()
+        && item.last_backup_time.is_none()
+        && item.last_recovery_point.is_none()
 }
 
 /// Whether something is read of this VM alone although it looks well.

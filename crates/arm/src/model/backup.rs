@@ -65,6 +65,9 @@ pub struct ProtectedItem {
     pub last_backup_status: String,
     /// `lastBackupTime`.
     pub last_backup_time: Option<Timestamp>,
+    /// `lastRecoveryPoint`: the newest recovery point; a failed backup does not move it.
+    #[serde(default)]
+    pub last_recovery_point: Option<Timestamp>,
     /// `isScheduledForDeferredDelete`: soft-deleted.
     pub soft_deleted: bool,
 }
