@@ -15,6 +15,7 @@ use super::choose::{Choice, symptoms};
 use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
+use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::around::Around;
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
 use crate::estate::objective::{Objective, Standing, aged, no_job_since, often, standing};
@@ -158,6 +159,7 @@ pub fn diagnose(
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
     around::together(&mut sheet, facts);
+    warnings(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
     around::lines(&mut sheet, around);
     sheet.lines.extend(super::guest_checks::lines(ask.guest));
@@ -393,6 +395,19 @@ fn told(job: &Job) -> (String, Option<String>) {
     match inner {
         Some(inner) => (format!("{}: {outer}, which passes on {inner}", job.status), Some(inner)),
         None => (format!("{}: {outer}", job.status), Some(outer).filter(|code| !code.is_empty())),
+    }
+}
+
+/// Backups that end with warnings again and again, with what the newest says.
+fn warnings(sheet: &mut Sheet, facts: &VmFacts) {
+    for jobs in facts.items.known().into_iter().flatten().filter_map(|item| item.jobs.known()) {
+        let row = warned_in_a_row(jobs);
+        let Some(newest) = row.first().filter(|_| row.len() >= WARNED) else { continue };
+        let code = crate::actions::backup::job_code(newest);
+        let says = if code.is_empty() { String::new() } else { format!(": {code}") };
+        let said = format!("each of the last {} ended with warnings{says}", plural(row.len(), "backup"));
+        let code = Some(code.as_str()).filter(|code| !code.is_empty());
+        sheet.put("recovery points", "warnings", State::Problem, said, code);
     }
 }
 

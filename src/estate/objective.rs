@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::facts::ItemFacts;
+use super::facts::{ItemFacts, Part};
 use super::schedule::{last_due, most_backups_in};
-use crate::arm::model::{Job, Policy};
+use crate::arm::model::{Job, Policy, ProtectedItem};
 use crate::clock::elapsed;
 use crate::text::plural;
 
@@ -146,6 +146,21 @@ impl Objective {
         Self::by(facts.policy.known().and_then(|policy| Due::of(policy, now)), facts, now)
     }
 
+    /// By what the item itself says alone.
+    #[must_use]
+    pub fn of_item(item: &ProtectedItem, policy: Option<&Policy>, now: Timestamp) -> Self {
+        let facts = ItemFacts {
+            item: item.clone(),
+            vault: Part::not_asked(),
+            resource_guard: Part::not_asked(),
+            policy: policy.map_or_else(Part::not_asked, |policy| Part::Known { at: now, value: policy.clone() }),
+            recovery_points: Part::not_asked(),
+            jobs: Part::not_asked(),
+            began_together: 0,
+        };
+        Self::of(&facts, now)
+    }
+
     /// The same where the schedule was looked at already: many items have one policy.
     #[must_use]
     pub fn by(due: Option<Due>, facts: &ItemFacts, now: Timestamp) -> Self {
@@ -196,9 +211,11 @@ fn newest(facts: &ItemFacts) -> Option<Timestamp> {
     let item = &facts.item;
     let jobs = facts.jobs.known().into_iter().flatten();
     let good = jobs.filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
-    let said = item.last_backup_time.filter(|_| item.last_backup_status.to_lowercase().starts_with("completed"));
     let points = facts.recovery_points.known().into_iter().flatten().filter_map(|point| point.time);
-    points.chain(good.filter_map(|job| job.start.or(job.end))).chain(said).chain(item.last_recovery_point).max()
+    let taken = points.chain(good.filter_map(|job| job.start.or(job.end))).chain(item.last_recovery_point).max();
+    // Whether that is the beginning or the end of the backup is not documented: only where nothing else says it.
+    let said = || item.last_backup_time.filter(|_| item.last_backup_status.to_lowercase().starts_with("completed"));
+    taken.or_else(said)
 }
 
 /// Without any: whether one was due. A machine that was protected a moment ago is not late.
@@ -242,7 +259,7 @@ pub fn aged(age: Duration) -> String {
 mod tests {
     use super::*;
     use crate::actions::rules::testing::{facts, hours_ago, item_of, job, known, now, recovery};
-    use crate::estate::facts::{Part, VmFacts};
+    use crate::estate::facts::VmFacts;
 
     fn of(change: impl FnOnce(&mut ItemFacts)) -> Standing {
         let mut facts: VmFacts = facts();

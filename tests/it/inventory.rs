@@ -235,10 +235,10 @@ async fn the_calls_are_few_and_only_read() {
         let found = vms(&lab.arm, &visible, None).await.unwrap();
         assert_eq!(found.vms.len(), vms_there);
         assert!(found.not_read.is_empty() && found.vms.iter().all(|vm| vm.protected != Protected::Unknown));
-        // Per subscription: rights, denials, VMs, power, vaults; per vault: rights, items. Pages come on top.
+        // Per subscription: rights, denials, VMs, power, vaults; per vault: rights, items, policies. Pages come on top.
         let size = lab.sim.world().settings.page_size;
         let pages = (vms_there * 3).div_ceil(size) as u64;
-        let most = visible.all.len() as u64 * 5 + lab.sim.world().vaults.len() as u64 * 2 + pages;
+        let most = visible.all.len() as u64 * 5 + lab.sim.world().vaults.len() as u64 * 3 + pages;
         assert!(lab.arm.calls() - before <= most, "{} calls, {most} allowed", lab.arm.calls() - before);
         let asked = JobsAsked { since: std::time::Duration::from_secs(7 * 86_400), ..JobsAsked::default() };
         jobs(&lab.arm, &visible, &asked).await.unwrap();

@@ -10,10 +10,12 @@ use super::{Finding, Level, repair};
 use crate::arm::ResourceId;
 use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedItem};
 use crate::catalog::Catalog;
+use crate::actions::backup::job_code;
 use crate::clock::elapsed;
 use crate::engine::choose;
 use crate::estate::bulk::Kind;
 use crate::estate::bulk::deep::{in_error, jobs_of, without_vm};
+use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::derive::is_vmsnapshot;
 use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
@@ -42,6 +44,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
         late(scene, seen, (facts, *due), out);
+        warnings(scene, seen, facts, out);
         for job in jobs {
             stuck(scene, true, job, &seen.row.vm.id, out);
         }
@@ -89,6 +92,25 @@ fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Du
     }
     finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
+    out.push(finding);
+}
+
+/// Backups that end with warnings again and again: Azure calls the item well, and its points are not what they should be.
+fn warnings(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+    let stands = !facts.item.soft_deleted && !facts.item.stopped() && !in_error(&facts.item);
+    let Some(jobs) = facts.jobs.known().filter(|_| stands) else { return };
+    let row = warned_in_a_row(jobs);
+    let Some(newest) = row.first().filter(|_| row.len() >= WARNED) else { return };
+    let mut finding = scene.finding("backup-warnings", title("backup-warnings"), Level::Medium, &seen.row.vm.id);
+    finding.code = Some(job_code(newest)).filter(|code| !code.is_empty());
+    // A reading in bulk keeps no more of them.
+    finding.evidence = vec![format!("each of the last {WARNED} backups ended with warnings")];
+    finding.evidence.extend(finding.code.iter().map(|code| format!("the newest says {code}")));
+    finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
+    finding.command = Some(match &finding.code {
+        Some(code) => format!("{} explain {}", scene.program, shell_quote(code)),
+        None => scene.command("diagnose", &seen.row.vm.id),
+    });
     out.push(finding);
 }
 

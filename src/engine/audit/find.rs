@@ -27,7 +27,7 @@ use crate::playbook::{Playbook, Resolved, Verdict};
 use crate::text::shell_quote;
 
 /// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 11] = [
+pub const CHECKS: [(&str, &str); 12] = [
     ("group-locked", "Locks over a resource group that holds restore points"),
     ("vault-locked", "A ReadOnly lock holds a vault: Azure takes no on-demand backup"),
     ("near-limit", "Restore points near the limit of their policy"),
@@ -37,6 +37,7 @@ pub const CHECKS: [(&str, &str); 11] = [
     ("agent-not-ready", "The guest agent of a running VM is not ready"),
     ("extension-failed", "An extension of the VM failed"),
     ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
+    ("backup-warnings", "Backups end with warnings, one after the other"),
     ("item-in-error", "A protected item is not well"),
     ("job-stuck", "A backup job runs for more than a day"),
 ];

@@ -239,6 +239,12 @@ impl Job {
         ["Completed", "CompletedWithWarnings"].iter().any(|state| self.status.eq_ignore_ascii_case(state))
     }
 
+    /// Whether the job ended and did what it should, with warnings.
+    #[must_use]
+    pub fn warned(&self) -> bool {
+        self.status.eq_ignore_ascii_case("CompletedWithWarnings")
+    }
+
     /// What Azure says of its failure, in its own words.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.errors.iter().map(|error| error.text.as_str()).chain([self.dynamic_error.as_str()])
