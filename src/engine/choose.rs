@@ -15,6 +15,7 @@ use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
 use crate::estate::collect::last_failure;
 use crate::estate::facts::VmFacts;
+use crate::estate::identity;
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
@@ -153,11 +154,15 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
         }
     }
     if let Some(symptom) = symptoms.first() {
+        let said = match words(facts) {
+            Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
+            None => format!("{}, and no playbook is for that", symptom.why),
+        };
         return Choice {
             playbook: None,
-            why: match words(facts) {
-                Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
-                None => format!("{}, and no playbook is for that", symptom.why),
+            why: match identity::remade(facts) {
+                Some(vm_id) => format!("{said}; {}", identity::remade_words(vm_id)),
+                None => said,
             },
             code: Some(symptom.code.clone()),
             others: candidates.iter().map(|one| one.playbook.name().to_owned()).collect(),

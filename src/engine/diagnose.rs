@@ -15,9 +15,10 @@ use super::choose::{Choice, symptoms};
 use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
-use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::around::Around;
+use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
+use crate::estate::identity;
 use crate::estate::objective::{Objective, Standing, aged, no_job_since, often, standing};
 use crate::estate::view::View;
 use crate::text::plural;
@@ -301,13 +302,11 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
             let said = format!("protected by the vault {}, which this identity cannot see", unseen.name());
             return sheet.put("vault", "protection", State::NotChecked, said, None);
         }
-        return sheet.put(
-            "vault",
-            "protection",
-            State::Problem,
-            "no vault protects the VM",
-            Some("UserErrorBcmDatasourceNotPresent"),
-        );
+        let said = match identity::moved(facts) {
+            Some(moved) => format!("no vault protects the VM; {}; {}", moved.words(), identity::Moved::way()),
+            None => "no vault protects the VM".to_owned(),
+        };
+        return sheet.put("vault", "protection", State::Problem, said, Some("UserErrorBcmDatasourceNotPresent"));
     };
     let name = vault_of(main);
     let good = facts.active_item().is_some();
@@ -318,6 +317,10 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
         ""
     };
     sheet.judge("vault", "protection", good, format!("{state} in {name}{way}"), "UserErrorBcmDatasourceNotPresent");
+    if let Some(vm_id) = identity::remade(facts) {
+        let said = format!("{}; {}", identity::remade_words(vm_id), identity::REMADE_WAY);
+        sheet.put("vault", "same VM", State::Problem, said, Some("UserErrorBcmDatasourceNotPresent"));
+    }
     if items.len() > 1 {
         let active = |one: &&ItemFacts| !one.item.soft_deleted && !one.item.stopped();
         let each = items.iter().map(|one| format!("{} in {}", state_of(one), vault_of(one)));
@@ -430,7 +433,9 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
             let none = if no_job_since(main) == Some(true) { "; no backup job began since then" } else { "" };
             (State::Problem, format!("{said}, and the policy schedules a backup {}{none}", often(every)))
         }
-        Standing::Within { every, .. } => (State::Ok, format!("{said}; the policy schedules a backup {}", often(every))),
+        Standing::Within { every, .. } => {
+            (State::Ok, format!("{said}; the policy schedules a backup {}", often(every)))
+        }
         _ => (State::Ok, said),
     };
     sheet.put("recovery points", "newest in the vault", state, said, None);

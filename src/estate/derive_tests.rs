@@ -191,6 +191,7 @@ fn facts() -> VmFacts {
         key_vaults: known(Vec::new()),
         orphan: None,
         vaults: Vec::new(),
+        former: Vec::new(),
         own_jobs: Vec::new(),
     }
 }

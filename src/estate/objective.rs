@@ -310,7 +310,8 @@ mod tests {
                 });
             })
         };
-        let late = |standing| matches!(standing, Standing::Late { every, .. } if every == Duration::from_secs(4 * HOUR));
+        let late =
+            |standing| matches!(standing, Standing::Late { every, .. } if every == Duration::from_secs(4 * HOUR));
         assert!(late(hourly("00:00", 24, 12)) && late(hourly("00:00", 24, 30)));
         assert!(!late(hourly("00:00", 24, 5)), "the backup of 08:00 may still begin, that of 04:00 is there");
         assert!(!late(hourly("08:00", 12, 13)), "nothing was due in the night");

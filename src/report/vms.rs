@@ -116,7 +116,8 @@ pub fn page(found: &VmInventory, all: usize, width: usize) -> String {
         page.gap();
         page.line(&paint(BOLD, &format!("subscription {}", safe(&subscription.name))));
         let cells: Vec<[String; 6]> = rows.iter().map(|row| cells(row, found.read_at)).collect();
-        let mut lines = columns(["VM", "PROTECTED", "LAST BACKUP", "NEWEST POINT", "VAULT", "POLICY"], &cells).into_iter();
+        let mut lines =
+            columns(["VM", "PROTECTED", "LAST BACKUP", "NEWEST POINT", "VAULT", "POLICY"], &cells).into_iter();
         page.line(&lines.next().unwrap_or_default());
         for (row, line) in rows.iter().zip(lines) {
             page.line(&line);

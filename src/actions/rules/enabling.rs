@@ -9,6 +9,7 @@ use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Policy, Protectable, Vault};
 use crate::estate::facts::Part;
+use crate::estate::identity;
 
 /// What was read of the vault that is to protect the VM.
 #[derive(Debug, Clone)]
@@ -55,6 +56,10 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
     nobody_protects(ground)?;
     if vault.is_empty() {
         let why = format!("which vault is to protect {name} is for its owners to say, and none was named");
+        let why = match identity::moved(facts) {
+            Some(moved) => format!("{why}; {}; {}", moved.words(), identity::Moved::way()),
+            None => why,
+        };
         return Err(Refusal::new("protection.which-vault", why).hint("azmend protect --vm VM --vault V --policy P"));
     }
     let vaults = candidate.vaults.known();

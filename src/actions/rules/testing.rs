@@ -203,6 +203,7 @@ pub fn facts() -> VmFacts {
         key_vaults: known(Vec::new()),
         orphan: None,
         vaults: Vec::new(),
+        former: Vec::new(),
         own_jobs: Vec::new(),
     }
 }

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::find::{CHECKS, Scene, Seen};
 use super::{Finding, Level, repair};
+use crate::actions::backup::job_code;
 use crate::arm::ResourceId;
 use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedItem};
 use crate::catalog::Catalog;
-use crate::actions::backup::job_code;
 use crate::clock::elapsed;
 use crate::engine::choose;
 use crate::estate::bulk::Kind;
@@ -19,6 +19,7 @@ use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::derive::is_vmsnapshot;
 use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
+use crate::estate::identity;
 use crate::estate::objective::{Due, Standing, aged, no_job_since, often, standing_by};
 use crate::text::{plural, shell_quote};
 
@@ -40,6 +41,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
     near_limit(scene, seen, out);
     agent(scene, seen, out);
     extensions(scene, seen, out);
+    other_machine(scene, seen, out);
     for (facts, due) in seen.facts.items.known().into_iter().flatten().zip(&seen.dues) {
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
@@ -93,6 +95,27 @@ fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Du
     finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
+}
+
+/// A VM that was moved, or made again under its name: what is in the vault is not of the machine that is there.
+fn other_machine(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    let id = &seen.row.vm.id;
+    if let Some(moved) = identity::moved(&seen.facts).filter(|moved| moved.proven) {
+        let mut finding = scene.finding("vm-moved", title("vm-moved"), Level::High, id);
+        finding.evidence = vec![moved.words(), identity::Moved::way().to_owned()];
+        let old = &moved.former.item;
+        let point = old.last_recovery_point.map(|point| elapsed(point, scene.bulk.at));
+        finding.evidence.extend(point.map(|age| format!("its newest recovery point is {} old", aged(age))));
+        finding.command = Some(repair::protect_as(scene, seen, old));
+        out.push(finding);
+    }
+    let known = seen.facts.items.known().is_some_and(|items| !items.is_empty());
+    if let Some(vm_id) = identity::remade(&seen.facts).filter(|_| known) {
+        let mut finding = scene.finding("vm-remade", title("vm-remade"), Level::Medium, id);
+        finding.evidence = vec![identity::remade_words(vm_id), identity::REMADE_WAY.to_owned()];
+        finding.command = Some(scene.command("diagnose", id));
+        out.push(finding);
+    }
 }
 
 /// Backups that end with warnings again and again: Azure calls the item well, and its points are not what they should be.
@@ -155,11 +178,13 @@ fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// The checks that belong to no VM of the reading.
-pub(super) fn of_scope(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+///
+/// `left_behind` are items at the old places of VMs that were moved: they are said with the VM.
+pub(super) fn of_scope(scene: &Scene<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
     groups(scene, out);
     vaults(scene, out);
     orphans(scene, out);
-    items_without_vm(scene, out);
+    items_without_vm(scene, left_behind, out);
 }
 
 fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
@@ -286,9 +311,9 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Items whose VM is not among the VMs of a subscription that was looked into.
-fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+fn items_without_vm(scene: &Scene<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
     let bulk = scene.bulk;
-    for item in bulk.items.iter().filter(|item| !item.soft_deleted) {
+    for item in bulk.items.iter().filter(|item| !item.soft_deleted && !left_behind.contains(item.id.key())) {
         let Ok(vm) = ResourceId::parse(&item.source) else { continue };
         let here = bulk.looks_into(vm.subscription()) && bulk.selection.tells_of_gone(&vm);
         if !here || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::values::Values;
-use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, repair};
+use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, fold, repair};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::arm::ResourceId;
 use crate::arm::id::check_name;
@@ -18,6 +18,7 @@ use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
 use crate::estate::facts::{ItemFacts, VmFacts};
 use crate::estate::graph::VmRow;
+use crate::estate::identity;
 use crate::estate::locked::LockedScopes;
 use crate::estate::objective::{Due, Objective, Tally};
 use crate::estate::view::View;
@@ -27,7 +28,7 @@ use crate::playbook::{Playbook, Resolved, Verdict};
 use crate::text::shell_quote;
 
 /// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 12] = [
+pub const CHECKS: [(&str, &str); 14] = [
     ("group-locked", "Locks over a resource group that holds restore points"),
     ("vault-locked", "A ReadOnly lock holds a vault: Azure takes no on-demand backup"),
     ("near-limit", "Restore points near the limit of their policy"),
@@ -38,6 +39,8 @@ pub const CHECKS: [(&str, &str); 12] = [
     ("extension-failed", "An extension of the VM failed"),
     ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
     ("backup-warnings", "Backups end with warnings, one after the other"),
+    ("vm-moved", "The VM was moved, and its backups stayed behind"),
+    ("vm-remade", "The VM was made again under its name: its restore points are of another machine"),
     ("item-in-error", "A protected item is not well"),
     ("job-stuck", "A backup job runs for more than a day"),
 ];
@@ -229,6 +232,8 @@ pub struct Auditor<'a> {
     objective: Tally,
     /// What each policy asks for now, by its key: many items have one policy.
     dues: HashMap<String, Option<Due>>,
+    /// Items at the old places of VMs that were moved, by their keys.
+    left_behind: BTreeSet<String>,
     /// Resources with a finding of at least medium, whether or not it is shown.
     risky: BTreeSet<String>,
     /// The subscriptions of the reading, when it has begun.
@@ -269,6 +274,7 @@ impl<'a> Auditor<'a> {
             protected: 0,
             objective: Tally::default(),
             dues: HashMap::new(),
+            left_behind: BTreeSet::new(),
             risky: BTreeSet::new(),
             names: None,
         }
@@ -298,13 +304,23 @@ impl<'a> Auditor<'a> {
             self.protected += usize::from(objective.is_some());
             let first = found.len();
             self.values.look(&seen.view);
+            let moved = identity::moved(&seen.facts).filter(|moved| moved.proven);
+            self.left_behind.extend(moved.map(|moved| moved.former.item.id.key().to_owned()));
+            let moved = moved.is_some();
             for judge in &mut self.judges {
                 if judge.applies(&seen.view, &self.values) {
                     seen.applies.push(Candidate { playbook: judge.playbook, touched: judge.touched.len() });
-                    found.extend(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                    // Said with where it was moved from.
+                    if !(moved && judge.playbook.name() == "unprotected-vm") {
+                        found.extend(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                    }
                 }
             }
             checks::of_vm(&scene, &seen, &mut found);
+            // Who asks for one rule gets it, also where another says it too.
+            if self.ask.rules.is_empty() {
+                fold::repeated(&seen, &mut found, first);
+            }
             for finding in found.iter_mut().skip(first) {
                 finding.objective.clone_from(&objective);
             }
@@ -330,7 +346,7 @@ impl<'a> Auditor<'a> {
         let mut found = Vec::new();
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
         let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
-        checks::of_scope(&scene, &mut found);
+        checks::of_scope(&scene, &self.left_behind, &mut found);
         self.keep(found);
         let mut findings = self.findings;
         findings.sort_by(|a, b| {

@@ -6,6 +6,7 @@
 
 mod checks;
 mod find;
+mod fold;
 mod plans;
 mod repair;
 mod values;
