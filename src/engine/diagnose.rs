@@ -430,7 +430,11 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let said = format!("{kind}, {age} ago");
     let (state, said) = match standing {
         Standing::Late { every, .. } => {
-            let none = if no_job_since(main) == Some(true) { "; no backup job began since then" } else { "" };
+            let none = if no_job_since(main) == Some(true) {
+                "; since then no backup failed, and none is running"
+            } else {
+                ""
+            };
             (State::Problem, format!("{said}, and the policy schedules a backup {}{none}", often(every)))
         }
         Standing::Within { every, .. } => {

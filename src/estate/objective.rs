@@ -206,31 +206,33 @@ pub fn standing_by(due: Option<Due>, facts: &ItemFacts, now: Timestamp) -> Stand
     }
 }
 
-/// When the newest good recovery point was taken, by whatever says so.
+/// When the newest good recovery point was taken: what the vault says of its points. Completed jobs are no source, for a
+/// reading in bulk does not have those of VMs that are well, and a job without its point is none.
 fn newest(facts: &ItemFacts) -> Option<Timestamp> {
     let item = &facts.item;
-    let jobs = facts.jobs.known().into_iter().flatten();
-    let good = jobs.filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
     let points = facts.recovery_points.known().into_iter().flatten().filter_map(|point| point.time);
-    let taken = points.chain(good.filter_map(|job| job.start.or(job.end))).chain(item.last_recovery_point).max();
     // Whether that is the beginning or the end of the backup is not documented: only where nothing else says it.
     let said = || item.last_backup_time.filter(|_| item.last_backup_status.to_lowercase().starts_with("completed"));
-    taken.or_else(said)
+    points.chain(item.last_recovery_point).max().or_else(said)
 }
 
 /// Without any: whether one was due. A machine that was protected a moment ago is not late.
 fn never(facts: &ItemFacts, every: Duration, since: Timestamp) -> Standing {
     let (Some(_), Some(jobs)) = (facts.recovery_points.known(), facts.jobs.known()) else { return Standing::Unknown };
-    let begun = |job: &Job| job.running() || job.start.is_none_or(|start| start >= since);
+    let begun = |job: &Job| job.running() || !completed_backup(job) && job.start.is_none_or(|start| start >= since);
     if jobs.iter().any(begun) { Standing::Unknown } else { Standing::Never { every } }
 }
 
-/// Whether no backup began after the newest good recovery point: then nothing failed, Azure began none. `None` when jobs were
-/// not read, or when there is no point to count from.
+fn completed_backup(job: &Job) -> bool {
+    job.operation.eq_ignore_ascii_case("Backup") && job.succeeded()
+}
+
+/// Whether no backup failed or runs since the newest good recovery point: Azure began none. `None` when jobs were not read, or
+/// when there is no point to count from.
 #[must_use]
 pub fn no_job_since(facts: &ItemFacts) -> Option<bool> {
     let (jobs, newest) = (facts.jobs.known()?, newest(facts)?);
-    let backup = |job: &&Job| job.operation.eq_ignore_ascii_case("Backup");
+    let backup = |job: &&Job| job.operation.eq_ignore_ascii_case("Backup") && !job.succeeded();
     Some(!jobs.iter().filter(backup).any(|job| job.start.is_none_or(|start| start > newest)))
 }
 

@@ -38,14 +38,15 @@ fn vms_say_what_is_protected() {
     assert_eq!(code, 0);
     insta::assert_snapshot!(out, @r"
     subscription Fabrikam
-    VM               PROTECTED  LAST BACKUP         VAULT        POLICY
-    rg-plant/mes-01  yes        7 h ago, Completed  plant-vault  daily
-    rg-plant/mes-02  stopped                        plant-vault  daily
+    VM               PROTECTED  LAST BACKUP         NEWEST POINT          VAULT        POLICY
+    rg-plant/mes-01  yes        7 h ago, Completed  7 hours (every day)   plant-vault  daily
+    rg-plant/mes-02  stopped                                              plant-vault  daily
         deallocated
     rg-plant/new-03  no
-    rg-plant/run-04  yes                            plant-vault  daily
+    rg-plant/run-04  yes                            none yet (every day)  plant-vault  daily
 
     4 VMs: 2 protected, 1 with protection stopped, 1 not protected
+    protected VMs within objective 1 of 2 (1 not known)
     no: no vault in 1 visible subscription has an item of the VM
     ");
     assert!(!dir.path().join(".local/state/azmend/sandbox").exists(), "looking keeps nothing");

@@ -90,7 +90,7 @@ fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Du
     let mut finding = scene.finding("backup-late", title("backup-late"), Level::Medium, &seen.row.vm.id);
     finding.evidence = vec![evidence];
     if no_job_since(facts) == Some(true) {
-        finding.evidence.push("no backup job began since then".to_owned());
+        finding.evidence.push("since then no backup failed, and none is running".to_owned());
     }
     finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));

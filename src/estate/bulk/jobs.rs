@@ -36,6 +36,8 @@ struct Kept {
     running: Vec<Job>,
     finished: Option<Job>,
     good: Option<Job>,
+    /// When protection began: a backup cannot have been due before.
+    configured: Option<Job>,
     /// The newest that ended otherwise than with warnings.
     clear: Option<Job>,
     /// The newest that ended with warnings, the newest first.
@@ -98,7 +100,8 @@ impl Fold {
                 continue;
             }
             let backup = job.operation.eq_ignore_ascii_case("Backup");
-            if !backup && !job.running() {
+            let configured = job.operation.eq_ignore_ascii_case("ConfigureBackup");
+            if !backup && !configured && !job.running() {
                 continue;
             }
             let Some(vault) = job.id.up_to("vaults") else { continue };
@@ -108,7 +111,11 @@ impl Fold {
                 kept.running.push(job);
                 continue;
             }
-            kept.ended(job);
+            if !configured {
+                kept.ended(job);
+            } else if kept.configured.as_ref().is_none_or(|known| later_than(&job, known)) {
+                kept.configured = Some(job);
+            }
         }
     }
 
@@ -133,7 +140,8 @@ impl Fold {
     /// What was kept; a job that is kept for two reasons comes twice.
     pub fn into_jobs(self) -> Vec<Job> {
         let of = |kept: Kept| {
-            let ended = kept.finished.into_iter().chain(kept.good).chain(kept.clear).chain(kept.warned);
+            let ended =
+                kept.finished.into_iter().chain(kept.good).chain(kept.clear).chain(kept.warned).chain(kept.configured);
             kept.running.into_iter().chain(ended)
         };
         let kept = self.kept.into_values().flat_map(of);
@@ -187,7 +195,7 @@ mod tests {
             let mut kept = fold.into_jobs();
             kept.sort_by(|a, b| a.id.cmp(&b.id));
             kept.dedup();
-            assert_eq!(kept.iter().map(|job| job.id.name()).collect::<Vec<_>>(), ["b", "d", "e", "g"]);
+            assert_eq!(kept.iter().map(|job| job.id.name()).collect::<Vec<_>>(), ["b", "d", "e", "f", "g"]);
             assert_eq!(newest_finished_backup(&kept), newest_finished_backup(&jobs));
         }
         let row = |names: [&str; 5]| {
