@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
 use crate::estate::collect::last_failure;
-use crate::estate::facts::VmFacts;
+use crate::estate::facts::{ItemFacts, VmFacts};
 use crate::estate::identity;
 use crate::estate::view::View;
 use crate::playbook::library::Library;
@@ -81,7 +81,11 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
     add(&backup.inner_error, passed_on);
     // Never backed up: then no job of a backup says what will stop the first one.
     let agent_silent = view.unread("agent.ready").is_none() && !view.agent.ready;
-    let never = view.unread("backup.last_status").is_none() && backup.last_status.is_empty();
+    // A reading in bulk has no completed jobs of VMs that are well: the item says whether it was ever backed up.
+    let said = |one: &ItemFacts| one.item.last_backup_time.is_some() || one.item.last_recovery_point.is_some();
+    let never = view.unread("backup.last_status").is_none()
+        && backup.last_status.is_empty()
+        && !facts.active_item().is_some_and(said);
     if backup.protected && never && agent_silent && view.vm.power.eq_ignore_ascii_case("running") {
         let why = "the VM was never backed up, and its agent is not ready".to_owned();
         add("UserErrorGuestAgentStatusUnavailable", why);
