@@ -15,7 +15,8 @@ use super::foresee::{Foreseen, foresee};
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
 use crate::estate::collect::last_failure;
-use crate::estate::facts::VmFacts;
+use crate::estate::facts::{ItemFacts, VmFacts};
+use crate::estate::identity;
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
@@ -83,7 +84,11 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
     add(&backup.inner_error, passed_on);
     // Never backed up: then no job of a backup says what will stop the first one.
     let agent_silent = view.unread("agent.ready").is_none() && !view.agent.ready;
-    let never = view.unread("backup.last_status").is_none() && backup.last_status.is_empty();
+    // A reading in bulk has no completed jobs of VMs that are well: the item says whether it was ever backed up.
+    let said = |one: &ItemFacts| one.item.last_backup_time.is_some() || one.item.last_recovery_point.is_some();
+    let never = view.unread("backup.last_status").is_none()
+        && backup.last_status.is_empty()
+        && !facts.active_item().is_some_and(said);
     if backup.protected && never && agent_silent && view.vm.power.eq_ignore_ascii_case("running") {
         let why = "the VM was never backed up, and its agent is not ready".to_owned();
         add("UserErrorGuestAgentStatusUnavailable", why);
@@ -158,11 +163,15 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
         }
     }
     if let Some(symptom) = symptoms.first() {
+        let said = match words(facts) {
+            Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
+            None => format!("{}, and no playbook is for that", symptom.why),
+        };
         return Choice {
             playbook: None,
-            why: match words(facts) {
-                Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
-                None => format!("{}, and no playbook is for that", symptom.why),
+            why: match identity::remade(facts) {
+                Some(vm_id) => format!("{said}; {}", identity::remade_words(vm_id)),
+                None => said,
             },
             code: Some(symptom.code.clone()),
             others: candidates.iter().map(|one| one.playbook.name().to_owned()).collect(),

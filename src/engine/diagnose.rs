@@ -18,8 +18,10 @@ use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::estate::around::Around;
+use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
-use crate::estate::objective::{Standing, often, standing};
+use crate::estate::identity;
+use crate::estate::objective::{Objective, Standing, aged, no_job_since, often, standing};
 use crate::estate::view::View;
 use crate::text::{as_program, plural};
 
@@ -82,6 +84,8 @@ pub struct Diagnosis {
     /// When the facts were read.
     #[schemars(with = "String")]
     pub at: Timestamp,
+    /// The newest good recovery point against the policy's schedule; null when no vault protects the VM.
+    pub objective: Option<Objective>,
     /// Every check.
     pub lines: Vec<Line>,
     /// Likely causes, the most likely first.
@@ -176,6 +180,7 @@ pub fn diagnose(
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
     around::together(&mut sheet, facts);
+    warnings(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
     around::lines(&mut sheet, around);
     sheet.lines.extend(super::guest_checks::lines(ask.guest));
@@ -202,6 +207,7 @@ pub fn diagnose(
         sandbox: ask.sandbox,
         vm: facts.id.to_string(),
         at: facts.at,
+        objective: facts.active_item().map(|item| Objective::of(item, now)),
         lines,
         causes,
         next,
@@ -318,13 +324,11 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
             let said = format!("protected by the vault {}, which this identity cannot see", unseen.name());
             return sheet.put("vault", "protection", State::NotChecked, said, None);
         }
-        return sheet.put(
-            "vault",
-            "protection",
-            State::Problem,
-            "no vault protects the VM",
-            Some("UserErrorBcmDatasourceNotPresent"),
-        );
+        let said = match identity::moved(facts) {
+            Some(moved) => format!("no vault protects the VM; {}; {}", moved.words(), identity::Moved::way()),
+            None => "no vault protects the VM".to_owned(),
+        };
+        return sheet.put("vault", "protection", State::Problem, said, Some("UserErrorBcmDatasourceNotPresent"));
     };
     let name = vault_of(main);
     let good = facts.active_item().is_some();
@@ -335,6 +339,10 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
         ""
     };
     sheet.judge("vault", "protection", good, format!("{state} in {name}{way}"), "UserErrorBcmDatasourceNotPresent");
+    if let Some(vm_id) = identity::remade(facts) {
+        let said = format!("{}; {}", identity::remade_words(vm_id), identity::REMADE_WAY);
+        sheet.put("vault", "same VM", State::Problem, said, Some("UserErrorBcmDatasourceNotPresent"));
+    }
     if items.len() > 1 {
         let active = |one: &&ItemFacts| !one.item.soft_deleted && !one.item.stopped();
         let each = items.iter().map(|one| format!("{} in {}", state_of(one), vault_of(one)));
@@ -415,23 +423,44 @@ fn told(job: &Job) -> (String, Option<String>) {
     }
 }
 
+/// Backups that end with warnings again and again, with what the newest says.
+fn warnings(sheet: &mut Sheet, facts: &VmFacts) {
+    for jobs in facts.items.known().into_iter().flatten().filter_map(|item| item.jobs.known()) {
+        let row = warned_in_a_row(jobs);
+        let Some(newest) = row.first().filter(|_| row.len() >= WARNED) else { continue };
+        let code = crate::actions::backup::job_code(newest);
+        let says = if code.is_empty() { String::new() } else { format!(": {code}") };
+        let said = format!("each of the last {} ended with warnings{says}", plural(row.len(), "backup"));
+        let code = Some(code.as_str()).filter(|code| !code.is_empty());
+        sheet.put("recovery points", "warnings", State::Problem, said, code);
+    }
+}
+
 fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let Some(main) = facts.main_item() else { return };
     let Some(points) = sheet.known("recovery points", "newest in the vault", &main.recovery_points) else { return };
     let standing = standing(main, now);
     let Some(newest) = points.iter().max_by_key(|point| point.time) else {
         let (state, said) = match standing {
-            Standing::Never => (State::Problem, "none: the VM was never backed up, and a backup was due"),
+            Standing::Never { .. } => (State::Problem, "none: the VM was never backed up, and a backup was due"),
             _ => (State::Ok, "none yet"),
         };
         return sheet.put("recovery points", "newest in the vault", state, said, None);
     };
-    let days = newest.time.map_or(0, |time| elapsed(time, now).as_secs() / 86_400);
+    let age = newest.time.map(|time| aged(elapsed(time, now))).unwrap_or_default();
     let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
-    let said = format!("{kind}, {} ago", plural(usize::try_from(days).unwrap_or(0), "day"));
+    let said = format!("{kind}, {age} ago");
     let (state, said) = match standing {
         Standing::Late { every, .. } => {
-            (State::Problem, format!("{said}, and the policy schedules a backup {}", often(every)))
+            let none = if no_job_since(main) == Some(true) {
+                "; since then no backup failed, and none is running"
+            } else {
+                ""
+            };
+            (State::Problem, format!("{said}, and the policy schedules a backup {}{none}", often(every)))
+        }
+        Standing::Within { every, .. } => {
+            (State::Ok, format!("{said}; the policy schedules a backup {}", often(every)))
         }
         _ => (State::Ok, said),
     };

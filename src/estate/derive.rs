@@ -394,7 +394,7 @@ fn failed(point: &Point) -> bool {
 fn last_success(facts: &ItemFacts) -> Option<Timestamp> {
     let points = facts.recovery_points.known().into_iter().flatten().filter_map(|point| point.time).max();
     let item = facts.item.last_backup_time.filter(|_| facts.item.last_backup_status.eq_ignore_ascii_case("Completed"));
-    points.max(item)
+    points.max(item).max(facts.item.last_recovery_point)
 }
 
 /// The status and the error of the newest finished backup. Only a job that did not succeed has an error.

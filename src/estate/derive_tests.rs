@@ -98,6 +98,7 @@ fn item() -> ItemFacts {
             health_details: Vec::new(),
             last_backup_status: "Failed".into(),
             last_backup_time: Some(now()),
+            last_recovery_point: None,
             soft_deleted: false,
         },
         vault: known(Vault {
@@ -190,6 +191,7 @@ fn facts() -> VmFacts {
         key_vaults: known(Vec::new()),
         orphan: None,
         vaults: Vec::new(),
+        former: Vec::new(),
         own_jobs: Vec::new(),
     }
 }

@@ -119,6 +119,20 @@ pub struct GroupFacts {
     pub collections: Part<Vec<Collection>>,
 }
 
+/// An item of a VM of the same name in another place: perhaps this VM before it was moved, for a vault knows a VM by its
+/// group and name. Looked for when no item is of the VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// The item.
+    pub item: ProtectedItem,
+    /// The VM that it names.
+    pub vm: ResourceId,
+    /// Whether that VM is gone.
+    pub gone: Part<bool>,
+    /// The restore point collections of that VM, with points.
+    pub collections: Part<Vec<Collection>>,
+}
+
 /// What the caller may do at one scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
@@ -171,6 +185,9 @@ pub struct VmFacts {
     pub key_vaults: Part<Vec<super::keyvaults::KeyVaultFacts>>,
     /// Only when the VM is absent.
     pub orphan: Option<OrphanFacts>,
+    /// Items of VMs of the same name, when no item is of this one.
+    #[serde(default)]
+    pub former: Vec<Former>,
     /// The vaults whose items were looked through.
     #[serde(default)]
     pub vaults: Vec<ResourceId>,

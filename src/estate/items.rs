@@ -87,6 +87,16 @@ pub fn naming(item: &ProtectedItem, vm: &ResourceId) -> Naming {
     }
 }
 
+/// Whether the item is of another VM with the same name: perhaps this one before it was moved.
+#[must_use]
+pub fn is_namesake(item: &ProtectedItem, vm: &ResourceId) -> bool {
+    ResourceId::parse(&item.source).is_ok_and(|other| {
+        other != *vm
+            && other.is_type("Microsoft.Compute/virtualMachines")
+            && other.name().eq_ignore_ascii_case(vm.name())
+    })
+}
+
 /// Whether the item does not say at all which machine it is of.
 #[must_use]
 pub fn says_nothing(item: &ProtectedItem) -> bool {
@@ -124,6 +134,7 @@ mod tests {
             health_details: Vec::new(),
             last_backup_status: String::new(),
             last_backup_time: None,
+            last_recovery_point: None,
             soft_deleted: false,
         }
     }

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod graph;
 pub mod groups;
 pub mod guest;
+pub mod identity;
 pub mod inventory;
 pub mod items;
 pub mod keyvaults;

@@ -84,18 +84,38 @@ pub fn recent_backups(policy: &Policy, now: Timestamp, delay: Duration) -> Resul
     Ok(found)
 }
 
+/// The newest scheduled start that lies at least `delay` back, whatever the zone: the earliest instant that it can be.
+/// `None` when there is none in the last ten days.
+///
+/// # Errors
+/// [`ScheduleError`] when the schedule is not understood.
+pub fn last_due(policy: &Policy, now: Timestamp, delay: Duration) -> Result<Option<Timestamp>, ScheduleError> {
+    // A week between two starts, the delay, and a day for the zone.
+    let starts = windows_of(policy, now, -10..=1)?;
+    Ok(starts.into_iter().filter(|(_, high)| later(*high, delay) <= now).map(|(low, _)| low).max())
+}
+
 /// The earliest and the latest instant of every scheduled start from three days before `now` to nine days after it.
 fn windows(policy: &Policy, now: Timestamp) -> Result<Vec<(Timestamp, Timestamp)>, ScheduleError> {
+    // Three days back: a local date may lie 14 hours ahead, a window of hours runs into the next day, and a start of hours
+    // ago may still be to come. Nine days on: a weekly schedule comes again within seven, whatever the zone.
+    windows_of(policy, now, -3..=9)
+}
+
+/// The same of the days from today.
+fn windows_of(
+    policy: &Policy,
+    now: Timestamp,
+    days_around: std::ops::RangeInclusive<i64>,
+) -> Result<Vec<(Timestamp, Timestamp)>, ScheduleError> {
     let error = |why: String| ScheduleError { policy: policy.id.name().to_owned(), why };
     let zone = offsets(&policy.time_zone);
     let weekly = policy.schedule.frequency.eq_ignore_ascii_case("Weekly");
     let days = if weekly { week_days(&policy.schedule).map_err(error)? } else { Vec::new() };
     let starts = starts_of_a_day(&policy.schedule).map_err(error)?;
     let mut found = Vec::new();
-    // Three days back: a local date may lie 14 hours ahead, a window of hours runs into the next day, and a start of hours
-    // ago may still be to come. Nine days on: a weekly schedule comes again within seven, whatever the zone.
     let today = Offset::UTC.to_datetime(now).date();
-    for days_on in -3..=9 {
+    for days_on in days_around {
         let Ok(date) = today.checked_add(days_on.days()) else { continue };
         if weekly && !days.contains(&date.weekday()) {
             continue;

@@ -32,7 +32,10 @@ pub fn page(told: &Diagnosis, width: usize) -> String {
         page.marked(&format!("  {}  ", paint(style, word)), 15, PLAIN, &text_of(line));
     }
     page.gap();
-    if told.causes.is_empty() {
+    let problem = told.lines.iter().any(|line| line.state == State::Problem);
+    if told.causes.is_empty() && problem {
+        page.item("", CARE, "there are problems, and no error of the catalogue stands for them");
+    } else if told.causes.is_empty() {
         page.item("", GOOD, "nothing that would stop a backup was found");
     } else {
         page.line(&paint(BOLD, "most likely first"));

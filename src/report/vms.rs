@@ -9,6 +9,7 @@ use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::lists::columns;
 use crate::clock::elapsed;
 use crate::estate::inventory::{NotRead, Protected, VMS_SCHEMA, VmInventory, VmRow};
+use crate::estate::objective::{Met, aged, often};
 use crate::text::{ago, plural, safe};
 
 /// The object on stdout.
@@ -55,12 +56,25 @@ fn last_backup(row: &VmRow, now: Timestamp) -> String {
     }
 }
 
-fn cells(row: &VmRow, now: Timestamp) -> [String; 5] {
+/// `9 days, late (every day)`.
+fn objective(row: &VmRow) -> String {
+    let Some(one) = &row.objective else { return String::new() };
+    let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
+    let every = one.every_hours.map_or_else(|| "schedule not known".to_owned(), |every| often(hours(every)));
+    match (one.age_hours, one.standing) {
+        (None, _) => format!("none yet ({every})"),
+        (Some(age), Met::Late) => format!("{}, late ({every})", aged(hours(age))),
+        (Some(age), _) => format!("{} ({every})", aged(hours(age))),
+    }
+}
+
+fn cells(row: &VmRow, now: Timestamp) -> [String; 6] {
     let vault = row.vault.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or_default();
     [
         format!("{}/{}", row.resource_group, row.name),
         word(row.protected).to_owned(),
         last_backup(row, now),
+        objective(row),
         vault.to_owned(),
         row.policy.clone().unwrap_or_default(),
     ]
@@ -101,8 +115,9 @@ pub fn page(found: &VmInventory, all: usize, width: usize) -> String {
         }
         page.gap();
         page.line(&paint(BOLD, &format!("subscription {}", safe(&subscription.name))));
-        let cells: Vec<[String; 5]> = rows.iter().map(|row| cells(row, found.read_at)).collect();
-        let mut lines = columns(["VM", "PROTECTED", "LAST BACKUP", "VAULT", "POLICY"], &cells).into_iter();
+        let cells: Vec<[String; 6]> = rows.iter().map(|row| cells(row, found.read_at)).collect();
+        let mut lines =
+            columns(["VM", "PROTECTED", "LAST BACKUP", "NEWEST POINT", "VAULT", "POLICY"], &cells).into_iter();
         page.line(&lines.next().unwrap_or_default());
         for (row, line) in rows.iter().zip(lines) {
             page.line(&line);
@@ -139,6 +154,10 @@ fn summary(page: &mut Page, found: &VmInventory, all: usize) {
         .collect();
     let of = if found.vms.len() == all { String::new() } else { format!(" of {all}") };
     page.item("", BOLD, &format!("{}{of}: {}", plural(found.vms.len(), "VM"), parts.join(", ")));
+    if let Some(words) = found.objective.words() {
+        let late = found.objective.late + found.objective.never > 0;
+        page.item("", if late { CARE } else { GOOD }, &format!("protected VMs {words}"));
+    }
     if count(Protected::No) > 0 {
         let place = plural(found.vaults_of, "visible subscription");
         page.item("", DIM, &format!("no: no vault in {place} has an item of the VM"));

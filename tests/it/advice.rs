@@ -320,7 +320,8 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
                    as the last one
 
     recovery points
-      ok           newest in the vault: AppConsistent, 1 day ago
+      ok           newest in the vault: AppConsistent, 34 hours ago; the policy
+                   schedules a backup every day
 
     disks
       ok           OS disk app-02_OsDisk_1_992dacbef74524976d13fb2f6015bc9d: 128 GB

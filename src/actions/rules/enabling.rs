@@ -9,6 +9,7 @@ use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Policy, Protectable, Vault};
 use crate::estate::facts::{Part, VmFacts};
+use crate::estate::identity;
 
 /// What was read of the vault that is to protect the VM.
 #[derive(Debug, Clone)]
@@ -98,6 +99,10 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
 #[must_use]
 pub fn which_vault(facts: &VmFacts) -> Refusal {
     let why = format!("which vault is to protect {} is for its owners to say, and none was named", facts.id.name());
+    let why = match identity::moved(facts) {
+        Some(moved) => format!("{why}; {}; {}", moved.words(), identity::Moved::way()),
+        None => why,
+    };
     let vm = crate::text::shell_quote(facts.id.as_str());
     Refusal::new("protection.which-vault", why).hint(format!("azmend protect --vm {vm} --vault VAULT --policy POLICY"))
 }

@@ -10,6 +10,7 @@ use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Policy, ProtectedItem};
 use crate::estate::facts::ItemFacts;
+use crate::estate::identity;
 
 /// `protectionState` of an item that was stopped with its data retained.
 pub const STOPPED: &str = "ProtectionStopped";
@@ -102,8 +103,8 @@ fn this_very_vm(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refusal
     let known: Vec<&str> = ids.by_ref().filter(|id| !id.is_empty()).collect();
     if !known.is_empty() && !known.iter().any(|id| id.eq_ignore_ascii_case(&vm.vm_id)) {
         let why = format!("the restore points under the name {name} are of an earlier VM with another vmId");
-        let hint =
-            format!("protect the new VM as a new item, or resume with az backup protection resume in vault {vault}");
+        // The item's name is the group's and the VM's: the same vault cannot hold one of the new VM beside it.
+        let hint = format!("{}; az backup protection resume in vault {vault} takes both for one", identity::REMADE_WAY);
         return Err(Refusal::new("protection.other-vm", why).hint(hint));
     }
     Ok(())

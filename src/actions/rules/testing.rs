@@ -181,6 +181,7 @@ pub fn facts() -> VmFacts {
                 health_details: Vec::new(),
                 last_backup_status: "Completed".into(),
                 last_backup_time: None,
+                last_recovery_point: None,
                 soft_deleted: false,
             },
             vault: known(Vault {
@@ -202,6 +203,7 @@ pub fn facts() -> VmFacts {
         key_vaults: known(Vec::new()),
         orphan: None,
         vaults: Vec::new(),
+        former: Vec::new(),
         own_jobs: Vec::new(),
     }
 }

@@ -37,7 +37,7 @@ pub async fn run(desk: &Desk, args: &VmsArgs) -> Result<u8, CliError> {
     };
     let all = found.vms.len();
     if args.unprotected {
-        found.vms.retain(inventory::VmRow::unprotected);
+        found.retain(inventory::VmRow::unprotected);
     }
     let code = code(&found.not_read);
     match desk.printer.for_people() {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::find::{CHECKS, Scene, Seen};
 use super::{Finding, Level, repair};
+use crate::actions::backup::job_code;
 use crate::arm::ResourceId;
 use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedItem};
 use crate::catalog::Catalog;
@@ -14,10 +15,12 @@ use crate::clock::elapsed;
 use crate::engine::choose;
 use crate::estate::bulk::Kind;
 use crate::estate::bulk::deep::{in_error, jobs_of, without_vm};
+use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::derive::is_vmsnapshot;
 use crate::estate::facts::ItemFacts;
 use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
-use crate::estate::objective::{Standing, often, standing};
+use crate::estate::identity;
+use crate::estate::objective::{Due, Standing, aged, no_job_since, often, standing_by};
 use crate::text::{plural, shell_quote};
 
 /// A job that runs for longer is stuck: the default of the playbook for it.
@@ -38,10 +41,12 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
     near_limit(scene, seen, out);
     agent(scene, seen, out);
     extensions(scene, seen, out);
-    for facts in seen.facts.items.known().into_iter().flatten() {
+    other_machine(scene, seen, out);
+    for (facts, due) in seen.facts.items.known().into_iter().flatten().zip(&seen.dues) {
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
         item_in_error(scene, Some(seen), &facts.item, jobs, &seen.row.vm.id, out);
-        late(scene, seen, facts, out);
+        late(scene, seen, (facts, *due), out);
+        warnings(scene, seen, facts, out);
         for job in jobs {
             stuck(scene, true, job, &seen.row.vm.id, out);
         }
@@ -68,21 +73,67 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// An item of which nothing else says that it is not backed up: no error, no running job.
-fn late(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Due>), out: &mut Vec<Finding>) {
     let backup = &seen.view.backup;
     if in_error(&facts.item) || !backup.last_error.is_empty() || backup.running {
         return;
     }
-    let evidence = match standing(facts, scene.bulk.at) {
+    let evidence = match standing_by(due, facts, scene.bulk.at) {
         Standing::Late { age, every } => {
-            format!("the newest recovery point is {} old; the policy schedules one {}", days(age), often(every))
+            format!("the newest recovery point is {} old; the policy schedules one {}", aged(age), often(every))
         }
-        Standing::Never => "the VM was never backed up, and a backup was due".to_owned(),
-        Standing::OnTime(_) | Standing::Unknown => return,
+        Standing::Never { every } => {
+            format!("the VM was never backed up, and a backup was due; the policy schedules one {}", often(every))
+        }
+        Standing::Within { .. } | Standing::Unknown => return,
     };
     let mut finding = scene.finding("backup-late", title("backup-late"), Level::Medium, &seen.row.vm.id);
-    finding.evidence = vec![evidence, format!("{} in {}", facts.item.protection_state, vault_name(&facts.item))];
+    finding.evidence = vec![evidence];
+    if no_job_since(facts) == Some(true) {
+        finding.evidence.push("since then no backup failed, and none is running".to_owned());
+    }
+    finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
+    out.push(finding);
+}
+
+/// A VM that was moved, or made again under its name: what is in the vault is not of the machine that is there.
+fn other_machine(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    let id = &seen.row.vm.id;
+    if let Some(moved) = identity::moved(&seen.facts).filter(|moved| moved.proven) {
+        let mut finding = scene.finding("vm-moved", title("vm-moved"), Level::High, id);
+        finding.evidence = vec![moved.words(), identity::Moved::way().to_owned()];
+        let old = &moved.former.item;
+        let point = old.last_recovery_point.map(|point| elapsed(point, scene.bulk.at));
+        finding.evidence.extend(point.map(|age| format!("its newest recovery point is {} old", aged(age))));
+        finding.command = Some(repair::protect_as(scene, seen, old));
+        out.push(finding);
+    }
+    let known = seen.facts.items.known().is_some_and(|items| !items.is_empty());
+    if let Some(vm_id) = identity::remade(&seen.facts).filter(|_| known) {
+        let mut finding = scene.finding("vm-remade", title("vm-remade"), Level::Medium, id);
+        finding.evidence = vec![identity::remade_words(vm_id), identity::REMADE_WAY.to_owned()];
+        finding.command = Some(scene.command("diagnose", id));
+        out.push(finding);
+    }
+}
+
+/// Backups that end with warnings again and again: Azure calls the item well, and its points are not what they should be.
+fn warnings(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+    let stands = !facts.item.soft_deleted && !facts.item.stopped() && !in_error(&facts.item);
+    let Some(jobs) = facts.jobs.known().filter(|_| stands) else { return };
+    let row = warned_in_a_row(jobs);
+    let Some(newest) = row.first().filter(|_| row.len() >= WARNED) else { return };
+    let mut finding = scene.finding("backup-warnings", title("backup-warnings"), Level::Medium, &seen.row.vm.id);
+    finding.code = Some(job_code(newest)).filter(|code| !code.is_empty());
+    // A reading in bulk keeps no more of them.
+    finding.evidence = vec![format!("each of the last {WARNED} backups ended with warnings")];
+    finding.evidence.extend(finding.code.iter().map(|code| format!("the newest says {code}")));
+    finding.evidence.push(format!("{} in {}", facts.item.protection_state, vault_name(&facts.item)));
+    finding.command = Some(match &finding.code {
+        Some(code) => format!("{} explain {}", scene.program, shell_quote(code)),
+        None => scene.command("diagnose", &seen.row.vm.id),
+    });
     out.push(finding);
 }
 
@@ -127,11 +178,13 @@ fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// The checks that belong to no VM of the reading.
-pub(super) fn of_scope(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+///
+/// `left_behind` are items at the old places of VMs that were moved: they are said with the VM.
+pub(super) fn of_scope(scene: &Scene<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
     groups(scene, out);
     vaults(scene, out);
     orphans(scene, out);
-    items_without_vm(scene, out);
+    items_without_vm(scene, left_behind, out);
 }
 
 fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
@@ -281,9 +334,9 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Items whose VM is not among the VMs of a subscription that was looked into.
-fn items_without_vm(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+fn items_without_vm(scene: &Scene<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
     let bulk = scene.bulk;
-    for item in bulk.items.iter().filter(|item| !item.soft_deleted) {
+    for item in bulk.items.iter().filter(|item| !item.soft_deleted && !left_behind.contains(item.id.key())) {
         let Ok(vm) = ResourceId::parse(&item.source) else { continue };
         let here = bulk.looks_into(vm.subscription()) && bulk.selection.tells_of_gone(&vm);
         if !here || bulk.every_vm.contains(vm.key()) || bulk.gap(Kind::Vms, &vm).is_some() {
@@ -379,7 +432,7 @@ fn last_good(scene: &Scene<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Ti
     let points = scene.deep.recovery_points(&item.id).into_iter().flatten().filter_map(|point| point.time).max();
     let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
     let said = item.last_backup_time.filter(|_| item.last_backup_status.eq_ignore_ascii_case("Completed"));
-    [points, good.filter_map(|job| job.end).max(), said].into_iter().flatten().max()
+    [points, good.filter_map(|job| job.end).max(), said, item.last_recovery_point].into_iter().flatten().max()
 }
 
 fn stuck(scene: &Scene<'_>, listed: bool, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {

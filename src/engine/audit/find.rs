@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::values::Values;
-use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, repair};
+use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, fold, repair};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
 use crate::arm::ResourceId;
 use crate::arm::id::check_name;
@@ -16,9 +16,11 @@ use crate::arm::model::Subscription;
 use crate::engine::choose::Candidate;
 use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
-use crate::estate::facts::VmFacts;
+use crate::estate::facts::{ItemFacts, VmFacts};
 use crate::estate::graph::VmRow;
+use crate::estate::identity;
 use crate::estate::locked::LockedScopes;
+use crate::estate::objective::{Due, Objective, Tally};
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
@@ -26,7 +28,7 @@ use crate::playbook::{Playbook, Resolved, Verdict};
 use crate::text::shell_quote;
 
 /// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 11] = [
+pub const CHECKS: [(&str, &str); 14] = [
     ("group-locked", "Locks over a resource group that holds restore points"),
     ("vault-locked", "A ReadOnly lock holds a vault: Azure takes no on-demand backup"),
     ("near-limit", "Restore points near the limit of their policy"),
@@ -36,6 +38,9 @@ pub const CHECKS: [(&str, &str); 11] = [
     ("agent-not-ready", "The guest agent of a running VM is not ready"),
     ("extension-failed", "An extension of the VM failed"),
     ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
+    ("backup-warnings", "Backups end with warnings, one after the other"),
+    ("vm-moved", "The VM was moved, and its backups stayed behind"),
+    ("vm-remade", "The VM was made again under its name: its restore points are of another machine"),
     ("item-in-error", "A protected item is not well"),
     ("job-stuck", "A backup job runs for more than a day"),
 ];
@@ -66,6 +71,18 @@ pub(super) struct Seen<'a> {
     pub view: View,
     /// Playbooks that apply.
     pub applies: Vec<Candidate<'a>>,
+    /// What the policies of its items ask for, in the order of the items.
+    pub dues: Vec<Option<Due>>,
+}
+
+impl Seen<'_> {
+    /// How the item that protects the VM keeps to its schedule.
+    fn objective(&self, now: Timestamp) -> Option<Objective> {
+        let items = self.facts.items.known()?;
+        let active = |facts: &&(&ItemFacts, &Option<Due>)| !facts.0.item.soft_deleted && !facts.0.item.stopped();
+        let (facts, due) = items.iter().zip(&self.dues).find(|one| active(&one))?;
+        Some(Objective::by(*due, facts, now))
+    }
 }
 
 /// What the checks look at.
@@ -94,6 +111,7 @@ impl Scene<'_> {
             evidence: Vec::new(),
             code: None,
             command: None,
+            objective: None,
             plan: Vec::new(),
             change: None,
         }
@@ -211,6 +229,11 @@ pub struct Auditor<'a> {
     values: Values,
     findings: Vec<Finding>,
     protected: usize,
+    objective: Tally,
+    /// What each policy asks for now, by its key: many items have one policy.
+    dues: HashMap<String, Option<Due>>,
+    /// Items at the old places of VMs that were moved, by their keys.
+    left_behind: BTreeSet<String>,
     /// Resources with a finding of at least medium, whether or not it is shown.
     risky: BTreeSet<String>,
     /// The subscriptions of the reading, when it has begun.
@@ -249,6 +272,9 @@ impl<'a> Auditor<'a> {
             values: Values::of(&paths),
             findings: Vec::new(),
             protected: 0,
+            objective: Tally::default(),
+            dues: HashMap::new(),
+            left_behind: BTreeSet::new(),
             risky: BTreeSet::new(),
             names: None,
         }
@@ -270,16 +296,34 @@ impl<'a> Auditor<'a> {
         let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
         let mut found = Vec::new();
         for row in rows {
-            let mut seen = see(&scene, row);
-            self.protected += usize::from(seen.facts.active_item().is_some());
+            let mut seen = see(&scene, row, &mut self.dues);
+            let objective = seen.objective(bulk.at);
+            if let Some(objective) = &objective {
+                self.objective.add(objective.standing);
+            }
+            self.protected += usize::from(objective.is_some());
+            let first = found.len();
             self.values.look(&seen.view);
+            let moved = identity::moved(&seen.facts).filter(|moved| moved.proven);
+            self.left_behind.extend(moved.map(|moved| moved.former.item.id.key().to_owned()));
+            let moved = moved.is_some();
             for judge in &mut self.judges {
                 if judge.applies(&seen.view, &self.values) {
                     seen.applies.push(Candidate { playbook: judge.playbook, touched: judge.touched.len() });
-                    found.extend(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                    // Said with where it was moved from.
+                    if !(moved && judge.playbook.name() == "unprotected-vm") {
+                        found.extend(of_playbook(&scene, &seen, judge.playbook, &judge.resolved));
+                    }
                 }
             }
             checks::of_vm(&scene, &seen, &mut found);
+            // Who asks for one rule gets it, also where another says it too.
+            if self.ask.rules.is_empty() {
+                fold::repeated(&seen, &mut found, first);
+            }
+            for finding in found.iter_mut().skip(first) {
+                finding.objective.clone_from(&objective);
+            }
         }
         self.keep(found);
     }
@@ -302,7 +346,7 @@ impl<'a> Auditor<'a> {
         let mut found = Vec::new();
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
         let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
-        checks::of_scope(&scene, &mut found);
+        checks::of_scope(&scene, &self.left_behind, &mut found);
         self.keep(found);
         let mut findings = self.findings;
         findings.sort_by(|a, b| {
@@ -339,6 +383,7 @@ impl<'a> Auditor<'a> {
                 vms: bulk.looked_at(),
                 protected: self.protected,
                 subscriptions: bulk.subscriptions.len(),
+                objective: self.objective,
                 ..Summary::default()
             },
             findings,
@@ -351,12 +396,20 @@ impl<'a> Auditor<'a> {
     }
 }
 
-fn see<'a>(scene: &Scene<'a>, row: &'a VmRow) -> Seen<'a> {
+fn see<'a>(scene: &Scene<'a>, row: &'a VmRow, known: &mut HashMap<String, Option<Due>>) -> Seen<'a> {
     let facts = scene.bulk.facts(scene.index, scene.deep, row);
     let overrides = BTreeSet::new();
     let ground = Ground { facts: &facts, now: scene.bulk.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
     let view = View::of(&facts, &stale::counts(&ground), scene.bulk.at);
-    Seen { row, facts, view, applies: Vec::new() }
+    let due = |facts: &ItemFacts| {
+        let policy = facts.policy.known()?;
+        if let Some(due) = known.get(policy.id.key()) {
+            return *due;
+        }
+        *known.entry(policy.id.key().to_owned()).or_insert_with(|| Due::of(policy, scene.bulk.at))
+    };
+    let dues = facts.items.known().into_iter().flatten().map(due).collect();
+    Seen { row, facts, view, applies: Vec::new(), dues }
 }
 
 fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Option<Finding> {

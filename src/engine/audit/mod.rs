@@ -6,6 +6,7 @@
 
 mod checks;
 mod find;
+mod fold;
 mod plans;
 mod repair;
 mod values;
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use find::{Ask, Auditor, CHECKS, audit};
 pub use plans::{kinds, planned, plans};
+
+use crate::estate::objective::{Objective, Tally};
 
 /// Name and version of the object.
 pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";
@@ -88,6 +91,9 @@ pub struct Finding {
     pub code: Option<String>,
     /// The command that fixes it, or explains it.
     pub command: Option<String>,
+    /// Of a protected VM: its newest good recovery point against its policy's schedule.
+    #[serde(default)]
+    pub objective: Option<Objective>,
     /// With `--plans`: what the plan would change, one line each.
     pub plan: Vec<String>,
     /// Compared with the baseline; absent without one.
@@ -129,6 +135,9 @@ pub struct Summary {
     pub protected: usize,
     /// Subscriptions that were looked into.
     pub subscriptions: usize,
+    /// The protected VMs by whether their newest good recovery point is as new as their policy schedules.
+    #[serde(default)]
+    pub objective: Tally,
     /// Findings by level.
     pub levels: BTreeMap<String, usize>,
     /// Findings by rule, the most severe first.

@@ -5,7 +5,7 @@
 
 use super::Finding;
 use super::find::{Scene, Seen};
-use crate::arm::model::{Lock, Policy, Vault};
+use crate::arm::model::{Lock, Policy, ProtectedItem, Vault};
 use crate::engine::choose;
 use crate::engine::foresee::{Foreseen, foresee};
 use crate::estate::collect::plain_location;
@@ -77,6 +77,16 @@ fn held(seen: &Seen<'_>, playbook: &Playbook) -> bool {
         |lock: &Lock| !matches!(lock_place(facts, lock), Ok(Some(LockPlace::BackupGroup | LockPlace::Collection)));
     let met = LockedScopes::of(facts).is_some_and(|error| error.among(facts).any(stays));
     met || facts.main_item().is_some_and(|item| !facts.locks_on_vault(item).is_empty())
+}
+
+/// In the vault and by the policy of an item that it had elsewhere.
+pub(super) fn protect_as(scene: &Scene<'_>, seen: &Seen<'_>, old: &ProtectedItem) -> String {
+    let id = &seen.row.vm.id;
+    let policy = old.policy_id.rsplit('/').next().filter(|policy| !policy.is_empty());
+    let (Some(vault), Some(policy)) = (old.vault_id(), policy) else { return protect(scene, seen) };
+    let own = vault.subscription_id() == id.subscription_id();
+    let vault = if own { vault.name() } else { vault.as_str() };
+    scene.command(&format!("protect --vault {} --policy {}", shell_quote(vault), shell_quote(policy)), id)
 }
 
 /// With the vault and the policy where only one of each can be meant; else they are the owner's to name.

@@ -107,7 +107,7 @@ pub fn unclaimed(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
 /// Whether an item that should be backed up names no backup: only its recovery points say how old the newest is.
 #[must_use]
 pub fn silent(item: &ProtectedItem) -> bool {
-    !item.soft_deleted && !item.stopped() && item.last_backup_time.is_none()
+    !item.soft_deleted && !item.stopped() && item.last_backup_time.is_none() && item.last_recovery_point.is_none()
 }
 
 /// Whether something is read of this VM alone although it looks well.
@@ -138,6 +138,13 @@ pub fn without_vm<'a>(bulk: &'a Bulk, index: &'a Index) -> Vec<(&'a Collection, 
                 && index.no_item_knows(bulk, vm)
         })
         .collect()
+}
+
+/// The collections of the VMs of the same name with an item that is not well.
+fn former_collections(bulk: &Bulk, index: &Index, vm: &ResourceId) -> Vec<ResourceId> {
+    let old = index.namesakes(bulk, vm).filter_map(|item| ResourceId::parse(&item.source).ok());
+    let of = |old: ResourceId| index.collections(bulk, &old).map(|one| one.id.clone()).collect::<Vec<_>>();
+    old.flat_map(of).collect()
 }
 
 /// What protects vaults, each asked once in a reading.
@@ -179,6 +186,8 @@ pub(super) struct Reads {
     items: Vec<(ResourceId, bool)>,
     /// Its region, when `backupStatus` is asked about it.
     unclaimed: Option<String>,
+    /// Of such a VM, the collections of the VMs of its name that it may have been before it was moved.
+    former: Vec<ResourceId>,
     /// Nothing looks wrong with it: nothing else is read of it.
     light: bool,
     /// Its view and its collections, when they were read already.
@@ -193,7 +202,11 @@ impl Reads {
         let items = index.items(bulk, vm).filter(|item| in_error(item) || several || silent(item));
         let items = items.map(|item| (item.id.clone(), several)).collect();
         let unclaimed = unclaimed(bulk, index, row).then(|| row.vm.location.clone());
-        Self { items, vm: vm.clone(), collections, unclaimed, light: false, begun: None }
+        let former = match unclaimed {
+            Some(_) => former_collections(bulk, index, vm),
+            None => Vec::new(),
+        };
+        Self { items, vm: vm.clone(), collections, unclaimed, former, light: false, begun: None }
     }
 
     /// Of a VM that looks well only what `backupStatus` says.
@@ -203,7 +216,7 @@ impl Reads {
 
     /// The view and the points of a VM that is not listed yet.
     pub fn early(vm: ResourceId, collections: Vec<ResourceId>) -> Self {
-        Self { vm, collections, items: Vec::new(), unclaimed: None, light: false, begun: None }
+        Self { vm, collections, items: Vec::new(), unclaimed: None, former: Vec::new(), light: false, begun: None }
     }
 
     /// The VM.
@@ -231,6 +244,9 @@ impl Reads {
         }
         if let Some(location) = &self.unclaimed {
             deep.read_status(reader, &self.vm, location).await;
+        }
+        for one in &self.former {
+            deep.read_collection(reader, one).await;
         }
         for (item, protected) in &self.items {
             deep.read_points(reader, item).await;

@@ -10,7 +10,7 @@ use super::{Bulk, Index, Kind};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Group, Lock, Policy, ProtectedItem};
 use crate::estate::collect::plain_location;
-use crate::estate::facts::{GroupFacts, ItemFacts, Part, VmFacts};
+use crate::estate::facts::{Former, GroupFacts, ItemFacts, Part, VmFacts};
 use crate::estate::graph::VmRow;
 use crate::estate::groups::{default_group_name, matches_pattern};
 
@@ -59,6 +59,7 @@ impl Bulk {
             rights: Vec::new(),
             key_vaults: Part::not_asked(),
             orphan: None,
+            former: self.former(index, deep, id),
             vaults: Vec::new(),
             own_jobs: Vec::new(),
         }
@@ -84,6 +85,19 @@ impl Bulk {
             }
         }
         known(self.at, items)
+    }
+
+    /// Items of VMs of the same name, of a VM that no item names; whether those VMs are gone is not known before the last VM.
+    fn former(&self, index: &Index, deep: &Deep, vm: &ResourceId) -> Vec<Former> {
+        if !deep.statuses.contains_key(vm.key()) {
+            return Vec::new();
+        }
+        let former = index.namesakes(self, vm).filter_map(|item| {
+            let old = ResourceId::parse(&item.source).ok()?;
+            let collections = self.own_collections(index, deep, &old);
+            Some(Former { item: item.clone(), vm: old, gone: Part::not_asked(), collections })
+        });
+        former.collect()
     }
 
     fn item(&self, index: &Index, deep: &Deep, vm: &ResourceId, item: &ProtectedItem) -> ItemFacts {

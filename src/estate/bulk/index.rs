@@ -7,12 +7,13 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 
+use super::deep::in_error;
 use super::{Bulk, Gap, Kind};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Extension, Group, Job, Lock, Policy, ProtectedItem};
 use crate::estate::collect::plain_location;
 use crate::estate::groups::names_vm;
-use crate::estate::items::{Naming, called_after, naming};
+use crate::estate::items::{Naming, called_after, is_namesake, naming};
 
 /// Positions in the lists of one [`Bulk`]; of no use with another.
 #[derive(Debug, Default)]
@@ -140,6 +141,15 @@ impl Index {
     pub(super) fn no_item_knows(&self, bulk: &Bulk, vm: &ResourceId) -> bool {
         self.items(bulk, vm).next().is_none()
             && self.called_after(bulk, vm).all(|item| naming(item, vm) == Naming::Other)
+    }
+
+    /// Items of VMs of the same name that are not well or stopped: perhaps of this VM before it was moved.
+    pub(super) fn namesakes<'a>(
+        &'a self,
+        bulk: &'a Bulk,
+        vm: &'a ResourceId,
+    ) -> impl Iterator<Item = &'a ProtectedItem> {
+        self.called_after(bulk, vm).filter(|item| is_namesake(item, vm) && (in_error(item) || item.stopped()))
     }
 
     fn called_after<'a>(&'a self, bulk: &'a Bulk, vm: &ResourceId) -> impl Iterator<Item = &'a ProtectedItem> {

@@ -1,7 +1,7 @@
 //! Jobs as they arrive: of each VM only those that a view or a check looks at.
 //!
-//! Kept of each VM and vault: every running job, the newest finished backup (its error counts), and the newest backup that
-//! went well. Fourteen days of daily backups are fourteen rows of a VM, and twelve of them say nothing.
+//! Kept of each VM and vault: every running job, the newest finished backup (its error counts), the newest backup that
+//! went well, and the newest few that ended with warnings, with the newest that did not: a row of warnings is a finding. Fourteen days of daily backups are fourteen rows of a VM, and twelve of them say nothing.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
+use crate::estate::collect::WARNED;
 
 /// Which jobs a reading has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,43 @@ struct Kept {
     running: Vec<Job>,
     finished: Option<Job>,
     good: Option<Job>,
+    /// When protection began: a backup cannot have been due before.
+    configured: Option<Job>,
+    /// The newest that ended otherwise than with warnings.
+    clear: Option<Job>,
+    /// The newest that ended with warnings, the newest first.
+    warned: Vec<Job>,
+}
+
+impl Kept {
+    fn ended(&mut self, job: Job) {
+        if job.succeeded() && self.good.as_ref().is_none_or(|good| (job.end, &job.id) > (good.end, &good.id)) {
+            self.good = Some(job.clone());
+        }
+        if job.warned() {
+            // The same row may come twice.
+            if self.warned.iter().all(|known| known.id != job.id) {
+                let place = self.warned.partition_point(|known| later_than(known, &job));
+                self.warned.insert(place, job.clone());
+                self.warned.truncate(WARNED);
+            }
+        } else if self.clear.as_ref().is_none_or(|clear| later_than(&job, clear)) {
+            self.clear = Some(job.clone());
+        }
+        if self.finished.as_ref().is_none_or(|finished| later_than(&job, finished)) {
+            self.finished = Some(job);
+        }
+    }
+
+    /// When the newest ended that went well. Of a row of warnings every other job counts too, as far back as the row goes: then
+    /// it is when the oldest of the row ended, or the one before it.
+    fn settled(&self) -> Option<Timestamp> {
+        let row = self.warned.iter().take_while(|one| self.clear.as_ref().is_none_or(|clear| later_than(one, clear)));
+        match self.warned.get(WARNED - 1).filter(|_| row.count() == WARNED) {
+            Some(oldest) => oldest.end,
+            None => self.good.as_ref().and_then(|good| good.end),
+        }
+    }
 }
 
 /// Jobs that are kept.
@@ -62,7 +100,8 @@ impl Fold {
                 continue;
             }
             let backup = job.operation.eq_ignore_ascii_case("Backup");
-            if !backup && !job.running() {
+            let configured = job.operation.eq_ignore_ascii_case("ConfigureBackup");
+            if !backup && !configured && !job.running() {
                 continue;
             }
             let Some(vault) = job.id.up_to("vaults") else { continue };
@@ -72,19 +111,18 @@ impl Fold {
                 kept.running.push(job);
                 continue;
             }
-            if job.succeeded() && kept.good.as_ref().is_none_or(|good| (job.end, &job.id) > (good.end, &good.id)) {
-                kept.good = Some(job.clone());
-            }
-            if kept.finished.as_ref().is_none_or(|finished| later_than(&job, finished)) {
-                kept.finished = Some(job);
+            if !configured {
+                kept.ended(job);
+            } else if kept.configured.as_ref().is_none_or(|known| later_than(&job, known)) {
+                kept.configured = Some(job);
             }
         }
     }
 
-    /// Whose newest finished backup is known, and when the newest one ended that went well.
+    /// Whose newest finished backup is known, and since when all that matters of it is.
     pub fn finished(&self) -> impl Iterator<Item = (&Whose, Option<Timestamp>)> {
         let finished = self.kept.iter().filter(|(_, kept)| kept.finished.is_some());
-        finished.map(|(whose, kept)| (whose, kept.good.as_ref().and_then(|good| good.end)))
+        finished.map(|(whose, kept)| (whose, kept.settled()))
     }
 
     /// Forgets the jobs of a vault.
@@ -101,8 +139,12 @@ impl Fold {
 
     /// What was kept; a job that is kept for two reasons comes twice.
     pub fn into_jobs(self) -> Vec<Job> {
-        let kept =
-            self.kept.into_values().flat_map(|kept| kept.running.into_iter().chain(kept.finished).chain(kept.good));
+        let of = |kept: Kept| {
+            let ended =
+                kept.finished.into_iter().chain(kept.good).chain(kept.clear).chain(kept.warned).chain(kept.configured);
+            kept.running.into_iter().chain(ended)
+        };
+        let kept = self.kept.into_values().flat_map(of);
         self.all.into_iter().chain(kept).collect()
     }
 }
@@ -152,9 +194,27 @@ mod tests {
             assert_eq!(fold.silent().map(|job| job.id.name()).collect::<Vec<_>>(), ["d"]);
             let mut kept = fold.into_jobs();
             kept.sort_by(|a, b| a.id.cmp(&b.id));
-            assert_eq!(kept.iter().map(|job| job.id.name()).collect::<Vec<_>>(), ["b", "d", "e", "g"]);
+            kept.dedup();
+            assert_eq!(kept.iter().map(|job| job.id.name()).collect::<Vec<_>>(), ["b", "d", "e", "f", "g"]);
             assert_eq!(newest_finished_backup(&kept), newest_finished_backup(&jobs));
         }
+        let row = |names: [&str; 5]| {
+            let mut fold = Fold::new(Jobs::Newest);
+            let jobs = names.iter().enumerate().map(|(at, status)| {
+                let (start, end) = (format!("{:02}", 10 - 2 * at), format!("{:02}", 11 - 2 * at));
+                job(&format!("j{at}"), status, &start, Some(&end))
+            });
+            fold.extend(jobs.clone().chain(jobs));
+            let settled = fold.finished().find_map(|(_, settled)| settled).unwrap().to_string();
+            let mut kept: Vec<String> = fold.into_jobs().iter().map(|job| job.id.name().to_owned()).collect();
+            kept.sort();
+            kept.dedup();
+            (kept.join(" "), settled.get(11..13).unwrap().to_owned())
+        };
+        const W: &str = "CompletedWithWarnings";
+        assert_eq!(row([W, W, W, W, "Completed"]), ("j0 j1 j2 j4".into(), "07".into()), "the row is known to here");
+        assert_eq!(row([W, W, "Completed", W, W]), ("j0 j1 j2 j3".into(), "11".into()));
+        assert_eq!(row(["Failed", W, W, W, W]), ("j0 j1 j2 j3".into(), "09".into()));
         let mut fold = Fold::new(Jobs::Every);
         fold.extend(jobs.clone());
         assert_eq!(fold.into_jobs(), jobs);

@@ -8,7 +8,7 @@ use super::{jobs, plain_location};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{BackupStatus, Policy, ProtectedItem, RecoveryPoint, Vault};
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
-use crate::estate::items::{Naming, naming};
+use crate::estate::items::{Naming, is_namesake, naming};
 use crate::estate::read::{Read, Reader, action, complete, one_line, part, single, why};
 
 /// What to look for, and where.
@@ -30,6 +30,8 @@ pub(super) struct Found {
     /// The vaults whose items were looked through.
     pub vaults: Vec<ResourceId>,
     pub items: Part<Vec<ItemFacts>>,
+    /// Items of VMs of the same name, when none is of the VM.
+    pub namesakes: Vec<ProtectedItem>,
 }
 
 /// Which parts of known items to read again.
@@ -54,12 +56,12 @@ pub(super) async fn read(reader: &Reader<'_>, search: &Search<'_>) -> Found {
         Err(why) => Err(why),
     };
     match found {
-        Ok((vaults, items)) => {
+        Ok((vaults, (items, namesakes))) => {
             let calls = items.into_iter().map(|item| details(reader, search.vm, item, search.own_jobs)).collect();
             let items = Part::Known { at, value: reader.side_by_side(calls).await };
-            Found { status, vaults, items }
+            Found { status, vaults, items, namesakes }
         }
-        Err(why) => Found { status, vaults: Vec::new(), items: Part::Unread { why } },
+        Err(why) => Found { status, vaults: Vec::new(), items: Part::Unread { why }, namesakes: Vec::new() },
     }
 }
 
@@ -78,7 +80,7 @@ pub(super) async fn again(reader: &Reader<'_>, old: &VmFacts, what: Again) -> Pa
     }
     let at = reader.now();
     let items = match list_items(reader, &old.id, old.vm.is_absent(), &old.vaults).await {
-        Ok(items) => items,
+        Ok((items, _)) => items,
         Err(why) => return Part::Unread { why },
     };
     let calls = items.into_iter().map(|item| async move {
@@ -175,13 +177,13 @@ async fn find_vaults(
     Ok(vaults.into_iter().collect())
 }
 
-/// The items of these vaults that name the VM, in any state.
+/// The items of these vaults that name the VM, in any state; when none does, those of VMs of the same name.
 async fn list_items(
     reader: &Reader<'_>,
     vm: &ResourceId,
     gone: bool,
     vaults: &[ResourceId],
-) -> Read<Vec<ProtectedItem>> {
+) -> Read<(Vec<ProtectedItem>, Vec<ProtectedItem>)> {
     let calls = vaults.iter().map(|vault| async move {
         reader.list(vault, &[action::ITEMS], "protected items", reader.arm.protected_items(vault)).await
     });
@@ -190,7 +192,10 @@ async fn list_items(
         let (_, listed) = listed?;
         all.extend(listed);
     }
-    of_vm(all, vm, gone)
+    let namesakes: Vec<ProtectedItem> = all.iter().filter(|item| is_namesake(item, vm)).cloned().collect();
+    let items = of_vm(all, vm, gone)?;
+    let namesakes = if items.is_empty() && !gone { namesakes } else { Vec::new() };
+    Ok((items, namesakes))
 }
 
 /// The items of the VM. One that does not say what it is of could be the VM's: then they are unread, unless the VM is there

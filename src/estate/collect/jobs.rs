@@ -27,6 +27,18 @@ pub fn newest_finished_backup(jobs: &[Job]) -> Option<&Job> {
     newest(jobs.iter())
 }
 
+/// So many backups in a row that end with warnings are no accident.
+pub const WARNED: usize = 3;
+
+/// The newest finished backups as far as each of them ended with warnings, the newest first.
+#[must_use]
+pub fn warned_in_a_row(jobs: &[Job]) -> Vec<&Job> {
+    let finished = jobs.iter().filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup"));
+    let mut finished: Vec<&Job> = finished.collect();
+    finished.sort_by_key(|job| std::cmp::Reverse((job.end.or(job.start), job.start)));
+    finished.into_iter().take_while(|job| job.warned()).collect()
+}
+
 /// The newest finished backup of the VM in any vault, when it did not succeed.
 #[must_use]
 pub fn last_failure(facts: &VmFacts) -> Option<&Job> {
@@ -253,6 +265,7 @@ mod tests {
             health_details: Vec::new(),
             last_backup_status: String::new(),
             last_backup_time: None,
+            last_recovery_point: None,
             soft_deleted: false,
         }
     }

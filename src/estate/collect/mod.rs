@@ -37,12 +37,13 @@
 //! | resources of a group, and its other collections | S5: it holds nothing but Backup's; only of a group that has a lock |
 
 mod backup;
+mod former;
 mod jobs;
 mod orphan;
 mod places;
 
 pub(super) use jobs::may_be_of;
-pub use jobs::{JOB_DAYS, last_failure, newest_finished_backup};
+pub use jobs::{JOB_DAYS, WARNED, last_failure, newest_finished_backup, warned_in_a_row};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -276,7 +277,8 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
         places::Wanted { locations: &locations, policies: &[], thorough: options.thorough, glance: options.glance };
     let (found, homes) =
         futures::join!(backup::read(reader, &search), places::read_homes(reader, &near, &groups, &mine, &locks));
-    let backup::Found { status, vaults, items } = found;
+    let backup::Found { status, vaults, items, namesakes } = found;
+    let former = former::read(reader, namesakes, &mine).await;
     let policies = policies(&items);
     let wanted = places::Wanted { policies: &policies, ..near };
     let groups = places::read_groups(reader, &wanted, groups, &mine, &locks, homes).await;
@@ -298,6 +300,7 @@ async fn collect_with(reader: &Reader<'_>, id: &ResourceId, options: &CollectOpt
         rights: Vec::new(),
         key_vaults: Part::not_asked(),
         orphan,
+        former,
         vaults,
         own_jobs: options.own_jobs.clone(),
     };
@@ -391,6 +394,9 @@ async fn refresh_backup(
         let search = backup::Search { vm: &id, locations, thorough, own_jobs: &options.own_jobs, gone };
         let found = backup::read(reader, &search).await;
         (facts.status, facts.vaults, facts.items) = (found.status, found.vaults, found.items);
+        if facts.items.known().is_some_and(|items| !items.is_empty()) {
+            facts.former.clear();
+        }
     } else {
         if what.status {
             facts.status = backup::ask_status(reader, &facts.id, locations).await;

@@ -18,7 +18,7 @@ const COLLECTION_TYPE: &str = "microsoft.compute/restorepointcollections";
 /// The collections of a subscription.
 pub(super) struct Collections {
     /// Every one of them, without points.
-    all: Read<(Timestamp, Vec<Collection>)>,
+    pub all: Read<(Timestamp, Vec<Collection>)>,
     /// Those of the VM, with points.
     pub of_vm: Part<Vec<Collection>>,
 }
@@ -74,7 +74,7 @@ pub(super) async fn points_again(reader: &Reader<'_>, facts: &VmFacts) -> Part<V
 }
 
 /// Reads collections with their points. One that is gone by now is left out: that is known.
-async fn with_points(reader: &Reader<'_>, ids: Vec<ResourceId>) -> Read<Vec<Collection>> {
+pub(super) async fn with_points(reader: &Reader<'_>, ids: Vec<ResourceId>) -> Read<Vec<Collection>> {
     let calls = ids.into_iter().map(|id| async move {
         match reader.arm.collection(&id).await {
             Ok(collection) if collection.points.is_some() => Ok(Some(collection)),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{NotRead, Visible, plain, reader, rows, some, vaults_of};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
-use crate::arm::model::{ProtectedItem, Subscription, Vm};
+use crate::arm::model::{Policy, ProtectedItem, Subscription, Vm};
+use crate::estate::objective::{Objective, Tally};
 use crate::estate::read::{Reader, action, one_line, why};
 
 /// Name and version of the object.
@@ -57,6 +58,8 @@ pub struct VmRow {
     pub last_backup: Option<Timestamp>,
     /// How it ended, as Azure says it.
     pub last_backup_status: Option<String>,
+    /// Of a protected VM: its newest recovery point against its policy's schedule.
+    pub objective: Option<Objective>,
     /// `healthStatus` as Azure says it.
     pub health: Option<String>,
     /// Symbolic codes of the health details.
@@ -93,8 +96,24 @@ pub struct VmInventory {
     pub vaults_of: usize,
     /// By subscription, resource group and name.
     pub vms: Vec<VmRow>,
+    /// The protected VMs of the list by whether their newest recovery point is as new as their policy schedules.
+    pub objective: Tally,
     /// What was not read.
     pub not_read: Vec<NotRead>,
+}
+
+impl VmInventory {
+    /// Keeps some of the VMs.
+    pub fn retain(&mut self, keep: impl FnMut(&VmRow) -> bool) {
+        self.vms.retain(keep);
+        self.objective = tally(&self.vms);
+    }
+}
+
+fn tally(rows: &[VmRow]) -> Tally {
+    let mut out = Tally::default();
+    rows.iter().filter_map(|row| row.objective.as_ref()).for_each(|objective| out.add(objective.standing));
+    out
 }
 
 struct Listed {
@@ -109,6 +128,8 @@ struct Listed {
 #[derive(Default)]
 struct Items {
     by_vm: HashMap<String, ProtectedItem>,
+    /// Policies by their keys.
+    policies: HashMap<String, Policy>,
     everywhere: Option<String>,
     by_location: HashMap<String, String>,
 }
@@ -140,7 +161,7 @@ pub async fn vms(arm: &Arm, visible: &Visible, group: Option<&str>) -> Option<Vm
     let mut before = visible.not_read();
     for one in listed {
         before.extend(one.not_read);
-        rows.extend(one.vms.iter().map(|vm| row(vm, &one.power, &items)));
+        rows.extend(one.vms.iter().map(|vm| row(vm, &one.power, &items, read_at)));
     }
     before.append(&mut not_read);
     before.extend(ask_unclaimed(&reader, &mut rows).await);
@@ -157,6 +178,7 @@ pub async fn vms(arm: &Arm, visible: &Visible, group: Option<&str>) -> Option<Vm
             .map(|one| SubscriptionRow { id: one.id.clone(), name: one.name.clone() })
             .collect(),
         vaults_of: visible.all.len(),
+        objective: tally(&rows),
         vms: rows,
         not_read: before,
     })
@@ -241,9 +263,18 @@ async fn items(reader: &Reader<'_>, visible: &Visible) -> (Items, Vec<NotRead>) 
     let first = not_read.iter().chain(&visible.not_read()).next().map(|one| format!("{}: {}", one.what, one.why));
     out.everywhere = first;
     let calls = vaults.iter().map(|vault| async move {
-        (vault, rows(reader, &vault.id, &[action::ITEMS], reader.arm.protected_items(&vault.id)).await)
+        let items = rows(reader, &vault.id, &[action::ITEMS], reader.arm.protected_items(&vault.id)).await;
+        // A vault without items has no schedule to keep.
+        let policies = match items.0.is_empty() {
+            true => (Vec::new(), None),
+            false => rows(reader, &vault.id, &[action::POLICIES], reader.arm.policies(&vault.id)).await,
+        };
+        (vault, items, policies)
     });
-    for (vault, (items, missing)) in reader.side_by_side(calls.collect()).await {
+    for (vault, (items, missing), (policies, no_policies)) in reader.side_by_side(calls.collect()).await {
+        out.policies.extend(policies.into_iter().map(|policy| (policy.id.key().to_owned(), policy)));
+        let lost = no_policies.map(|why| (format!("the backup policies of the vault {}", vault.id.name()), why));
+        not_read.extend(lost.map(|(what, why)| NotRead { what, why }));
         for item in items {
             let key = ResourceId::parse(&item.source)
                 .map_or_else(|_| item.source.trim_matches('/').to_lowercase(), |id| id.key().to_owned());
@@ -271,7 +302,7 @@ fn state(item: &ProtectedItem) -> Protected {
     }
 }
 
-fn row(vm: &Vm, power: &HashMap<String, String>, items: &Items) -> VmRow {
+fn row(vm: &Vm, power: &HashMap<String, String>, items: &Items, now: Timestamp) -> VmRow {
     let item = items.by_vm.get(vm.id.key());
     let missing = items.may_lack(&plain(&vm.location));
     let (protected, unknown_because) = match (item.map(state), missing) {
@@ -293,6 +324,10 @@ fn row(vm: &Vm, power: &HashMap<String, String>, items: &Items) -> VmRow {
         protection_state: of_item(|item| some(&item.protection_state)),
         last_backup: item.and_then(|item| item.last_backup_time),
         last_backup_status: of_item(|item| some(&item.last_backup_status)),
+        objective: item.filter(|_| protected == Protected::Yes).map(|item| {
+            let policy = ResourceId::parse(&item.policy_id).ok().and_then(|id| items.policies.get(id.key()));
+            Objective::of_item(item, policy, now)
+        }),
         health: of_item(|item| some(&item.health)),
         health_codes: item
             .map(|item| item.health_details.iter().filter_map(|detail| some(&detail.title)).collect())

@@ -55,6 +55,7 @@ fn numbers(audit: &Audit) -> String {
         ("VMs", summary.vms),
         ("at risk", summary.at_risk),
         ("protected", summary.protected),
+        ("within objective", summary.objective.within),
         ("subscriptions", summary.subscriptions),
         ("findings", audit.standing().count()),
         ("not read", audit.not_read.len()),

@@ -18,6 +18,9 @@ pub fn markdown(audit: &Audit) -> String {
         "{} VMs in {} subscriptions, {} protected, {} at risk.\n",
         summary.vms, summary.subscriptions, summary.protected, summary.at_risk
     ));
+    if let Some(words) = summary.objective.words() {
+        out.push_str(&format!("\nProtected VMs {words}.\n"));
+    }
     if !summary.since.is_empty() {
         let since: Vec<String> = ["new", "unchanged", "gone"]
             .iter()

@@ -85,6 +85,10 @@ fn summary(page: &mut Page, audit: &Audit) {
         sum.at_risk
     );
     page.item("", BOLD, &about);
+    if let Some(words) = sum.objective.words() {
+        let style = if sum.objective.late + sum.objective.never > 0 { CARE } else { Style::new() };
+        page.item("", style, &words);
+    }
     let level = |level: Level| sum.levels.get(level.as_str()).map(|count| format!("{count} {}", level.as_str()));
     let levels: Vec<String> =
         [Level::High, Level::Medium, Level::Low, Level::Info].into_iter().filter_map(level).collect();

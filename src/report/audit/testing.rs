@@ -35,6 +35,7 @@ pub fn hostile() -> Audit {
         evidence: vec![(*text).to_owned(), "x".repeat(10_000)],
         code: Some((*text).to_owned()),
         command: Some(format!("azmend explain {text}")),
+        objective: None,
         plan: vec![(*text).to_owned()],
         change: Some(Change::New),
     };
@@ -43,6 +44,7 @@ pub fn hostile() -> Audit {
         at_risk: 12,
         protected: 0,
         subscriptions: 1,
+        objective: crate::estate::objective::Tally::default(),
         levels: BTreeMap::from([("high".to_owned(), 12)]),
         rules: vec![Count {
             rule: "rule".into(),

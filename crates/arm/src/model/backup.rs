@@ -65,6 +65,9 @@ pub struct ProtectedItem {
     pub last_backup_status: String,
     /// `lastBackupTime`.
     pub last_backup_time: Option<Timestamp>,
+    /// `lastRecoveryPoint`: the newest recovery point; a failed backup does not move it.
+    #[serde(default)]
+    pub last_recovery_point: Option<Timestamp>,
     /// `isScheduledForDeferredDelete`: soft-deleted.
     pub soft_deleted: bool,
 }
@@ -234,6 +237,12 @@ impl Job {
     #[must_use]
     pub fn succeeded(&self) -> bool {
         ["Completed", "CompletedWithWarnings"].iter().any(|state| self.status.eq_ignore_ascii_case(state))
+    }
+
+    /// Whether the job ended and did what it should, with warnings.
+    #[must_use]
+    pub fn warned(&self) -> bool {
+        self.status.eq_ignore_ascii_case("CompletedWithWarnings")
     }
 
     /// What Azure says of its failure, in its own words.

@@ -48,6 +48,7 @@ impl FromWire for ProtectedItem {
             health_details: health.collect(),
             last_backup_status: text(value, "/properties/lastBackupStatus"),
             last_backup_time: time(value, "/properties/lastBackupTime"),
+            last_recovery_point: time(value, "/properties/lastRecoveryPoint"),
             soft_deleted: flag(value, "/properties/isScheduledForDeferredDelete").unwrap_or(false),
         })
     }
