@@ -27,6 +27,13 @@ pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, V
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
 
+/// The help of `--state-dir`, with the default of this machine.
+const STATE_DIR: &str = if cfg!(windows) {
+    "Where runs and sandboxes are kept [default: %LOCALAPPDATA%\\azmend]"
+} else {
+    "Where runs and sandboxes are kept [default: $XDG_STATE_HOME/azmend or ~/.local/state/azmend]"
+};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  verified, or nothing to do          5  refused by a rule or not confirmed; nothing changed
@@ -84,9 +91,9 @@ pub struct Global {
     #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "AZMEND_LOG_FORMAT", default_value = "text")]
     #[arg(help_heading = "Output")]
     pub log_format: LogFormatArg,
-    /// Where runs and sandboxes are kept [default: $XDG_STATE_HOME/azmend or ~/.local/state/azmend]
+    /// Where runs and sandboxes are kept
     #[arg(long, global = true, value_name = "DIR", env = "AZMEND_STATE_DIR", value_hint = ValueHint::DirPath)]
-    #[arg(help_heading = "Output")]
+    #[arg(help_heading = "Output", help = STATE_DIR)]
     pub state_dir: Option<PathBuf>,
 
     /// Subscription to look in, id or name; repeatable. In the variable several stand with ; between

@@ -169,6 +169,13 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
         Command::Explain(args) => return commands::explain::run(desk, &args),
         _ => {}
     }
+    if desk.settings.state_dir_unchecked {
+        desk.printer.warn(&format!(
+            "who may read and change the state directory {} cannot be checked on Windows, and it is not in your profile",
+            crate::text::safe(&desk.settings.state_dir.to_string_lossy())
+        ));
+        desk.printer.hint("make sure that nobody else can: what stands there decides which locks azmend restores");
+    }
     warn_of_locks(desk, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
