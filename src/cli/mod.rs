@@ -164,6 +164,7 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
     }
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
+        Command::Man { dir } => return commands::man::run(desk, &dir),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),
         Command::Role(args) => return commands::role::run(desk, &args),
         Command::Explain(args) => return commands::explain::run(desk, &args),
@@ -197,7 +198,11 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Capture(args) => Box::pin(commands::capture::run(desk, &args)).await,
             Command::Diagnose(args) => commands::diagnose::run(desk, &args).await,
             Command::Doctor(args) => commands::doctor::run(desk, &args).await,
-            Command::Playbook(_) | Command::Role(_) | Command::Explain(_) | Command::Completions { .. } => Ok(exit::OK),
+            Command::Playbook(_)
+            | Command::Role(_)
+            | Command::Explain(_)
+            | Command::Completions { .. }
+            | Command::Man { .. } => Ok(exit::OK),
         }
     });
     // A question that nobody answered must not keep the process.
