@@ -6,7 +6,7 @@ check:
 
 # Formatting and lints only; quick.
 lint:
-    .ci/run fmt clippy
+    .ci/run fmt shell workflow powershell kql clippy
 
 # All tests.
 test *args:

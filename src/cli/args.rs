@@ -27,6 +27,16 @@ pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, V
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
 
+/// The version, with the commit where the build knows it (`build.rs`).
+const VERSION: &str = env!("AZMEND_VERSION");
+
+/// The help of `--state-dir`, with the default of this machine.
+const STATE_DIR: &str = if cfg!(windows) {
+    "Where runs and sandboxes are kept [default: %LOCALAPPDATA%\\azmend]"
+} else {
+    "Where runs and sandboxes are kept [default: $XDG_STATE_HOME/azmend or ~/.local/state/azmend]"
+};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  verified, or nothing to do          5  refused by a rule or not confirmed; nothing changed
@@ -41,7 +51,7 @@ Try it without Azure:
 
 /// Repairs Azure VM backup: finds what stops a backup, shows the exact changes, makes them and proves the result
 #[derive(Debug, Parser)]
-#[command(name = "azmend", version, styles = STYLES, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "azmend", version = VERSION, styles = STYLES, max_term_width = 100, after_help = EXIT_CODES)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true, infer_long_args = false)]
 pub struct Args {
     /// What holds for every command.
@@ -84,9 +94,9 @@ pub struct Global {
     #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "AZMEND_LOG_FORMAT", default_value = "text")]
     #[arg(help_heading = "Output")]
     pub log_format: LogFormatArg,
-    /// Where runs and sandboxes are kept [default: $XDG_STATE_HOME/azmend or ~/.local/state/azmend]
+    /// Where runs and sandboxes are kept
     #[arg(long, global = true, value_name = "DIR", env = "AZMEND_STATE_DIR", value_hint = ValueHint::DirPath)]
-    #[arg(help_heading = "Output")]
+    #[arg(help_heading = "Output", help = STATE_DIR)]
     pub state_dir: Option<PathBuf>,
 
     /// Subscription to look in, id or name; repeatable. In the variable several stand with ; between
@@ -294,6 +304,13 @@ pub enum Command {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, for those who package azmend
+    #[command(hide = true)]
+    Man {
+        /// Where to; made when it is missing
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
     },
 }
 

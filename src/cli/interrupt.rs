@@ -1,4 +1,6 @@
-//! Ctrl-C and SIGTERM: stop cleanly. A request that left is answered and journaled first; nothing is cut off.
+//! Ctrl-C and SIGTERM, and on Windows Ctrl-Break, a closed window, a sign-out and a shutdown: stop cleanly. A request that left is
+//! answered and journaled first; nothing is cut off. After the last three Windows ends the process in seconds, whether it is
+//! done or not: then the run is one that was killed, and `azmend runs resume` goes on with it.
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +26,11 @@ impl Interrupts {
                     token.cancel();
                     printer.say("stopping: what Azure is doing now is awaited and written down, then the run pauses");
                 } else {
-                    printer.say(
+                    printer.say(&format!(
                         "still stopping: the request that is on its way is awaited, and locks are put back if you \
-                         asked for that. To force it: kill -9, then `azmend runs resume`",
-                    );
+                         asked for that. To force it: {}, then `azmend runs resume`",
+                        if cfg!(windows) { "end the process in Task Manager" } else { "kill -9" }
+                    ));
                 }
             }
         });
@@ -77,17 +80,36 @@ impl Signals {
     }
 }
 
-/// Ctrl-C.
-#[cfg(not(unix))]
-struct Signals;
+/// What Windows tells a console program, from the moment it is made.
+#[cfg(windows)]
+struct Signals {
+    interrupt: tokio::signal::windows::CtrlC,
+    interrupt_too: tokio::signal::windows::CtrlBreak,
+    close: tokio::signal::windows::CtrlClose,
+    sign_out: tokio::signal::windows::CtrlLogoff,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Signals {
     fn new() -> Option<Self> {
-        Some(Self)
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+        Some(Self {
+            interrupt: ctrl_c().ok()?,
+            interrupt_too: ctrl_break().ok()?,
+            close: ctrl_close().ok()?,
+            sign_out: ctrl_logoff().ok()?,
+            shutdown: ctrl_shutdown().ok()?,
+        })
     }
 
     async fn next(&mut self) -> bool {
-        tokio::signal::ctrl_c().await.is_ok()
+        tokio::select! {
+            got = self.interrupt.recv() => got.is_some(),
+            got = self.interrupt_too.recv() => got.is_some(),
+            got = self.close.recv() => got.is_some(),
+            got = self.sign_out.recv() => got.is_some(),
+            got = self.shutdown.recv() => got.is_some(),
+        }
     }
 }

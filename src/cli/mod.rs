@@ -164,10 +164,18 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
     }
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
+        Command::Man { dir } => return commands::man::run(desk, &dir),
         Command::Playbook(command) => return commands::playbook::run(desk, &command),
         Command::Role(args) => return commands::role::run(desk, &args),
         Command::Explain(args) => return commands::explain::run(desk, &args),
         _ => {}
+    }
+    if desk.settings.state_dir_unchecked {
+        desk.printer.warn(&format!(
+            "who may read and change the state directory {} cannot be checked on Windows, and it is not in your profile",
+            crate::text::safe(&desk.settings.state_dir.to_string_lossy())
+        ));
+        desk.printer.hint("make sure that nobody else can: what stands there decides which locks azmend restores");
     }
     warn_of_locks(desk, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -191,7 +199,11 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
             Command::Capture(args) => Box::pin(commands::capture::run(desk, &args)).await,
             Command::Diagnose(args) => commands::diagnose::run(desk, &args).await,
             Command::Doctor(args) => commands::doctor::run(desk, &args).await,
-            Command::Playbook(_) | Command::Role(_) | Command::Explain(_) | Command::Completions { .. } => Ok(exit::OK),
+            Command::Playbook(_)
+            | Command::Role(_)
+            | Command::Explain(_)
+            | Command::Completions { .. }
+            | Command::Man { .. } => Ok(exit::OK),
         }
     });
     // A question that nobody answered must not keep the process.

@@ -5,7 +5,7 @@
 //! way round.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -92,6 +92,8 @@ pub struct Settings {
     pub log_json: bool,
     /// The state directory.
     pub state_dir: PathBuf,
+    /// Whether it cannot be told who may read the state directory, and nothing speaks for its being private.
+    pub state_dir_unchecked: bool,
 }
 
 /// Reads an environment variable; a set but empty one counts as not set.
@@ -145,7 +147,9 @@ impl Settings {
         if subscriptions.is_empty() && matches!(place, Place::Azure(_)) {
             subscriptions.extend(text("AZURE_SUBSCRIPTION_ID"));
         }
+        let state_dir = state_dir(global.state_dir.clone(), environment)?;
         Ok(Self {
+            state_dir_unchecked: cfg!(windows) && !in_profile(&state_dir, environment),
             place,
             speed: global.speed,
             subscriptions,
@@ -160,7 +164,7 @@ impl Settings {
             },
             log_level: global.log_level.clone(),
             log_json: global.log_format == LogFormatArg::Json,
-            state_dir: state_dir(global.state_dir.clone(), environment)?,
+            state_dir,
         })
     }
 
@@ -210,8 +214,19 @@ fn state_dir(given: Option<PathBuf>, environment: Environment<'_>) -> Result<Pat
         absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
     };
     base.map(|dir| dir.join("azmend")).ok_or_else(|| {
-        CliError::input("there is no place to keep the journal: neither XDG_STATE_HOME nor HOME is set")
+        let missing =
+            if cfg!(windows) { "%LOCALAPPDATA% is not set" } else { "neither XDG_STATE_HOME nor HOME is set" };
+        CliError::input(format!("there is no place to keep the journal: {missing}"))
             .hint("name one with --state-dir or AZMEND_STATE_DIR")
+    })
+}
+
+/// Whether a directory lies in the user's profile, which Windows keeps for the user and the administrators.
+fn in_profile(dir: &Path, environment: Environment<'_>) -> bool {
+    let Ok(dir) = std::path::absolute(dir) else { return false };
+    ["LOCALAPPDATA", "USERPROFILE"].into_iter().filter_map(environment).any(|home| {
+        let home = PathBuf::from(home);
+        home.is_absolute() && dir != home && dir.starts_with(&home)
     })
 }
 
@@ -271,6 +286,18 @@ mod tests {
             assert_eq!(dir(&[], &relative).unwrap(), PathBuf::from("/h/.local/state/azmend"));
         }
         assert_eq!(dir(&[], &[]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_directory_in_the_profile_is_taken_for_private() {
+        let home = std::env::temp_dir().join("profile");
+        let text = home.to_str().unwrap();
+        let env = [("USERPROFILE", text)];
+        let inside = |dir: &Path| in_profile(dir, &|name| lookup(&env, name));
+        assert!(inside(&home.join("AppData/Local/azmend")));
+        assert!(!inside(&home), "the profile itself is no place for a state directory");
+        assert!(!inside(&std::env::temp_dir().join("profile-of-somebody-else/azmend")));
+        assert!(!in_profile(&home.join("azmend"), &|_| None));
     }
 
     #[test]

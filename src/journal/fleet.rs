@@ -16,7 +16,7 @@
 //! out, for its append never returned. Must never: be needed to put a lock back.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -229,7 +229,7 @@ impl FleetFile {
         }
         let len = write(&dir, &path, &record)?;
         state::sync_dir(state.root())?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(|e| JournalError::io("open", &path, &e))?;
+        let file = state::open_to_add(&path).map_err(|e| JournalError::io("open", &path, &e))?;
         Ok(Self { path, inner: Mutex::new(Inner { file: Ok(file), len, record }) })
     }
 
@@ -290,7 +290,7 @@ impl Inner {
             text.push_str(&line.map_err(|e| JournalError::io("write", path, &e))?);
             text.push('\n');
         }
-        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
+        if let Err(error) = state::add_line(file, text.as_bytes()) {
             let error = JournalError::io("write", path, &error);
             // A line behind half a line would make the whole record unreadable.
             if file.set_len(self.len).and_then(|()| file.sync_data()).is_err() {

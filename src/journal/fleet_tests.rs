@@ -118,7 +118,7 @@ fn a_change_that_fails_leaves_the_record_as_it_was() {
     let (_home, state) = state();
     let file = FleetFile::create(&state, record(A)).unwrap();
     // A disk that is full.
-    file.lock().file = Ok(OpenOptions::new().append(true).open("/dev/full").unwrap());
+    file.lock().file = Ok(state::open_to_add(Path::new("/dev/full")).unwrap());
     for _ in 0..2 {
         let error = file.change(0, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()))).unwrap_err();
         assert!(error.to_string().contains("cannot write"), "{error}");

@@ -5,7 +5,7 @@
 //! fails, because nobody knows what the file ends with until it is read again.
 
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,8 +35,7 @@ trait Sink: Send + Debug {
 
 impl Sink for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)?;
-        self.sync_data()
+        state::add_line(self, bytes)
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
@@ -106,7 +105,7 @@ impl LocalRun {
         let (loaded, next) = read_run(&dir, run)?;
         let sink: Result<Box<dyn Sink>, String> = match &loaded.integrity {
             Integrity::TooNew { .. } => Err("a newer azmend wrote it, and only that may go on with it".to_owned()),
-            _ => match OpenOptions::new().append(true).open(dir.join(JOURNAL)) {
+            _ => match state::open_to_add(&dir.join(JOURNAL)) {
                 Ok(file) => Ok(Box::new(file)),
                 Err(error) => Err(why(&error, &dir)),
             },

@@ -340,7 +340,7 @@ impl Sink for FullDisk {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_append_is_over_when_the_disk_has_it() {
-    let mut file = OpenOptions::new().append(true).open("/dev/null").unwrap();
+    let mut file = state::open_to_add(Path::new("/dev/null")).unwrap();
     assert!(Sink::append(&mut file, b"a line\n").is_err());
 }
 
@@ -350,7 +350,7 @@ fn a_full_disk_stops_the_run_and_loses_nothing_that_was_written() {
     for room in (0..size).step_by(61) {
         let place = Place::new();
         let run = LocalRun::create(&place.state, RUN, PLAN_JSON).unwrap();
-        let file = OpenOptions::new().append(true).open(place.path(JOURNAL)).unwrap();
+        let file = state::open_to_add(&place.path(JOURNAL)).unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         run.lock().sink = Ok(Box::new(FullDisk { file, room, calls: calls.clone() }));
         let answers: Vec<bool> = events().into_iter().map(|event| run.append(at(0), event).is_ok()).collect();
@@ -379,7 +379,7 @@ fn a_torn_end_that_cannot_be_cut_is_not_written_over() {
     let whole = place.journal();
     place.set_journal(&whole[..whole.len() - 5]);
     let (run, _) = LocalRun::open(&place.state, RUN).unwrap();
-    let file = OpenOptions::new().append(true).open(place.path(JOURNAL)).unwrap();
+    let file = state::open_to_add(&place.path(JOURNAL)).unwrap();
     run.lock().sink = Ok(Box::new(FullDisk { file, room: 10_000, calls: Arc::default() }));
     assert!(run.append(at(1), warned("x")).is_err());
     assert_eq!(place.journal(), &whole[..whole.len() - 5]);

@@ -1,17 +1,18 @@
 //! Keeps two processes of one machine apart: one exclusive file lock for each VM and each scope whose locks are worked on.
 //!
 //! Invariants: a lock is never waited for; several are taken in one order and all or none; the system releases them when
-//! the process ends, however it ends. Two machines are not kept apart, also when they share the directory over a
+//! the process ends, however it ends. Who holds a lock stands in a file beside it: on Windows nobody else can read a file that is
+//! locked. That file is for messages only, and one that a killed process left says nothing. Two machines are not kept apart, also when they share the directory over a
 //! network file system that does not carry locks.
 
 use std::fmt;
-use std::fs::{File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::fs::{self, File, TryLockError};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::chain;
 use super::error::JournalError;
-use super::state::{StateDir, expect_dir, expect_file_or_nothing, make_private, open_lock_file};
+use super::state::{StateDir, create_new, expect_dir, expect_file_or_nothing, make_private, open_lock_file};
 use crate::text::{safe, safe_short};
 
 /// What a lock is for. Resource ids differ in case only by accident, so case does not count.
@@ -89,10 +90,10 @@ impl FileLock {
         if !expect_file_or_nothing(&path)? {
             return Ok(None);
         }
-        let mut file = File::open(&path).map_err(|e| JournalError::io("open", &path, &e))?;
+        let file = File::open(&path).map_err(|e| JournalError::io("open", &path, &e))?;
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => Ok(Some(holder(&mut file))),
+            Err(TryLockError::WouldBlock) => Ok(Some(holder(&path))),
             Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path, &error)),
         }
     }
@@ -110,40 +111,50 @@ impl FileLock {
     }
 }
 
-/// One locked file. Its content says who holds it and is only for messages; the lock is the system's.
+/// One locked file, and who holds it beside it.
 #[derive(Debug)]
 pub(super) struct HeldFile {
-    file: File,
+    beside: PathBuf,
+    /// Closing it releases the lock. It stays: removing it while another opens it would let two hold "the" lock.
+    _file: File,
 }
 
 impl HeldFile {
     pub(super) fn take(path: &Path, run: &str, what: &str) -> Result<Self, JournalError> {
-        let mut file = open_lock_file(path)?;
+        let file = open_lock_file(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(JournalError::Busy { what: what.to_owned(), holder: holder(&mut file) });
+                return Err(JournalError::Busy { what: what.to_owned(), holder: holder(path) });
             }
             Err(TryLockError::Error(error)) => return Err(JournalError::io("lock", &PathBuf::from(path), &error)),
         }
         // On a full or read-only disk the lock holds all the same; only the message of others says less.
-        file.set_len(0).ok();
-        file.write_all(format!("pid {}, run {run}\n", std::process::id()).as_bytes()).ok();
-        Ok(Self { file })
+        let beside = beside(path);
+        fs::remove_file(&beside).ok();
+        let text = format!("pid {}, run {run}\n", std::process::id());
+        create_new(&beside).and_then(|mut file| file.write_all(text.as_bytes())).ok();
+        Ok(Self { beside, _file: file })
     }
 }
 
 impl Drop for HeldFile {
     fn drop(&mut self) {
-        // Closing releases the lock. The file stays: removing it while another opens it would let two hold "the" lock.
-        self.file.set_len(0).ok();
+        // Before the lock is released, so that it is never the next one's.
+        fs::remove_file(&self.beside).ok();
     }
 }
 
-fn holder(file: &mut File) -> String {
+/// The file beside a lock.
+fn beside(lock: &Path) -> PathBuf {
+    let mut name = lock.as_os_str().to_owned();
+    name.push(".holder");
+    PathBuf::from(name)
+}
+
+fn holder(lock: &Path) -> String {
     let mut bytes = [0; 120];
-    file.rewind().ok();
-    let read = file.read(&mut bytes).unwrap_or(0);
+    let read = File::open(beside(lock)).and_then(|mut file| file.read(&mut bytes)).unwrap_or(0);
     let text = String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).trim().to_owned();
     if text.is_empty() { "process not known".to_owned() } else { safe(&text) }
 }
@@ -162,7 +173,15 @@ mod tests {
         let error = FileLock::take(&state, "other", [LockKey::vm("/SUBSCRIPTIONS/1/vm/WEB-01")]).unwrap_err();
         let expected = format!("another azmend (pid {}, run {RUN}) is working on this VM (WEB-01)", std::process::id());
         assert_eq!(error.to_string(), expected);
+        let names = |dir: &Path| -> Vec<String> {
+            let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            entries.collect()
+        };
+        // The locked file itself has nothing to read: on Windows nobody could.
+        let lock = names(&state.locks_dir()).into_iter().find(|name| name.ends_with(".lock")).unwrap();
+        assert_eq!(fs::metadata(state.locks_dir().join(&lock)).unwrap().len(), 0);
         drop(held);
+        assert_eq!(names(&state.locks_dir()), [lock], "who held it is gone with the lock");
         assert_eq!(FileLock::take(&state, "other", [LockKey::vm("/subscriptions/1/vm/web-01")]).unwrap().len(), 1);
     }
 

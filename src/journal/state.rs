@@ -4,15 +4,19 @@
 //! <state>/runs/<run id>/plan.json       what was confirmed
 //!                       journal.jsonl   what happened
 //!                       lock            held by the process that works on the run
+//!                       lock.holder     who that is, for messages
 //! <state>/locks/<hash>.lock             one for each VM and each scope with locks that a run works on
+//! <state>/locks/<hash>.lock.holder      who works on it, for messages
 //! <state>/fleets/<fleet id>.jsonl        which runs belong together
 //! <state>/sandbox/                      the sandbox's own
 //! ```
 //!
-//! Invariants: the directory belongs to the user alone (0700, S11); nothing in it is reached through a symbolic link.
+//! Invariants: the directory belongs to the user alone (0700, S11); nothing in it is reached through a symbolic link. On
+//! Windows nothing in the standard library tells who owns a directory or who may read it: there it is private as far as
+//! the user's profile is, and whoever names another place is warned (`cli::store`).
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::error::JournalError;
@@ -177,7 +181,6 @@ fn check_private(path: &Path, metadata: &Metadata) -> Result<(), JournalError> {
 
 #[cfg(not(unix))]
 fn check_private(_: &Path, _: &Metadata) -> Result<(), JournalError> {
-    // On Windows the directory inherits the access list of the user's profile.
     Ok(())
 }
 
@@ -198,19 +201,35 @@ pub(super) fn make_private(path: &Path, parents: bool) -> Result<(), JournalErro
     }
 }
 
+#[cfg(unix)]
 fn private_options() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
+    options.mode(0o600);
     options
+}
+
+#[cfg(not(unix))]
+fn private_options() -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// A new file for the owner alone; fails when anything (a link too) stands there.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
     private_options().write(true).create_new(true).open(path)
+}
+
+/// An existing file that lines are added to, by [`add_line`] alone. It is not opened for appending: on Windows such a handle
+/// may not set the length of its file, and half a line must be cut off before the next one is added.
+pub(super) fn open_to_add(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+/// Adds bytes at the end of a file, wherever its handle stood; they are on disk when this returns.
+pub(super) fn add_line(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    file.seek(SeekFrom::End(0))?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }
 
 /// The file of a lock, made when missing; read-only when the file system is, for a lock needs no more.
@@ -231,6 +250,26 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), JournalError> {
         File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| JournalError::io("write", path, &e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod adding {
+    use super::*;
+
+    #[test]
+    fn a_file_that_lines_are_added_to_can_be_cut_too() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("f");
+        fs::write(&path, "one\ntw").unwrap();
+        let mut file = open_to_add(&path).unwrap();
+        file.set_len(4).unwrap();
+        add_line(&mut file, b"two\n").unwrap();
+        // The handle stands behind what is cut now: nothing is left open in between.
+        file.set_len(4).unwrap();
+        add_line(&mut file, b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\nthree\n");
+        assert!(open_to_add(&home.path().join("none")).is_err(), "it makes no file");
+    }
 }
 
 #[cfg(all(test, unix))]

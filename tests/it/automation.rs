@@ -8,10 +8,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use azmend::clock::{Clock as _, SystemClock, earlier, later};
+#[cfg(unix)]
+use azmend::clock::earlier;
+use azmend::clock::{Clock as _, SystemClock, later};
 use azmend::engine::Planned;
 use azmend::sim::{Estate, Permission, World};
-use serde_json::{Value, json};
+use serde_json::Value;
+#[cfg(unix)]
+use serde_json::json;
 
 use crate::support::{Ask, Lab, TestLog};
 

@@ -503,3 +503,38 @@ fn help_is_data_and_an_empty_variable_is_none() {
     let done = user.command("sandbox list").env("AZMEND_OUTPUT", "").env("AZMEND_SANDBOX", "").output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
 }
+
+#[test]
+fn every_command_that_help_shows_has_a_manual_page() {
+    fn pages(command: &clap::Command, name: &str, out: &mut Vec<String>) {
+        out.push(format!("{name}.1"));
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            pages(sub, &format!("{name}-{}", sub.get_name()), out);
+        }
+    }
+    let user = User::new();
+    let done = user.run("man --dir share/man1");
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{}", done.show());
+    let mut expected = Vec::new();
+    pages(&azmend::cli::args::Args::command_line(), "azmend", &mut expected);
+    let written = std::fs::read_dir(user.home.path().join("share/man1")).unwrap();
+    let mut written: Vec<String> = written.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    expected.sort();
+    written.sort();
+    assert_eq!(written, expected);
+    let fix = std::fs::read_to_string(user.home.path().join("share/man1/azmend-fix.1")).unwrap();
+    assert!(fix.contains("dry\\-run") && fix.contains(".SH OPTIONS"), "{fix}");
+    assert!(!user.state().exists(), "it works without a state directory");
+}
+
+#[test]
+fn the_version_begins_with_the_packages_version() {
+    let done = User::new().run("--version");
+    let version = done
+        .out
+        .strip_prefix(concat!("azmend ", env!("CARGO_PKG_VERSION")))
+        .unwrap_or_else(|| panic!("{}", done.show()));
+    // An optimised build adds its commit and day; nothing else may stand there.
+    let from = version.trim_end().strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    assert!(version == "\n" || from.is_some_and(|from| from.split(' ').count() == 2), "{}", done.show());
+}

@@ -6,9 +6,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use azmend::cli::args::Args;
+#[cfg(unix)]
 use azmend::sim::{Estate, ServerOptions, Sim, World};
 use serde_json::Value;
 
+#[cfg(unix)]
 use crate::serving::Serving;
 
 const AZMEND: &str = env!("CARGO_BIN_EXE_azmend");
@@ -112,6 +114,7 @@ const EVERYTHING: &[&str] = &[
     "sandbox show",
     "sandbox init mine.yaml",
     "completions bash",
+    "man --dir manual",
     "sandbox reset",
 ];
 /// Commands that need a place of their own: see the tests that name them.
@@ -150,6 +153,7 @@ fn no_signature_is_shown_or_kept_by_any_command_at_any_level() {
     }
 }
 
+#[cfg(unix)]
 const FAST: ServerOptions = ServerOptions { port: 0, speed: 60, token_life: Duration::from_secs(3600) };
 
 /// azmend against the embedded Azure over HTTP, with a token, an identity secret and a client secret that are known.
@@ -382,6 +386,7 @@ mod signals {
 
 // ---- stdout and the disk --------------------------------------------------------------------------------------------
 
+#[cfg(unix)]
 fn last_run(dir: &Path) -> Value {
     let output = sandbox(dir, "runs list -o json").output().unwrap();
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();

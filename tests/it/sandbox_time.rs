@@ -52,6 +52,7 @@ impl User {
         (text("job"), text("status"))
     }
 
+    #[cfg(unix)]
     fn the_run(&self) -> String {
         let mut runs = std::fs::read_dir(self.state().join("runs")).unwrap();
         runs.next().unwrap().unwrap().file_name().into_string().unwrap()
@@ -62,6 +63,7 @@ fn time(value: &Value) -> Timestamp {
     value.as_str().unwrap_or_else(|| panic!("{value}")).parse().unwrap()
 }
 
+#[cfg(unix)]
 fn files(dir: &Path) -> usize {
     std::fs::read_dir(dir).map_or(0, Iterator::count)
 }

@@ -5,7 +5,7 @@
 //! may paste (S11).
 //!
 //! Invariants: what [`safe`] returns is one line without control, bidirectional or invisible characters; what
-//! [`shell_quote`] returns is one word for every POSIX shell and can never run anything.
+//! [`shell_quote`] returns is one word for the shells of this machine and can never run anything.
 //!
 //! It must never decide what is printed: that is `cli` and `report`.
 
@@ -104,13 +104,63 @@ const fn is_invisible(c: char) -> bool {
     )
 }
 
+/// The shells that a printed command may be pasted into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// sh, bash, zsh and the like.
+    Posix,
+    /// PowerShell and cmd on Windows: a program cannot tell which of them started it, so one form is for both.
+    Windows,
+}
+
+impl Shell {
+    /// Those of this machine.
+    pub const HERE: Self = if cfg!(windows) { Self::Windows } else { Self::Posix };
+}
+
+/// One word for the shells of this machine that stands for `text` and never runs anything: [`quote_for`].
+#[must_use]
+pub fn shell_quote(text: &str) -> String {
+    quote_for(Shell::HERE, text)
+}
+
+/// One word for a shell that stands for `text` and never runs anything.
+#[must_use]
+pub fn quote_for(shell: Shell, text: &str) -> String {
+    match shell {
+        Shell::Posix => posix_quote(text),
+        Shell::Windows => windows_quote(text),
+    }
+}
+
+/// One word that PowerShell, cmd and bash on Windows read alike, in double quotes.
+///
+/// A character that one of them would act upon becomes `\u{fffd}`, so that the word is wrong there but inert: quotes (also the
+/// curly ones, which PowerShell takes for quotes), `$`, backtick, `%`, `!` and what is not printed. So do `&`, `|`, `<`, `>`
+/// and `^`, for `az` is a batch file and cmd reads the arguments of one a second time, perhaps without the quotes. A backslash at
+/// the end would take the closing quote with it; there it becomes `/`, which ends a path just as well.
+fn windows_quote(text: &str) -> String {
+    // Not `,` and `@`, nor `-` at the beginning, which mean something to PowerShell; not `\`, which does to bash.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '+');
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    let acts = |c: char| {
+        matches!(c, '"' | '\u{201c}'..='\u{201f}' | '$' | '`' | '%' | '!' | '&' | '|' | '<' | '>' | '^')
+            || c.is_control()
+            || is_invisible(c)
+    };
+    let inert: String = text.chars().map(|c| if acts(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let body = inert.trim_end_matches('\\');
+    format!("\"{body}{}\"", "/".repeat(inert.len() - body.len()))
+}
+
 /// One word for a POSIX shell that stands for exactly `text` and never runs anything.
 ///
 /// Text with control or invisible characters is written as `$'...'` with octal codes: bash, ksh and zsh read that
 /// exactly; a shell that does not know the form (dash) sees an ordinary quoted word, which is wrong but inert. A
 /// NUL cannot be in an argument and becomes `\u{fffd}`.
-#[must_use]
-pub fn shell_quote(text: &str) -> String {
+fn posix_quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '@' | ',' | '+');
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
@@ -281,7 +331,30 @@ mod tests {
             ("\u{202e}", r"$'\342\200\256'"),
         ];
         for (text, expected) in cases {
-            assert_eq!(shell_quote(text), expected);
+            assert_eq!(quote_for(Shell::Posix, text), expected);
+        }
+    }
+
+    #[test]
+    fn quoting_on_windows() {
+        let cases = [
+            ("web-01", "web-01"),
+            ("/subscriptions/1/resourceGroups/rg", "/subscriptions/1/resourceGroups/rg"),
+            ("", "\"\""),
+            ("it's", "\"it's\""),
+            (r"C:\Users\me\my plan.json", "\"C:\\Users\\me\\my plan.json\""),
+            (r"C:\state\", "\"C:\\state/\""),
+            ("--all", "\"--all\""),
+            ("a,b", "\"a,b\""),
+            ("rg (old)", "\"rg (old)\""),
+            ("$(calc) `n", "\"\u{fffd}(calc) \u{fffd}n\""),
+            ("\" & calc & \"", "\"\u{fffd} \u{fffd} calc \u{fffd} \u{fffd}\""),
+            ("\u{201d};calc", "\"\u{fffd};calc\""),
+            ("%CMDCMDLINE:~-1%", "\"\u{fffd}CMDCMDLINE:~-1\u{fffd}\""),
+            ("a\nb", "\"a\u{fffd}b\""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(quote_for(Shell::Windows, text), expected, "{text}");
         }
     }
 
@@ -366,8 +439,23 @@ mod tests {
         }
 
         #[test]
+        fn a_word_for_windows_is_bare_or_in_quotes_that_nothing_in_it_ends(text in any::<String>()) {
+            let word = quote_for(Shell::Windows, &text);
+            match word.strip_prefix('"') {
+                None => prop_assert!(word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:+".contains(c)), "{word:?}"),
+                Some(rest) => {
+                    let inside = rest.strip_suffix('"').unwrap();
+                    let acts = ['"', '\u{201c}', '\u{201d}', '\u{201e}', '$', '`', '%', '!', '&', '|', '<', '>', '^'];
+                    prop_assert!(!inside.contains(acts), "{word:?}");
+                    prop_assert!(!inside.ends_with('\\'));
+                    prop_assert!(inside.chars().all(|c| !c.is_control() && !is_invisible(c)), "{word:?}");
+                }
+            }
+        }
+
+        #[test]
         fn a_quoted_word_ends_where_it_should(text in any::<String>()) {
-            let word = shell_quote(&text);
+            let word = quote_for(Shell::Posix, &text);
             prop_assert!(word.chars().all(|c| !c.is_control() && !is_invisible(c)), "{word:?}");
             // Outside of single quotes, which only a quote can end, nothing but plain characters and `\'` may stand.
             let (mut inside, mut escaped) = (false, false);

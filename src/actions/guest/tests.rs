@@ -1,5 +1,6 @@
 //! The scripts, and how a setting stands.
 
+#[cfg(unix)]
 use std::process::Command;
 
 use super::*;

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod fix;
 pub mod fleet;
 pub mod jobs;
+pub mod man;
 pub mod playbook;
 pub mod protect;
 pub mod role;

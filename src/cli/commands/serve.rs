@@ -59,7 +59,13 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
     }
     if desk.printer.for_people() {
         for (variable, value) in &environment {
-            desk.printer.say(&format!("export {variable}={value}"));
+            // On Windows as PowerShell reads it; whoever uses cmd sees which variables it takes.
+            let line = if cfg!(windows) {
+                format!("$env:{variable} = '{value}'")
+            } else {
+                format!("export {variable}={value}")
+            };
+            desk.printer.say(&line);
         }
     } else {
         let variables: serde_json::Map<_, _> =

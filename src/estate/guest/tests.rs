@@ -1,8 +1,7 @@
 //! The scripts, and what is made of their output.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+#[cfg(unix)]
+use std::{fs, path::Path, process::Command};
 
 use super::*;
 
@@ -116,17 +115,16 @@ fn the_scripts_and_the_parser_know_the_same_keys() {
     }
 }
 
+#[cfg(unix)]
 fn put(root: &Path, file: &str, text: &str) {
     let path = root.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, text).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&path, mode).unwrap();
 }
 
+#[cfg(unix)]
 fn run_on(root: &Path) -> GuestFacts {
     let output = Command::new("sh").args(["-c", LINUX, "probe", root.to_str().unwrap()]).output().unwrap();
     parse(&String::from_utf8(output.stdout).unwrap(), GuestOs::Linux, at()).unwrap()

@@ -193,7 +193,7 @@ fn known(value: Option<&Value>) -> Option<&Value> {
 fn moment(text: &str) -> Option<Timestamp> {
     let at = match text.parse::<Timestamp>() {
         Ok(at) => at,
-        Err(_) => text.parse::<DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(),
+        Err(_) => jiff::tz::Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok()?,
     };
     // Two placeholders were recorded: the year 1, and 2001 for "never backed up".
     (at.as_second() > -62_000_000_000 && text != "2001-01-01T00:00:00Z").then_some(at)

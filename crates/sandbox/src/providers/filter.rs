@@ -15,7 +15,7 @@ pub(crate) fn parse_filter_time(text: &str) -> Option<Timestamp> {
     let civil = DateTime::strptime("%Y-%m-%d %I:%M:%S %p", text)
         .or_else(|_| DateTime::strptime("%Y-%m-%d %H:%M:%S", text))
         .ok()?;
-    civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    jiff::tz::Offset::UTC.to_timestamp(civil).ok()
 }
 
 /// The terms of a `$filter` such as `status eq 'Failed' and operation eq 'Backup'`: names in lower case.
