@@ -50,11 +50,11 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
     let facts = ground.facts;
     let name = facts.id.name();
     let Some(vm) = facts.vm.known() else {
-        return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it is not there")));
+        return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it does not exist")));
     };
     nobody_protects(ground)?;
     if vault.is_empty() {
-        let why = format!("which vault is to protect {name} is for its owners to say, and none was named");
+        let why = format!("the owner of {name} decides which vault protects it, and none was named");
         return Err(Refusal::new("protection.which-vault", why).hint("azmend protect --vm VM --vault V --policy P"));
     }
     let vaults = candidate.vaults.known();
@@ -123,7 +123,7 @@ pub fn nobody_protects(ground: &Ground<'_>) -> Result<(), Refusal> {
         }
         None => {
             let why = facts.status.unread().unwrap_or("not read");
-            Err(unread("backupStatus, which tells whether another vault protects the VM,", why))
+            Err(unread("backupStatus, which shows whether another vault protects the VM,", why))
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn none_runs(facts: &VmFacts, rule: &str) -> Result<(), Refusal> {
         }
         if let Some(job) = item.jobs.known().into_iter().flatten().find(|job| job.running()) {
             let why = format!("a {} job of the VM is running ({})", job.operation, job.id.name());
-            return Err(Refusal::new(rule, why).hint("wait until it ended: azmend fix backup-in-progress"));
+            return Err(Refusal::new(rule, why).hint("wait until it has ended: azmend fix backup-in-progress"));
         }
     }
     Ok(())
@@ -45,15 +45,17 @@ pub fn may_cancel(job: &Job, older_than: Span, now: Timestamp) -> Result<(), Ref
     }
     if !["InProgress", "Cancelling"].iter().any(|state| job.status.eq_ignore_ascii_case(state)) {
         let why = format!("the job {name} is in state {:?}, which azmend does not know", job.status);
-        return Err(Refusal::new("job.unknown-state", why).hint("wait until it ended: azmend fix backup-in-progress"));
+        return Err(
+            Refusal::new("job.unknown-state", why).hint("wait until it has ended: azmend fix backup-in-progress")
+        );
     }
     let Some(start) = job.start else {
-        return Err(Refusal::new("job.young", format!("Azure does not say when the job {name} began")));
+        return Err(Refusal::new("job.young", format!("Azure does not report when the job {name} started")));
     };
     let age = elapsed(start, now);
     if age < older_than.to_std() {
         let hours = age.as_secs() / 3600;
-        let why = format!("the job {name} began {hours} hours ago: only one older than {older_than} counts as stuck");
+        let why = format!("the job {name} started {hours} hours ago: only one older than {older_than} counts as stuck");
         return Err(Refusal::new("job.young", why).hint("wait for it, or lower it: --set stuck_after=2h"));
     }
     if job.task(SNAPSHOT).is_some_and(|status| status.eq_ignore_ascii_case("Completed")) {

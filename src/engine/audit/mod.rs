@@ -114,7 +114,7 @@ pub struct Count {
     pub level: Level,
     /// How many.
     pub count: usize,
-    /// The command that repairs all of them, each planned anew; absent where there is none.
+    /// The command that repairs all of them, each planned again; absent where there is none.
     pub command: Option<String>,
 }
 
@@ -127,7 +127,7 @@ pub struct Summary {
     pub at_risk: usize,
     /// VMs that a vault protects.
     pub protected: usize,
-    /// Subscriptions that were looked into.
+    /// Subscriptions that were read.
     pub subscriptions: usize,
     /// Findings by level.
     pub levels: BTreeMap<String, usize>,
@@ -150,7 +150,7 @@ pub struct Audit {
     pub sandbox: bool,
     /// The version of azmend.
     pub version: String,
-    /// When it began.
+    /// When it started.
     #[schemars(with = "String")]
     pub started: Timestamp,
     /// When it ended.
