@@ -205,7 +205,7 @@ fn counts(fleet: &FleetResult) -> String {
         (counts.stuck, "stuck"),
         (counts.paused, "paused"),
         (counts.not_started, "not started"),
-        (counts.not_plannable, "refused before"),
+        (counts.not_plannable, "refused before the start"),
         (counts.not_checked, "not checked"),
         (counts.nothing_to_do, "with nothing to do"),
     ];

@@ -38,7 +38,7 @@ fn a_fleet_that_somebody_works_on_is_not_taken_up() {
     assert_eq!((&busy["exit_code"], &busy["error"]["code"]), (&json!(5), &json!("busy")), "{busy:#}");
     let shown = user.run(&format!("runs show {id}"));
     assert!(
-        shown.out.contains("is taken up again right now") && !shown.out.contains("--retry-failed"),
+        shown.out.contains("is being resumed now") && !shown.out.contains("--retry-failed"),
         "{}",
         shown.out
     );
