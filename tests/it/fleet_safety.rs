@@ -37,11 +37,7 @@ fn a_fleet_that_somebody_works_on_is_not_taken_up() {
     let busy = user.json(&format!("fix --retry-failed {id} --dry-run"));
     assert_eq!((&busy["exit_code"], &busy["error"]["code"]), (&json!(5), &json!("busy")), "{busy:#}");
     let shown = user.run(&format!("runs show {id}"));
-    assert!(
-        shown.out.contains("is being resumed now") && !shown.out.contains("--retry-failed"),
-        "{}",
-        shown.out
-    );
+    assert!(shown.out.contains("is being resumed now") && !shown.out.contains("--retry-failed"), "{}", shown.out);
     drop(held);
     assert!(user.run(&format!("runs show {id}")).out.contains("--retry-failed"));
     assert_eq!(user.fleet(&format!("fix --retry-failed {id} --dry-run"))["exit_code"], 3);
