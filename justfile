@@ -21,7 +21,7 @@ snap:
 sim *args:
     cargo test --locked --test it {{ args }}
 
-# Write the playbook schema and the tables in docs/ anew.
+# Regenerate the playbook schema and the tables in docs/.
 schema:
     AZMEND_BLESS=1 cargo test --locked --lib playbook
     git diff --stat -- playbooks docs

@@ -5,8 +5,8 @@ Repairs the backup of one virtual machine with azmend: a runbook for a Hybrid Ru
 
 .DESCRIPTION
 A run of this machine that was paused or killed within the last 24 hours is resumed, at most once per job, and its result is the
-job's. Otherwise `azmend fix` runs. A native exit code alone does not fail a job, so each is mapped: done, warning (come back: the
-next job goes on), or an exception, which fails the job. See docs/automation.md.
+job's. Otherwise `azmend fix` runs. A native exit code does not fail a job, so each is mapped: done, warning (not finished: the
+next job continues), or an exception, which fails the job. See docs/automation.md.
 
 fix.py is the same script in Python, part by part, and is the one that is tested.
 
@@ -24,7 +24,7 @@ param(
 )
 
 $ErrorActionPreference = 'Stop'
-# An exit code is data here: it is mapped below, for a code alone must neither fail nor pass a job.
+# An exit code is data here: it is mapped below, because a code must neither fail nor pass a job.
 $PSNativeCommandUseErrorActionPreference = $false
 Set-StrictMode -Version 3.0
 
@@ -32,7 +32,7 @@ Set-StrictMode -Version 3.0
 $ResultLimit = 120000
 $StderrLimit = 60000
 $Deadline = '2h45m'
-# azmend stops by itself at its deadline; this is for an azmend that hangs.
+# azmend stops at its deadline; this is for an azmend that hangs.
 $TimeoutSeconds = 3 * 3600
 $ResumeHours = 24
 
@@ -45,19 +45,19 @@ $Outcomes = @{
     4 = @('error', 'sign-in or permission; nothing changed')
     5 = @('error', 'refused by a rule; nothing changed')
     6 = @('error', 'partly done, or something could not be read')
-    7 = @('warning', 'not finished yet: the next job goes on with it')
+    7 = @('warning', 'not finished yet: the next job resumes it')
     8 = @('error', 'stuck: a person is needed (a lock is not restored, or an outcome is unknown)')
     9 = @('error', 'everything was done, and the backup still fails')
 }
 
 function Get-Outcome([int] $Code) {
     if ($Outcomes.ContainsKey($Code)) { return $Outcomes[$Code] }
-    return @('error', "azmend ended with $Code, which it never does by itself: was it killed?")
+    return @('error', "azmend ended with $Code, which is not one of its exit codes: was it killed?")
 }
 
 # ---- Parameters.
 
-# The resource id of the machine, so that another one of the same name is never taken for it.
+# The resource id of the machine, so that another one of the same name is never mistaken for it.
 function Get-VmId([string] $Vm, [string] $Subscription) {
     if ($Subscription -notmatch '\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\z') {
         throw "'$Subscription' is not the id of a subscription"
@@ -74,7 +74,7 @@ function Get-VmId([string] $Vm, [string] $Subscription) {
 
 # ---- Output.
 
-# The text, with its middle left out when it is too long.
+# The text, with its middle omitted when it is too long.
 function Get-Short([string] $Text, [int] $Limit) {
     $data = [Text.Encoding]::UTF8.GetBytes($Text)
     if ($data.Length -le $Limit) { return $Text }
@@ -82,7 +82,7 @@ function Get-Short([string] $Text, [int] $Limit) {
     $leftOut = $data.Length - 2 * $half
     $head = [Text.Encoding]::UTF8.GetString($data, 0, $half)
     $tail = [Text.Encoding]::UTF8.GetString($data, $data.Length - $half, $half)
-    return "$head`n[... $leftOut bytes left out; all of it: azmend runs show ...]`n$tail"
+    return "$head`n[... $leftOut bytes omitted; all of it: azmend runs show ...]`n$tail"
 }
 
 # The text without secrets of the environment. azmend prints none; this is the second lock on that door.
@@ -125,7 +125,7 @@ function Invoke-Azmend([string[]] $Words) {
     finally { $process.Dispose() }
 }
 
-# How azmend signs in: as the machine, never as somebody who happens to be logged in to the Azure CLI.
+# How azmend signs in: as the machine, never as a person who happens to be logged in to the Azure CLI.
 function Get-SignIn {
     $words = @('--auth', 'managed-identity')
     if ($ClientId) { $words += @('--client-id', $ClientId) }
@@ -139,7 +139,7 @@ function Get-Parsed([string] $Text) {
     return @{}
 }
 
-# ---- The run to go on with.
+# ---- The run to resume.
 
 # The newest run of this machine that can be resumed, or an empty text. Warnings go to the warning stream.
 function Get-Unfinished([string] $VmId) {

@@ -7,8 +7,8 @@ Parameters, in this order (Azure Automation passes them by position):
 and then, in any order: --azmend=PATH, --state-dir=DIR, --client-id=ID, and after "--" more arguments for `azmend fix`.
 
 What it does: a run of this machine that was paused or killed within the last 24 hours is resumed, at most once per job, and
-its result is the job's. Otherwise `azmend fix` runs. A native exit code alone does not fail a job, so each is mapped: done,
-warning (come back: the next job goes on), or an exception, which fails the job. See docs/automation.md.
+its result is the job's. Otherwise `azmend fix` runs. A native exit code does not fail a job, so each is mapped: done,
+warning (not finished: the next job continues), or an exception, which fails the job. See docs/automation.md.
 
 fix.ps1 is the same script in PowerShell, part by part.
 """
@@ -27,7 +27,7 @@ import threading
 RESULT_LIMIT = 120_000
 STDERR_LIMIT = 60_000
 DEADLINE = "2h45m"
-# azmend stops by itself at its deadline; this is for an azmend that hangs.
+# azmend stops at its deadline; this is for an azmend that hangs.
 TIMEOUT_SECONDS = 3 * 3600
 STOP_SECONDS = 300
 RESUME_HOURS = 24
@@ -42,7 +42,7 @@ OUTCOMES = {
     4: (ERROR, "sign-in or permission; nothing changed"),
     5: (ERROR, "refused by a rule; nothing changed"),
     6: (ERROR, "partly done, or something could not be read"),
-    7: (WARNING, "not finished yet: the next job goes on with it"),
+    7: (WARNING, "not finished yet: the next job resumes it"),
     8: (ERROR, "stuck: a person is needed (a lock is not restored, or an outcome is unknown)"),
     9: (ERROR, "everything was done, and the backup still fails"),
 }
@@ -54,7 +54,7 @@ class AzmendFailed(Exception):
 
 def outcome(code):
     """What an exit code means for the job."""
-    return OUTCOMES.get(code, (ERROR, f"azmend ended with {code}, which it never does by itself: was it killed?"))
+    return OUTCOMES.get(code, (ERROR, f"azmend ended with {code}, which is not one of its exit codes: was it killed?"))
 
 
 # ---- Parameters.
@@ -80,7 +80,7 @@ def parameters(words):
 
 
 def vm_id(vm, subscription):
-    """The resource id of the machine, so that another one of the same name is never taken for it."""
+    """The resource id of the machine, so that another one of the same name is never mistaken for it."""
     if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", subscription):
         raise AzmendFailed(f"{subscription!r} is not the id of a subscription")
     if re.fullmatch(r"[^/]+/[^/]+", vm):
@@ -98,7 +98,7 @@ def vm_id(vm, subscription):
 
 
 def shorten(text, limit):
-    """The text, with its middle left out when it is too long."""
+    """The text, with its middle omitted when it is too long."""
     if len(text.encode("utf-8", "replace")) <= limit:
         return text
     data = text.encode("utf-8", "replace")
@@ -106,7 +106,7 @@ def shorten(text, limit):
     left_out = len(data) - 2 * half
     head = data[:half].decode("utf-8", "ignore")
     tail = data[-half:].decode("utf-8", "ignore")
-    return f"{head}\n[... {left_out} bytes left out; all of it: azmend runs show ...]\n{tail}"
+    return f"{head}\n[... {left_out} bytes omitted; all of it: azmend runs show ...]\n{tail}"
 
 
 def harmless(text):
@@ -139,7 +139,7 @@ def call(given, words):
     except OSError as error:
         raise AzmendFailed(f"cannot start {given.azmend}: {error.strerror}") from None
 
-    # A job that is stopped stops azmend cleanly: it pauses, puts locks back if --relock, and can be resumed.
+    # A job that is stopped stops azmend cleanly: it pauses, restores locks with --relock, and can be resumed.
     def stop(*_):
         process.terminate()
 
@@ -158,7 +158,7 @@ def call(given, words):
 
 
 def sign_in(given):
-    """How azmend signs in: as the machine, never as somebody who happens to be logged in to the Azure CLI."""
+    """How azmend signs in: as the machine, never as a person who happens to be logged in to the Azure CLI."""
     words = ["--auth", "managed-identity"]
     if given.client_id:
         words += ["--client-id", given.client_id]
@@ -174,7 +174,7 @@ def parsed(text):
     return found if isinstance(found, dict) else {}
 
 
-# ---- The run to go on with.
+# ---- The run to resume.
 
 
 def unfinished(given):
@@ -230,7 +230,7 @@ def report(code, out, err):
         text += f"; not before {result['retry_after']}"
     if kind == ERROR:
         raise AzmendFailed(harmless(text))
-    # Python runbooks have no warning stream; the word stands first so that a search or an alert finds it.
+    # Python runbooks have no warning stream; the word comes first so that a search or an alert finds it.
     say(f"WARNING: {text}" if kind == WARNING else text)
 
 

@@ -66,7 +66,7 @@ pub struct BackupStart {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupUntil {
-    /// Until the snapshot is taken; the transfer to the vault then runs on by itself.
+    /// Until the snapshot is taken; the transfer to the vault then continues in Azure.
     #[default]
     Snapshot,
     /// To the end of the job.
@@ -120,7 +120,7 @@ fn under_locks(cx: &PlanContext<'_>) -> Vec<Refusal> {
     let facts = cx.ground.facts;
     let vault = facts.main_item().into_iter().flat_map(|item| facts.locks_on_vault(item)).map(|lock| {
         let scope = lock.scope().short_name();
-        let why = format!("the ReadOnly lock {} on {scope} holds the vault: Azure takes no backup", lock.id.name());
+        let why = format!("the ReadOnly lock {} on {scope} covers the vault: Azure accepts no backup", lock.id.name());
         rules::locks::with_command(Refusal::new("s5.vault-read-only", why), lock)
     });
     let mut all: Vec<Refusal> = vault.collect();
@@ -195,7 +195,7 @@ impl Mutation for StartBackup {
     }
 
     fn undo(&self) -> Undo {
-        Undo::NotNeeded { reason: format!("the extra recovery point expires by itself after {}", self.retain) }
+        Undo::NotNeeded { reason: format!("the extra recovery point expires automatically after {}", self.retain) }
     }
 
     fn risk(&self) -> Risk {

@@ -160,7 +160,9 @@ fn guards(facts: &VmFacts) -> Result<(), Refusal> {
         };
         if let Some(job) = jobs.iter().find(|job| job.running()) {
             let why = format!("a {} job is running and may need the extension", job.operation);
-            return Err(Refusal::new("extension.job-active", why).hint("wait until it ended, then run azmend again"));
+            return Err(
+                Refusal::new("extension.job-active", why).hint("wait until it has ended, then run azmend again")
+            );
         }
     }
     if facts.items.unread().is_some() {

@@ -54,8 +54,8 @@ const DELETE: Right = Right::change(
 const WRITE: Right = Right::change(
     "Microsoft.Authorization/locks/write",
     Place::BackupGroups,
-    "puts a removed lock back",
-    "no lock is removed, for none could be put back (rule s6.cannot-restore)",
+    "restores a removed lock",
+    "no lock is removed, because none could be restored (rule s6.cannot-restore)",
 );
 
 /// Removes locks that stop Azure Backup from cleaning up its restore points.
@@ -125,7 +125,7 @@ impl Action for LocksRemove {
                 (Ok(()), _) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.ground, lock, &lock.scope())),
                 (Err(refusal), Some(error)) if meant(lock) => out.refused.push((1, the_cause(lock, error, refusal))),
                 (Err(refusal), _) => {
-                    let why = format!("the {} lock {} stays: {}", lock.level, lock.id.name(), refusal.why);
+                    let why = format!("the {} lock {} is kept: {}", lock.level, lock.id.name(), refusal.why);
                     out.locks_that_stay.push(Refusal { why, ..refusal });
                 }
             }
@@ -136,7 +136,7 @@ impl Action for LocksRemove {
             }
         }
         if let Some(error) = error.filter(|error| error.among(facts).next().is_none()) {
-            out.notes.push(format!("the lock on {} that the last backup met is gone", error.places()));
+            out.notes.push(format!("the lock on {} that the last backup hit is gone", error.places()));
         }
         out.kept = out.locks_that_stay.iter().map(|refusal| (1, refusal.clone())).collect();
         out
@@ -146,7 +146,7 @@ impl Action for LocksRemove {
 /// A lock that the last backup's error does not name.
 fn left_alone(lock: &Lock, error: &LockedScopes) -> String {
     format!(
-        "the {} lock {} on {} is left alone: the last backup met a lock on {}; if this one may go too, name it: --lock {}",
+        "the {} lock {} on {} is kept: the last backup hit a lock on {}; to remove this one too, name it: --lock {}",
         lock.level,
         lock.id.name(),
         lock.scope().short_name(),
@@ -284,13 +284,13 @@ impl Mutation for RemoveLock {
         // Azure took the request: one reading that shows the lock is then only slowness, and need not be repeated at once.
         let hasty = answered && since < NOT_DELETED;
         match reading(cx.arm, planned, hasty).await {
-            Reading::Absent => Verify::Done("gone (404, stable)".to_owned()),
+            Reading::Absent => Verify::Done("removed (confirmed)".to_owned()),
             Reading::InForce if !answered => {
                 let why = format!("the answer was lost, and the lock {name} reads as in force");
                 Verify::Again { why, wait: PROBE }
             }
             Reading::InForce if since >= NOT_DELETED => {
-                let why = format!("Azure took the request, and the lock {name} is in force {} later", span(since));
+                let why = format!("Azure accepted the request, but the lock {name} is in force {} later", span(since));
                 Verify::Again { why, wait: PROBE }
             }
             Reading::Other(difference) => {
@@ -333,7 +333,7 @@ impl RemoveLock {
         let name = self.lock.id.name();
         match reading(cx.arm, &self.lock, false).await {
             Reading::Absent => {
-                Check::Holds(format!("the lock {name} is not there (404, stable); this run did not remove it"))
+                Check::Holds(format!("the lock {name} does not exist (confirmed); this run did not remove it"))
             }
             Reading::InForce | Reading::Other(_) | Reading::Unsettled(_) => {
                 Check::Wait { why: format!("Azure's readings of the lock {name} to agree"), wait: PROBE }
@@ -344,7 +344,7 @@ impl RemoveLock {
     /// The lock was seen to be gone for good after our request: it is not removed a second time in one run (S5).
     async fn check_removed(&self, cx: &Context<'_>) -> Check {
         match reading(cx.arm, &self.lock, false).await {
-            Reading::Absent => Check::Holds("gone (404, stable)".to_owned()),
+            Reading::Absent => Check::Holds("removed (confirmed)".to_owned()),
             Reading::InForce | Reading::Other(_) => Check::Refuse(came_back(&self.lock)),
             Reading::Unsettled(why) => Check::Wait { why, wait: PROBE },
         }
@@ -540,8 +540,8 @@ async fn scope_is_gone(arm: &Arm, scope: &ResourceId) -> bool {
 pub async fn verify_restore(arm: &Arm, lock: &Lock) -> Verify {
     let why = match arm.lock(&lock.id).await {
         Ok(now) => match difference(lock, &now) {
-            None => return Verify::Done("restored, read back".to_owned()),
-            Some(difference) => format!("the lock {} to read back as it was: {difference}", lock.id.name()),
+            None => return Verify::Done("restored (confirmed)".to_owned()),
+            Some(difference) => format!("the lock {} to read back unchanged: {difference}", lock.id.name()),
         },
         Err(error) => format!("the lock {} to read back: {error}", lock.id.name()),
     };

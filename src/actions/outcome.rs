@@ -106,11 +106,11 @@ impl Override {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Newest => "the two newest restore points may be deleted",
-            Self::SnapshotOnly => "points that the vault has no copy of may be deleted: that data is then gone",
+            Self::SnapshotOnly => "points that the vault has no copy of may be deleted: that data is then lost",
             Self::JobActive => "points may be deleted while a backup or restore job runs",
             Self::JobDue => "points may be deleted shortly before a scheduled backup",
             Self::RecoverySession => "points may be deleted during a file-recovery session or an unfinished copy",
-            Self::SoftDeleted => "points of a soft-deleted item may be deleted: an undelete would want them",
+            Self::SoftDeleted => "points of a soft-deleted item may be deleted: an undelete would need them",
             Self::StoppedRetained => "points may be deleted although protection was stopped to keep the data",
             Self::Immutable => "points may be deleted although the vault is immutable or guarded",
             Self::DailyLimit => "more than three on-demand backups in a day",

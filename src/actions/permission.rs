@@ -71,7 +71,7 @@ pub struct Right {
     pub why: &'static str,
     /// What happens without it, a fragment.
     pub without: &'static str,
-    /// Nothing stops without it: why it is asked for all the same.
+    /// Nothing stops without it: why it is still requested.
     pub optional: Option<&'static str>,
 }
 
@@ -121,15 +121,15 @@ impl Uses {
 pub(super) const SUBSCRIPTIONS: Right = Right::fact(
     "Microsoft.Resources/subscriptions/read",
     Place::Subscription,
-    "finds the subscriptions, and tells a deleted VM from one that cannot be seen",
+    "finds the subscriptions, and distinguishes a deleted VM from one that cannot be seen",
     "VMs are found only by resource id, and no VM counts as deleted",
 )
-.optional("Azure shows a subscription to everybody who has a role in it");
+.optional("Azure shows a subscription to everyone who has a role in it");
 
 pub(super) const PERMISSIONS: Right = Right::fact(
     "Microsoft.Authorization/permissions/read",
     Place::Subscription,
-    "tells what this identity may do, and so whether a list is complete",
+    "shows what this identity can do, and so whether a list is complete",
     "no list counts as complete: everything is unread and nothing is changed",
 )
 .optional("whether Azure asks for it when an identity looks at its own permissions is not documented");
@@ -137,8 +137,8 @@ pub(super) const PERMISSIONS: Right = Right::fact(
 pub(super) const DENY_ASSIGNMENTS: Right = Right::fact(
     "Microsoft.Authorization/denyAssignments/read",
     Place::Subscription,
-    "tells deny assignments, which win over every role",
-    "deny assignments are unread: no lock is removed, for one could forbid to put it back",
+    "lists deny assignments, which override every role",
+    "deny assignments are unread: no lock is removed, because one could prevent restoring it",
 );
 
 pub(super) const LOCKS: Right = Right::fact(
@@ -159,7 +159,7 @@ pub(super) const GROUP_CONTENTS: Right = Right::fact(
     "*/read",
     Place::BackupGroups,
     "proves that a backup resource group holds nothing but backups",
-    "what else a group holds is unread, so it counts as somebody's own: its locks stay",
+    "what else a group holds is unread, so it does not count as a backup group: its locks are kept",
 );
 
 pub(super) const VM: Right = Right::fact(
@@ -173,14 +173,14 @@ pub(super) const INSTANCE_VIEW: Right = Right::fact(
     "Microsoft.Compute/virtualMachines/instanceView/read",
     Place::Vm,
     "reads power state, guest agent and extension handlers",
-    "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is left as it is, nothing is granted on a key vault, and a playbook whose conditions ask for it is not checked",
+    "the agent's state is unread: VMSnapshot is not uninstalled, a failed VM is not repaired, nothing is granted on a key vault, and a playbook whose conditions need it is not checked",
 );
 
 pub(super) const EXTENSIONS: Right = Right::fact(
     "Microsoft.Compute/virtualMachines/extensions/read",
     Place::Vm,
     "lists the extensions, and proves that one is gone",
-    "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is left as it is, nothing is granted on a key vault, and a playbook whose conditions ask for it is not checked",
+    "the extensions are unread: VMSnapshot is not uninstalled, a failed VM is not repaired, nothing is granted on a key vault, and a playbook whose conditions need it is not checked",
 );
 
 pub(super) const COLLECTIONS: Right = Right::fact(
@@ -208,28 +208,28 @@ pub(super) const VAULTS: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/read",
     Place::Subscription,
     "finds the vaults, and reads whether one is immutable",
-    "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
+    "the vaults are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or started",
 );
 
 pub(super) const ITEMS: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/backupProtectedItems/read",
     Place::Vault,
     "finds the vault's items of the VM, in any state",
-    "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or begun",
+    "the items are unread: no point is deleted, no extension uninstalled, no backup started, no protection resumed or started",
 );
 
 pub(super) const POLICIES: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/backupPolicies/read",
     Place::Vault,
     "reads how long points are kept and when the next backup is due",
-    "the policy is unread: no point counts as expired and none is deleted, no protection is resumed; orphans still go",
+    "the policy is unread: no point counts as expired and none is deleted, no protection is resumed; orphans are still deleted",
 );
 
 pub(super) const RECOVERY_POINTS: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/read",
     Place::Vault,
     "proves that the vault has a copy of a point",
-    "the vault's copies are unread: no point is deleted; orphans still go",
+    "the vault's copies are unread: no point is deleted; orphans are still deleted",
 );
 
 pub(super) const JOBS: Right = Right::fact(
@@ -250,7 +250,7 @@ pub(super) const ENGINES: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/backupEngines/read",
     Place::Vault,
     "lists the Backup Servers and DPM servers of a vault (`azmend engines`)",
-    "`azmend engines` says that they are unread",
+    "`azmend engines` reports them as unread",
 )
 .optional("no playbook reads them");
 
@@ -289,29 +289,29 @@ pub(super) const REFRESH_CONTAINERS: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action",
     Place::Vault,
     "lets a vault look for VMs that it has not discovered yet (a POST that changes nothing of yours)",
-    "a VM that its vault has not discovered yet is not protected; it is within some minutes of its making",
+    "a VM that its vault has not discovered yet is not protected; it is discovered some minutes after its creation",
 )
-.optional("a vault discovers new VMs by itself");
+.optional("a vault discovers new VMs automatically");
 
 pub(super) const KEY_VAULT: Right = Right::fact(
     "Microsoft.KeyVault/vaults/read",
     Place::KeyVault,
-    "reads who may do what on the key vault of an encrypted VM",
+    "reads who can do what on the key vault of an encrypted VM",
     "the key vault is unread: nothing is granted",
 );
 
 pub(super) const ROLE_ASSIGNMENTS: Right = Right::fact(
     "Microsoft.Authorization/roleAssignments/read",
     Place::KeyVault,
-    "reads who holds a role on a key vault that goes by roles",
-    "the role assignments are unread: nothing is granted on a key vault that goes by roles",
+    "reads who holds a role on a key vault that uses roles",
+    "the role assignments are unread: nothing is granted on a key vault that uses roles",
 );
 
 pub(super) const ITEM: Right = Right::fact(
     "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/read",
     Place::Vault,
     "reads the item again just before its backup is started or its protection resumed",
-    "no backup is started and no protection resumed or begun",
+    "no backup is started and no protection resumed or started",
 )
 .follow();
 
@@ -337,7 +337,7 @@ pub(super) const COMPUTE_OPERATIONS: Right = Right::fact(
     "Microsoft.Compute/locations/operations/read",
     Place::Subscription,
     "follows deletions to their end and reads why one failed, and what a script inside a VM printed",
-    "deletions are proven by reading the resource alone; why one failed stays unsaid; nothing inside a VM is read",
+    "deletions are verified only by reading the resource; why one failed is not reported; nothing inside a VM is read",
 )
 .follow()
 .optional("success is read from the resource itself");

@@ -44,7 +44,7 @@ pub struct Need {
     pub why: &'static str,
     /// What happens without it, a fragment.
     pub without: &'static str,
-    /// Nothing stops without it: why it is asked for all the same.
+    /// Nothing stops without it: why it is still requested.
     pub optional: Option<&'static str>,
 }
 
@@ -255,7 +255,7 @@ mod tests {
     fn the_table_is_sound() {
         let mut seen = BTreeSet::new();
         for need in NEEDS.iter() {
-            assert!(seen.insert(need.action.to_lowercase()), "{} stands twice", need.action);
+            assert!(seen.insert(need.action.to_lowercase()), "{} appears twice", need.action);
             assert_eq!(need.action.contains('*'), need.place == Place::BackupGroups && need.action == EVERY_READ);
             let ends = |end: &str| need.action.ends_with(end);
             match need.kind {

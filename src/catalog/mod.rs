@@ -194,12 +194,12 @@ impl Catalog {
         for (index, entry) in entries.iter().enumerate() {
             for code in std::iter::once(&entry.code).chain(&entry.aliases) {
                 if catalog.by_code.insert(code.to_lowercase(), index).is_some() {
-                    return Err(format!("the code {code} stands twice"));
+                    return Err(format!("the code {code} appears twice"));
                 }
             }
             for id in &entry.numeric_ids {
                 if catalog.by_numeric.insert(*id, index).is_some() {
-                    return Err(format!("the numeric id {id} stands twice"));
+                    return Err(format!("the numeric id {id} appears twice"));
                 }
             }
             for token in &entry.tokens {
@@ -441,7 +441,7 @@ mod tests {
         let mut entries = Catalog::get().entries().to_vec();
         let again = entries[0].code.to_uppercase();
         entries[1].aliases.push(again);
-        assert!(Catalog::parse(&serde_json::to_string(&entries).unwrap()).unwrap_err().contains("stands twice"));
+        assert!(Catalog::parse(&serde_json::to_string(&entries).unwrap()).unwrap_err().contains("appears twice"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  verified, or nothing to do          5  refused by a rule or not confirmed; nothing changed
   1  a bug in azmend                     6  partly done, or something could not be read
-  2  wrong input                         7  come back later (deadline, Ctrl-C, clean-up pending)
+  2  wrong input                         7  not finished: resume later (deadline, Ctrl-C, clean-up)
   3  a dry run found something to do     8  stuck: a person is needed
   4  sign-in or permission               9  everything was done, and the backup still fails
 
@@ -54,7 +54,7 @@ Try it without Azure:
 #[command(name = "azmend", version = VERSION, styles = STYLES, max_term_width = 100, after_help = EXIT_CODES)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true, infer_long_args = false)]
 pub struct Args {
-    /// What holds for every command.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
     /// The command.
@@ -99,7 +99,7 @@ pub struct Global {
     #[arg(help_heading = "Output", help = STATE_DIR)]
     pub state_dir: Option<PathBuf>,
 
-    /// Subscription to look in, id or name; repeatable. In the variable several stand with ; between
+    /// Subscription to look in, id or name; repeatable. In the variable, separate several with ;
     /// [default: all that are visible]
     #[arg(short, long, global = true, value_name = "ID|NAME", env = "AZMEND_SUBSCRIPTION", value_delimiter = ';')]
     #[arg(help_heading = "Azure")]
@@ -122,7 +122,7 @@ pub struct Global {
     #[arg(long, global = true, value_enum, value_name = "CLOUD", env = "AZMEND_CLOUD", default_value = "public")]
     #[arg(help_heading = "Azure")]
     pub cloud: CloudArg,
-    /// Another ARM endpoint (https; http on loopback alone)
+    /// Another ARM endpoint (https; http only on loopback)
     #[arg(long, global = true, value_name = "URL", env = "AZMEND_ARM_ENDPOINT", value_hint = ValueHint::Url)]
     #[arg(help_heading = "Azure")]
     pub arm_endpoint: Option<String>,
@@ -150,7 +150,7 @@ pub enum OutputArg {
     Csv,
     /// For a ticket (audit, diagnose)
     Markdown,
-    /// One page for a browser, nothing is fetched (audit)
+    /// One self-contained page for a browser (audit)
     Html,
     /// Static Analysis Results Interchange Format 2.1.0 (audit)
     Sarif,
@@ -210,92 +210,92 @@ pub enum Command {
     /// Repair one VM, or many: plan, question, changes, proof
     ///
     /// Reads everything about the VM's backup, decides by the playbook what is to be done, shows every change and asks.
-    /// Then makes the changes one by one: each is written to a journal first, looked at again just before it is sent,
-    /// and proven by reading afterwards. Nothing is ever deleted that was not shown. With --all every VM of a scope is planned,
-    /// one question is asked, and one VM goes first: each is a run of its own.
+    /// Then makes the changes one by one: each is written to a journal first, read again just before it is sent,
+    /// and verified by reading afterwards. Nothing is ever deleted that was not shown. With --all every VM of a scope gets its own plan,
+    /// you confirm once, and one VM is done first: each VM is a run of its own.
     #[command(after_help = FIX_EXAMPLES)]
     Fix(Box<FixArgs>),
     /// Apply a plan that `fix --plan-out` saved
     ///
     /// The plan must be unchanged, at most 24 hours old and for the Azure that is signed in to; everything in it must
-    /// still be as it was. It is shown and asked for again.
+    /// still be as it was. It is shown and confirmed again.
     #[command(after_help = "Example:\n  azmend apply web-01.plan.json --yes")]
     Apply(ApplyArgs),
-    /// Back a protected VM up now: `fix backup-now` by its everyday name
+    /// Back up a protected VM now (the same as `fix backup-now`)
     ///
     /// The same plan, question, guards and result: none while a backup runs, at most three a day.
     #[command(after_help = inventory::BACKUP_EXAMPLES)]
     Backup(Box<BackupArgs>),
-    /// Protect a VM that no vault knows: `fix unprotected-vm` by its everyday name
+    /// Protect a VM that no vault protects (the same as `fix unprotected-vm`)
     ///
     /// Vault and policy must be named; the vault must be in the VM's region. Undo stops the protection and keeps what was
-    /// backed up meanwhile.
+    /// backed up in the meantime.
     #[command(after_help = inventory::PROTECT_EXAMPLES)]
     Protect(Box<ProtectArgs>),
     /// List VMs: protected or not, vault, policy, last backup, health
     ///
-    /// Reads only, with a few lists per subscription and vault. A VM of which it is not known whether it is protected is
+    /// Read-only, with a few lists per subscription and vault. A VM whose protection cannot be determined is
     /// shown as unknown. Exit 0; 6 when something was not read.
     #[command(after_help = inventory::VMS_EXAMPLES)]
     Vms(VmsArgs),
     /// List the backup jobs of VMs, the newest first, or follow one to its end
     ///
-    /// Reads only, one list per vault: Azure rations these reads. Exit 0; 6 when something was not read. With --follow: 0
-    /// the job completed, 9 it ended otherwise, 7 the watching ended before the job did (Ctrl-C).
+    /// Read-only, one list per vault: Azure rations these reads. Exit 0; 6 when something was not read. With --follow: 0
+    /// the job completed, 9 it ended otherwise, 7 watching stopped before the job ended (Ctrl-C).
     #[command(after_help = inventory::JOBS_EXAMPLES)]
     Jobs(JobsArgs),
     /// List Backup Servers (MABS) and DPM servers of the vaults, with their failed jobs
     ///
-    /// Reads only. The servers are on premises: azmend says what they reported and changes nothing on them. Exit 0; 6 when
+    /// Read-only. The servers are on premises: azmend shows what they reported and changes nothing on them. Exit 0; 6 when
     /// something was not read.
     #[command(after_help = inventory::ENGINES_EXAMPLES)]
     Engines(EnginesArgs),
-    /// Look at every VM: which backups fail or will fail, why, and what would repair each
+    /// Check every VM: which backups fail or will fail, why, and what repairs each
     ///
-    /// Reads only. Facts come in bulk from Azure Resource Graph, or from plain lists where it does not answer; VMs that look
-    /// suspicious are read one by one. A finding is a hint: the command beside it reads again before it plans anything.
+    /// Read-only. Facts come in bulk from Azure Resource Graph, or from plain lists where it does not answer; VMs that look
+    /// suspicious are read one by one. A finding is a hint: the command next to it reads again before it plans anything.
     /// Exit 0: nothing of the level of --fail-on; 3: something; 6: something could not be read.
     #[command(after_help = audit::AUDIT_EXAMPLES)]
     Audit(Box<AuditArgs>),
-    /// Write what is there as an estate for the sandbox: a copy to rehearse on, or to send to somebody who helps
+    /// Write your estate to a file for the sandbox: a copy to rehearse on, or to send to someone who helps
     ///
-    /// Reads only: lists for the whole scope, and two to five reads for each VM. The sandbox then finds and plans what azmend
-    /// finds and plans in Azure. What could not be read, or cannot be said in an estate, stands in the head of the file.
+    /// Read-only: lists for the whole scope, and two to five reads for each VM. The sandbox then finds and plans what azmend
+    /// finds and plans in Azure. What could not be read, or cannot be expressed in an estate, is listed at the head of the file.
     /// Exit 0; 6 when there is such a line.
     #[command(after_help = capture::CAPTURE_EXAMPLES)]
     Capture(Box<CaptureArgs>),
-    /// Check one VM, step by step: what is well, what stops its backup, what could not be looked at
+    /// Check one VM, step by step: what is healthy, what stops its backup, what could not be checked
     ///
-    /// Reads only. The steps of the troubleshooting guide on live facts, then the likely causes, the most likely first, and
+    /// Read-only. The steps of the troubleshooting guide on live facts, then the likely causes, the most likely first, and
     /// what to run. Exit 0: nothing was found; 3: something was; 6: what matters could not be read.
     #[command(after_help = DIAGNOSE_EXAMPLES)]
     Diagnose(DiagnoseArgs),
     /// Explain an error: its causes, what azmend repairs, what is left to do
     ///
-    /// By its code, the number beside it, or any part of its message, in English or Korean; slips are forgiven. Asks
-    /// nobody: works without a sign-in. Exit 2 when nothing is near.
+    /// By its code, its number, or any part of its message, in English or Korean; typing errors are tolerated.
+    /// Works offline, without a sign-in. Exit 2 when nothing is similar.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// Say who is signed in, what that identity may do, and which permission is missing
+    /// Show who is signed in, what that identity can do, and which permission is missing
     ///
-    /// Reads only. For every visible subscription, or at the scopes of one VM, it says which playbook may do what, what
+    /// Read-only. For every visible subscription, or at the scopes of one VM, it shows what each playbook can do, what
     /// cannot be read and what follows from that, and what is missing. Exit 0: nothing is missing; 4: no sign-in; 6:
     /// something is missing.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
     /// Print the smallest custom role that azmend needs
     ///
-    /// Nothing is asked of Azure. The table explains each action; `-o json` is the definition as
+    /// Works offline. The table explains each action; `-o json` is the definition as
     /// `az role definition create` reads it.
     #[command(after_help = ROLE_EXAMPLES)]
     Role(RoleArgs),
-    /// Look at runs, resume them, take them back
+    /// Show, resume and undo runs
     #[command(subcommand, arg_required_else_help = true)]
     Runs(RunsCommand),
-    /// Look at playbooks and check your own
+    /// Show playbooks and check your own
     #[command(subcommand, arg_required_else_help = true)]
     Playbook(PlaybookCommand),
-    /// Look at the embedded Azure and start it afresh
+    /// Show the embedded Azure and reset it
     #[command(subcommand, arg_required_else_help = true)]
     Sandbox(SandboxCommand),
     /// Print a completion script for a shell
@@ -316,13 +316,13 @@ pub enum Command {
 
 const FIX_EXAMPLES: &str = "\
 Examples:
-  azmend fix auto --vm web-01 --dry-run                       choose, say why, show the plan
+  azmend fix auto --vm web-01 --dry-run                       choose, show why, show the plan
   azmend fix rp-collection-limit --vm web-01 --dry-run        what would be done (exit 3)
-  azmend fix rp-collection-limit --vm rg-shop/web-01 --relock put removed locks back at the end
-  azmend fix backup-now --vm web-01 --set retain=14d --yes    without a question
+  azmend fix rp-collection-limit --vm rg-shop/web-01 --relock restore removed locks at the end
+  azmend fix backup-now --vm web-01 --set retain=14d --yes    without confirmation
   azmend fix rp-collection-limit --vm web-01 --plan-out p.json && azmend apply p.json
   azmend fix auto --all -s 'Contoso Production' --dry-run     every VM that needs one
-  azmend fix --retry-failed 0199f3a2                          what was left of a fleet
+  azmend fix --retry-failed 0199f3a2                          the VMs of a fleet that failed
 `azmend playbook list` names the playbooks, `azmend playbook show NAME` their --set keys.";
 
 /// `azmend fix`.
@@ -337,13 +337,13 @@ pub struct FixArgs {
     /// Show the plan and change nothing (exit 3 when there is something to do)
     #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
     pub dry_run: bool,
-    /// Do not ask. Skips no rule
+    /// Do not ask for confirmation; every safety rule still applies
     #[arg(short, long)]
     pub yes: bool,
     /// Save the plan to FILE and stop (exit 3); `azmend apply FILE` makes the changes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "yes")]
     pub plan_out: Option<PathBuf>,
-    /// Put the removed locks back at the end of the run, whatever happens
+    /// Restore the removed locks at the end of the run, whatever happens
     #[arg(long)]
     pub relock: bool,
     /// Let the playbook run scripts inside the VM, through Run Command
@@ -352,8 +352,8 @@ pub struct FixArgs {
     /// Set a parameter of the playbook; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
-    /// The most changes that the plan may have; every restore point counts [default: 20; of a fleet 200, and 20 for
-    /// each of its VMs]
+    /// The most changes that the plan can have; every restore point counts [default: 20; for a fleet 200 in all and 20
+    /// for each VM]
     #[arg(long, value_name = "N", env = "AZMEND_MAX_CHANGES")]
     pub max_changes: Option<usize>,
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
@@ -362,11 +362,11 @@ pub struct FixArgs {
     /// A directory with playbooks of your own
     #[arg(long, value_name = "DIR", env = "AZMEND_PLAYBOOKS", value_hint = ValueHint::DirPath)]
     pub playbooks: Option<PathBuf>,
-    /// Switch one safety rule off for this run; repeatable. The question says what you give up
-    #[arg(long = "override", value_name = "RULE", value_parser = override_parser(), help_heading = "Beyond the rules")]
+    /// Switch one safety rule off for this run; repeatable. The question states what you give up
+    #[arg(long = "override", value_name = "RULE", value_parser = override_parser(), help_heading = "Safety overrides")]
     pub overrides: Vec<Override>,
     /// Remove this very lock too, although it is not on a backup resource group; repeatable
-    #[arg(long = "lock", value_name = "ID", value_parser = lock_id, help_heading = "Beyond the rules")]
+    #[arg(long = "lock", value_name = "ID", value_parser = lock_id, help_heading = "Safety overrides")]
     pub locks: Vec<ResourceId>,
     /// Many VMs.
     #[command(flatten)]
@@ -379,7 +379,7 @@ pub struct ApplyArgs {
     /// The plan file
     #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath)]
     pub plan: PathBuf,
-    /// Do not ask. Skips no rule
+    /// Do not ask for confirmation; every safety rule still applies
     #[arg(short, long)]
     pub yes: bool,
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
@@ -408,7 +408,7 @@ pub struct PurposeArgs {
     /// Only this playbook; repeatable [default: all]
     #[arg(long, value_name = "PLAYBOOK", conflicts_with = "read_only")]
     pub playbook: Vec<String>,
-    /// Only to look: audits and dry runs
+    /// Only what audits and dry runs need
     #[arg(long)]
     pub read_only: bool,
     /// Without removing locks: azmend then prints the command for their owner
@@ -422,7 +422,7 @@ pub struct PurposeArgs {
 const DIAGNOSE_EXAMPLES: &str = "\
 Examples:
   azmend diagnose --vm rg-shop/web-01
-  azmend diagnose --vm web-01 --code 400196           somebody holds this error
+  azmend diagnose --vm web-01 --code 400196           an error that you were given
   azmend diagnose --vm web-01 --job 1f2e3d4c          this job's error
   azmend diagnose --vm web-01 --markdown > ticket.md
   azmend diagnose --vm web-01 --allow-guest           also look inside, through Run Command";
@@ -433,10 +433,10 @@ pub struct DiagnoseArgs {
     /// The VM: name, group/name or resource id
     #[arg(long, value_name = "VM")]
     pub vm: String,
-    /// The error that somebody holds, a code or a number: it comes first
+    /// An error that you were given, a code or a number: it is checked first
     #[arg(long, value_name = "CODE", conflicts_with = "job")]
     pub code: Option<String>,
-    /// The job whose error comes first: its id or the beginning of its name
+    /// The job whose error comes first: its id or the first characters of it
     #[arg(long, value_name = "JOB")]
     pub job: Option<String>,
     /// Ask for the effective network rules too (some seconds; the VM must run)
@@ -459,7 +459,7 @@ pub struct DiagnoseArgs {
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   azmend explain UserErrorRpCollectionLimitReached
-  azmend explain 400196                                    the number beside a code
+  azmend explain 400196                                    the number of a code
   azmend explain \"VM agent is unable to communicate\"      a part of the message
   azmend explain --lang ko \"다른 백업 작업이 현재 진행 중\"
   az backup job show ... 2>&1 | azmend explain -           a whole log or answer, up to 64 KB
@@ -469,8 +469,8 @@ Examples:
 /// `azmend explain`.
 #[derive(Debug, ClapArgs)]
 pub struct ExplainArgs {
-    /// The code, its number, or what was printed: a message, JSON, a log; - reads it from stdin, as does nothing when
-    /// text is piped in
+    /// The code, its number, or what was printed: a message, JSON, a log; - reads it from stdin, and so does
+    /// no ERROR when text is piped in
     #[arg(value_name = "ERROR")]
     pub text: Vec<String>,
     /// Read the text from a file
@@ -539,40 +539,40 @@ pub enum RunsCommand {
     /// Show what a run did, change by change, or what became of a fleet
     #[command(after_help = "Example:\n  azmend runs show 0199f3a2")]
     Show {
-        /// The run or the fleet: its id or the beginning of it
+        /// The run or the fleet: its id or its first characters
         #[arg(value_name = "RUN")]
         id: String,
     },
-    /// Go on with a run that was paused or killed
+    /// Resume a run that was paused or killed
     ///
-    /// Everything is read again first; what was done already is not done again. Deletions are resumed for 24 hours,
-    /// putting locks back never expires.
+    /// Everything is read again first; what was done already is not done again. Deletions can be resumed for 24 hours,
+    /// restoring locks never expires.
     #[command(after_help = "Example:\n  azmend runs resume 0199f3a2 --yes --deadline 2h45m")]
     Resume {
-        /// The run: its id or the beginning of it
+        /// The run: its id or its first characters
         #[arg(value_name = "RUN")]
         id: String,
-        /// Do not ask. Skips no rule
+        /// Do not ask for confirmation; every safety rule still applies
         #[arg(short, long)]
         yes: bool,
         /// Stop cleanly after this time (90s, 45m, 2h45m)
         #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
         deadline: Option<Span>,
     },
-    /// Take back what a run did: removed locks come back exactly
+    /// Undo what a run did: removed locks are restored exactly
     ///
-    /// Deleted restore points do not come back; the plan said so. The result says for every change whether it was taken
-    /// back, need not be, or cannot be.
+    /// Deleted restore points cannot be recovered, as the plan shows. The result states for every change whether it was
+    /// undone, needs no undo, or is irreversible.
     #[command(after_help = "Example:\n  azmend runs undo 0199f3a2")]
     Undo {
-        /// The run: its id or the beginning of it
+        /// The run: its id or its first characters
         #[arg(value_name = "RUN")]
         id: String,
-        /// Do not ask. Skips no rule
+        /// Do not ask for confirmation; every safety rule still applies
         #[arg(short, long)]
         yes: bool,
     },
-    /// Delete the records of old runs that are over; never of one with locks off
+    /// Delete the records of old runs that have ended; never of a run whose locks are off
     #[command(after_help = "Example:\n  azmend runs prune --older-than 90d")]
     Prune {
         /// How long ago a run must have ended
@@ -628,20 +628,20 @@ pub enum SandboxCommand {
     /// Show the embedded Azure as it is now: locks, collections, jobs
     #[command(after_help = "Example:\n  azmend sandbox show")]
     Show,
-    /// Write the built-in estate to FILE, to begin one of your own with
+    /// Write the built-in estate to FILE, to start your own from
     #[command(after_help = "Example:\n  azmend sandbox init estate.yaml && azmend --sandbox=estate.yaml sandbox list")]
     Init {
         /// The file; it must not exist
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
-    /// Forget everything that was done in the sandbox
+    /// Reset the sandbox: discard everything that was done in it
     #[command(after_help = "Example:\n  azmend sandbox reset")]
     Reset,
     /// Serve the embedded Azure over HTTP on 127.0.0.1, with a managed identity, for runbooks and scripts
     ///
     /// Prints the variables that make a client work on it. Time passes in it as on this machine, or faster. What clients
-    /// change is kept like everything in the sandbox. Ctrl-C and SIGTERM end it.
+    /// change is kept like everything in the sandbox. Ctrl-C and SIGTERM stop it.
     #[command(after_help = "Example:\n  azmend sandbox serve --port 8080\n  azmend sandbox serve --speed 60 -o json")]
     Serve(ServeArgs),
 }
@@ -676,7 +676,7 @@ impl Args {
 /// More than a day in a second is no rehearsal, and less than real time helps nobody.
 fn speed(text: &str) -> Result<u32, String> {
     let given = text.parse::<u32>().ok().filter(|n| (1..=86_400).contains(n));
-    given.ok_or_else(|| "it takes a whole number from 1 to 86400: the sandbox's seconds for each real one".to_owned())
+    given.ok_or_else(|| "give a whole number from 1 to 86400: sandbox seconds per real second".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -362,7 +362,7 @@ fn key(dir: &Path) -> LockKey {
 }
 
 fn unusable(error: sim::LoadError) -> CliError {
-    CliError::io(error.to_string()).hint("start the sandbox afresh with: azmend sandbox reset")
+    CliError::io(error.to_string()).hint("reset the sandbox with: azmend sandbox reset")
 }
 
 fn place(world: &sim::World, state_dir: &Path) -> PathBuf {
@@ -375,7 +375,7 @@ fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, CliEr
         EstateSource::BuiltIn => (Estate::built_in_text().to_owned(), Path::new("built-in.yaml")),
         EstateSource::File(file) => {
             let text = files::read_text(file, sim::MAX_BYTES as u64)
-                .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to begin with"))?;
+                .map_err(|error| error.hint("`azmend sandbox init FILE` writes an estate to start from"))?;
             (text, file.as_path())
         }
     };

@@ -18,7 +18,7 @@ pub async fn confirm(printer: &Printer, yes: bool, question: &str) -> Result<(),
         return Ok(());
     }
     if !printer.can_ask() {
-        return Err(CliError::refused("not confirmed: there is no terminal to ask on; nothing was changed")
+        return Err(CliError::refused("not confirmed: no terminal to ask on; nothing was changed")
             .code("not_confirmed")
             .hint("look at the plan with --dry-run, then confirm it with --yes"));
     }

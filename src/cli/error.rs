@@ -195,7 +195,7 @@ impl From<PlanError> for CliError {
             }
             PlanError::Future(_) => (Kind::Refused, "plan_future", None),
             PlanError::World(_) => {
-                (Kind::Refused, "s13.world", Some("apply it where it was made, or make it again here"))
+                (Kind::Refused, "s13.world", Some("apply it where it was made, or make a new plan here"))
             }
         };
         Self::new(kind, error.to_string()).code(code).maybe_hint(hint)

@@ -24,11 +24,11 @@ impl Interrupts {
                 count += 1;
                 if count == 1 {
                     token.cancel();
-                    printer.say("stopping: what Azure is doing now is awaited and written down, then the run pauses");
+                    printer.say("Stopping: waiting for the current Azure operation. Press Ctrl-C again for options.");
                 } else {
                     printer.say(&format!(
-                        "still stopping: the request that is on its way is awaited, and locks are put back if you \
-                         asked for that. To force it: {}, then `azmend runs resume`",
+                        "Still stopping: waiting for the current request, then (with --relock) restoring locks. To stop at once: \
+                         {}, then `azmend runs resume`.",
                         if cfg!(windows) { "end the process in Task Manager" } else { "kill -9" }
                     ));
                 }

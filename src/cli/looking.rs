@@ -125,7 +125,7 @@ fn line(seen: &Seen, left: Option<Duration>) -> String {
         }
     };
     if let Some(more) = seen.vms_left.filter(|more| *more > 0 && seen.stage == Stage::Vms) {
-        text.push_str(&format!(", {more} to come"));
+        text.push_str(&format!(", {more} still to read"));
     }
     text.push_str(&format!("; {}", plural(usize::try_from(seen.calls).unwrap_or(usize::MAX), "call")));
     if seen.waited > 0 {
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(told.line(at(100), &seen), None, "too soon");
         seen = Seen { stage: Stage::Vms, vms: 1000, vms_left: Some(4000), calls: 60, waited: 12, ..seen };
         let first = told.line(at(150), &seen).unwrap();
-        assert_eq!(first, "2 subscriptions: 1000 VMs, 4000 to come; 60 calls, waited 12 s for Azure's limits");
+        assert_eq!(first, "2 subscriptions: 1000 VMs, 4000 still to read; 60 calls, waited 12 s for Azure's limits");
         seen = Seen { vms: 3000, vms_left: Some(2000), ..seen };
         assert!(told.line(at(4150), &seen).unwrap().ends_with("all listed in about 4 s"));
         seen = Seen { stage: Stage::Suspicious, vms: 5000, vms_left: Some(0), to_read: 132, waited: 0, ..seen };

@@ -42,7 +42,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         let place = panic.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
         let printer = Printer::new(Output::Table, false, anstream::ColorChoice::Auto);
         printer.error(
-            &CliError::new(Kind::Bug, format!("azmend met a bug of its own and stopped{place}"))
+            &CliError::new(Kind::Bug, format!("azmend hit a bug and stopped{place}"))
                 .hint("what was done is in the journal: azmend runs list, then azmend runs resume")
                 .hint("please report it with this message and `azmend --version`"),
         );
@@ -55,7 +55,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             let output = output_of_broken(&words, &environment);
             if output != Output::Table {
                 let printer = Printer::new(output, true, anstream::ColorChoice::Never);
-                printer.json(&CliError::new(Kind::Bug, "azmend met a bug of its own and stopped").result(false));
+                printer.json(&CliError::new(Kind::Bug, "azmend hit a bug and stopped").result(false));
             }
             exit::BUG
         }
@@ -158,9 +158,9 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
         return Err(CliError::input("--tenant needs the id of a tenant here").code("usage"));
     }
     if desk.settings.speed.is_some() && !desk.settings.sandbox() && !matches!(command, Command::Sandbox(_)) {
-        return Err(CliError::input("--speed is for the sandbox: Azure has a time of its own")
+        return Err(CliError::input("--speed works only with --sandbox")
             .code("usage")
-            .hint("add --sandbox, or leave --speed out"));
+            .hint("add --sandbox, or omit --speed"));
     }
     match command {
         Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
@@ -234,7 +234,7 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
                 store::short(&run),
                 lock.id.name()
             ));
-            desk.printer.hint(&format!("put it back: {} runs undo {}", desk.program(), store::short(&run)));
+            desk.printer.hint(&format!("restore it: {} runs undo {}", desk.program(), store::short(&run)));
         }
     }
 }

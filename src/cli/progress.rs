@@ -104,7 +104,7 @@ impl Live {
         let (effect, since) = begun.unwrap_or_else(|| (id.to_owned(), at));
         let (word, style) = match outcome {
             Outcome::Succeeded { .. } => ("done", GOOD),
-            Outcome::AlreadyDone { .. } => ("was so", GOOD),
+            Outcome::AlreadyDone { .. } => ("already", GOOD),
             Outcome::Skipped { .. } => ("skipped", DIM),
             Outcome::Refused { .. } => ("refused", CARE),
             Outcome::Failed { .. } => ("failed", BAD),
@@ -134,7 +134,7 @@ impl Listener for Live {
                 self.line(&format!("{}  {}", paint(BOLD, &text), paint(DIM, &plural(*changes, "change"))));
             }
             Progress::StepOff { id, why } => {
-                self.line(&paint(DIM, &format!("      {} left out: {}", safe(id), safe(why))));
+                self.line(&paint(DIM, &format!("      {} skipped: {}", safe(id), safe(why))));
             }
             Progress::Change { change } => {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +144,7 @@ impl Listener for Live {
             }
             Progress::LockNote { lock, command } => {
                 let name = lock.rsplit('/').next().unwrap_or_default();
-                self.printer.say(&format!("  to write the lock {} back by hand: {}", safe(name), safe(command)));
+                self.printer.say(&format!("  to restore the lock {} by hand: {}", safe(name), safe(command)));
             }
             Progress::Waiting { what, wait: _, since } => self.waiting(what, at, *since),
             Progress::Retry { why } => {
@@ -161,14 +161,14 @@ impl Listener for Live {
             Progress::Relock { lock, outcome } => {
                 let name = safe(lock.rsplit('/').next().unwrap_or_default());
                 match outcome {
-                    None => self.message(&format!("putting the lock {name} back")),
+                    None => self.message(&format!("restoring the lock {name}")),
                     Some(outcome) => self.line(&format!("  relock  {name}: {}", safe(outcome))),
                 }
             }
             Progress::Inverse { resource, outcome } => {
                 let name = safe(resource);
                 match outcome {
-                    None => self.message(&format!("taking back the change of {name}")),
+                    None => self.message(&format!("undoing the change of {name}")),
                     Some(outcome) => self.line(&format!("  undo    {name}: {}", safe(outcome))),
                 }
             }

@@ -79,8 +79,7 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
         add("UserErrorBcmDatasourceNotPresent", what.to_owned());
     }
     add(&backup.last_error, format!("the last backup failed with {}", backup.last_error));
-    let passed_on =
-        format!("the last backup failed with {}, which passes on {}", backup.last_error, backup.inner_error);
+    let passed_on = format!("the last backup failed with {}, which wraps {}", backup.last_error, backup.inner_error);
     add(&backup.inner_error, passed_on);
     // Never backed up: then no job of a backup says what will stop the first one.
     let agent_silent = view.unread("agent.ready").is_none() && !view.agent.ready;
@@ -154,7 +153,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
             others.sort_by_key(|other| !named(other));
             return Choice {
                 playbook: Some(playbook.name().to_owned()),
-                why: format!("{}: {} is for it", symptom.why, playbook.name()),
+                why: format!("{}: {} repairs it", symptom.why, playbook.name()),
                 code: Some(symptom.code.clone()),
                 others: others.into_iter().map(|other| other.name().to_owned()).collect(),
                 inside: inside(playbook),
@@ -184,7 +183,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
     match candidates.split_first() {
         Some((Candidate { playbook, .. }, others)) => Choice {
             playbook: Some(playbook.name().to_owned()),
-            why: format!("no backup has failed, and the VM shows it already: {}", playbook.title()),
+            why: format!("no backup has failed yet, but the VM already shows it: {}", playbook.title()),
             code: None,
             others: others.iter().map(|other| other.playbook.name().to_owned()).collect(),
             inside: inside(playbook),

@@ -34,7 +34,7 @@ pub const DIAGNOSIS_SCHEMA: &str = "azmend.diagnosis/v1";
 pub enum State {
     /// As it should be.
     Ok,
-    /// It stands in the way of a backup, or may.
+    /// It blocks a backup, or may block one.
     Problem,
     /// It could not be looked at.
     NotChecked,
@@ -284,7 +284,7 @@ fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     } else {
         let (count, limit) = (view.points.count, view.points.limit);
         let code = "UserErrorRpCollectionLimitReached";
-        sheet.judge("points", "count against the limit", count < limit, format!("{count} of {limit}"), code);
+        sheet.judge("points", "count against the limit", count < limit, format!("{count} (limit {limit})"), code);
     }
     if view.unread("points.failed").is_none() && view.points.failed > 0 {
         let count = usize::try_from(view.points.failed).unwrap_or(0);
@@ -302,7 +302,7 @@ fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
         .filter(|point| point.succeeded())
         .max_by_key(|point| point.created);
     if let Some(point) = newest {
-        let kind = if point.consistency.is_empty() { "consistency not said" } else { point.consistency.as_str() };
+        let kind = if point.consistency.is_empty() { "consistency not reported" } else { point.consistency.as_str() };
         let said = format!("{kind}, {} hours ago", view.points.newest_hours_ago);
         sheet.put("points", "newest", State::Ok, said, None);
     }
@@ -369,8 +369,8 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
         Part::Unread { why } => sheet.put("vault", "policy", State::NotChecked, why.clone(), None),
     }
     let item = &main.item;
-    let health = if item.health.is_empty() { "not said" } else { item.health.as_str() };
-    let passed = ["Passed", "not said", "None"].iter().any(|good| health.eq_ignore_ascii_case(good));
+    let health = if item.health.is_empty() { "not reported" } else { item.health.as_str() };
+    let passed = ["Passed", "not reported", "None"].iter().any(|good| health.eq_ignore_ascii_case(good));
     for detail in &item.health_details {
         let known = Catalog::get().classify(&detail.title, detail.code, &detail.message);
         let code = known.map_or(detail.title.clone(), |entry| entry.code.clone());
@@ -393,7 +393,7 @@ fn jobs(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
         }
         for job in jobs.iter().filter(|job| job.running()) {
             let hours = job.start.map_or(0, |start| elapsed(start, now).as_secs() / 3600);
-            let said = format!("{} runs since {hours} hours ({})", job.operation, job.id.name());
+            let said = format!("{} has been running for {hours} hours ({})", job.operation, job.id.name());
             sheet.judge("jobs", "running", hours < 24, said, "UserErrorBackupOperationInProgress");
         }
         let finished = jobs.iter().filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup"));
@@ -418,7 +418,7 @@ fn told(job: &Job) -> (String, Option<String>) {
     let details = job.errors.iter().map(|error| error.text.as_str()).chain([job.dynamic_error.as_str()]);
     let inner = Catalog::get().inner(details, &outer).map(|entry| entry.code.clone());
     match inner {
-        Some(inner) => (format!("{}: {outer}, which passes on {inner}", job.status), Some(inner)),
+        Some(inner) => (format!("{}: {outer}, which wraps {inner}", job.status), Some(inner)),
         None => (format!("{}: {outer}", job.status), Some(outer).filter(|code| !code.is_empty())),
     }
 }
@@ -448,7 +448,7 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
         return sheet.put("recovery points", "newest in the vault", state, said, None);
     };
     let age = newest.time.map(|time| aged(elapsed(time, now))).unwrap_or_default();
-    let kind = if newest.consistency.is_empty() { "consistency not said" } else { newest.consistency.as_str() };
+    let kind = if newest.consistency.is_empty() { "consistency not reported" } else { newest.consistency.as_str() };
     let said = format!("{kind}, {age} ago");
     let (state, said) = match standing {
         Standing::Late { every, .. } => {
@@ -503,7 +503,7 @@ fn causes(facts: &VmFacts, view: &View, lines: &[Line], choice: &Choice, ask: &A
         }
     };
     if let Some(code) = ask.code {
-        add(code, "you asked about it".to_owned());
+        add(code, "you named this error".to_owned());
     }
     // What an error passes on says more than the error.
     let mut symptoms = symptoms(facts, view);

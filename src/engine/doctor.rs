@@ -22,7 +22,7 @@ use crate::playbook::Playbook;
 /// Name and version of the object.
 pub const DOCTOR_SCHEMA: &str = "azmend.doctor/v1";
 
-/// How it stands.
+/// Its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DoctorStatus {
@@ -63,7 +63,7 @@ pub struct SubscriptionReport {
     pub name: String,
     /// `Enabled`, `Warned`, `Disabled`, ...
     pub state: String,
-    /// Whether it was looked into.
+    /// Whether it was checked.
     pub examined: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct MissingReport {
     pub why: String,
     /// What happens without it, a fragment.
     pub without: String,
-    /// Nothing stops without it: why it is asked for all the same.
+    /// Nothing stops without it: why it is still requested.
     pub optional: Option<String>,
 }
 
@@ -111,7 +111,7 @@ pub struct StepReport {
     pub action: String,
     /// Whether it may be done.
     pub may: May,
-    /// The ARM actions that stand between, see `missing`.
+    /// The ARM actions that are missing, see `missing`.
     pub missing: Vec<String>,
 }
 
@@ -126,7 +126,7 @@ pub struct PlaybookReport {
     pub steps: Vec<StepReport>,
 }
 
-/// A subscription or a VM that was looked into.
+/// A subscription or a VM that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScopeReport {
     /// Resource id.
@@ -148,7 +148,7 @@ pub struct ScopeReport {
 pub struct DoctorReport {
     /// [`DOCTOR_SCHEMA`].
     pub schema: String,
-    /// How it stands.
+    /// Its state.
     pub status: DoctorStatus,
     /// The process's exit code.
     pub exit_code: u8,
@@ -166,15 +166,15 @@ pub struct DoctorReport {
     pub identity: Option<Claims>,
     /// The subscriptions that are visible.
     pub subscriptions: Vec<SubscriptionReport>,
-    /// What was looked into.
+    /// What was checked.
     pub scopes: Vec<ScopeReport>,
     /// A role of what is missing, ready for `az role definition create`; null when nothing is.
     pub missing_role: Option<RoleDefinition>,
-    /// The scopes where the built-in role Reader is missing beside it.
+    /// The scopes where the built-in role Reader is missing in addition.
     pub reader_missing_at: Vec<String>,
     /// What else there is to know.
     pub notes: Vec<String>,
-    /// Why nothing more could be said.
+    /// Why nothing more is known.
     pub error: Option<String>,
 }
 
@@ -283,7 +283,7 @@ impl DoctorReport {
         };
         let role = RoleDefinition::of(
             "azmend (what is missing)",
-            "What azmend doctor found missing. Assign it beside the roles that the identity has.",
+            "What azmend doctor found missing. Assign it in addition to the roles that the identity has.",
             needs,
             scopes(&|m| m.state != "denied"),
         );

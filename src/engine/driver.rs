@@ -414,7 +414,7 @@ impl Session<'_> {
             // The resource is read instead: that is the proof anyway.
             Err(error) if operation.misses_its_signature(&error) => PollSeen::Lost {
                 how: unfollowed(task.change),
-                failure: Failure::new("", "the operation cannot be followed any more: its address was signed"),
+                failure: Failure::new("", "the operation can no longer be followed: its address was signed"),
             },
             Err(error) if cannot_be_asked(&error) => PollSeen::Unreachable(error.to_string()),
             Err(error) => PollSeen::Lost { how: unfollowed(task.change), failure: failure_of(&error) },

@@ -47,7 +47,7 @@ pub struct Fix {
     pub playbook: String,
     /// What it repairs.
     pub title: String,
-    /// The command; `VM` stands for the machine.
+    /// The command; replace `VM` with the machine.
     pub command: String,
 }
 
@@ -73,7 +73,7 @@ pub struct Explanation {
     pub found_by: String,
     /// Other spellings.
     pub aliases: Vec<String>,
-    /// Numeric ids that stand beside it.
+    /// Numeric ids shown with it.
     pub numeric_ids: Vec<i64>,
     /// Where it comes from: `iaas-vm`, `crp`, `arm`, `restore`, `job-control`, `mabs`, `classic`, `guide-step`.
     pub category: String,
@@ -83,7 +83,7 @@ pub struct Explanation {
     pub retired: bool,
     /// What the text itself names: the locked scope and the refused operation, an extension, a disk, a vault, a policy.
     pub named: Vec<Named>,
-    /// What follows from the words of the text, and how far the evidence goes.
+    /// What follows from the words of the text, and how strong the evidence is.
     pub notes: Vec<String>,
     /// The code in the text that only passes this error on.
     pub outer: Option<Other>,
@@ -93,7 +93,7 @@ pub struct Explanation {
     pub detected_by: Vec<String>,
     /// The playbooks that are for it.
     pub fixes: Vec<Fix>,
-    /// What to do in the guest. In Korean everything that is left to do stands here, what a person decides included.
+    /// What to do in the guest. In Korean everything that is left to do is here, what a person decides included.
     pub in_the_guest: Vec<String>,
     /// What a person must decide or do; empty in Korean, see `in_the_guest`.
     pub by_a_person: Vec<String>,
@@ -218,7 +218,7 @@ pub fn detected_by(entry: &Entry, library: &Library, lang: Lang) -> Vec<String> 
     });
     let mut out = match entry.category {
         Category::Classic => vec![say(
-            "not any more: the classic API is gone; the text is recognised when somebody has it",
+            "no longer: the classic API was retired; the text is still recognised",
             "이제는 감지하지 않습니다. 클래식 API는 없어졌고, 문구를 입력하면 찾습니다.",
         )],
         Category::Mabs => vec![say(

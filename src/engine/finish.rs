@@ -202,7 +202,7 @@ impl Session<'_> {
         self.conclude(&mut result, Ended::Steps, Worst::Refused, false);
         result.error = Some(ErrorResult {
             code: "not_resumable".to_owned(),
-            message: format!("the run is not resumed: {why}"),
+            message: format!("the run cannot be resumed: {why}"),
             hint: (!self.state.locks_off().is_empty())
                 .then(|| format!("its locks can still be restored: azmend runs undo {}", self.run.run_id)),
         });
@@ -216,7 +216,7 @@ impl Session<'_> {
         let retry_after = later(self.now(), wait);
         let event = Event::Paused { why, detail: detail.to_owned(), retry_after };
         if self.record(event).is_err() {
-            result.warnings.push("the pause could not be journaled; resume works all the same".to_owned());
+            result.warnings.push("the pause could not be journaled; resume still works".to_owned());
         }
     }
 
@@ -385,7 +385,7 @@ impl Session<'_> {
             | ChangeKind::EnableProtection(EnableProtection { item, .. }) => {
                 let mut items = facts.items.known().into_iter().flatten();
                 let stopped = items.any(|now| now.item.id == *item && now.item.stopped());
-                let why = "the protection is stopped again: somebody stopped it after it was resumed".to_owned();
+                let why = "the protection is stopped again: someone stopped it after it was resumed".to_owned();
                 if stopped { failed("s3.changed", why, Effect::None) } else { None }
             }
             ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
@@ -393,7 +393,7 @@ impl Session<'_> {
                 if !listed || !self.arm.point(&point.id).await.is_ok_and(|now| !now.deleting()) {
                     return None;
                 }
-                let why = format!("the point {} is there again after it was gone", point.id.name());
+                let why = format!("the point {} reappeared after it was deleted", point.id.name());
                 failed("", why, Effect::None)
             }
             ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
@@ -403,7 +403,7 @@ impl Session<'_> {
                 {
                     return None;
                 }
-                let why = format!("the collection {} is there again after it was gone", collection.id.name());
+                let why = format!("the collection {} reappeared after it was deleted", collection.id.name());
                 failed("", why, Effect::Unknown)
             }
             _ => None,
@@ -463,7 +463,7 @@ impl Session<'_> {
             usize::try_from(self.run.plan.before.points.count).ok()?.checked_sub(left).filter(|gone| *gone > 0)?;
         let what = plural(gone, "point");
         Some(format!(
-            "{what} disappeared since the plan that azmend did not delete: Azure Backup or somebody else cleaned up"
+            "{what} disappeared since the plan that azmend did not delete: Azure Backup or someone else cleaned up"
         ))
     }
 

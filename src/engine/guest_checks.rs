@@ -57,12 +57,12 @@ pub fn lines(guest: &Guest) -> Vec<Line> {
         Guest::NotAllowed => sheet.put(
             "inside the VM",
             State::NotChecked,
-            "not looked at: --allow-guest runs a script that only reads, through Run Command",
+            "add --allow-guest to run a read-only script through Run Command",
             None,
         ),
         Guest::Looked(Part::Unread { why }) => sheet.put("inside the VM", State::NotChecked, why, None),
         Guest::Looked(Part::Absent { .. }) => {
-            sheet.put("inside the VM", State::NotChecked, "there is nothing to look into", None);
+            sheet.put("inside the VM", State::NotChecked, "there is nothing to check", None);
         }
         Guest::Looked(Part::Known { value, .. }) => match value.os {
             GuestOs::Windows => windows(&mut sheet, value),
@@ -120,8 +120,8 @@ fn windows(sheet: &mut Sheet, guest: &GuestFacts) {
         Part::Known { value, .. } => sheet.put("Visual C++ 2013 runtime", State::Ok, value, None),
         // The extension brings it along; without the installer it cannot.
         Part::Absent { .. } => {
-            let said = "not there; the backup extension installs it when it is needed";
-            let said = if installer_off { "not there, and Windows Installer is disabled" } else { said };
+            let said = "not installed; the backup extension installs it when needed";
+            let said = if installer_off { "not installed, and Windows Installer is disabled" } else { said };
             sheet.judge("Visual C++ 2013 runtime", !installer_off, said, Some(VC));
         }
         Part::Unread { why } => sheet.put("Visual C++ 2013 runtime", State::NotChecked, why, None),
@@ -152,7 +152,7 @@ fn service(sheet: &mut Sheet, guest: &GuestFacts, wanted: &Wanted) {
         Some(Part::Absent { .. }) => sheet.put(&check, State::Problem, "not installed", wanted.code),
         Some(Part::Unread { why }) => sheet.put(&check, State::NotChecked, why, None),
         Some(Part::Known { value, .. }) => sheet.judge(&check, fits(value, wanted.running), &told(value), wanted.code),
-        None => sheet.put(&check, State::NotChecked, "not asked for", None),
+        None => sheet.put(&check, State::NotChecked, "not requested", None),
     }
 }
 
@@ -178,7 +178,7 @@ fn writers(sheet: &mut Sheet, guest: &GuestFacts) {
     let more = writers.unwell as usize - writers.named.len();
     let more = if more == 0 { String::new() } else { format!(" and {more} more that are not stable") };
     if failed.is_empty() && more.is_empty() {
-        let said = format!("{all}; at work for a backup: {}", busy.join(", "));
+        let said = format!("{all}; running for a backup: {}", busy.join(", "));
         return sheet.put("VSS writers", State::Ok, &said, None);
     }
     let named = if failed.is_empty() { &busy } else { &failed };
@@ -189,11 +189,11 @@ fn writers(sheet: &mut Sheet, guest: &GuestFacts) {
 /// Missing exclusions stop nobody's backup by themselves: they are a problem when the extension crashes.
 fn anti_virus(sheet: &mut Sheet, guest: &GuestFacts, crashed: bool) {
     const CHECK: &str = "anti-virus exclusions";
-    const OTHERS: &str = "other products cannot be asked";
+    const OTHERS: &str = "other products cannot be checked";
     match (&guest.defender, &guest.exclusions) {
         (Part::Known { value: true, .. }, Part::Known { value, .. }) => {
             let said = match (value.plugins, value.logs) {
-                (true, true) => "Microsoft Defender leaves the extension's folders alone",
+                (true, true) => "Microsoft Defender excludes the extension's folders",
                 (true, false) => "Microsoft Defender does not exclude the extension's log folder",
                 (false, true) => "Microsoft Defender does not exclude the extension's program folder",
                 (false, false) => "Microsoft Defender excludes neither folder of the extension",
@@ -206,7 +206,7 @@ fn anti_virus(sheet: &mut Sheet, guest: &GuestFacts, crashed: bool) {
         }
         (Part::Unread { why }, _) | (_, Part::Unread { why }) => sheet.put(CHECK, State::NotChecked, why, None),
         (Part::Known { .. }, Part::Absent { .. }) => {
-            sheet.put(CHECK, State::NotChecked, "Microsoft Defender does not tell its exclusions", None);
+            sheet.put(CHECK, State::NotChecked, "Microsoft Defender does not report its exclusions", None);
         }
     }
 }
@@ -222,11 +222,11 @@ fn linux(sheet: &mut Sheet, guest: &GuestFacts) {
         Some(Part::Absent { .. }) => {
             sheet.put(SERVICE, State::Ok, "none of the usual names; the agent ran this script", None);
         }
-        None => sheet.put(SERVICE, State::NotChecked, "not asked for", None),
+        None => sheet.put(SERVICE, State::NotChecked, "not requested", None),
     }
     let Some(conf) = sheet.known("waagent.conf", &guest.agent_conf) else { return };
     let told = |value: &str| match value {
-        "-" => "not there, as good as the default".to_owned(),
+        "-" => "not set, so the default applies".to_owned(),
         value => value.to_owned(),
     };
     // The agent takes anything but y and n for the default, which is y (WALinuxAgent, conf.py).

@@ -74,7 +74,7 @@ fn by_roles(one: &KeyVaultFacts) -> (State, String) {
         return (State::NotChecked, one.roles.unread().unwrap_or("not read").to_owned());
     };
     if roles.is_empty() {
-        return (State::Problem, "nobody holds a role on it, so Azure Backup does not either".to_owned());
+        return (State::Problem, "no one has a role on it, so neither does Azure Backup".to_owned());
     }
     let administrators = roles.iter().filter(|role| role.role_guid().eq_ignore_ascii_case(ADMINISTRATOR)).count();
     let said = format!("{}, {administrators} of them Key Vault Administrator", plural(roles.len(), "role assignment"));

@@ -54,7 +54,7 @@ pub const RESUME_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Why not, in a sentence: it is over, or it is older than a day and would go on deleting.
 pub fn resume_check(plan: &Plan, state: &RunState, now: Timestamp) -> Result<(), String> {
     if !state.resumable() {
-        return Err(format!("the run is over ({})", state.word()));
+        return Err(format!("the run has ended ({})", state.word()));
     }
     let started = state.started.unwrap_or(plan.created);
     if crate::clock::elapsed(started, now) > RESUME_LIFETIME {

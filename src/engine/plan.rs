@@ -191,7 +191,7 @@ impl PlannedStep {
             }
             let now = match possible.iter().next() {
                 Some(StepOutcome::Skipped) if possible.len() == 1 => match &step.decision {
-                    Decision::Off { .. } => "is left out",
+                    Decision::Off { .. } => "is skipped",
                     Decision::Run => "has nothing to change",
                 },
                 Some(StepOutcome::Refused) if possible.len() == 1 => "is refused",
@@ -594,7 +594,7 @@ mod tests {
             }
         }
         let why = |name: &str, outcome| never(name, &[outcome]).unwrap();
-        assert_eq!(why("off", Succeeded), "off is left out, and this step runs only after off succeeded");
+        assert_eq!(why("off", Succeeded), "off is skipped, and this step runs only after off succeeded");
         assert_eq!(why("idle", Failed), "idle has nothing to change, and this step runs only after idle failed");
         assert_eq!(
             why("busy", Skipped),

@@ -125,7 +125,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     };
     if request.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
         let why = "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up";
-        let refusal = Refusal::new("s6.relock-service", why).hint("leave --relock out, or use --set cleanup=stale");
+        let refusal = Refusal::new("s6.relock-service", why).hint("omit --relock, or use --set cleanup=stale");
         return Planned::Refused { refusals: vec![refusal], plan: None };
     }
     let view = view_of(facts, arm, &request.overrides);
@@ -400,7 +400,7 @@ impl Draft<'_> {
         let verdict = self.resolved.runs(step, self.view);
         // A step that cannot run needs no condition, and nothing that was not read matters to it.
         let off = match verdict {
-            Verdict::False => Some(format!("its condition does not hold: {}", planned.when)),
+            Verdict::False => Some(not_met(&planned.when)),
             _ => planned.never(earlier),
         };
         if let Some(why) = off {
@@ -559,7 +559,7 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
                 let when = resolved.steps.iter().find(|one| one.id == step.id).and_then(|one| one.when.as_ref());
                 let values = when.map(|when| touched_values(when, view)).unwrap_or_default();
                 let because = if values.is_empty() { why.clone() } else { values.join(", ") };
-                Some(format!("{} is not for it ({because})", step.id))
+                Some(format!("{} does not apply ({because})", step.id))
             }
             Decision::Run => step.notes.first().map(|note| format!("{}: {note}", step.id)),
         })
@@ -574,9 +574,9 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
         .filter(|name| !name.to_ascii_lowercase().starts_with("vmsnapshot"))
         .collect();
     let passed_on =
-        if backup.inner_error.is_empty() { String::new() } else { format!(" (it passes on {})", backup.inner_error) };
+        if backup.inner_error.is_empty() { String::new() } else { format!(" (it wraps {})", backup.inner_error) };
     let why = format!(
-        "the last backup failed with {}{passed_on}, and nothing that {} may do now repairs it: {}",
+        "the last backup failed with {}{passed_on}, and nothing that {} can do now repairs it: {}",
         backup.last_error,
         resolved.name,
         if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
@@ -591,10 +591,27 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
         // Not Backup's own: whether it may go is for whoever installed it to say.
         Some(first) => Refusal::new("guide.not-by-arm", format!("{why}; failed extensions: {}", others.join(", ")))
             .hint(format!(
-                "repair {first}, or remove it if it may go: az vm extension delete --ids {}; {explain}",
+                "repair {first}, or remove it if it is not needed: az vm extension delete --ids {}; {explain}",
                 shell_quote(&format!("{}/extensions/{first}", facts.id))
             )),
     }
+}
+
+/// Why a step is skipped: `params.cleanup is not collection` for `params.cleanup == "collection"`, else the condition as it is
+/// written.
+fn not_met(when: &str) -> String {
+    let name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    let sides = [(" == ", "is not"), (" != ", "is")].into_iter().find_map(|(operator, words)| {
+        when.split_once(operator).map(|(path, value)| (path.trim(), words, value.trim()))
+    });
+    if let Some((path, words, value)) = sides
+        && let Some(value) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+        && name(path)
+        && name(value)
+    {
+        return format!("{path} {words} {value}");
+    }
+    if name(when) { format!("{when} is false") } else { format!("the condition is false: {when}") }
 }
 
 /// The facts that made the playbook apply: each touched path with its value.
@@ -620,5 +637,5 @@ fn touched_values(condition: &Condition, view: &View) -> Vec<String> {
 
 fn values(resolved: &Resolved, view: &View) -> String {
     let evidence = evidence(resolved, view);
-    if evidence.is_empty() { "its condition does not hold".to_owned() } else { evidence.join(", ") }
+    if evidence.is_empty() { "the condition is false".to_owned() } else { evidence.join(", ") }
 }

@@ -13,7 +13,7 @@ use crate::estate::view::View;
 /// Name and version of the result object.
 pub const RESULT_SCHEMA: &str = "azmend.result/v1";
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -21,7 +21,7 @@ pub enum Status {
     Planned,
     /// There is nothing to do.
     NothingToDo,
-    /// A backup that azmend started earlier is still running: come back.
+    /// A backup that azmend started earlier is still running: try again later.
     Waiting,
     /// Everything was done and verified.
     Succeeded,
@@ -80,7 +80,7 @@ pub struct LockResult {
     pub level: String,
     /// Its notes.
     pub notes: String,
-    /// Whether it stands again.
+    /// Whether it is restored.
     pub restored: bool,
     /// The command that recreates it by hand.
     pub recreate_command: String,
@@ -102,7 +102,7 @@ pub struct CallsResult {
 pub struct RunResult {
     /// [`RESULT_SCHEMA`].
     pub schema: String,
-    /// How it stands.
+    /// Its state.
     pub status: Status,
     /// The process's exit code.
     pub exit_code: u8,
@@ -134,7 +134,7 @@ pub struct RunResult {
     pub locks_removed: Vec<LockResult>,
     /// The view before.
     pub before: Option<View>,
-    /// The view after, read afresh.
+    /// The view after, read again.
     pub after: Option<View>,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -142,7 +142,7 @@ pub struct RunResult {
     pub not_read: BTreeMap<String, String>,
     /// What it took of Azure's limits; null where nothing was run.
     pub arm_calls: Option<CallsResult>,
-    /// Seconds after which it makes sense to come back.
+    /// Seconds after which it makes sense to try again.
     pub retry_after: Option<u64>,
     /// The error, when the command failed as a whole.
     pub error: Option<ErrorResult>,

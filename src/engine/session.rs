@@ -168,7 +168,7 @@ impl Session<'_> {
             Ok(next) => self.state = next,
             Err(_) => self.state.locks.apply(&record.event),
         }
-        let warning = format!("{halt}; locks are restored all the same");
+        let warning = format!("{halt}; locks are still restored");
         if !self.warnings.contains(&warning) {
             self.warn(warning);
         }
@@ -192,7 +192,7 @@ impl Session<'_> {
                 FINISH_RESERVE
             };
             if later(later(self.now(), ahead), reserve) > deadline {
-                return pause(PauseReason::Deadline, "the deadline is reached", SOON);
+                return pause(PauseReason::Deadline, "the deadline has passed", SOON);
             }
         }
         Ok(())

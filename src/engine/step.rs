@@ -280,7 +280,7 @@ impl Machine {
                     Next::Poll(Box::new(operation))
                 }
                 Err(error) => {
-                    let detail = format!("the journaled operation is not readable: {error}");
+                    let detail = format!("the journaled operation is cannot read: {error}");
                     self.answer(Answer::Lost, &detail)
                 }
             },
@@ -368,7 +368,7 @@ impl Machine {
             }
             PollSeen::Unreachable(error) if self.purpose == Purpose::Do => Next::Pause {
                 why: PauseReason::Unreachable,
-                detail: format!("Azure cannot be asked for the state of an operation: {error}"),
+                detail: format!("the state of an operation cannot be read from Azure: {error}"),
                 hint: None,
                 wait: UNREACHABLE_FOR,
             },
@@ -381,14 +381,14 @@ impl Machine {
         self.looks += 1;
         if self.purpose != Purpose::Do && self.looks > MOST_UNDO_LOOKS {
             let why = match check {
-                Check::Wait { why, .. } => format!("azmend waited, and it is not over: {why}"),
-                _ => "it does not read as it was before".to_owned(),
+                Check::Wait { why, .. } => format!("azmend waited, and it has not ended: {why}"),
+                _ => "it differs from what it was before".to_owned(),
             };
             return self.failed(Failure::new("", why));
         }
         match check {
             Check::Go(_) if self.purpose != Purpose::Do && self.tries >= MOST_UNDO_TRIES => {
-                self.failed(Failure::new("", format!("Azure did not take it in {} tries", self.tries)))
+                self.failed(Failure::new("", format!("Azure did not accept it in {} tries", self.tries)))
             }
             Check::Go(request) => Next::Send(request),
             Check::Holds(detail) if self.sent => outcome(Outcome::Succeeded { detail }),
@@ -435,7 +435,7 @@ impl Machine {
             _ if error.is_unreachable() => self.give_up(PauseReason::Unreachable, text, None, UNREACHABLE_FOR),
             // A request left, and nobody lets azmend see what came of it: that is not "it did not happen".
             _ if self.sent && self.purpose == Purpose::Do => outcome(Outcome::Unknown {
-                why: format!("a request was sent, and its resource cannot be read any more: {text}"),
+                why: format!("a request was sent, and its resource can no longer be read: {text}"),
             }),
             _ if self.purpose != Purpose::Do && !failure_of(error).permission => {
                 self.tries += 1;
@@ -542,7 +542,7 @@ impl Machine {
                     if undo { elapsed(self.began, now) >= UNDO_PATIENCE } else { self.unanswered > MOST_UNANSWERED };
                 if over {
                     let tries = self.unanswered;
-                    let detail = format!("Azure did not take the request after {tries} tries: {}", failure.message);
+                    let detail = format!("Azure did not accept the request after {tries} tries: {}", failure.message);
                     return self.give_up(PauseReason::Unreachable, detail, None, UNREACHABLE_FOR);
                 }
                 self.retry(failure.message, retry_after, self.unanswered, lost)
@@ -593,7 +593,7 @@ impl Machine {
     }
 
     fn timed_out(&mut self, what: &str, goes_on: bool, open: bool) -> Next {
-        let detail = format!("the time of the step is over; it was waiting for {what}");
+        let detail = format!("the step timed out while waiting for {what}");
         if !goes_on {
             return Next::Pause { why: PauseReason::OperationPending, detail, hint: None, wait: COME_BACK };
         }
@@ -607,7 +607,7 @@ impl Machine {
 }
 
 const IN_USE: &str = "DiskRestorePointUsedByCustomer";
-const CONFLICT_HINT: &str = "Azure says that something else holds the resource: end that, then run azmend again";
+const CONFLICT_HINT: &str = "Azure says that something else is using the resource: stop that, then run azmend again";
 
 const fn outcome(outcome: Outcome) -> Next {
     Next::End(End::Outcome(outcome))

@@ -66,7 +66,7 @@ fn answers(next: &Next) -> Vec<Seen> {
             Seen::TimedOut { what: "Azure".into(), goes_on: true, open: false },
         ],
         Next::Prove => vec![
-            Seen::Proof(Verify::Done("gone (404)".into())),
+            Seen::Proof(Verify::Done("deleted (confirmed)".into())),
             Seen::Proof(Verify::Pending { why: "wait".into(), wait: second }),
             Seen::Proof(Verify::Again { why: "there".into(), wait: second }),
             Seen::Proof(Verify::Failed(Failure::new("", "no"))),

@@ -124,7 +124,7 @@ async fn interfaces(reader: &Reader<'_>, facts: &VmFacts) -> Vec<InterfaceRules>
         let rules = if running {
             single(at, reader.arm.effective_rules(&interface).await)
         } else {
-            Part::Unread { why: "Azure tells effective rules only while the VM runs".to_owned() }
+            Part::Unread { why: "Azure reports effective rules only while the VM runs".to_owned() }
         };
         InterfaceRules { interface, rules }
     });

@@ -39,7 +39,7 @@ pub enum Part<T> {
 }
 
 /// The reason of a part that was left out on purpose.
-const NOT_ASKED: &str = "not asked for";
+const NOT_ASKED: &str = "not requested";
 
 impl<T> Part<T> {
     /// The value, if it is known.

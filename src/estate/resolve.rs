@@ -69,8 +69,8 @@ pub enum ResolveError {
 
 fn places(subscriptions: usize) -> String {
     match subscriptions {
-        1 => "the subscription that was looked into".to_owned(),
-        count => format!("the {count} subscriptions that were looked into"),
+        1 => "the subscription that was searched".to_owned(),
+        count => format!("the {count} subscriptions that were searched"),
     }
 }
 
@@ -437,7 +437,7 @@ mod tests {
     fn messages_name_what_was_asked() {
         let near = vec![ResourceId::vm(SUB, "rg", "web-01").unwrap()];
         let error = ResolveError::NotFound { name: "web-1".into(), subscriptions: 2, near };
-        assert_eq!(error.to_string(), "no VM \"web-1\" in the 2 subscriptions that were looked into");
+        assert_eq!(error.to_string(), "no VM \"web-1\" in the 2 subscriptions that were searched");
         assert_eq!(error.hint().unwrap(), "did you mean rg/web-01?");
     }
 }

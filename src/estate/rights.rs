@@ -171,7 +171,7 @@ async fn vaults(reader: &Reader<'_>, subscription: &ResourceId) -> Part<Vec<Righ
 async fn ask(reader: &Reader<'_>, scopes: Part<Vec<ResourceId>>, what: &str) -> Part<Vec<Rights>> {
     let Some(ids) = scopes.known() else { return like(&scopes, Vec::new()) };
     if ids.len() > MOST {
-        return Part::Unread { why: format!("there are {} {what}; at most {MOST} are asked one by one", ids.len()) };
+        return Part::Unread { why: format!("there are {} {what}; at most {MOST} are read one by one", ids.len()) };
     }
     let calls = ids.iter().map(|scope| async move {
         Rights { scope: scope.clone(), permissions: part(reader.permissions(scope).await) }

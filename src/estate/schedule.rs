@@ -37,7 +37,7 @@ pub struct NextBackup {
 
 /// Why the schedule of a policy cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the schedule of policy {policy} cannot be told: {why}")]
+#[error("the schedule of policy {policy} cannot be determined: {why}")]
 pub struct ScheduleError {
     /// The policy's name.
     pub policy: String,
@@ -305,7 +305,7 @@ mod tests {
         }
         weekly.schedule.days = vec!["Freitag".into()];
         let error = next_backup(&weekly, at("2026-11-20T09:00:00Z")).unwrap_err().to_string();
-        assert_eq!(error, "the schedule of policy p cannot be told: \"Freitag\" is not a week day");
+        assert_eq!(error, "the schedule of policy p cannot be determined: \"Freitag\" is not a week day");
     }
 
     #[test]

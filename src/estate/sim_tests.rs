@@ -267,7 +267,7 @@ async fn each_lost_permission_makes_its_part_unread_and_loses_nothing_else() {
         assert_ne!(
             parts.get(named).map(String::as_str),
             Some("absent"),
-            "without {action} {named} is taken for absent"
+            "without {action} {named} is treated as absent"
         );
     }
 }

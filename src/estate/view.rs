@@ -111,14 +111,14 @@ pub struct BackupView {
     pub last_error: String,
     /// Numeric id of that error; 0 when there is none.
     pub last_error_id: i64,
-    /// Symbolic code of the error that the details of that job pass on (`ScopeLocked` inside
+    /// Symbolic code of the error that the details of that job wrap (`ScopeLocked` inside
     /// `UserErrorCrpReportedUserError`), as the catalogue spells it; empty when they name none.
     pub inner_error: String,
     /// Whole days since the newest backup that succeeded; 0 when there was none (see `points.count`).
     pub last_backup_days_ago: i64,
     /// Whether a job of the VM is running.
     pub running: bool,
-    /// Whole hours since the oldest running job of the VM began; 0 when none is running.
+    /// Whole hours since the oldest running job of the VM started; 0 when none is running.
     pub running_hours: i64,
     /// How many items, in any state and any vault, name the VM.
     pub item_count: i64,

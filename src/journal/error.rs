@@ -69,7 +69,7 @@ pub enum JournalError {
         why: String,
     },
     /// Several runs begin like that.
-    #[error("{} runs begin with \"{}\"", .candidates.len(), safe(.prefix))]
+    #[error("{} runs start with \"{}\"", .candidates.len(), safe(.prefix))]
     Ambiguous {
         /// What was asked for.
         prefix: String,
@@ -112,21 +112,21 @@ impl JournalError {
         let quoted = |path: &Path| shell_quote(&path.to_string_lossy());
         let hint = match self {
             Self::NoStateDir { .. } => {
-                "nothing was run from here yet; if runs were kept elsewhere, name that state directory".to_owned()
+                "nothing was run from here yet; if runs were stored elsewhere, name that state directory".to_owned()
             }
             Self::WrongKind { found: "a symbolic link", .. } => {
                 "name the real directory as the state directory; links in it are not followed".to_owned()
             }
             Self::WrongKind { path, .. } => format!("move {} away or use another state directory", quoted(path)),
             Self::Open { path, .. } => {
-                format!("check that nobody changed what is in it, then run: chmod 700 {}", quoted(path))
+                format!("check that no one changed what is in it, then run: chmod 700 {}", quoted(path))
             }
             Self::Owner { .. } => "use a state directory of your own, or run azmend as its owner".to_owned(),
             Self::NotARunId(_) => {
-                "a run id looks like 01890a5d-ac96-774b-bcce-b302099a8057; its beginning is enough".to_owned()
+                "a run id looks like 01890a5d-ac96-774b-bcce-b302099a8057; its first characters are enough".to_owned()
             }
             Self::NoRun { .. } | Self::NoFleet { .. } => "see `azmend runs list`".to_owned(),
-            Self::NotAFleet { .. } => "its runs are there all the same: see `azmend runs list`".to_owned(),
+            Self::NotAFleet { .. } => "its runs still exist: see `azmend runs list`".to_owned(),
             Self::Ambiguous { candidates, .. } => {
                 format!("write more of the id: {}", candidates.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
             }

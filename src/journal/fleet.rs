@@ -176,10 +176,10 @@ impl FleetRecord {
                 return Err(format!("{:?} is no id of a run", safe_short(one.run.as_deref().unwrap_or_default(), 60)));
             }
             if one.run.is_none() && matches!(one.stage, FleetStage::Begun | FleetStage::Ended) {
-                return Err(format!("{} has begun without a run", safe_short(&one.vm, 200)));
+                return Err(format!("{} has started without a run", safe_short(&one.vm, 200)));
             }
             if !seen.insert(one.vm.to_lowercase()) {
-                return Err(format!("{} stands in it twice", safe_short(&one.vm, 200)));
+                return Err(format!("{} appears in it twice", safe_short(&one.vm, 200)));
             }
         }
         Ok(record)

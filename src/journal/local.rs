@@ -104,7 +104,9 @@ impl LocalRun {
         let held = HeldFile::take(&dir.join(LOCK), run, &format!("the run {run}"))?;
         let (loaded, next) = read_run(&dir, run)?;
         let sink: Result<Box<dyn Sink>, String> = match &loaded.integrity {
-            Integrity::TooNew { .. } => Err("a newer azmend wrote it, and only that may go on with it".to_owned()),
+            Integrity::TooNew { .. } => {
+                Err("a newer azmend wrote it, and only that version can continue it".to_owned())
+            }
             _ => match state::open_to_add(&dir.join(JOURNAL)) {
                 Ok(file) => Ok(Box::new(file)),
                 Err(error) => Err(why(&error, &dir)),

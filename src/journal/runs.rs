@@ -252,7 +252,7 @@ mod tests {
     fn is_finished(loaded: &Loaded) -> Result<(), String> {
         match loaded.records.last().map(|record| &record.event) {
             Some(Event::Finished { .. }) => Ok(()),
-            _ => Err("it is not over".to_owned()),
+            _ => Err("it has not ended".to_owned()),
         }
     }
 
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(done.removed, [A]);
         let kept: Vec<_> = done.kept.iter().map(|kept| (kept.name.as_str(), kept.why.as_str())).collect();
         let expected = [
-            (C, "it is not over (last used 39 d ago)"),
+            (C, "it has not ended (last used 39 d ago)"),
             (damaged, "plan.json is not the plan of this run (last used 39 d ago)"),
         ];
         assert_eq!(kept, expected);

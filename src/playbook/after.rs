@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub enum StepOutcome {
     /// It ran: every change succeeded, was already done, or was no longer needed.
     Succeeded,
-    /// It did not run: its `when` did not hold, it had nothing to change, or its own `after` was not met.
+    /// It did not run: its `when` was false, it had nothing to change, or its own `after` was not satisfied.
     Skipped,
     /// A rule refused a change, or kept everything that the step would have changed. Nothing failed.
     Refused,

@@ -215,7 +215,7 @@ impl Checker<'_> {
                 for item in &list.elements {
                     let found = self.type_of(item);
                     if !inner.fits(&found) {
-                        self.report(item, format!("a list holds one type: {inner} stands before {found}"), None);
+                        self.report(item, format!("a list holds one type: {inner} comes before {found}"), None);
                     } else if inner == Type::Any {
                         inner = found;
                     }

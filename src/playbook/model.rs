@@ -56,7 +56,7 @@ impl Severity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// No further step runs. After its timeout the run pauses and can be resumed: Azure may still be at work.
+    /// No further step runs. After its timeout the run pauses and can be resumed: Azure may still be working on it.
     #[default]
     Stop,
     /// The next step runs; the result is still "partly done".

@@ -38,7 +38,7 @@ pub fn schema() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "azmend playbook",
-        "description": "A problem of Azure VM backup and the steps that mend it. See docs/playbooks.md.",
+        "description": "A problem of Azure VM backup and the steps that repair it. See docs/playbooks.md.",
         "type": "object",
         "additionalProperties": false,
         "required": ["apiVersion", "name", "title", "severity", "applies", "steps"],
@@ -48,7 +48,7 @@ pub fn schema() -> Value {
             "title": { "type": "string", "minLength": 1, "maxLength": 120, "description": "One line for people" },
             "codes": {
                 "type": "array", "uniqueItems": true, "items": { "type": "string" },
-                "description": "Error codes that this mends; conditions see them as playbook.codes"
+                "description": "Error codes that this repairs; conditions see them as playbook.codes"
             },
             "severity": of::<Severity>(&mut generator, "How bad the problem is; info is a task, not a problem"),
             "source": { "type": "string", "format": "uri", "pattern": "^https://", "description": "The document that it follows" },

@@ -319,7 +319,7 @@ impl Reader<'_> {
                 continue;
             };
             if codes.contains(&entry.code) {
-                self.error(node.place, format!("the error code {} stands twice", entry.code));
+                self.error(node.place, format!("the error code {} appears twice", entry.code));
             } else {
                 codes.push(entry.code.clone());
             }
@@ -510,7 +510,7 @@ impl Reader<'_> {
                 let hint = "1 to 64 letters, digits and _ - .";
                 self.hinted(item.place, format!("{} is not a word for one_of", quote(word)), hint);
             } else if words.iter().any(|known| known == word) {
-                self.error(item.place, format!("{} stands twice", quote(word)));
+                self.error(item.place, format!("{} appears twice", quote(word)));
             } else {
                 words.push(word.to_owned());
             }

@@ -74,7 +74,7 @@ fn a_good_playbook_is_read_whole() {
 fn after_names_earlier_steps_and_outcomes_that_can_be() {
     for (to, expected) in [
         ("after: clean", "24:12: after must be a map, but this is text / write after: { step: [succeeded, skipped] }"),
-        ("after: {}", "24:12: after names no step / name an earlier step, or leave after out"),
+        ("after: {}", "24:12: after names no step / name an earlier step, or omit after"),
         (
             "after: { clea: failed }",
             "24:14: after names \"clea\", which is no step of this playbook / did you mean clean?",
@@ -86,7 +86,7 @@ fn after_names_earlier_steps_and_outcomes_that_can_be() {
             "24:21: the list of outcomes of clean is empty: this step could never run / \
              one or more of succeeded, skipped, refused, failed",
         ),
-        ("after: { clean: [failed, failed] }", "24:30: the outcome failed stands twice"),
+        ("after: { clean: [failed, failed] }", "24:30: the outcome failed appears twice"),
         ("after: { clean: suceeded }", "24:21: unknown outcome \"suceeded\" / did you mean succeeded?"),
         ("after: { clean: [done] }", "24:22: unknown outcome \"done\" / one of succeeded, skipped, refused, failed"),
         (
@@ -114,11 +114,11 @@ fn after_names_earlier_steps_and_outcomes_that_can_be() {
     assert_eq!(
         errors(&stops),
         ["p.yaml:23:14: no step runs after clean failed: it stops the run then / \
-          give clean on_failure: continue, or leave failed out here"]
+          give clean on_failure: continue, or omit failed here"]
     );
     let first = "after: { x: failed }\n    on_failure: continue";
     let found = errors(&GOOD.replace("on_failure: continue", first));
-    assert!(found[0].ends_with("this is the first step: leave after out"), "{found:?}");
+    assert!(found[0].ends_with("this is the first step: omit after"), "{found:?}");
 }
 
 /// `when` is decided before the first step.
@@ -149,8 +149,7 @@ steps:
         [
             "p.yaml:16:26: when: it is decided before the first step, but looks at vmsnapshot.state, which the earlier step \
           reload (extension.uninstall, line 10) changes / say how this step depends on it: \
-          after: { reload: [succeeded, skipped] }; what decides for the whole playbook belongs into applies, what \
-          somebody is to choose into a parameter"
+          after: { reload: [succeeded, skipped] }; a condition for the whole playbook belongs in applies, a choice that people make in a parameter"
         ]
     );
     assert_eq!(
@@ -158,8 +157,7 @@ steps:
         ["p.yaml:16:11: when: it is decided before the first step, but looks at locks.total, vm.provisioning_state, \
           vmsnapshot.present, which the earlier steps unlock (locks.remove, line 7) and reload (extension.uninstall, \
           line 10) change / say how this step depends on it: after: { unlock: [succeeded, skipped], reload: [succeeded, \
-          skipped] }; what decides for the whole playbook belongs into applies, what somebody is to choose into a \
-          parameter"]
+          skipped] }; a condition for the whole playbook belongs in applies, a choice that people make in a parameter"]
     );
     // What the message asks for is enough, and the version of the language makes no difference.
     let good = format!("{}    after: {{ reload: [succeeded, skipped] }}\n", with("vmsnapshot.state == 'Failed'"));
@@ -284,7 +282,7 @@ steps:
         "p.yaml:2:7: \"My Playbook\" is not a name for a playbook / 1 to 64 lower-case letters, digits and hyphens",
         "p.yaml:3:1: unknown key \"titel\" in the playbook / did you mean title?",
         "p.yaml:4:9: unknown error code \"UserErrorRpColectionLimitReached\" / did you mean UserErrorRpCollectionLimitReached?",
-        "p.yaml:4:56: the error code ScopeLocked stands twice",
+        "p.yaml:4:56: the error code ScopeLocked appears twice",
         "p.yaml:4:69: an error code must be text, but this is a whole number / put it in quotes",
         "p.yaml:5:11: unknown severity \"hihg\" / did you mean high?",
         "p.yaml:6:9: the source must be an https:// address",
@@ -297,7 +295,7 @@ steps:
         "p.yaml:11:10: applies: unknown name \"backup.last_eror\" / did you mean backup.last_error?",
         "p.yaml:11:48: applies: && needs a boolean, but this is text",
         "p.yaml:14:13: unknown action \"locks.remov\" / did you mean locks.remove?",
-        "p.yaml:15:9: the step id \"a\" stands twice: first in line 13",
+        "p.yaml:15:9: the step id \"a\" appears twice: first in line 13",
         "p.yaml:17:30: unknown parameter \"retian\" / did you mean retain?",
         "p.yaml:17:47: until: \"snapshoot\" is not one of snapshot, job / did you mean snapshot?",
         "p.yaml:17:58: unknown key \"keep\" in with of backup.start / known keys: retain, until",
@@ -348,7 +346,7 @@ fn one_change_one_error() {
         ("title: Mine", "title: \"M\\e[31mine\"", "contains the control character"),
         ("title: Mine", "title: ''", "the title is empty"),
         ("title: Mine", "title: yes: no", "p.yaml:3:"),
-        ("severity: low", "severity: low\nseverity: high", "stands twice"),
+        ("severity: low", "severity: low\nseverity: high", "appears twice"),
         ("codes: [rpCollectionLimitReached]", "codes: rpCollectionLimitReached", "codes must be a list"),
         ("  - id: clean", "  - clean\n  - id: clean", "the step must be a map, but this is text"),
     ] {

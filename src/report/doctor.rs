@@ -35,7 +35,7 @@ pub fn page(report: &DoctorReport, program: &str, width: usize) -> String {
 }
 
 fn head(page: &mut Page, report: &DoctorReport) {
-    let by = report.signed_in_by.as_deref().unwrap_or("nothing: no way gave a token");
+    let by = report.signed_in_by.as_deref().unwrap_or("none: no sign-in method gave a token");
     page.item("signed in by   ", if report.signed_in_by.is_some() { PLAIN } else { BAD }, by);
     for tried in &report.tried {
         page.item("  not          ", DIM, &format!("{}: {}", tried.way, tried.why));
@@ -49,19 +49,19 @@ fn head(page: &mut Page, report: &DoctorReport) {
         }
         page.item("tenant         ", PLAIN, or_unknown(&who.tenant));
     } else if report.signed_in_by.is_some() {
-        page.item("identity       ", DIM, "the token does not say");
+        page.item("identity       ", DIM, "not in the token");
     }
     page.item("cloud          ", PLAIN, &format!("{}, {}", report.cloud, report.endpoint));
     for (index, one) in report.subscriptions.iter().enumerate() {
         let mark = if index == 0 { "subscriptions  " } else { "               " };
         let state = if one.state.eq_ignore_ascii_case("Enabled") { String::new() } else { format!(", {}", one.state) };
-        let left_out = if one.examined { "" } else { " (not looked into)" };
+        let left_out = if one.examined { "" } else { " (not checked)" };
         page.item(mark, if one.examined { PLAIN } else { DIM }, &format!("{} {}{state}{left_out}", one.id, one.name));
     }
 }
 
 fn or_unknown(text: &str) -> &str {
-    if text.is_empty() { "not said" } else { text }
+    if text.is_empty() { "not reported" } else { text }
 }
 
 fn one_scope(page: &mut Page, scope: &ScopeReport) {
@@ -75,11 +75,11 @@ fn one_scope(page: &mut Page, scope: &ScopeReport) {
     let all: Vec<&MissingReport> = scope.missing.iter().collect();
     let (counted, better): (Vec<&MissingReport>, Vec<&MissingReport>) = all.into_iter().partition(counts);
     let (unread, changes): (Vec<&MissingReport>, Vec<&MissingReport>) = counted.into_iter().partition(reads);
-    missing(page, "not readable", &unread);
-    missing(page, "not changeable", &changes);
-    missing(page, "works without, but better with", &better);
+    missing(page, "cannot read", &unread);
+    missing(page, "cannot change", &changes);
+    missing(page, "optional", &better);
     if !scope.not_read.is_empty() {
-        page.line("  not read just now");
+        page.line("  could not be read this time");
         for (path, why) in &scope.not_read {
             page.item(&format!("    {path}: "), DIM, why);
         }
@@ -91,7 +91,7 @@ fn one_scope(page: &mut Page, scope: &ScopeReport) {
 
 fn one_playbook(page: &mut Page, playbook: &PlaybookReport) {
     let (word, style) = match playbook.may {
-        May::Yes => ("may   ", GOOD),
+        May::Yes => ("yes   ", GOOD),
         May::Partly => ("partly", CARE),
         May::No => ("no    ", BAD),
     };
@@ -149,7 +149,7 @@ fn scopes(one: &MissingReport) -> String {
         return one.place.to_string();
     }
     if whole {
-        return format!("{} (asked at the subscription)", one.place);
+        return format!("{} (checked at the subscription)", one.place);
     }
     let names: Vec<&str> = one.at.iter().map(|id| id.rsplit('/').next().unwrap_or(id)).collect();
     let shown = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
@@ -159,14 +159,14 @@ fn scopes(one: &MissingReport) -> String {
 
 fn tail(page: &mut Page, report: &DoctorReport, program: &str) {
     match report.status {
-        DoctorStatus::Ok => page.item("", GOOD, "everything that was asked about may be done"),
+        DoctorStatus::Ok => page.item("", GOOD, "every permission that was checked is granted"),
         DoctorStatus::NotSignedIn => page.item("", PLAIN, "sign in (az login), or choose another way with --auth"),
         DoctorStatus::Unreachable => page.item("", PLAIN, "Azure did not answer: try again later"),
         DoctorStatus::Missing => {
             let who = report.identity.as_ref().map(|who| who.object_id.as_str()).filter(|id| !id.is_empty());
             let who = who.unwrap_or("OBJECT-ID");
             if report.missing_role.is_some() {
-                page.line("what is missing, as a role to assign beside the others (missing_role):");
+                page.line("what is missing, as a role to assign in addition (missing_role):");
                 page.line(&format!("  {program} doctor -o json"));
                 page.line("the smallest role that does everything, and why:");
                 page.line("  azmend role");
@@ -181,7 +181,7 @@ fn tail(page: &mut Page, report: &DoctorReport, program: &str) {
             }
             let denied = report.scopes.iter().flat_map(|scope| &scope.missing).any(|one| one.state == "denied");
             if denied {
-                page.item("", PLAIN, "a deny assignment wins over every role: ask its owner for an exception");
+                page.item("", PLAIN, "a deny assignment overrides every role: ask its owner for an exception");
             }
         }
     }

@@ -114,8 +114,7 @@ pub fn page(found: &EngineInventory, width: usize) -> String {
         page.item("", DIM, &text);
     } else {
         let text = format!(
-            "{} in {vaults}; failed jobs since {} UTC. They run on premises: azmend reads what they reported to the vault, \
-             and mends nothing on them. What is to be done is done on the server",
+            "{} in {vaults}; failed jobs since {} UTC. They run on premises: azmend reads what they reported to the vault and changes nothing on them. Repair them on the server",
             plural(found.engines.len(), "server"),
             found.since.strftime("%Y-%m-%d %H:%M")
         );

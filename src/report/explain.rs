@@ -27,15 +27,15 @@ const ENGLISH: Words = Words {
     causes: "Causes",
     detected: "How azmend notices it",
     fixes: "What azmend repairs",
-    none: "nothing: no playbook is for it",
+    none: "nothing: no playbook repairs it",
     guest: "In the guest",
-    person: "What a person decides or does",
+    person: "What you must decide or do",
     source: "Source",
     others: "Also possible",
     retired: "only older services send it",
     also: "also",
     named: "What the text says",
-    outer: "only passes it on",
+    outer: "only wraps another error",
 };
 
 const KOREAN: Words = Words {
@@ -109,7 +109,7 @@ fn found_by(why: &str, lang: Lang) -> Option<&'static str> {
         "near_code" if ko => "비슷한 코드로 찾았습니다",
         "near_code" => "found by a code that is nearly this one",
         "words" if ko => "비슷한 문구로 찾았습니다: 맞는지 확인하십시오",
-        "words" => "found by similar words: look whether it is what you mean",
+        "words" => "found by similar words: check that it is what you mean",
         _ => return None,
     })
 }

@@ -110,11 +110,11 @@ pub fn question(fleet: &FleetResult, plans: &[Plan]) -> String {
             text.push_str(&format!("You switched off {}: {}.\n", rule.name(), rule.meaning()));
         }
         if first.relock {
-            text.push_str("The removed locks are put back at the end of each VM's run.\n");
+            text.push_str("The removed locks are restored at the end of each VM's run.\n");
         }
     }
     let vms = plural(plans.len(), "VM");
-    text.push_str(&format!("{} on {vms} in {}. Begin?", capital(&sums(&fleet.plan)), place(fleet.sandbox)));
+    text.push_str(&format!("{} on {vms} in {}. Start?", capital(&sums(&fleet.plan)), place(fleet.sandbox)));
     text
 }
 
@@ -174,7 +174,7 @@ pub fn result(fleet: &FleetResult, program: &str, width: usize) -> String {
         page.gap();
     }
     for one in rest.by_ref().take(MOST_LINES) {
-        page.item("  not begun  ", CARE, &format!("{}: {}", short(&one.vm), one.why));
+        page.item("  not started  ", CARE, &format!("{}: {}", short(&one.vm), one.why));
     }
     more(&mut page, rest.count());
     unplanned(&mut page, &fleet.not_planned);
@@ -184,7 +184,7 @@ pub fn result(fleet: &FleetResult, program: &str, width: usize) -> String {
         page.gap();
     }
     if let Some(seconds) = fleet.retry_after.filter(|seconds| *seconds > 0) {
-        page.item("  come back in  ", Style::new(), &human_duration(std::time::Duration::from_secs(seconds)));
+        page.item("  resume in  ", Style::new(), &human_duration(std::time::Duration::from_secs(seconds)));
     }
     if let Some(next) = &fleet.next {
         page.item("  next   ", BOLD, next);
@@ -204,8 +204,8 @@ fn counts(fleet: &FleetResult) -> String {
         (counts.refused, "refused at its turn"),
         (counts.stuck, "stuck"),
         (counts.paused, "paused"),
-        (counts.not_started, "not begun"),
-        (counts.not_plannable, "refused before"),
+        (counts.not_started, "not started"),
+        (counts.not_plannable, "refused before the start"),
         (counts.not_checked, "not checked"),
         (counts.nothing_to_do, "with nothing to do"),
     ];

@@ -157,7 +157,7 @@ pub fn one(row: &JobRow, watching: Watching, width: usize) -> String {
         }
     }
     if watching == Watching::Interrupted {
-        page.item("", CARE, "the watching was stopped; the job goes on");
+        page.item("", CARE, "stopped watching; the job continues");
     }
     page.finish()
 }

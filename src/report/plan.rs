@@ -84,7 +84,7 @@ pub fn lines(planned: &Planned) -> Vec<String> {
 
 fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
     if let Decision::Off { why } = &step.decision {
-        page.item(&format!(" {number} "), DIM, &format!("{}  left out: {why}", step.id));
+        page.item(&format!(" {number} "), DIM, &format!("{}  skipped: {why}", step.id));
         return;
     }
     let count = match step.changes.len() {
@@ -165,10 +165,10 @@ pub fn day(at: Timestamp) -> String {
 
 fn undo(change: &Change) -> String {
     match &change.undo {
-        Undo::Restore => "can be taken back: the lock is written back with the same name, level and notes".to_owned(),
-        Undo::Inverse { effect } => format!("can be taken back: {effect}"),
-        Undo::Irreversible { reason } => format!("cannot be taken back: {reason}"),
-        Undo::NotNeeded { reason } => format!("need not be taken back: {reason}"),
+        Undo::Restore => "Reversible: the lock is restored with the same name, level and notes".to_owned(),
+        Undo::Inverse { effect } => format!("Reversible: {effect}"),
+        Undo::Irreversible { reason } => format!("Irreversible: {reason}"),
+        Undo::NotNeeded { reason } => format!("No undo needed: {reason}"),
     }
 }
 
@@ -180,7 +180,7 @@ pub fn question(plan: &Plan) -> String {
         text.push_str(&format!("You switched off {}: {}.\n", rule.name(), rule.meaning()));
     }
     if plan.relock {
-        text.push_str("The removed locks are put back at the end.\n");
+        text.push_str("The removed locks are restored at the end.\n");
     }
     let changes = plan.weight();
     let these = if changes == 1 { "this change".to_owned() } else { format!("these {changes} changes") };

@@ -145,7 +145,7 @@ pub fn recorded(plan: &Plan, state: &RunState, run_id: &str) -> RunResult {
     let (status, exit_code, error) = match &state.phase {
         RunPhase::Planned => (Status::Planned, exit::FOUND, None),
         RunPhase::Running | RunPhase::Undoing => {
-            let text = "its process is at work or was killed";
+            let text = "its process is running or was killed";
             (Status::Paused, exit::COME_BACK, Some(("running".to_owned(), text.to_owned())))
         }
         RunPhase::Paused { why, detail, .. } => {

@@ -82,7 +82,7 @@ const fn status(result: &RunResult) -> (&'static str, Style) {
         Status::Refused => ("refused, nothing changed", CARE),
         Status::Paused => ("paused", CARE),
         Status::Failed => ("failed", BAD),
-        Status::Undone => ("taken back", GOOD),
+        Status::Undone => ("undone", GOOD),
         Status::Stuck => ("stuck: a person is needed", BAD),
         Status::Error => ("error, nothing changed", BAD),
     }
@@ -110,10 +110,10 @@ fn before_and_after(result: &RunResult) -> Vec<(&'static str, String)> {
         if old != new {
             rows.push((what, format!("{old} -> {new}")));
         } else if always {
-            rows.push((what, format!("{new} (unchanged)")));
+            rows.push((what, format!("{new}, unchanged")));
         }
     };
-    let points = |view: &View| format!("{} of {}", view.points.count, view.points.limit);
+    let points = |view: &View| format!("{} (limit {})", view.points.count, view.points.limit);
     row("points", &["points.count", "points.limit"], &points, before.points.limit > 0);
     row("collections", &["points.collections"], &|view| view.points.collections.to_string(), false);
     row("locks", &["locks.total"], &|view| view.locks.total.to_string(), false);
@@ -155,7 +155,7 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
     let Some(first) = group.first() else { return };
     let (mark, style) = match first.outcome.as_str() {
         "succeeded" => ("done", GOOD),
-        "already_done" => ("was so", GOOD),
+        "already_done" => ("already", GOOD),
         "planned" => ("planned", CARE),
         "skipped" => ("skipped", DIM),
         "not_run" => ("not run", DIM),
@@ -176,15 +176,20 @@ fn change(page: &mut Page, group: &[ChangeResult]) {
     }
     match first.undo.as_str() {
         "restore" | "inverse" | "irreversible" | "not_needed" => {}
-        "succeeded" => text.push_str("; taken back"),
-        "already_done" => text.push_str("; it stood again already"),
-        back => text.push_str(&format!("; taking it back: {}", back.replace('_', " "))),
+        "succeeded" if is_lock(&first.resource_id) => text.push_str("; restored"),
+        "succeeded" => text.push_str("; undone"),
+        "already_done" => text.push_str("; already restored"),
+        back => text.push_str(&format!("; undo: {}", back.replace('_', " "))),
     }
     let label = paint(style, &format!("{mark:<8}"));
     page.marked(&format!("  {label}"), 10, Style::new(), &text);
     if let Some(hint) = first.error.as_ref().and_then(|error| error.hint.as_ref()) {
         page.item("          ", DIM, hint);
     }
+}
+
+fn is_lock(id: &str) -> bool {
+    id.to_ascii_lowercase().contains("/providers/microsoft.authorization/locks/")
 }
 
 fn locks(page: &mut Page, result: &RunResult) {
@@ -195,9 +200,9 @@ fn locks(page: &mut Page, result: &RunResult) {
     for lock in &result.locks_removed {
         let name = lock.id.rsplit('/').next().unwrap_or_default();
         if lock.restored {
-            page.item("  lock  ", Style::new(), &format!("{name} ({}) stands again", lock.level));
+            page.item("  lock  ", Style::new(), &format!("{name} ({}) restored", lock.level));
         } else {
-            page.item("  lock  ", CARE, &format!("{name} ({}) is off; by hand it comes back with:", lock.level));
+            page.item("  lock  ", CARE, &format!("{name} ({}) is off; restore it by hand with:", lock.level));
             page.line(&format!("        {}", safe(&lock.recreate_command)));
         }
     }
@@ -210,7 +215,7 @@ fn footer(page: &mut Page, result: &RunResult) {
     page.gap();
     if let Some(seconds) = result.retry_after.filter(|seconds| *seconds > 0) {
         let wait = human_duration(std::time::Duration::from_secs(seconds));
-        page.item("  come back in  ", Style::new(), &wait);
+        page.item("  resume in  ", Style::new(), &wait);
     }
     if let Some(next) = &result.next {
         page.item("  next  ", BOLD, next);

@@ -35,14 +35,13 @@ pub fn page(role: &RoleDefinition, needs: &[&Need], width: usize) -> String {
     }
     if let Some(reader) = needs.iter().find(|need| need.action == EVERY_READ) {
         page.gap();
-        page.line(&paint(BOLD, "Beside the role: Reader on each backup resource group"));
+        page.line(&paint(BOLD, "In addition: Reader on each backup resource group"));
         page.item("  ", Style::new(), &format!("{}: {}", reader.action, reader.why));
         page.item("      ", DIM, &format!("without it {}", reader.without));
         page.item(
             "      ",
             DIM,
-            "it is not in the role, so that nothing else in the subscription can be read with it; who has Reader on \
-             the subscription has it already",
+            "it is not in the role, so that it grants no read access to the rest of the subscription; an identity with Reader on the subscription already has it",
         );
     }
     page.gap();

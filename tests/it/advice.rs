@@ -199,7 +199,7 @@ fn an_error_is_explained_in_the_language_of_the_locale() {
       azmend fix backup-in-progress --vm VM
           Another backup is in progress
 
-    What a person decides or does
+    What you must decide or do
       - Review schedule and performance best practices if it recurs
 
     Source
@@ -259,8 +259,8 @@ fn an_explanation_fits_its_schema_and_what_is_not_near_says_how_to_search() {
     let (code, out, error) = azmend(&["explain", "nothing", "like", "this"], "C");
     assert_eq!((code, out.as_str()), (2, ""));
     assert_snapshot!(error, @r#"
-    error: no known error is near "nothing like this"
-    hint: search by a code, by the number beside it (400196), or by a part of the message, English or Korean
+    error: no known error is similar to "nothing like this"
+    hint: search by a code, by its number (400196), or by a part of the message, English or Korean
     hint: everything that is known: azmend explain --list
     "#);
     let (code, list, _) = azmend(&["explain", "--list", "-o", "json"], "ko_KR.UTF-8");
@@ -276,7 +276,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
     let (code, out, _) = azmend(&["--sandbox", "diagnose", "--vm", "app-02"], "C");
     assert_eq!(code, 3);
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
-    assert_snapshot!(out, @r#"
+    assert_snapshot!(out, @r"
     app-02
 
     vm
@@ -302,7 +302,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
       ok           on the VM or its group: none
 
     points
-      ok           count against the limit: 2 of 18
+      ok           count against the limit: 2 (limit 18)
       ok           newest: ApplicationConsistent, 33 hours ago
 
     vault
@@ -312,12 +312,12 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
                    failed [ExtensionOperationFailed]
 
     jobs
-      problem      last backup: Failed: ExtensionOperationFailed, which passes on
+      problem      last backup: Failed: ExtensionOperationFailed, which wraps
                    ExtensionOperationFailedForManagedDisks 2026-11-19 23:03Z
                    [ExtensionOperationFailedForManagedDisks]
       ok           earlier backup: Completed 2026-11-19 01:30Z
-      ok           at the same time: 8 backups of other VMs began in the same minute
-                   as the last one
+      ok           at the same time: 8 backups of other VMs started in the same
+                   minute as the last one
 
     recovery points
       ok           newest in the vault: AppConsistent, 34 hours ago; the policy
@@ -332,17 +332,17 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
       ok           memory: at most 40 % in use, 2026-11-19 22:45 to 23:18Z
 
     network
-      not checked  rules to Storage: effective rules take Azure some seconds; ask
-                   for them with --network
+      not checked  rules to Storage: add --network to read the effective rules,
+                   which takes some seconds
 
     guest
-      not checked  inside the VM: not looked at: --allow-guest runs a script that
-                   only reads, through Run Command
+      not checked  inside the VM: add --allow-guest to run a read-only script
+                   through Run Command
 
     most likely first
       1. ExtensionOperationFailedForManagedDisks: VMSnapshot extension operation
          failed.
-         the last backup failed with ExtensionOperationFailed, which passes on
+         the last backup failed with ExtensionOperationFailed, which wraps
          ExtensionOperationFailedForManagedDisks, and the VM shows it now
          azmend --sandbox explain ExtensionOperationFailedForManagedDisks
       2. ExtensionOperationFailed: VMSnapshot extension operation failed (2018
@@ -360,14 +360,14 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
          azmend --sandbox explain ScopeLocked
 
     the last backup failed with ExtensionOperationFailed: extension-operation-failed
-    is for it
+    repairs it
     next  azmend --sandbox fix auto --vm app-02 --dry-run
-    "#);
+    ");
     let (code, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "locked-04", "-o", "json"], "C");
     let value: Value = serde_json::from_str(&out).unwrap();
     assert!(code == 3 && validator.is_valid(&value), "{:?}", validator.iter_errors(&value).next());
     let (_, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "fine-07", "--code", "400196"], "C");
-    assert!(out.contains("1. UserErrorGuestAgentStatusUnavailable") && out.contains("you asked about it"), "{out}");
+    assert!(out.contains("1. UserErrorGuestAgentStatusUnavailable") && out.contains("you named this error"), "{out}");
     let (code, _, error) = azmend(&[&sandbox, "diagnose", "--vm", "fine-07", "--code", "Nonsense"], "C");
     assert!(code == 2 && error.contains("azmend explain Nonsense"), "{error}");
     let (_, out, _) = azmend(&[&sandbox, "diagnose", "--vm", "locked-04", "-o", "markdown"], "C");
@@ -381,11 +381,11 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
 fn fix_auto_chooses_and_says_why() {
     let sandbox = format!("--sandbox={REPAIRS}");
     for (vm, code, says) in [
-        ("state-01", 3, "auto: the last backup failed with UserErrorVmProvisioningStateFailed: failed-vm is for it"),
-        ("slow-03", 3, "backup-in-progress is for it"),
-        ("locked-04", 3, "crp-reported-user-error is for it; also applies: rp-collection-limit"),
-        ("full-05", 5, "explain AllocationFailed"),
-        ("again-06", 3, "backup-operation-failed is for it"),
+        ("state-01", 3, "auto: the last backup failed with UserErrorVmProvisioningStateFailed: failed-vm repairs it"),
+        ("slow-03", 3, "backup-in-progress repairs it"),
+        ("locked-04", 3, "crp-reported-user-error repairs it; also applies: rp-collection-limit"),
+        ("full-05", 5, "azmend explain AllocationFailed"),
+        ("again-06", 3, "backup-operation-failed repairs it"),
     ] {
         let (got, out, error) = azmend(&[&sandbox, "fix", "auto", "--vm", vm, "--dry-run"], "C");
         let text = format!("{out}{error}").replace("\n  ", " ").replace('\n', " ");

@@ -318,7 +318,7 @@ fn output_stays_under_the_limits_and_holds_no_secret() {
     let (ended, out, err) = Fake::new(&json!([]), &out, &noise, 8).job("rg-app/app-01");
     assert_eq!(ended, Some(1));
     assert!(out.len() < 200_000 && err.len() < 10_000, "{} {}", out.len(), err.len());
-    assert_eq!(out.matches("bytes left out").count(), 2);
+    assert_eq!(out.matches("bytes omitted").count(), 2);
     assert!(!out.contains("hush-hush") && out.contains("(redacted)"));
 }
 

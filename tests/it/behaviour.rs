@@ -75,9 +75,9 @@ async fn db_03_loses_the_superseded_collection_after_three_deletions() {
     let result = fixed(&lab, "delete-stale-collections", "db-03", &Ask::default()).await;
     assert_eq!(lab.mutations().len(), 3, "{:?}", lab.mutations());
     assert!(lab.mutations().iter().all(|sent| sent.contains("AzureBackupRG_westeurope_0")));
-    assert!(result.changes[0].detail.contains("gone (404)"));
+    assert!(result.changes[0].detail.contains("deleted (confirmed)"));
     assert_eq!(lab.points("db-03"), 3);
-    assert!(!result.warnings.iter().any(|text| text.contains("over what leaves room")));
+    assert!(!result.warnings.iter().any(|text| text.contains("over the limit for the next backup")));
     let again = lab.plan("delete-stale-collections", "db-03", &Ask::default()).await;
     assert!(matches!(again, Planned::NothingToDo { .. }), "{again:#?}");
 }
@@ -131,7 +131,7 @@ async fn old_05_is_an_orphan_under_a_lock() {
     assert_eq!(lab.mutations(), Vec::<String>::new());
     let result = fixed(&lab, "delete-stale-collections", &old_05(), &unlock()).await;
     assert_eq!(result.changes.len(), 2);
-    assert!(result.changes[1].effect.contains("12 points: its VM is gone and no vault knows it"));
+    assert!(result.changes[1].effect.contains("12 points: its VM is gone and no vault has an item of it"));
     assert!(!lab.sim.world().collections.iter().any(|c| c.id.name().contains("old-05")));
 }
 

@@ -106,12 +106,12 @@ fn redact(text: &str, home: &Path) -> String {
 
 #[test]
 fn the_sandbox_is_listed() {
-    assert_snapshot!(User::new().run("sandbox list").show(), @r#"
+    assert_snapshot!(User::new().run("sandbox list").show(), @r"
     exit 0
     --- stdout
     VM        GROUP          WHAT IS WRONG
-    web-01    rg-shop        UserErrorRpCollectionLimitReached, 21 restore points of 18, 1 lock on its
-                             points
+    web-01    rg-shop        UserErrorRpCollectionLimitReached, 21 restore points (limit 18), 1 lock on
+                             its points
     app-02    rg-shop        ExtensionOperationFailed, VMSnapshot failed, provisioning failed, 1 lock on
                              its points
     ok-07     rg-shop        healthy
@@ -122,15 +122,15 @@ fn the_sandbox_is_listed() {
     stop-12   rg-shop        UserErrorRpCollectionLimitReached, protection stopped, 1 lock on its points
     twin-06   rg-shop        healthy
     db-03     RG-Data        UserErrorRpCollectionLimitReached, 1 lock on its points
-    nas-04    RG-Data        UserErrorRpCollectionLimitReached, 20 restore points of 18, 1 lock on its
-                             points
+    nas-04    RG-Data        UserErrorRpCollectionLimitReached, 20 restore points (limit 18), 1 lock on
+                             its points
     dup-09    rg-lab         not backed up
     erp-13    contoso-prod1  healthy
-    sub-lock  rg-branch      UserErrorRpCollectionLimitReached, 19 restore points of 18, 1 lock on its
-                             points
+    sub-lock  rg-branch      UserErrorRpCollectionLimitReached, 19 restore points (limit 18), 1 lock on
+                             its points
     --- stderr
     try: azmend --sandbox fix rp-collection-limit --vm web-01
-    "#);
+    ");
 }
 
 #[test]
@@ -147,18 +147,18 @@ fn a_dry_run_shows_the_plan_and_changes_nothing() {
        - remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1, notes "Protect backups.
          Contact: platform@contoso.example"; it also protects 11 collections of 11 other VMs: Azure
          Backup will then clean up theirs too
-         can be taken back: the lock is written back with the same name, level and notes
+         Reversible: the lock is restored with the same name, level and notes
      2 clean  5 changes
        - delete 5 expired points of AzureBackup_web-01_116364146259203, from 2026-10-29 to 2026-11-02;
          the vault has a copy of each
-         cannot be taken back: a deleted restore point does not come back
+         Irreversible: a deleted restore point cannot be recovered
        . 13 more points have expired; kept, because there is already room
-     3 empty  left out: its condition does not hold: params.cleanup == "collection"
-     4 reload  left out: its condition does not hold: vmsnapshot.state == "Failed"
+     3 empty  skipped: params.cleanup is not collection
+     4 reload  skipped: vmsnapshot.state is not Failed
      5 backup  1 change
        - start an on-demand backup of web-01 in vault bkp-vault, kept 30d, followed until the snapshot
          is taken
-         need not be taken back: the extra recovery point expires by itself after 30d
+         No undo needed: the extra recovery point expires automatically after 30d
     --- stderr
     sandbox: the embedded Azure, nothing real is touched
     reading web-01 and its backup
@@ -175,16 +175,16 @@ fn the_main_job_is_done_and_told() {
     --- stdout
     succeeded after 4 min 17 s: rp-collection-limit on rg-shop/web-01 in the sandbox
 
-      points        21 of 18 -> 17 of 18
+      points        21 (limit 18) -> 17 (limit 18)
       backup        not running -> running
 
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
-              taken back
-      done    delete 5 points of AzureBackup_web-01_116364146259203: gone (404)
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed);
+              restored
+      done    delete 5 points of AzureBackup_web-01_116364146259203: deleted (confirmed)
       done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job
-              496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified
+              5efbb086-34cd-49b3-80c2-97017de24403); transfer to the vault running, not verified
 
-      lock  no-delete (CanNotDelete) stands again
+      lock  no-delete (CanNotDelete) restored
 
       run   <run>
     --- stderr
@@ -198,41 +198,41 @@ fn the_main_job_is_done_and_told() {
        - remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1, notes "Protect backups.
          Contact: platform@contoso.example"; it also protects 11 collections of 11 other VMs: Azure
          Backup will then clean up theirs too
-         can be taken back: the lock is written back with the same name, level and notes
+         Reversible: the lock is restored with the same name, level and notes
      2 clean  5 changes
        - delete 5 expired points of AzureBackup_web-01_116364146259203, from 2026-10-29 to 2026-11-02;
          the vault has a copy of each
-         cannot be taken back: a deleted restore point does not come back
+         Irreversible: a deleted restore point cannot be recovered
        . 13 more points have expired; kept, because there is already room
-     3 empty  left out: its condition does not hold: params.cleanup == "collection"
-     4 reload  left out: its condition does not hold: vmsnapshot.state == "Failed"
+     3 empty  skipped: params.cleanup is not collection
+     4 reload  skipped: vmsnapshot.state is not Failed
      5 backup  1 change
        - start an on-demand backup of web-01 in vault bkp-vault, kept 30d, followed until the snapshot
          is taken
-         need not be taken back: the extra recovery point expires by itself after 30d
+         No undo needed: the extra recovery point expires automatically after 30d
 
     [1/5] unlock  1 change
-      to write the lock no-delete back by hand: az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable) (16 s)
+      to restore the lock no-delete by hand: az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed) (16 s)
     [2/5] clean  5 changes
           waiting: Azure to release the removed lock
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261029_230000 of 2026-10-29T23:00:03.4Z: gone (404) (36 s)
+      done    delete the expired point AzureBackup_20261029_230000 of 2026-10-29T23:00:03.4Z: deleted (confirmed) (36 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30T23:00:03.537Z: gone (404) (5 s)
+      done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30T23:00:03.537Z: deleted (confirmed) (5 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: gone (404) (6 s)
+      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: deleted (confirmed) (6 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: gone (404) (5 s)
+      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: deleted (confirmed) (5 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261102_230000 of 2026-11-02T23:00:03.948Z: gone (404) (5 s)
-          empty left out: its condition does not hold: params.cleanup == "collection"
-          reload left out: its condition does not hold: vmsnapshot.state == "Failed"
+      done    delete the expired point AzureBackup_20261102_230000 of 2026-11-02T23:00:03.948Z: deleted (confirmed) (5 s)
+          empty skipped: params.cleanup is not collection
+          reload skipped: vmsnapshot.state is not Failed
     [5/5] backup  1 change
           waiting: Azure's operation
           waiting: the snapshot
-      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified (3 min)
-      relock  no-delete: succeeded: restored, read back
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 5efbb086-34cd-49b3-80c2-97017de24403); transfer to the vault running, not verified (3 min)
+      relock  no-delete: succeeded: restored (confirmed)
     "#);
     assert_snapshot!(user.run("runs list").show(), @r#"
     exit 0
@@ -242,22 +242,22 @@ fn the_main_job_is_done_and_told() {
     --- stderr
     "#);
     let run = std::fs::read_dir(user.state().join("runs")).unwrap().next().unwrap().unwrap().file_name();
-    assert_snapshot!(user.run(&format!("runs show {}", run.to_str().unwrap())).show(), @r#"
+    assert_snapshot!(user.run(&format!("runs show {}", run.to_str().unwrap())).show(), @r"
     exit 0
     --- stdout
     succeeded after 4 min 17 s: rp-collection-limit on rg-shop/web-01 in the sandbox
 
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
-              taken back
-      done    delete 5 points of AzureBackup_web-01_116364146259203: gone (404)
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed);
+              restored
+      done    delete 5 points of AzureBackup_web-01_116364146259203: deleted (confirmed)
       done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job
-              496edcc6-bd8c-4824-867e-f371db56429f); transfer to the vault running, not verified
+              5efbb086-34cd-49b3-80c2-97017de24403); transfer to the vault running, not verified
 
-      lock  no-delete (CanNotDelete) stands again
+      lock  no-delete (CanNotDelete) restored
 
       run   <run>
     --- stderr
-    "#);
+    ");
 }
 
 #[test]
@@ -364,32 +364,32 @@ fn locks_that_are_off_are_told_at_every_start_until_they_are_back() {
     assert!(user.run("--sandbox runs list").err.contains("has removed the lock no-delete"));
     assert!(!user.run("runs list").err.contains("has removed"), "another world's locks are not this one's");
     let back = user.run(&format!("--sandbox runs undo {id} --yes"));
-    assert_snapshot!(back.show(), @r#"
+    assert_snapshot!(back.show(), @r"
     exit 0
     --- stdout
-    taken back after 3 s: unlock-backup-groups on rg-shop/web-01 in the sandbox
+    undone after 3 s: unlock-backup-groups on rg-shop/web-01 in the sandbox
 
-      points        21 of 18 (unchanged)
+      points        21 (limit 18), unchanged
 
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable);
-              taken back
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed);
+              restored
 
-      lock  no-delete (CanNotDelete) stands again
+      lock  no-delete (CanNotDelete) restored
 
       run   <run>
     --- stderr
     sandbox: the embedded Azure, nothing real is touched
     succeeded after 16 s: unlock-backup-groups on rg-shop/web-01 in the sandbox
 
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: gone (404, stable)
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed)
 
-      lock  no-delete (CanNotDelete) is off; by hand it comes back with:
+      lock  no-delete (CanNotDelete) is off; restore it by hand with:
             az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
 
       run   <run>
 
-      relock  no-delete: succeeded: restored, read back
-    "#);
+      relock  no-delete: succeeded: restored (confirmed)
+    ");
     assert!(!user.run("--sandbox runs list").err.contains("has removed"));
 }
 
@@ -430,10 +430,10 @@ fn an_estate_of_ones_own() {
 #[test]
 fn playbooks_are_shown_and_checked() {
     let user = User::new();
-    assert_snapshot!(user.run("playbook list").show(), @r#"
+    assert_snapshot!(user.run("playbook list").show(), @r"
     exit 0
     --- stdout
-    NAME                             SEVERITY  WHAT IT MENDS
+    NAME                             SEVERITY  WHAT IT REPAIRS
     agent-configuration              medium    The Linux agent's configuration stops extensions
     backup-in-progress               low       Another backup is in progress
     backup-now                       info      On-demand backup
@@ -451,7 +451,7 @@ fn playbooks_are_shown_and_checked() {
     vm-provisioning-failed           high      VM is in a failed provisioning state
     vss-services                     high      Services that a snapshot needs are disabled inside the VM
     --- stderr
-    "#);
+    ");
     assert_snapshot!(user.run("playbook show backup-now").show(), @r#"
     exit 0
     --- stdout

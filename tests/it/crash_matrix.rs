@@ -211,7 +211,7 @@ async fn again(
     let before = watch.mutations().len();
     let state = RunState::fold(&film.plan, &records);
     findings
-        .check(case, state.as_ref().is_ok_and(|s| !s.resumable()), || format!("it is not over: {}", brief(&result)));
+        .check(case, state.as_ref().is_ok_and(|s| !s.resumable()), || format!("it has not ended: {}", brief(&result)));
     let _ = Box::pin(run.resume()).await;
     findings.check(case, watch.mutations().len() == before, || "resuming again changed something".to_owned());
 }

@@ -35,32 +35,32 @@ fn an_owner_lacks_nothing() {
     let (code, out, _) = azmend(dir.path(), &[], &["--sandbox", "doctor", "-s", "Contoso Production"]);
     assert_eq!(code, 0);
     narrow(&out);
-    insta::assert_snapshot!(out, @r#"
+    insta::assert_snapshot!(out, @r"
     signed in by   sandbox
-    identity       the token does not say
+    identity       not in the token
     cloud          sandbox, https://management.sandbox.invalid/
     subscriptions  5b1c0de0-0000-4000-8000-000000000001 Contoso Production
                    5b1c0de0-0000-4000-8000-000000000002 Contoso Subsidiary (not
-                   looked into)
+                   checked)
 
     subscription Contoso Production
-      may    backup-in-progress
-      may    backup-now
-      may    backup-operation-failed
-      may    crp-reported-user-error
-      may    datasource-not-present
-      may    delete-stale-collections
-      may    extension-operation-failed
-      may    failed-vm
-      may    rp-collection-limit
-      may    stale-collections-of-deleted-vm
-      may    unlock-backup-groups
-      may    unprotected-vm
-      may    vm-provisioning-failed
+      yes    backup-in-progress
+      yes    backup-now
+      yes    backup-operation-failed
+      yes    crp-reported-user-error
+      yes    datasource-not-present
+      yes    delete-stale-collections
+      yes    extension-operation-failed
+      yes    failed-vm
+      yes    rp-collection-limit
+      yes    stale-collections-of-deleted-vm
+      yes    unlock-backup-groups
+      yes    unprotected-vm
+      yes    vm-provisioning-failed
       nothing is missing
 
-    everything that was asked about may be done
-    "#);
+    every permission that was checked is granted
+    ");
     assert!(!dir.path().join(".local/state/azmend/sandbox").exists(), "looking keeps nothing");
 }
 
@@ -72,50 +72,51 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
     let (code, out, _) = azmend(dir.path(), &[], &words);
     assert_eq!(code, 6);
     narrow(&out);
-    insta::assert_snapshot!(out, @r#"
+    insta::assert_snapshot!(out, @r"
     signed in by   sandbox
-    identity       the token does not say
+    identity       not in the token
     cloud          sandbox, https://management.sandbox.invalid/
     subscriptions  5b1c0de0-0000-4000-8000-000000000001 Contoso Production
                    5b1c0de0-0000-4000-8000-000000000002 Contoso Subsidiary (not
-                   looked into)
+                   checked)
 
     VM rg-shop/web-01
       no     rp-collection-limit
-      not readable at the subscription
+      cannot read at the subscription
         - Microsoft.RecoveryServices/locations/backupStatus/action
           without it a vault in a subscription that is not visible is not found:
           nothing counts as an orphan, no protection is resumed
-      not changeable at the backup resource groups AzureBackupRG_westeurope_1
+      cannot change at the backup resource groups AzureBackupRG_westeurope_1
         - Microsoft.Authorization/locks/delete
           without it locks are reported with the command that removes them
         - Microsoft.Authorization/locks/write
-          without it no lock is removed, for none could be put back (rule
+          without it no lock is removed, because none could be restored (rule
           s6.cannot-restore)
         - Microsoft.Compute/restorePointCollections/delete
-          without it such collections stay; single expired points still go
+          without it such collections are kept; single expired points are still
+          deleted
         - Microsoft.Compute/restorePointCollections/restorePoints/delete
-          without it single points stay; orphaned and superseded collections still
-          go
-      not changeable at the VM web-01
+          without it single points are kept; orphaned and superseded collections are
+          still deleted
+      cannot change at the VM web-01
         - Microsoft.Compute/virtualMachines/extensions/delete
           without it VMSnapshot is not uninstalled
-      not changeable at the vault bkp-vault
+      cannot change at the vault bkp-vault
         - Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/backup/action
           without it no backup is started
-      works without, but better with at the subscription
+      optional at the subscription
         - Microsoft.Network/networkInterfaces/effectiveNetworkSecurityGroups/action
           without it network rules are not checked
-      works without, but better with at the vault bkp-vault
+      optional at the vault bkp-vault
         - Microsoft.RecoveryServices/Vaults/backupFabrics/refreshContainers/action
           without it a VM that its vault has not discovered yet is not protected; it
-          is within some minutes of its making
+          is discovered some minutes after its creation
 
-    what is missing, as a role to assign beside the others (missing_role):
+    what is missing, as a role to assign in addition (missing_role):
       azmend --sandbox=estate.yaml doctor -o json
     the smallest role that does everything, and why:
       azmend role
-    "#);
+    ");
     let (code, _, _) = azmend(dir.path(), &[], &[&sandbox, "doctor", "--read-only"]);
     assert_eq!(code, 6, "Reader has no backupStatus");
 }
@@ -168,7 +169,7 @@ fn without_a_sign_in_every_way_is_told() {
     assert_eq!(code, 4);
     narrow(&out);
     insta::assert_snapshot!(out, @r"
-    signed in by   nothing: no way gave a token
+    signed in by   none: no sign-in method gave a token
       not          service-principal: AZURE_CLIENT_SECRET is not set
       not          workload: AZURE_FEDERATED_TOKEN_FILE is not set
       not          managed-identity: this is Azure Arc's identity endpoint, which
@@ -239,7 +240,7 @@ fn the_role_is_ready_for_the_azure_cli() {
     }
     "#);
     insta::assert_snapshot!(err, @r"
-    beside it, on each backup resource group, assign the built-in role Reader:
+    in addition, on each backup resource group, assign the built-in role Reader:
       az role assignment create --assignee OBJECT-ID --role Reader --scope GROUP-ID
     ");
     let (_, out, _) = azmend(dir.path(), &[], &["role", "--read-only"]);

@@ -315,7 +315,7 @@ fn a_failing_canary_stops_the_rest_and_retry_takes_up_exactly_what_is_left() {
     let next = fleet["next"].as_str().unwrap();
     assert!(next.ends_with(&format!("fix --retry-failed {}", id.get(..13).unwrap())), "{next}");
     let page = user.run(&format!("runs show {id}"));
-    assert!(page.out.contains("1 failed, 4 not begun") && page.out.contains("--retry-failed"), "{}", page.out);
+    assert!(page.out.contains("1 failed, 4 not started") && page.out.contains("--retry-failed"), "{}", page.out);
 
     let again = user.fleet(&format!("fix --retry-failed {id} --yes --max-failures 2 --ramp 100%"));
     assert_eq!(again["retry_of"], id);
@@ -654,7 +654,7 @@ fn a_run_that_is_not_over_is_left_to_be_resumed() {
     let dry = user.fleet(&format!("fix --retry-failed {id} --dry-run"));
     assert_eq!(names(&dry["results"]), ["b-02", "c-03", "d-04", "e-05"]);
     let warning = dry["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("a-01 is left alone") && warning.contains("runs resume"), "{warning}");
+    assert!(warning.contains("a-01 is skipped") && warning.contains("runs resume"), "{warning}");
     let run = fleet["results"][0]["run_id"].as_str().unwrap();
     assert_eq!(user.json(&format!("runs resume {run} --yes"))["status"], "succeeded");
     let dry = user.fleet(&format!("fix --retry-failed {id} --dry-run"));

@@ -37,11 +37,7 @@ fn a_fleet_that_somebody_works_on_is_not_taken_up() {
     let busy = user.json(&format!("fix --retry-failed {id} --dry-run"));
     assert_eq!((&busy["exit_code"], &busy["error"]["code"]), (&json!(5), &json!("busy")), "{busy:#}");
     let shown = user.run(&format!("runs show {id}"));
-    assert!(
-        shown.out.contains("is taken up again right now") && !shown.out.contains("--retry-failed"),
-        "{}",
-        shown.out
-    );
+    assert!(shown.out.contains("is being resumed now") && !shown.out.contains("--retry-failed"), "{}", shown.out);
     drop(held);
     assert!(user.run(&format!("runs show {id}")).out.contains("--retry-failed"));
     assert_eq!(user.fleet(&format!("fix --retry-failed {id} --dry-run"))["exit_code"], 3);
@@ -148,7 +144,7 @@ fn a_named_lock_is_a_change_of_the_vms_it_stands_over() {
     let fleet = user.fleet(&format!("{FIX} --dry-run --lock {}", lock("backup-own-1", "own")));
     assert_eq!((removing(&fleet, "own"), &fleet["warnings"]), (vec!["d-04".to_owned()], &json!([])), "{fleet:#}");
     let fleet = user.fleet(&format!("{FIX} --dry-run --lock {}", lock("rg-shop", "nothing")));
-    assert!(fleet["warnings"][0].as_str().unwrap().contains("it is not there, or a rule keeps it"), "{fleet:#}");
+    assert!(fleet["warnings"][0].as_str().unwrap().contains("it does not exist, or a rule keeps it"), "{fleet:#}");
 }
 
 #[test]
@@ -167,7 +163,7 @@ fn two_vms_of_a_group_without_locks_go_on_beside_each_other() {
 fn playbooks_for_vms_that_are_gone_name_the_way() {
     let refused = User::new().json("fix stale-collections-of-deleted-vm --all --yes");
     assert_eq!(refused["exit_code"], 2, "{refused:#}");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("do not exist any more"), "{refused:#}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("no longer exist"), "{refused:#}");
     assert!(refused["error"]["hint"].as_str().unwrap().contains("audit --playbook orphan-candidate"), "{refused:#}");
 }
 

@@ -157,8 +157,8 @@ fn without_the_flag_nothing_runs_and_one_line_says_so() {
         out.lines().skip_while(|line| *line != "guest").take_while(|line| !line.is_empty()).collect();
     insta::assert_snapshot!(guest.join("\n"), @r"
     guest
-      not checked  inside the VM: not looked at: --allow-guest runs a script that
-                   only reads, through Run Command
+      not checked  inside the VM: add --allow-guest to run a read-only script
+                   through Run Command
     ");
     let (code, out) = azmend(&["diagnose", "--vm", "vss-01", "--allow-guest"]);
     assert_eq!(code, 3);

@@ -170,8 +170,8 @@ fn engines_are_listed_with_their_failed_jobs() {
         the catalogue has no entry for this text
 
     2 servers in 2 vaults; failed jobs since 2026-11-13 09:00 UTC. They run on
-    premises: azmend reads what they reported to the vault, and mends nothing on
-    them. What is to be done is done on the server
+    premises: azmend reads what they reported to the vault and changes nothing on
+    them. Repair them on the server
     ");
     let (code, out, _) = azmend(dir.path(), &[HERE, "engines", "--vault", "spare-vault"]);
     assert!(code == 0 && out.contains("no Backup Server and no DPM server in 1 vault"), "{out}");

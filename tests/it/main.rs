@@ -50,6 +50,7 @@ mod truth_rules;
 mod undo_matrix;
 mod walls;
 mod wire;
+mod words;
 
 /// A file that is not named above would never run.
 #[test]

@@ -526,7 +526,7 @@ fn lock_rules(say: &mut impl FnMut(&str, String), world: &World, plan: &Plan, ta
         _ => false,
     };
     if !good && !blind.recently() {
-        say("S5", format!("it stands on {}", scope.short_name()));
+        say("S5", format!("it is on {}", scope.short_name()));
     }
     if let Some(lock) = world.locks.iter().find(|lock| lock.id == *target)
         && !lock.owners.is_empty()

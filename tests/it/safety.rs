@@ -167,7 +167,7 @@ async fn a_lock_is_put_back_without_a_journal() {
     let result = lab.run(&plan, &log).start().await;
     assert_eq!(lab.mutations().len(), 2, "{:?}", lab.mutations());
     assert!(lab.mutations()[1].starts_with("PUT "));
-    assert!(result.warnings.iter().any(|text| text.contains("locks are restored all the same")), "{result:#?}");
+    assert!(result.warnings.iter().any(|text| text.contains("locks are still restored")), "{result:#?}");
     assert!(result.locks_removed.iter().all(|lock| lock.restored), "{result:#?}");
 }
 

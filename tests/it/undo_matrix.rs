@@ -158,7 +158,7 @@ async fn one(findings: &mut Findings, case: &str, scene: &Scene, index: usize, f
     }
     let lost: Vec<_> = started.old_points.difference(&now.old_points).collect();
     let listed = undone.changes.iter().any(|change| change.undo == "irreversible")
-        || undone.warnings.iter().any(|text| text.contains("cannot be taken back"));
+        || undone.warnings.iter().any(|text| text.contains("cannot be undone"));
     // What Azure Backup cleaned up by itself is no deletion of this run; the result says so all the same.
     let by_service = undone.warnings.iter().any(|text| text.contains("azmend did not delete"))
         && !plan.changes().any(|(_, change)| change.weight() > 1 || change.resource().key().contains("restorepoints"));

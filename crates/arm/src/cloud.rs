@@ -122,10 +122,10 @@ pub fn check_endpoint(url: &Url) -> Result<(), &'static str> {
         "https" => {}
         "http" if loopback => {}
         "http" => return Err("http would send the token in clear; https is needed (http only on loopback)"),
-        _ => return Err("it must begin with https://"),
+        _ => return Err("it must start with https://"),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it must not hold a user name or a password");
+        return Err("it must not contain a user name or a password");
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err("it must be a host without a path");

@@ -350,9 +350,9 @@ impl ArmError {
                 "a deny assignment (managed application, blueprint) forbids it; a role cannot lift it".to_owned()
             }
             ErrorClass::ScopeLocked if !self.locked_scopes.is_empty() => {
-                format!("a management lock stands on {}", self.locked_scopes.join(", "))
+                format!("a management lock is on {}", self.locked_scopes.join(", "))
             }
-            ErrorClass::ScopeLocked => "a management lock stands on the resource or above it".to_owned(),
+            ErrorClass::ScopeLocked => "a management lock is on the resource or above it".to_owned(),
             ErrorClass::Throttled => match self.retry_after {
                 Some(wait) => format!("Azure asks to wait {wait}"),
                 None => "too many requests: wait some minutes".to_owned(),

@@ -42,7 +42,7 @@ impl Wire {
         if rustls::crypto::CryptoProvider::get_default().is_none()
             && rustls::crypto::ring::default_provider().install_default().is_err()
         {
-            tracing::debug!("a TLS provider was installed meanwhile");
+            tracing::debug!("a TLS provider was installed in the meantime");
         }
         let builder = || {
             reqwest::Client::builder()

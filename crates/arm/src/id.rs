@@ -104,7 +104,7 @@ fn check_segment(what: &'static str, name: &str) -> Result<(), IdError> {
         return bad(format!("it contains {c:?}"));
     }
     if name.starts_with(' ') || name.ends_with(' ') {
-        return bad("it begins or ends with a space".into());
+        return bad("it starts or ends with a space".into());
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ impl ResourceId {
         let mut rest = segments.as_slice();
         let Some((first, tail)) = rest.split_first() else { return Err(not("it is empty".into())) };
         if !first.eq_ignore_ascii_case("subscriptions") {
-            return Err(not("it must begin with /subscriptions/".into()));
+            return Err(not("it must start with /subscriptions/".into()));
         }
         let Some((subscription, tail)) = tail.split_first() else {
             return Err(not("the subscription id is missing".into()));
@@ -147,7 +147,7 @@ impl ResourceId {
         }
         while let Some((word, tail)) = rest.split_first() {
             if !word.eq_ignore_ascii_case("providers") {
-                return Err(not(format!("{:?} stands where \"providers\" must stand", short(word))));
+                return Err(not(format!("found {:?} where \"providers\" is expected", short(word))));
             }
             let Some((namespace, mut tail)) = tail.split_first() else {
                 return Err(not("the provider namespace is missing".into()));

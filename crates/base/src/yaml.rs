@@ -253,17 +253,17 @@ fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
         YamlError::SerdeMissingField { field, .. } => diagnostic(format!("the key {field:?} is missing")),
         YamlError::SerdeInvalidType { unexpected, expected, .. }
         | YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
-            diagnostic(format!("found {} where {} must stand", clean(unexpected), clean(expected)))
+            diagnostic(format!("found {} where {} is expected", clean(unexpected), clean(expected)))
         }
         YamlError::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().map_or_else(|| "a key".to_owned(), |key| format!("the key {}", quote(key)));
-            diagnostic(format!("{key} stands twice in one map"))
+            diagnostic(format!("{key} appears twice in one map"))
         }
         YamlError::MergeKeyNotAllowed { .. } => {
             diagnostic("merge keys (<<) are not allowed".into()).hint("write the keys out")
         }
         YamlError::MultipleDocuments { .. } => {
-            diagnostic("a second document begins here (---): one file holds one".into())
+            diagnostic("a second document starts here (---): one file holds one".into())
         }
         YamlError::Budget { .. } | YamlError::AliasReplayLimitExceeded { .. } => {
             diagnostic("is too large, too deep or repeats too much by aliases (*name) to be read".into())
@@ -502,7 +502,7 @@ mod tests {
     #[test]
     fn refuses_what_is_ambiguous() {
         assert!(
-            first("a: 1\na: 2\n").starts_with("f.yaml:2:1: the key \"a\" stands twice"),
+            first("a: 1\na: 2\n").starts_with("f.yaml:2:1: the key \"a\" appears twice"),
             "{}",
             first("a: 1\na: 2\n")
         );

@@ -115,7 +115,7 @@ impl Setting {
                 let conf = match &facts.agent_conf {
                     Part::Known { value, .. } => value,
                     Part::Unread { why } => return Err(format!("waagent.conf is unread: {why}")),
-                    Part::Absent { .. } => return Err("waagent.conf is not there".to_owned()),
+                    Part::Absent { .. } => return Err("waagent.conf does not exist".to_owned()),
                 };
                 let now = if key == ConfKey::ExtensionsEnabled.name() { &conf.enabled } else { &conf.provisioning };
                 Ok(if now.eq_ignore_ascii_case(after) {
@@ -204,7 +204,7 @@ fn unread(why: &str) -> Refusal {
 }
 
 fn changed(setting: &Setting, how: &str) -> Refusal {
-    let why = format!("{} was changed by somebody else: {how}", setting.name());
+    let why = format!("{} was changed by someone else: {how}", setting.name());
     Refusal::new("s3.changed", why).hint("run azmend again for a new plan")
 }
 
@@ -288,7 +288,7 @@ impl Mutation for SetGuest {
             Ok(facts) => facts,
             Err(Unread::Busy(why) | Unread::Other(why)) => return Verify::Pending { why, wait: PROBE },
             Err(Unread::Arm(error)) => {
-                return Verify::Pending { why: format!("looking into the VM: {error}"), wait: PROBE };
+                return Verify::Pending { why: format!("reading inside the VM: {error}"), wait: PROBE };
             }
         };
         match setting.stand(&facts) {

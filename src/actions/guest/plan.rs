@@ -13,7 +13,7 @@ use crate::estate::facts::Part;
 use crate::estate::guest::{Guest, GuestFacts, GuestOs, os_of, ready};
 
 /// Said when nothing is to be changed.
-const AS_IT_SHOULD_BE: &str = "inside the VM it is as it should be";
+const AS_IT_SHOULD_BE: &str = "the setting inside the VM is already correct";
 /// What both use.
 const NEEDS: &[Uses] = &[
     Uses::Needs(&permission::INSTANCE_VIEW),
@@ -32,7 +32,7 @@ pub struct GuestService {
     pub name: ServiceName,
     /// What its start type must be at least: a service that starts more readily is left as it is.
     pub start: StartType,
-    /// Whether it must run, too. A service that is started on demand need not.
+    /// Whether it must run, too. A service that is started on demand does not have to.
     pub running: bool,
 }
 
@@ -145,7 +145,7 @@ fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, 
         Guest::NotAllowed => {
             return Err(Refusal::new(
                 "guest.not-allowed",
-                "this repair runs a script inside the VM, and nobody allowed that",
+                "this repair runs a script inside the VM, which was not allowed",
             )
             .hint(format!(
                 "look first: azmend diagnose --allow-guest --vm {}; then add --allow-guest here",
@@ -160,7 +160,7 @@ fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, 
     match part {
         Part::Known { value, .. } => Ok(value),
         Part::Unread { why } => Err(unread(why)),
-        Part::Absent { .. } => Err(unread("there is nothing to look into")),
+        Part::Absent { .. } => Err(unread("there is nothing to check")),
     }
 }
 
@@ -203,7 +203,7 @@ fn agent_conf(
     let conf = match &allowed(ground, guest)?.agent_conf {
         Part::Known { value, .. } => value,
         Part::Unread { why } => return Err(unread(why)),
-        Part::Absent { .. } => return Err(unread("waagent.conf is not there")),
+        Part::Absent { .. } => return Err(unread("waagent.conf does not exist")),
     };
     // Only the value that stops the agent's work is replaced; any other one is somebody's choice.
     let (now, stops, after) = match spec.key {
@@ -220,7 +220,7 @@ fn agent_conf(
 
 fn change(ground: &Ground<'_>, was: &str, setting: Setting) -> (SetGuest, String) {
     let later = match setting {
-        Setting::AgentConf { .. } => "; it counts when the agent starts the next time, which azmend leaves to you",
+        Setting::AgentConf { .. } => "; it takes effect when the agent restarts, which azmend leaves to you",
         Setting::Service { .. } => "",
     };
     let vm = ground.facts.id.name();

@@ -39,7 +39,7 @@ const CANCEL: Right = Right::change(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobCancel {
-    /// How long ago it must have begun: 1h to 30d.
+    /// How long ago it must have started: 1h to 30d.
     #[serde(deserialize_with = "stuck_after")]
     pub older_than: Span,
 }
@@ -115,7 +115,7 @@ impl Mutation for CancelJob {
     }
 
     fn undo(&self) -> Undo {
-        Undo::Irreversible { reason: "a cancelled job does not go on; start another backup".to_owned() }
+        Undo::Irreversible { reason: "a cancelled job cannot be continued; start another backup".to_owned() }
     }
 
     fn risk(&self) -> Risk {
@@ -132,7 +132,7 @@ impl Mutation for CancelJob {
         let now = match cx.arm.job(job).await {
             Ok(now) => now,
             Err(error) if cx.arm.proves_absence(&error, job).await => {
-                return Check::Skip("the job is not listed any more".to_owned());
+                return Check::Skip("the job is no longer listed".to_owned());
             }
             Err(error) => return Check::Unreadable(error),
         };
@@ -140,10 +140,10 @@ impl Mutation for CancelJob {
             return Check::Holds("the job is cancelled".to_owned());
         }
         if !now.running() {
-            return Check::Skip(format!("the job ended by itself: {}", now.status));
+            return Check::Skip(format!("the job ended on its own: {}", now.status));
         }
         if now.start != *started {
-            let why = format!("the job {} began at another time than the one in the plan", job.name());
+            let why = format!("the job {} started at another time than the one in the plan", job.name());
             return Check::Refuse(Refusal::new("s3.changed", why));
         }
         if now.status.eq_ignore_ascii_case("Cancelling") {
@@ -172,7 +172,7 @@ impl Mutation for CancelJob {
             return Verify::Done("the job is cancelled".to_owned());
         }
         if !now.running() {
-            return Verify::Done(format!("the job ended by itself before it was cancelled: {}", now.status));
+            return Verify::Done(format!("the job ended on its own before it was cancelled: {}", now.status));
         }
         let waited = history.attempts.last().map_or(PATIENCE, |attempt| elapsed(attempt.at, cx.arm.clock().now()));
         if waited < PATIENCE {

@@ -81,7 +81,7 @@ impl Mutation for AwaitJob {
             Ok(now) if now.running() => Check::Wait { why: format!("the job {} to end", job.name()), wait: PROBE },
             Ok(now) => Check::Holds(format!("the job has ended: {}", now.status)),
             Err(error) if cx.arm.proves_absence(&error, job).await => {
-                Check::Holds("the job is not listed any more".to_owned())
+                Check::Holds("the job is no longer listed".to_owned())
             }
             Err(error) => Check::Unreadable(error),
         }

@@ -45,22 +45,22 @@ const TRIES: usize = 4;
 const WRITE_POLICY: Right = Right::change(
     "Microsoft.KeyVault/vaults/accessPolicies/write",
     Place::KeyVault,
-    "adds to the access policies of a key vault what Azure Backup lacks, and takes it away again",
-    "nothing is granted on a key vault that goes by access policies",
+    "adds to the access policies of a key vault what Azure Backup lacks, and removes it again",
+    "nothing is granted on a key vault that uses access policies",
 );
 /// Assigns a role.
 const WRITE_ROLE: Right = Right::change(
     "Microsoft.Authorization/roleAssignments/write",
     Place::KeyVault,
     "assigns a role on a key vault to Azure Backup",
-    "nothing is granted on a key vault that goes by roles",
+    "nothing is granted on a key vault that uses roles",
 );
 /// Takes it away again.
 const DELETE_ROLE: Right = Right::change(
     "Microsoft.Authorization/roleAssignments/delete",
     Place::KeyVault,
-    "takes that role away again",
-    "the role assignment cannot be taken back by azmend",
+    "removes that role again",
+    "the role assignment cannot be undone by azmend",
 )
 .optional("only an undo sends it");
 
@@ -72,8 +72,8 @@ pub struct KeyvaultGrant {
     pub grant: bool,
     /// Object id of Azure Backup's service principal in the tenant: a GUID.
     pub principal: String,
-    /// The role for key vaults that go by roles: the GUID of a role definition. Key Vault Administrator unless told
-    /// otherwise.
+    /// The role for key vaults that use roles: the GUID of a role definition. Key Vault Administrator by
+    /// default.
     pub role: String,
     /// Whether access policies get the backup of secrets, too.
     pub secret_backup: bool,
@@ -108,8 +108,7 @@ impl Action for KeyvaultGrant {
                 StepDraft::nothing("the identity has every permission that the documents name")
             }
             Ok(changes) if changes.is_empty() => StepDraft::nothing(
-                "the identity has the permissions that the documents agree on; one page wants the backup of secrets, \
-                 too: --set secret_backup=true",
+                "the identity has the permissions that the documents agree on; one page also asks for the backup of secrets: --set secret_backup=true",
             ),
             Ok(changes) => StepDraft { changes, ..StepDraft::default() },
             Err(refusal) => StepDraft::refuse(refusal),
@@ -160,10 +159,10 @@ async fn same_vault(arm: &Arm, id: &ResourceId, created: &str, rbac: bool) -> Re
         Err(error) => return Err(Check::Unreadable(error)),
     };
     if vault.created != created {
-        return Err(Check::Refuse(changed(id, "was made again under its name")));
+        return Err(Check::Refuse(changed(id, "was recreated under its name")));
     }
     if vault.rbac != rbac {
-        let how = if rbac { "goes by access policies now" } else { "goes by role assignments now" };
+        let how = if rbac { "uses access policies now" } else { "uses role assignments now" };
         return Err(Check::Refuse(changed(id, how)));
     }
     Ok(vault)

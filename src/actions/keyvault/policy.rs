@@ -76,7 +76,7 @@ impl Mutation for GrantKeyAccess {
     }
 
     fn undo(&self) -> Undo {
-        Undo::Inverse { effect: "take away exactly these permissions again".to_owned() }
+        Undo::Inverse { effect: "remove exactly these permissions again".to_owned() }
     }
 
     fn risk(&self) -> Risk {
@@ -130,7 +130,7 @@ impl Mutation for GrantKeyAccess {
             return Verify::Done(stands(&self.missing));
         }
         if !now.same(&self.before) {
-            let how = "permits something else to the identity: somebody changed it meanwhile";
+            let how = "permits something else to the identity: someone changed it in the meantime";
             return Verify::Refused(changed(&self.vault, how));
         }
         not_yet(cx, history, "the permissions")
@@ -147,7 +147,7 @@ impl Mutation for GrantKeyAccess {
             Err(error) => return Inverse::Unreadable(error),
         };
         if vault.created != self.created {
-            return Inverse::NotNeeded(format!("key vault {name} was made again under its name"));
+            return Inverse::NotNeeded(format!("key vault {name} was recreated under its name"));
         }
         let now = vault.permits(&self.principal).unwrap_or_default();
         let go = |kind: &str| match policy_target(&self.vault, kind) {
@@ -164,7 +164,7 @@ impl Mutation for GrantKeyAccess {
         match (gone, sent) {
             // The removal took what was there before us, too: it comes back.
             (true, true) if now.without(&self.before).is_empty() => go("add"),
-            (true, _) => Inverse::NotNeeded(format!("key vault {name} does not permit any more what was added")),
+            (true, _) => Inverse::NotNeeded(format!("key vault {name} no longer permits what was added")),
             (false, _) => {
                 Inverse::Refuse(changed(&self.vault, "permits something else to the identity: it was changed since"))
             }

@@ -70,7 +70,7 @@ impl Mutation for DeleteCollection {
         let now = match cx.arm.collection(&planned.id).await {
             Ok(collection) => collection,
             Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
-                return Check::Holds("the collection is gone (404)".to_owned());
+                return Check::Holds("the collection is deleted (confirmed)".to_owned());
             }
             Err(error) => return Check::Unreadable(error),
         };
@@ -130,7 +130,7 @@ impl Mutation for DeleteCollection {
         let now = match cx.arm.collection(&planned.id).await {
             Ok(now) => now,
             Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
-                return Verify::Done(format!("gone (404), with {}", plural(planned.points().len(), "point")));
+                return Verify::Done(format!("deleted (confirmed), with {}", plural(planned.points().len(), "point")));
             }
             Err(error) => return Verify::Pending { why: format!("reading the collection: {error}"), wait: BUSY },
         };
@@ -179,7 +179,7 @@ fn deleting(now: &Collection) -> bool {
 
 /// An answer without the points says nothing about them (S12): no rule could see what would go.
 fn left_out(now: &Collection) -> Refusal {
-    let why = format!("Azure's answer leaves out the restore points of {}", now.id.name());
+    let why = format!("Azure's answer omits the restore points of {}", now.id.name());
     Refusal::new("s12.unread", why).hint("run azmend again; whether it may read restore points: azmend doctor")
 }
 
@@ -196,9 +196,7 @@ impl DeleteCollection {
         match cx.arm.point(&newest.id).await {
             Err(error) if cx.arm.proves_absence(&error, &newest.id).await => Ok(()),
             Err(error) => Err(Check::Unreadable(error)),
-            Ok(_) => {
-                Err(Check::Wait { why: format!("the collection {name} and its points to read alike"), wait: BUSY })
-            }
+            Ok(_) => Err(Check::Wait { why: format!("the collection {name} and its points to agree"), wait: BUSY }),
         }
     }
 

@@ -38,14 +38,14 @@ const DELETE_COLLECTION: Right = Right::change(
     "Microsoft.Compute/restorePointCollections/delete",
     Place::BackupGroups,
     "deletes orphaned and superseded collections",
-    "such collections stay; single expired points still go",
+    "such collections are kept; single expired points are still deleted",
 );
 /// Deletes a point.
 const DELETE_POINT: Right = Right::change(
     "Microsoft.Compute/restorePointCollections/restorePoints/delete",
     Place::BackupGroups,
-    "deletes single expired points, and those of a collection that does not go as a whole",
-    "single points stay; orphaned and superseded collections still go",
+    "deletes single expired points, and those of a collection that is not deleted as a whole",
+    "single points are kept; orphaned and superseded collections are still deleted",
 );
 /// What a deletion changes in the condition view. The newest points stay, unless a rule was switched off.
 const WRITES: &[&str] = &[
@@ -61,7 +61,7 @@ const WRITES: &[&str] = &[
 
 /// A deleted point is gone.
 fn irreversible() -> Undo {
-    Undo::Irreversible { reason: "a deleted restore point does not come back".to_owned() }
+    Undo::Irreversible { reason: "a deleted restore point cannot be recovered".to_owned() }
 }
 
 /// What the guards of a deletion look at.
@@ -95,7 +95,7 @@ fn without_locked(cx: &PlanContext<'_>, mut draft: StepDraft) -> StepDraft {
         && let Some(lock) = over(first)
     {
         let place = first.resource().short_name();
-        let why = format!("{place} is under the {} lock {}, which stays", lock.level, lock.id.name());
+        let why = format!("{place} is under the {} lock {}, which is kept", lock.level, lock.id.name());
         let refusal = Refusal::new("s5.locked", why);
         let refusal = match locks_rule::may_remove(&cx.ground, lock, cx.named_locks) {
             Ok(()) => {

@@ -31,11 +31,11 @@ const ROUNDS: usize = 4;
 
 /// The likely cause of a deletion that does not end, and what to do.
 pub(super) const HINT: &str = "the likely cause is a shared access (SAS) or an export of one of its disk restore points, \
-                               which has to be ended first, or Azure's compute service still at work; come back later";
+                               which has to be ended first, or Azure's compute service still working on it; try again later";
 
 /// What to do when no request was answered.
 const UNANSWERED: &str =
-    "every answer was lost on the way: look at the network or a proxy between azmend and Azure; come back later";
+    "every answer was lost on the way: look at the network or a proxy between azmend and Azure; try again later";
 
 /// Whether another request may leave.
 #[derive(Debug, Clone, PartialEq, Eq)]

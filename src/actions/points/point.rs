@@ -59,7 +59,7 @@ impl Mutation for DeletePoint {
         let now = match cx.arm.point(&planned.id).await {
             Ok(point) => point,
             Err(error) if cx.arm.proves_absence(&error, &planned.id).await => {
-                return Check::Holds("the point is gone (404)".to_owned());
+                return Check::Holds("the point is deleted (confirmed)".to_owned());
             }
             Err(error) => return Check::Unreadable(error),
         };
@@ -81,10 +81,7 @@ impl Mutation for DeletePoint {
         }
         let Some(collection) = cx.facts.collections().find(|one| one.id == parent) else {
             // The point answered a moment ago: both are read again.
-            return Check::Wait {
-                why: format!("the collection {} and its point to read alike", parent.name()),
-                wait: BUSY,
-            };
+            return Check::Wait { why: format!("the collection {} and its point to agree", parent.name()), wait: BUSY };
         };
         if collection.collection_id != self.collection_id {
             let why = format!("the collection {} was recreated under the same name", parent.name());
@@ -111,7 +108,7 @@ impl Mutation for DeletePoint {
     async fn verify(&self, cx: &Context<'_>, history: &History) -> Verify {
         let id = &self.point.id;
         match cx.arm.point(id).await {
-            Err(error) if cx.arm.proves_absence(&error, id).await => Verify::Done("gone (404)".to_owned()),
+            Err(error) if cx.arm.proves_absence(&error, id).await => Verify::Done("deleted (confirmed)".to_owned()),
             Err(error) => Verify::Pending { why: format!("reading the point: {error}"), wait: BUSY },
             Ok(now) if now.deleting() => patience::deleting(since(cx, history), id.name()),
             Ok(_) => patience::unchanged(since(cx, history), &format!("the point {}", id.name())),

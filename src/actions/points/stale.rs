@@ -13,11 +13,11 @@ use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::stale as rule;
 use crate::text::plural;
 
-/// Deletes restore points and collections that are proven superfluous.
+/// Deletes restore points and collections that are proven to be no longer needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeleteStale {
-    /// Which kinds of stale points; all of them unless told otherwise.
+    /// Which kinds of stale points; all of them by default.
     #[schemars(length(min = 1))]
     #[serde(deserialize_with = "some_kinds")]
     pub kinds: Vec<StaleKind>,
@@ -25,7 +25,7 @@ pub struct DeleteStale {
     pub until: StaleUntil,
 }
 
-/// Why a restore point is superfluous.
+/// Why a restore point is no longer needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StaleKind {
@@ -109,7 +109,7 @@ impl Action for DeleteStale {
                 continue;
             }
             let why = match found.why {
-                DeleteReason::Orphan => "its VM is gone and no vault knows it",
+                DeleteReason::Orphan => "its VM is gone and no vault has an item of it",
                 _ => "a newer collection exists and the vault has a copy of every point",
             };
             let effect = format!(
@@ -143,7 +143,7 @@ impl Action for DeleteStale {
         }
         if let Some(excess) = excess.filter(|excess| *excess > 0) {
             let missing = plural(excess, "point");
-            out.notes.push(format!("after this the VM is still {missing} over what leaves room for the next backup"));
+            out.notes.push(format!("after this the VM is still {missing} over the limit for the next backup"));
         }
         out.kept.extend(unread);
         out.kept.extend(stale.kept.into_values().map(|kept| (kept.count, kept.example)));

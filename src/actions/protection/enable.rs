@@ -93,7 +93,7 @@ impl Mutation for EnableProtection {
     }
 
     fn undo(&self) -> Undo {
-        let effect = "stop the protection, keeping what was backed up meanwhile; the vault goes on naming the VM";
+        let effect = "stop the protection, keeping what was backed up in the meantime; the vault still lists the VM";
         Undo::Inverse { effect: effect.to_owned() }
     }
 
@@ -123,7 +123,7 @@ impl Mutation for EnableProtection {
         match cx.arm.policy(policy).await {
             Ok(_) => {}
             Err(error) if cx.arm.proves_absence(&error, policy).await => {
-                let why = format!("the policy {} is not in the vault any more", policy.name());
+                let why = format!("the policy {} is no longer in the vault", policy.name());
                 return Check::Refuse(
                     Refusal::new("protection.unknown-policy", why).hint("run azmend again for a new plan"),
                 );

@@ -48,7 +48,7 @@ const WRITES: &[&str] = &[
 const WRITE: Right = Right::change(
     "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/write",
     Place::Vault,
-    "protects a stopped item again or a VM for the first time, and stops it when that is taken back",
+    "protects a stopped item again or a VM for the first time, and stops it on undo",
     "no protection is resumed and no VM protected",
 );
 
@@ -106,7 +106,7 @@ async fn check_stop(arm: &Arm, change: &Protected<'_>) -> Inverse {
         && !same_policy(&now.policy_id, change.old_policy)
         && !carries(&now, change.policy)
     {
-        return Inverse::Refuse(changed(&now, "was stopped by somebody else, with another policy"));
+        return Inverse::Refuse(changed(&now, "was stopped by someone else, with another policy"));
     }
     // A job may still be about to change the item (our own ConfigureBackup whose reply was lost), and a backup that
     // runs is not cut off: whether Azure would do that is not documented.

@@ -108,8 +108,7 @@ impl Mutation for ResumeProtection {
     }
 
     fn undo(&self) -> Undo {
-        let effect =
-            "stop the protection again, keeping its data; recovery points that expired meanwhile do not come back";
+        let effect = "stop the protection again, keeping its data; recovery points that expired in the meantime cannot be recovered";
         Undo::Inverse { effect: effect.to_owned() }
     }
 
@@ -147,10 +146,10 @@ impl Mutation for ResumeProtection {
             if carries(&now, &self.policy) {
                 return Check::Holds(stands(&now));
             }
-            return Check::Refuse(changed(&now, "was resumed by somebody else, with another policy"));
+            return Check::Refuse(changed(&now, "was resumed by someone else, with another policy"));
         }
         if !same_policy(&now.policy_id, &self.old_policy) || !now.source.eq_ignore_ascii_case(&self.source) {
-            return Check::Refuse(changed(&now, "is not as it was in the plan: its policy or its source changed"));
+            return Check::Refuse(changed(&now, "differs from the plan: its policy or its source changed"));
         }
         let Some(facts) =
             cx.facts.items.known().and_then(|items| items.iter().find(|facts| facts.item.id == self.item))
@@ -169,7 +168,7 @@ impl Mutation for ResumeProtection {
             Ok(_) => {}
             Err(error) if cx.arm.proves_absence(&error, &self.policy).await => {
                 let why =
-                    format!("the policy {} is not in vault {} any more", self.policy.name(), vault_name(&facts.item));
+                    format!("the policy {} is no longer in vault {}", self.policy.name(), vault_name(&facts.item));
                 return Check::Refuse(
                     Refusal::new("protection.unknown-policy", why).hint("run azmend again for a new plan"),
                 );
@@ -203,13 +202,10 @@ impl Mutation for ResumeProtection {
             if carries(&item, &self.policy) {
                 return Verify::Done(stands(&item));
             }
-            return Verify::Refused(changed(&item, "was resumed by somebody else, with another policy"));
+            return Verify::Refused(changed(&item, "was resumed by someone else, with another policy"));
         }
         if !is_stopped(&item) {
-            return Verify::Refused(changed(
-                &item,
-                "was changed by somebody else: it is neither stopped nor protected",
-            ));
+            return Verify::Refused(changed(&item, "was changed by someone else: it is neither stopped nor protected"));
         }
         let why = format!("the item still reads {}", protection::STOPPED);
         match history.attempts.last() {

@@ -42,7 +42,7 @@ pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> 
     };
     if let Some(job) = jobs.iter().find(|job| job.running()) {
         let why = format!("a {} job of the VM is running in vault {vault} ({})", job.operation, job.id.name());
-        return Err(Refusal::new("s10.job-active", why).hint("wait until it ended, then run azmend again"));
+        return Err(Refusal::new("s10.job-active", why).hint("wait until it has ended, then run azmend again"));
     }
     let (today, said) = attempts(jobs, ground.now);
     if today >= HARD_LIMIT {
@@ -56,7 +56,7 @@ pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> 
         ground.unless_overridden(
             Override::DailyLimit,
             format!(
-                "{today} {which} were started in the last 24 hours; {RECOMMENDED} are recommended beside the {scheduled} \
+                "{today} {which} were started in the last 24 hours; {RECOMMENDED} are recommended in addition to the {scheduled} \
                  that the policy schedules in a day"
             ),
         )?;

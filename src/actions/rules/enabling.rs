@@ -51,7 +51,7 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
     let facts = ground.facts;
     let name = facts.id.name();
     let Some(vm) = facts.vm.known() else {
-        return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it is not there")));
+        return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it does not exist")));
     };
     nobody_protects(ground)?;
     if vault.is_empty() {
@@ -98,7 +98,7 @@ pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candid
 /// Which vault and which policy is nothing that azmend chooses.
 #[must_use]
 pub fn which_vault(facts: &VmFacts) -> Refusal {
-    let why = format!("which vault is to protect {} is for its owners to say, and none was named", facts.id.name());
+    let why = format!("the owner of {} decides which vault protects it, and none was named", facts.id.name());
     let why = match identity::moved(facts) {
         Some(moved) => format!("{why}; {}; {}", moved.words(), identity::Moved::way()),
         None => why,
@@ -136,7 +136,7 @@ pub fn nobody_protects(ground: &Ground<'_>) -> Result<(), Refusal> {
         }
         None => {
             let why = facts.status.unread().unwrap_or("not read");
-            Err(unread("backupStatus, which tells whether another vault protects the VM,", why))
+            Err(unread("backupStatus, which shows whether another vault protects the VM,", why))
         }
     }
 }

@@ -48,12 +48,12 @@ pub fn may_cancel(job: &Job, older_than: Span, now: Timestamp) -> Result<(), Ref
         return Err(Refusal::new("job.unknown-state", why).hint("wait until it has ended: --set mode=wait"));
     }
     let Some(start) = job.start else {
-        return Err(Refusal::new("job.young", format!("Azure does not say when the job {name} began")));
+        return Err(Refusal::new("job.young", format!("Azure does not report when the job {name} started")));
     };
     let age = elapsed(start, now);
     if age < older_than.to_std() {
         let hours = age.as_secs() / 3600;
-        let why = format!("the job {name} began {hours} hours ago: only one older than {older_than} counts as stuck");
+        let why = format!("the job {name} started {hours} hours ago: only one older than {older_than} counts as stuck");
         return Err(Refusal::new("job.young", why).hint("wait for it, or lower it: --set stuck_after=2h"));
     }
     if job.task(SNAPSHOT).is_some_and(|status| status.eq_ignore_ascii_case("Completed")) {

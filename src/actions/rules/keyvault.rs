@@ -45,13 +45,13 @@ pub fn asked(grant: bool, principal: &str, role: &str) -> Result<(), Refusal> {
         "find the object id of Azure Backup's service principal with: az ad sp show --id {BACKUP_APP} --query id -o tsv"
     );
     if !grant {
-        let why = "granting access to a key vault must be asked for by name: nothing was granted";
+        let why = "granting access to a key vault must be requested explicitly: nothing was granted";
         return Err(Refusal::new("keyvault.not-asked", why)
             .hint(format!("grant it with --set grant=true --set principal=<object id>; {find}")));
     }
     if !is_guid(principal) {
         let why = if principal.is_empty() {
-            "whom to grant access to was not said, and ARM cannot tell".to_owned()
+            "the principal to grant access to was not given, and ARM cannot find it".to_owned()
         } else {
             format!("the principal {:?} is not an object id (a GUID)", principal)
         };
@@ -97,7 +97,7 @@ pub fn still_used(ground: &Ground<'_>, vault: &ResourceId) -> Result<(), Refusal
         Err(why) => Err(unread(&format!("which key vaults {name} uses"), &why)),
         Ok(used) if used.iter().any(|(id, ..)| id == vault) => Ok(()),
         Ok(_) => {
-            let why = format!("{name} does not use key vault {} any more", vault.name());
+            let why = format!("{name} no longer uses key vault {}", vault.name());
             Err(Refusal::new("s3.changed", why).hint("run azmend again for a new plan"))
         }
     }
@@ -109,7 +109,7 @@ pub fn still_used(ground: &Ground<'_>, vault: &ResourceId) -> Result<(), Refusal
 /// A refusal `keyvault...`.
 pub fn not_locked(ground: &Ground<'_>, facts: &KeyVaultFacts, rbac: bool) -> Result<(), Refusal> {
     if let Some(why) = ground.facts.locks.unread() {
-        return Err(unread("the locks, which may keep the grant from being taken back,", why));
+        return Err(unread("the locks, which could prevent undoing the grant,", why));
     }
     // ReadOnly blocks every write; any lock keeps a role assignment from being deleted (lock-resources documentation).
     let blocks = |level: &str| rbac || level.eq_ignore_ascii_case("ReadOnly");
@@ -117,7 +117,7 @@ pub fn not_locked(ground: &Ground<'_>, facts: &KeyVaultFacts, rbac: bool) -> Res
         None => Ok(()),
         Some(lock) => {
             let why = format!(
-                "the {} lock {} on {} stands over key vault {}: the grant could not be made, or not be taken back",
+                "the {} lock {} on {} covers key vault {}: the grant could not be made, or not be undone",
                 lock.level,
                 lock.id.name(),
                 lock.scope().short_name(),

@@ -55,10 +55,10 @@ fn not_owned(lock: &Lock, scope: &ResourceId) -> Result<(), Refusal> {
     let owners = lock.owners.join(", ");
     let (name, on) = (lock.id.name(), scope.short_name());
     let why = format!(
-        "the lock {name} on {on} belongs to the application {owners}: Azure refuses its deletion to everybody else \
+        "the lock {name} on {on} belongs to the application {owners}: Azure refuses its deletion to everyone else \
          (401 UnauthorizedApplicationId)"
     );
-    let hint = format!("ask whoever runs the application {owners} to remove its lock {name}, then run azmend again");
+    let hint = format!("ask the owner of the application {owners} to remove its lock {name}, then run azmend again");
     Err(Refusal::new("s5.owners", why).hint(hint))
 }
 
@@ -71,11 +71,11 @@ fn restorable(lock: &Lock) -> Result<(), Refusal> {
     let forbidden = |c: char| c.is_control() || "<>%&:\\?/".contains(c);
     let what = if !LEVELS.contains(&lock.level.as_str()) {
         let level = if lock.level.is_empty() { "none" } else { &lock.level };
-        format!("its level is {level}, and Azure takes only {} and {}", LEVELS[0], LEVELS[1])
+        format!("its level is {level}, and Azure accepts only {} and {}", LEVELS[0], LEVELS[1])
     } else if let Some(c) = name.chars().find(|c| forbidden(*c)) {
-        format!("its name has the character {c:?}, which Azure does not take")
+        format!("its name has the character {c:?}, which Azure does not accept")
     } else if lock.notes.chars().count() > MOST_NOTES {
-        format!("its notes are longer than the {MOST_NOTES} characters that Azure takes")
+        format!("its notes are longer than the {MOST_NOTES} characters that Azure accepts")
     } else {
         return Ok(());
     };
@@ -87,7 +87,7 @@ fn restorable(lock: &Lock) -> Result<(), Refusal> {
 #[must_use]
 pub fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
     refusal.hint(format!(
-        "if it may go, remove it with: az lock delete --ids {}, or name it: --lock {}",
+        "if it is not needed, remove it with: az lock delete --ids {}, or name it: --lock {}",
         crate::text::shell_quote(lock.id.as_str()),
         crate::text::shell_quote(lock.id.as_str())
     ))
@@ -97,7 +97,7 @@ fn removable_scope(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusa
     match scope.resource_type().as_str() {
         "subscription" => Err(Refusal::new(
             "s5.subscription-lock",
-            format!("it stands on the whole subscription {}", scope.subscription()),
+            format!("it is on the whole subscription {}", scope.subscription()),
         )),
         "resourcegroup" => groups::backup_group(ground, scope),
         "microsoft.compute/restorepointcollections" => {
@@ -107,12 +107,12 @@ fn removable_scope(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusa
             ownership::backup_owned(ground, collection)
         }
         "microsoft.compute/restorepointcollections/restorepoints" => {
-            Err(Refusal::new("s5.point-lock", format!("it stands on the single restore point {}", scope.name())))
+            Err(Refusal::new("s5.point-lock", format!("it is on the single restore point {}", scope.name())))
         }
         "microsoft.compute/virtualmachines" => {
-            Err(Refusal::new("s5.vm-lock", format!("it stands on the VM {} itself", scope.name())))
+            Err(Refusal::new("s5.vm-lock", format!("it is on the VM {} itself", scope.name())))
         }
-        _ => Err(Refusal::new("s5.foreign-scope", format!("it stands on {}", scope.short_name()))),
+        _ => Err(Refusal::new("s5.foreign-scope", format!("it is on {}", scope.short_name()))),
     }
 }
 
@@ -126,7 +126,7 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
         .filter(|rights| rights.scope.covers(scope))
         .max_by_key(|rights| rights.scope.key().len());
     let Some(permissions) = nearest.and_then(|rights| rights.permissions.known()) else {
-        let why = format!("whether a lock on {} could be written back was not read", scope.short_name());
+        let why = format!("whether a lock on {} could be restored was not read", scope.short_name());
         return Err(Refusal::new("s6.unread", why));
     };
     if let Some(why) = ground.facts.deny.unread() {
@@ -140,15 +140,14 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
             covers && denied(deny, action)
         };
         if let Some(deny) = ground.facts.deny.known().into_iter().flatten().find(denies) {
-            let why = format!("the deny assignment {:?} may take {action} on {} away", deny.name, scope.short_name());
+            let why = format!("the deny assignment {:?} may deny {action} on {}", deny.name, scope.short_name());
             return Err(Refusal::new("s6.denied", why)
                 .hint("a deny assignment is no lock: only its managed application or blueprint can change it"));
         }
         if !allows(permissions, action) {
             let why = format!("this identity lacks {action} on {}", scope.short_name());
-            return Err(Refusal::new("s6.cannot-restore", why).hint(
-                "a lock is removed only by an identity that could write it back; `azmend` needs both permissions",
-            ));
+            return Err(Refusal::new("s6.cannot-restore", why)
+                .hint("a lock is removed only by an identity that could restore it; `azmend` needs both permissions"));
         }
     }
     Ok(())

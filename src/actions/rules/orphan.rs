@@ -57,7 +57,7 @@ pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusa
     if let Some((id, _)) =
         vms.iter().find(|(_, vm_id)| held.iter().any(|point| point.vm_id.eq_ignore_ascii_case(vm_id)))
     {
-        return not("orphan.moved", format!("its VM lives on as {}", id.short_name()));
+        return not("orphan.moved", format!("its VM still exists as {}", id.short_name()));
     }
     let Some(items) = proof.items.known() else {
         if !proof.items.is_absent() {

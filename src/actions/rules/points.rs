@@ -104,7 +104,7 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
         None => say(Err(Refusal::new("s8.unread", format!("the jobs in vault {vault} were not read")))),
     }
     if facts.item.soft_deleted {
-        let why = format!("the item in vault {vault} is soft-deleted; an undelete would want its snapshots");
+        let why = format!("the item in vault {vault} is soft-deleted; an undelete would need its snapshots");
         say(ground.unless_overridden(Override::SoftDeleted, why));
     } else if facts.item.stopped() {
         let why = format!("protection in vault {vault} is stopped with the data retained on purpose");
@@ -159,7 +159,8 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
 /// that began since is listed. A backup that is known to be on-demand is not that job. Where the scheduled time is known
 /// only as a window (time zones), "since" counts from its end.
 fn backup_due(policy: &Policy, jobs: &[Job], now: Timestamp) -> Option<String> {
-    let cannot = |error: ScheduleError| Some(format!("when the next scheduled backup is due cannot be said: {error}"));
+    let cannot =
+        |error: ScheduleError| Some(format!("when the next scheduled backup is due cannot be determined: {error}"));
     match next_backup(policy, now) {
         Ok(next) if next.earliest <= later(now, DUE_WINDOW) => {
             let minutes = DUE_WINDOW.as_secs() / 60;
@@ -181,7 +182,7 @@ fn backup_due(policy: &Policy, jobs: &[Job], now: Timestamp) -> Option<String> {
     };
     let late = recent.into_iter().find(|scheduled| !began_since(scheduled.latest))?;
     Some(format!(
-        "the backup that is scheduled for {} has not begun: Azure starts it within two hours (until {})",
+        "the backup that is scheduled for {} has not started: Azure starts it within two hours (until {})",
         late.latest,
         later(late.latest, START_DELAY)
     ))

@@ -78,7 +78,7 @@ pub fn may_resume(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal>
     };
     if let Some(job) = jobs.iter().find(|job| job.running()) {
         let why = format!("a {} job of the VM is running in vault {vault} ({})", job.operation, job.id.name());
-        return Err(Refusal::new("protection.job-active", why).hint("wait until it ended, then run azmend again"));
+        return Err(Refusal::new("protection.job-active", why).hint("wait until it has ended, then run azmend again"));
     }
     Ok(())
 }
@@ -94,10 +94,10 @@ fn this_very_vm(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refusal
         return Err(Refusal::new("protection.other-vm", why));
     }
     let Some(vm) = facts.vm.known() else {
-        return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it is not there")));
+        return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it does not exist")));
     };
     if let Some(why) = facts.collections.unread() {
-        return Err(unread("the restore points, which tell a VM that was made again under its name,", why));
+        return Err(unread("the restore points, which show whether the VM was recreated under its name,", why));
     }
     let mut ids = facts.collections().flat_map(|collection| collection.points()).map(|point| point.vm_id.as_str());
     let known: Vec<&str> = ids.by_ref().filter(|id| !id.is_empty()).collect();
@@ -137,7 +137,7 @@ fn no_other_vault(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refus
             Ok(vault) => Err(other(vault.name())),
             Err(_) => Err(unread("the vault that backupStatus names", "its id is not one")),
         },
-        (None, Some(why)) => Err(unread("backupStatus, which tells whether another vault protects the VM,", why)),
+        (None, Some(why)) => Err(unread("backupStatus, which shows whether another vault protects the VM,", why)),
         (None, None) => Ok(()),
     }
 }
@@ -156,7 +156,7 @@ pub fn policy_for<'a>(item: &ProtectedItem, wanted: &str, policies: &'a [Policy]
         format!("choose one of the policies of vault {vault} with --set policy=<name>: {}", names.join(", "))
     };
     if wanted.is_empty() && item.policy_id.is_empty() {
-        let why = format!("the item in vault {vault} carries no policy any more, and none was named");
+        let why = format!("the item in vault {vault} no longer has a policy, and none was named");
         return Err(Refusal::new("protection.no-policy", why).hint(hint));
     }
     let found = if wanted.is_empty() {

@@ -21,8 +21,8 @@ const TRIES: usize = 2;
 const REAPPLY: Right = Right::change(
     "Microsoft.Compute/virtualMachines/reapply/action",
     Place::Vm,
-    "applies the model of a failed VM again",
-    "the model is not applied again",
+    "reapplies the model of a failed VM",
+    "the model is not reapplied",
 );
 
 /// Applies the VM's model again when its provisioning state is Failed. The VM is not restarted.
@@ -56,8 +56,8 @@ fn planned(ground: &Ground<'_>) -> Result<Option<(ReapplyVm, String)>, Refusal> 
     }
     jobs::none_runs(ground.facts, "vm.job-active")?;
     let effect = format!(
-        "apply the model of {} again (reapply), which clears a failed provisioning state when the model is fine; \
-         nothing of the model changes and the VM is not restarted",
+        "reapply the model of {}, which clears a failed provisioning state when the model is fine; \
+         nothing in the model changes and the VM is not restarted",
         vm.id.name()
     );
     Ok(Some((ReapplyVm { vm: ground.facts.id.clone(), state: vm.provisioning_state.clone() }, effect)))
@@ -80,7 +80,7 @@ impl Mutation for ReapplyVm {
     }
 
     fn undo(&self) -> Undo {
-        Undo::NotNeeded { reason: "nothing of the VM's model changes".to_owned() }
+        Undo::NotNeeded { reason: "nothing in the VM's model changes".to_owned() }
     }
 
     fn risk(&self) -> Risk {
@@ -137,7 +137,7 @@ impl Mutation for ReapplyVm {
 }
 
 fn still_failed(vm: &ResourceId) -> Failure {
-    let message = format!("the provisioning state of {} is still Failed after its model was applied again", vm.name());
+    let message = format!("the provisioning state of {} is still Failed after its model was reapplied", vm.name());
     Failure::new("UserErrorVmProvisioningStateFailed", message)
         .with_hint("look at the failed extensions, or restart it: azmend fix failed-vm --set restart=true")
 }

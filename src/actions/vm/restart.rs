@@ -18,7 +18,7 @@ use crate::arm::{ArmError, Sent, Tag};
 const RESTART: Right = Right::change(
     "Microsoft.Compute/virtualMachines/restart/action",
     Place::Vm,
-    "restarts a VM when a playbook is asked to",
+    "restarts a VM when a playbook's parameter asks for it",
     "no VM is restarted",
 );
 

@@ -35,7 +35,7 @@ pub enum FailOnArg {
     Low,
     /// Medium and above
     Medium,
-    /// High alone
+    /// Only high
     High,
     /// Never
     Never,
@@ -46,9 +46,9 @@ pub enum FailOnArg {
 pub enum CollectorArg {
     /// Resource Graph, and lists where it does not answer
     Auto,
-    /// Resource Graph alone
+    /// Only Resource Graph
     Graph,
-    /// Lists of ARM alone
+    /// Only lists of ARM
     Arm,
 }
 
@@ -83,20 +83,20 @@ pub struct AuditArgs {
     /// Plan every fix too, as `azmend fix --dry-run` does: some twenty calls for each VM with a finding
     #[arg(long)]
     pub plans: bool,
-    /// From which level on a finding makes the exit code 3
+    /// The lowest level of a finding that makes the exit code 3
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "medium")]
     pub fail_on: FailOnArg,
-    /// An earlier audit of the same scope as JSON: says what is new, unchanged and gone
+    /// An earlier audit of the same scope as JSON: shows what is new, unchanged and gone
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub baseline: Option<PathBuf>,
-    /// Write the audit to FILE too, in the format of its ending: .json, .jsonl, .csv,
+    /// Write the audit to FILE too, in the format of its extension: .json, .jsonl, .csv,
     /// .md, .html, .sarif, .xml (JUnit); repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Vec<PathBuf>,
     /// How the facts are collected
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub collector: CollectorArg,
-    /// Read the restore points and the agent of every VM, not of suspicious ones alone: one to three calls for each
+    /// Read the restore points and the agent of every VM, not only of suspicious ones: one to three calls for each
     #[arg(long)]
     pub thorough: bool,
 }

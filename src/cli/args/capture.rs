@@ -8,16 +8,16 @@ pub(super) const CAPTURE_EXAMPLES: &str = "\
 Examples:
   azmend capture --out estate.yaml                       every visible subscription
   azmend capture -s 'Contoso Production' --resource-group rg-shop --out shop.yaml
-  azmend capture --vm rg-shop/web-01 --out web.yaml --anonymize     to send to somebody who helps
+  azmend capture --vm rg-shop/web-01 --out web.yaml --anonymize     to send to someone who helps
   azmend --sandbox=estate.yaml fix rp-collection-limit --vm web-01  the rehearsal";
 
 /// `azmend capture`.
 #[derive(Debug, ClapArgs)]
 pub struct CaptureArgs {
-    /// The file to write; one that is there is not replaced without --force
+    /// The file to write; an existing file is replaced only with --force
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: PathBuf,
-    /// Replace every name, GUID, tag, note and message, each everywhere by the same one
+    /// Replace every name, GUID, tag, note and message, each by the same substitute everywhere
     #[arg(long)]
     pub anonymize: bool,
     /// Replace the file

@@ -10,10 +10,10 @@ use crate::engine::fleet::Ramp;
 /// one that is there.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct FleetArgs {
-    /// Every VM of the scope (--subscription, and below) on which the playbook's condition holds
+    /// Every VM of the scope (--subscription, and below) to which the playbook applies
     #[arg(long, group = "many", conflicts_with_all = ["vm", "plan_out"], help_heading = "Many VMs")]
     pub all: bool,
-    /// The VMs of the findings in this audit (`audit --out FILE.json`); each is read anew
+    /// The VMs of the findings in this audit (`audit --out FILE.json`); each is read again
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "all", help_heading = "Many VMs")]
     #[arg(conflicts_with_all = ["vm", "resource_group", "tag", "vault"])]
     pub from: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub struct FleetArgs {
     /// Only VMs with an item in this vault: name, group/name or resource id
     #[arg(long, value_name = "VAULT", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub vault: Option<String>,
-    /// Look closely at every VM, not at suspicious ones alone, as `audit --thorough` does: one to three calls for each
+    /// Look closely at every VM, not only at suspicious ones, as `audit --thorough` does: one to three calls for each
     #[arg(long, requires = "all", conflicts_with_all = ["vm", "from"], help_heading = "Many VMs")]
     pub thorough: bool,
     /// Plan again for the VMs of an earlier fleet that failed, were partly done or not started
@@ -34,14 +34,14 @@ pub struct FleetArgs {
     #[arg(conflicts_with_all = ["playbook", "vm", "set", "relock", "plan_out"])]
     #[arg(conflicts_with_all = ["from", "resource_group", "tag", "vault", "thorough"])]
     pub retry_failed: Option<String>,
-    /// Waves, each counted from the beginning: one VM, then a tenth, then all [default: 1,10%,100%]
+    /// Waves, each counted from the start: one VM, then a tenth, then all [default: 1,10%,100%]
     #[arg(long, value_name = "STAGES", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     pub ramp: Option<Ramp>,
     /// Runs at the same time, 1 to 16; 4 at most in one subscription and region [default: 4]
     #[arg(long, value_name = "N", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
     pub concurrency: Option<u8>,
-    /// After so many failed VMs nothing more begins [default: 1]
+    /// After this many failed VMs nothing more is started [default: 1]
     #[arg(long, value_name = "N", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_failures: Option<u32>,
@@ -115,6 +115,6 @@ mod tests {
             assert!(parse(line).is_err(), "{line}");
         }
         let error = parse("fix p --all --ramp 10%,5%,100%").unwrap_err().to_string();
-        assert!(error.contains("not more than what stands before it"), "{error}");
+        assert!(error.contains("not more than the stage before it"), "{error}");
     }
 }

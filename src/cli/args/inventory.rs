@@ -16,7 +16,7 @@ pub(super) const PROTECT_EXAMPLES: &str = "\
 Examples:
   azmend protect --vm web-01 --vault bkp-vault --policy daily --dry-run     what would be done (exit 3)
   azmend protect --vm rg-shop/web-01 --vault bkp-vault --policy daily --yes
-  azmend runs undo RUN                              stop it again, keeping what was backed up meanwhile";
+  azmend runs undo RUN                              stop it again, keeping what was backed up in the meantime";
 
 pub(super) const VMS_EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,7 @@ pub(super) const JOBS_EXAMPLES: &str = "\
 Examples:
   azmend jobs --failed --since 2d            what went wrong in the last two days
   azmend jobs --vm rg-shop/web-01
-  azmend jobs --follow 1f2e3d4c              the id of a job or its beginning";
+  azmend jobs --follow 1f2e3d4c              the id of a job or its first characters";
 
 pub(super) const ENGINES_EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ pub struct VmsArgs {
 /// `azmend jobs`.
 #[derive(Debug, ClapArgs)]
 pub struct JobsArgs {
-    /// Only jobs of this VM: name, group/name or resource id; it need not exist any more
+    /// Only jobs of this VM: name, group/name or resource id; it may have been deleted
     #[arg(long, value_name = "VM")]
     pub vm: Option<String>,
     /// Only jobs of this vault: name, group/name or resource id
@@ -64,7 +64,7 @@ pub struct JobsArgs {
     /// Only jobs that started within this time
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub since: Span,
-    /// Follow this job to its end: its resource id, its GUID or the beginning of that
+    /// Follow this job to its end: its resource id, its GUID or the first characters of that
     #[arg(long, value_name = "JOB", conflicts_with_all = ["failed", "running"])]
     pub follow: Option<String>,
 }
@@ -93,7 +93,7 @@ pub struct BackupArgs {
     /// Show the plan and change nothing (exit 3)
     #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
     pub dry_run: bool,
-    /// Do not ask. Skips no rule
+    /// Do not ask for confirmation; every safety rule still applies
     #[arg(short, long)]
     pub yes: bool,
     /// Save the plan to FILE and stop (exit 3); `azmend apply FILE` makes the backup
@@ -130,7 +130,7 @@ pub struct ProtectArgs {
     /// Show the plan and change nothing (exit 3)
     #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
     pub dry_run: bool,
-    /// Do not ask. Skips no rule
+    /// Do not ask for confirmation; every safety rule still applies
     #[arg(short, long)]
     pub yes: bool,
     /// Save the plan to FILE and stop (exit 3); `azmend apply FILE` protects it

@@ -51,9 +51,9 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
         CollectorArg::Arm => Some(Collector::Arm),
     };
     if wanted == Some(Collector::Arm) && !args.management_group.is_empty() {
-        return Err(CliError::input("--management-group is answered by Resource Graph alone")
+        return Err(CliError::input("--management-group needs Resource Graph")
             .code("usage")
-            .hint("leave --collector arm out, or name the subscriptions with --subscription"));
+            .hint("omit --collector arm, or name the subscriptions with --subscription"));
     }
     let wide = wide(desk, args)?;
     let azure = desk.azure()?;
@@ -142,7 +142,7 @@ pub async fn look(
     }
     if bulk::group_is_known(scan.bulk()) == Some(false) {
         let text = selection.group.as_deref().unwrap_or_default();
-        let why = format!("no subscription that was looked into has a resource group {text:?}");
+        let why = format!("no subscription that was read has a resource group {text:?}");
         return Err(CliError::input(why).code("group_not_found"));
     }
     // VMs are looked at as they come, and let go.
@@ -160,7 +160,7 @@ fn wide(desk: &Desk, args: &AuditArgs) -> Result<bool, CliError> {
         return Err(CliError::input("--management-group and --subscription exclude each other").code("usage"));
     }
     if desk.settings.whole_tenant.as_deref() == Some("") && (group || desk.settings.subscriptions_typed) {
-        let why = "--tenant without an id means all of the tenant: leave out the other scope, or name the tenant";
+        let why = "--tenant without an id means all of the tenant: omit the other scope, or give the tenant's id";
         return Err(CliError::input(why).code("usage"));
     }
     Ok(tenant || group)
@@ -408,7 +408,7 @@ fn outs(args: &AuditArgs) -> Result<Vec<(&Path, Format)>, CliError> {
     let one = |path: &'_ std::path::PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         Format::of_ending(ending).ok_or_else(|| {
-            CliError::input(format!("{}: the ending does not name a format", path.display()))
+            CliError::input(format!("{}: the file extension does not name a format", path.display()))
                 .code("format_not_supported")
                 .hint(format!("an audit is written as {ENDINGS}"))
         })

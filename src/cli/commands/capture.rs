@@ -53,7 +53,7 @@ pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
         }
         if bulk::group_is_known(&bulk) == Some(false) {
             let text = args.resource_group.as_deref().unwrap_or_default();
-            let why = format!("no subscription that was looked into has a resource group {text:?}");
+            let why = format!("no subscription that was read has a resource group {text:?}");
             return Err(CliError::input(why).code("group_not_found"));
         }
         Ok(captured)
@@ -74,7 +74,7 @@ pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
     }
     for line in &estate.left_out {
         let which = if line.which.is_empty() { String::new() } else { format!(": {}", line.which) };
-        desk.printer.warn(&format!("left out: {}{which}", line.what));
+        desk.printer.warn(&format!("not captured: {}{which}", line.what));
     }
     tell(desk, args, &captured, &estate, &not_read, code);
     vms::tell_calls(&arm);
@@ -82,8 +82,8 @@ pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
 }
 
 fn taken(args: &CaptureArgs) -> CliError {
-    CliError::io(format!("{} is there already", args.out.display()))
-        .hint("choose a name that is free, or replace it with --force")
+    CliError::io(format!("{} already exists", args.out.display()))
+        .hint("choose another name, or replace it with --force")
 }
 
 /// What was written must load: what does not is not left behind as a file. It may be too large; anything else is a bug.
@@ -93,7 +93,7 @@ fn check(estate: &EstateText) -> Result<(), CliError> {
 
 fn unloadable(errors: &[EstateError]) -> CliError {
     if let Some(error) = errors.iter().find(|error| error.too_large) {
-        let why = format!("the sandbox would not load so large an estate, so nothing was written: {}", error.message);
+        let why = format!("the sandbox cannot load an estate this large, so nothing was written: {}", error.message);
         return CliError::input(why).code("estate_too_large").hint(
             "capture a part of it: --subscription, --resource-group, --tag, --vault or --vm; nothing in Azure was changed",
         );

@@ -99,6 +99,6 @@ fn code_of(facts: &crate::estate::facts::VmFacts, name: &str) -> Result<String, 
             if code.is_empty() { Err(missing("this job names no error")) } else { Ok(code) }
         }
         (None, _) => Err(missing("the VM has no such job in the last 14 days")),
-        (Some(_), Some(_)) => Err(missing("several jobs of the VM begin like this")),
+        (Some(_), Some(_)) => Err(missing("several jobs of the VM start with these characters")),
     }
 }

@@ -81,8 +81,7 @@ async fn examine(
     let visible = listed.items;
     report.notes.extend(listed.malformed.iter().map(|why| format!("a subscription could not be read: {why}")));
     if visible.is_empty() {
-        let why =
-            "no subscription is visible to this identity: it has no role anywhere, or signed in to another tenant";
+        let why = "no subscription is visible to this identity: it has no role assignment, or it is signed in to another tenant";
         return Ok(report.stopped(DoctorStatus::Missing, exit::PARTIAL, why));
     }
     if let Some(vm) = &args.vm {
@@ -100,10 +99,8 @@ async fn examine(
     }
     let mut chosen = resolve_subscriptions(&arm, &desk.settings.subscriptions).await?;
     if desk.settings.subscriptions.is_empty() && chosen.len() > MOST {
-        let note = format!(
-            "{} subscriptions are visible; the first {MOST} were looked into: name others with -s",
-            chosen.len()
-        );
+        let note =
+            format!("{} subscriptions are visible; the first {MOST} were checked: name others with -s", chosen.len());
         report.notes.push(note);
         chosen.truncate(MOST);
     }
@@ -136,11 +133,11 @@ async fn examine_subscription(
     let scope = match ResourceId::subscription_scope(&subscription.id) {
         Ok(scope) => scope,
         Err(error) => {
-            report.notes.push(format!("a subscription could not be looked into: {error}"));
+            report.notes.push(format!("a subscription could not be read: {error}"));
             return;
         }
     };
-    desk.printer.dim(&format!("reading what may be done in {}", subscription.name.escape_debug()));
+    desk.printer.dim(&format!("reading the permissions in {}", subscription.name.escape_debug()));
     let judged = judge(purpose, &Box::pin(read_places(arm, &scope)).await);
     let seen = Examined {
         scope: scope.as_str(),

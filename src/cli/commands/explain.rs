@@ -85,7 +85,7 @@ fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
     let message = match (&found.ambiguous, &found.unknown_code) {
         (Some(code), _) => format!("unknown: several errors send {code}, and the rest of the text names none of them"),
         (None, Some(code)) => format!("unknown: azmend does not know the code {code}"),
-        (None, None) if found.found.is_empty() => format!("no known error is near {start:?}"),
+        (None, None) if found.found.is_empty() => format!("no known error is similar to {start:?}"),
         (None, None) => format!("unknown: {start:?} is not enough to name one error"),
     };
     let mut error = CliError::input(message).code("error_not_found");
@@ -93,13 +93,13 @@ fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
         error = error.hint(note);
     }
     for near in &found.found {
-        error = error.hint(format!("near, not certain: {}: {}", near.entry.code, explain::title(near.entry, lang)));
+        error = error.hint(format!("similar, not certain: {}: {}", near.entry.code, explain::title(near.entry, lang)));
     }
     if found.ambiguous.is_some() {
-        return error.hint("give the whole message, not the code alone: azmend explain - reads it from stdin");
+        return error.hint("give the whole message, not only the code: azmend explain - reads it from stdin");
     }
     error
-        .hint("search by a code, by the number beside it (400196), or by a part of the message, English or Korean")
+        .hint("search by a code, by its number (400196), or by a part of the message, English or Korean")
         .hint("everything that is known: azmend explain --list")
 }
 

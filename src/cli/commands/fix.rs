@@ -148,7 +148,7 @@ pub fn check_parameters(playbook: &Playbook, set: &BTreeMap<String, String>, rel
             "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
         )
         .code("s6.relock-service")
-        .hint("leave --relock out, or use --set cleanup=stale"));
+        .hint("omit --relock, or use --set cleanup=stale"));
     }
     Ok(())
 }
@@ -176,7 +176,7 @@ pub fn nothing_fits(choice: Choice, view: View) -> Planned {
     }
     let also = match choice.others.as_slice() {
         [] => String::new(),
-        others => format!("; what applies besides: {}", others.join(", ")),
+        others => format!("; also applies: {}", others.join(", ")),
     };
     match choice.code {
         Some(code) => {

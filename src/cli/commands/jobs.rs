@@ -79,7 +79,7 @@ enum Wanted {
 impl Wanted {
     fn parse(text: &str) -> Result<Self, CliError> {
         let bad = |why: String| {
-            Err(CliError::input(why).code("bad_name").hint("`azmend jobs` shows the beginning of each job's id"))
+            Err(CliError::input(why).code("bad_name").hint("`azmend jobs` shows the first characters of each job's id"))
         };
         if text.contains('/') {
             return match ResourceId::parse(text) {
@@ -89,7 +89,7 @@ impl Wanted {
             };
         }
         if text.chars().count() < SHORTEST || !text.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
-            return bad(format!("{text:?} is not the beginning of a job's id: give at least {SHORTEST} of its digits"));
+            return bad(format!("{text:?} is not the start of a job's id: give at least {SHORTEST} of its digits"));
         }
         Ok(Self::Beginning(text.to_ascii_lowercase()))
     }
@@ -100,19 +100,19 @@ fn one_of(found: &JobInventory, text: &str) -> Result<ResourceId, CliError> {
     match fits.as_slice() {
         [job] => ResourceId::parse(&job.id).map_err(|error| CliError::new(Kind::Bug, error.to_string())),
         [] => match found.not_read.first() {
-            None => Err(CliError::input(format!("no job since {} begins with {text}", found.since))
+            None => Err(CliError::input(format!("no job since {} starts with {text}", found.since))
                 .code("job_not_found")
-                .hint("look farther back with --since, or give the job's resource id")),
+                .hint("look further back with --since, or give the job's resource id")),
             Some(missing) => Err(CliError::new(
                 Kind::NotRead,
-                format!("no job that could be read begins with {text}; not read: {}: {}", missing.what, missing.why),
+                format!("no job that could be read starts with {text}; not read: {}: {}", missing.what, missing.why),
             )
             .code("not_listed")
             .hint("give the job's resource id")),
         },
         many => {
             let names: Vec<&str> = many.iter().map(|job| job.job.as_str()).collect();
-            Err(CliError::input(format!("{} jobs begin with {text}: {}", names.len(), names.join(", ")))
+            Err(CliError::input(format!("{} jobs start with {text}: {}", names.len(), names.join(", ")))
                 .code("job_ambiguous"))
         }
     }
@@ -151,7 +151,7 @@ async fn follow(desk: &Desk, arm: &Arm, id: &ResourceId) -> Result<u8, CliError>
     };
     tell_calls(arm);
     let Some(row) = last else {
-        return Err(CliError::new(Kind::ComeBack, "interrupted; the job goes on").code("interrupted"));
+        return Err(CliError::new(Kind::ComeBack, "interrupted; the job continues").code("interrupted"));
     };
     let code = match watching {
         Watching::Interrupted => exit::COME_BACK,
@@ -159,7 +159,7 @@ async fn follow(desk: &Desk, arm: &Arm, id: &ResourceId) -> Result<u8, CliError>
         Watching::Ended => exit::STILL_FAILS,
     };
     if watching == Watching::Interrupted {
-        desk.printer.say("stopped watching: the job goes on in Azure");
+        desk.printer.say("stopped watching: the job continues in Azure");
     }
     if desk.printer.for_people() {
         desk.printer.data(&report::jobs::one(&row, watching, desk.printer.width()));
@@ -171,7 +171,7 @@ async fn follow(desk: &Desk, arm: &Arm, id: &ResourceId) -> Result<u8, CliError>
 
 /// An error while watching: the job itself goes on.
 fn lost(id: &ResourceId, mut error: CliError) -> CliError {
-    error.message = format!("the job {} could not be read, whatever becomes of it: {}", id.name(), error.message);
+    error.message = format!("the job {} could not be read, so its result is unknown: {}", id.name(), error.message);
     error
 }
 

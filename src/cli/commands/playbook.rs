@@ -39,7 +39,7 @@ pub fn run(desk: &Desk, command: &PlaybookCommand) -> Result<u8, CliError> {
                         ]
                     };
                     let rows = all.iter().map(row).collect();
-                    desk.printer.data(&table(&["name", "severity", "what it mends"], rows, desk.printer.width()));
+                    desk.printer.data(&table(&["name", "severity", "what it repairs"], rows, desk.printer.width()));
                 }
                 Output::Json => {
                     let list: Vec<Value> = all.iter().map(|(playbook, origin)| object(playbook, origin)).collect();
@@ -158,7 +158,7 @@ fn page(playbook: &Playbook, width: usize) -> String {
             step.with().iter().map(|(key, argument)| format!("{key}={}", argument_text(argument))).collect();
         let mut text = format!("{}: {} {}", step.id(), step.action(), with.join(" "));
         if step.on_failure() == OnFailure::Continue {
-            text.push_str("; goes on when it fails");
+            text.push_str("; continues on failure");
         }
         page.item(&format!("  {} ", index + 1), anstyle::Style::new(), text.trim_end());
         if let Some(when) = step.when() {

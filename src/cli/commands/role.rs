@@ -34,7 +34,7 @@ pub fn run(desk: &Desk, args: &RoleArgs) -> Result<u8, CliError> {
     } else {
         desk.printer.json(&role);
         if needs.iter().any(|need| need.action == EVERY_READ) {
-            desk.printer.note("beside it, on each backup resource group, assign the built-in role Reader:");
+            desk.printer.note("in addition, on each backup resource group, assign the built-in role Reader:");
             desk.printer.note(&format!("  {}", reader_command("OBJECT-ID", "GROUP-ID")));
         }
     }

@@ -171,7 +171,7 @@ fn take(desk: &Desk, id: &str) -> Result<Taken, CliError> {
     let run = store::understand(&id, loaded)?;
     if run.plan.world.sandbox != desk.settings.sandbox() {
         let there = place(run.plan.world.sandbox);
-        let hint = if run.plan.world.sandbox { "add --sandbox" } else { "leave --sandbox out" };
+        let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(CliError::refused(format!(
             "the run {} was made in {there}, this is {}",
             store::short(&id),
@@ -209,7 +209,7 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
         ))
         .code("journal_damaged")
         .hint(format!(
-            "its locks can still be put back: {} runs undo {}",
+            "its locks can still be restored: {} runs undo {}",
             desk.program(),
             store::short(&run.id)
         )));
@@ -224,9 +224,9 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
     let open = run.state.changes.values().filter(|change| !matches!(change.forward, Phase::Ended(_))).count();
     show_state(desk, &run, yes);
     let what = if run.state.phase == RunPhase::Undoing {
-        "Go on taking it back".to_owned()
+        "Continue the undo".to_owned()
     } else {
-        format!("Go on with {} of {}", plural(open, "open change"), run.state.changes.len())
+        format!("Continue with {} of {}", plural(open, "open change"), run.state.changes.len())
     };
     let question = format!("{what} on {} in {}?", safe(run.plan.vm.name()), place(run.plan.world.sandbox));
     confirm(&desk.printer, yes, &question).await?;
@@ -235,7 +235,7 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
 
 /// A run that is over or too old. "Nothing changed" is not said of one that changed something.
 fn not_resumed(desk: &Desk, run: &StoredRun, why: &str) -> Result<u8, CliError> {
-    let message = format!("the run {} is not resumed: {why}", store::short(&run.id));
+    let message = format!("the run {} cannot be resumed: {why}", store::short(&run.id));
     let hint = (!run.state.locks_off().is_empty())
         .then(|| format!("its locks can still be restored: {} runs undo {}", desk.program(), store::short(&run.id)));
     if !run.state.changes.values().any(ChangeState::may_have_effect) {
@@ -265,7 +265,7 @@ async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
     }
     show_state(desk, &run, yes);
     let question = format!(
-        "Take back what can be taken back of this run ({}) on {} in {}?",
+        "Undo what can be undone of this run ({}) on {} in {}?",
         plural(known.len(), "lock"),
         safe(run.plan.vm.name()),
         place(run.plan.world.sandbox)
@@ -292,9 +292,9 @@ fn come_back(desk: &Desk, azure: &Azure, state: &RunState) {
     match &azure.sandbox {
         Some(sandbox) => {
             sandbox.sim.clock().advance_to(*retry_after);
-            desk.printer.note(&format!("sandbox: time moves on to {}", minute(*retry_after)));
+            desk.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
         }
-        None => desk.printer.note(&format!("the run asked to be resumed at {} or later", minute(*retry_after))),
+        None => desk.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after))),
     }
 }
 
@@ -311,7 +311,7 @@ fn prune(desk: &Desk, older_than: Span) -> Result<u8, CliError> {
             journal::Event::Warned { .. } => None,
             _ => Some(false),
         });
-        if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it is not over".to_owned()) }
+        if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it has not ended".to_owned()) }
     };
     let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
     fleet::forget_fleets_without_runs(&state, older_than)?;

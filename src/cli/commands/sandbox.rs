@@ -33,11 +33,7 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
         SandboxCommand::Init { file } => {
             files::write_new(&file, Estate::built_in_text()).map_err(|error| {
                 let out = CliError::io(format!("cannot write {}: {error}", file.display()));
-                if error.kind() == std::io::ErrorKind::AlreadyExists {
-                    out.hint("choose a name that is free")
-                } else {
-                    out
-                }
+                if error.kind() == std::io::ErrorKind::AlreadyExists { out.hint("choose another name") } else { out }
             })?;
             if !desk.printer.for_people() {
                 desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
@@ -51,8 +47,8 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
             let world = Sandbox::forget(&dir)?;
             let runs = forget_sandbox_runs(desk, &digest)?;
             if desk.printer.for_people() {
-                let state = if world { "the sandbox is as its estate says again" } else { "the sandbox was not used" };
-                desk.printer.data(&format!("{state}; {} of it forgotten", plural(runs, "run")));
+                let state = if world { "the sandbox was reset to its estate" } else { "the sandbox was not used" };
+                desk.printer.data(&format!("{state}; {} deleted", plural(runs, "run")));
             } else {
                 desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "reset": world, "runs_forgotten": runs }));
             }
@@ -83,7 +79,7 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
     if let Some(policy) = policy
         && points > policy.point_limit()
     {
-        out.push(format!("{points} restore points of {}", policy.point_limit()));
+        out.push(format!("{points} restore points (limit {})", policy.point_limit()));
     }
     if vm.vmsnapshot.as_ref().is_some_and(|handler| handler.state == HandlerState::Failed) {
         out.push("VMSnapshot failed".to_owned());
@@ -251,7 +247,7 @@ mod tests {
         let world = World::from_estate(&Estate::built_in());
         let of = |name: &str| problems(&world, world.vm_named(name).unwrap());
         let web = of("web-01");
-        assert!(web.iter().any(|p| p.contains("restore points of 18")), "{web:?}");
+        assert!(web.iter().any(|p| p.contains("restore points (limit 18)")), "{web:?}");
         assert!(web.iter().any(|p| p.contains("UserErrorRpCollectionLimitReached")), "{web:?}");
         assert!(web.iter().any(|p| p.contains("lock")), "{web:?}");
         assert_eq!(of("ok-07"), Vec::<String>::new());

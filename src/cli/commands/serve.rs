@@ -51,11 +51,11 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
         ("IDENTITY_HEADER", identity.secret().to_owned()),
     ];
     desk.printer
-        .note(&format!("serving the sandbox {name} on {} for this machine alone; Ctrl-C ends it", server.base()));
+        .note(&format!("serving the sandbox {name} on {} for this machine only; Ctrl-C stops it", server.base()));
     if behind > BEHIND {
         let hours = usize::try_from(behind.as_secs() / 3600).unwrap_or(usize::MAX);
-        desk.printer.note(&format!("its kept world was {} behind and has caught up", plural(hours, "hour")));
-        desk.printer.hint("begin with a fresh one: azmend sandbox reset");
+        desk.printer.note(&format!("its saved state was {} behind and has caught up", plural(hours, "hour")));
+        desk.printer.hint("to start from a fresh one: azmend sandbox reset");
     }
     if desk.printer.for_people() {
         for (variable, value) in &environment {
@@ -86,6 +86,6 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
     if let Some(error) = sim.save_error() {
         return Err(CliError::io(error));
     }
-    desk.printer.note("the sandbox is kept as it is now");
+    desk.printer.note("the state of the sandbox was saved");
     Ok(exit::OK)
 }

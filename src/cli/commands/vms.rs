@@ -32,7 +32,7 @@ pub async fn run(desk: &Desk, args: &VmsArgs) -> Result<u8, CliError> {
         .await?;
     let Some(mut found) = found else {
         let group = args.resource_group.as_deref().unwrap_or_default();
-        return Err(CliError::input(format!("no subscription that was looked into has a resource group {group:?}"))
+        return Err(CliError::input(format!("no subscription that was read has a resource group {group:?}"))
             .code("group_not_found"));
     };
     let all = found.vms.len();
@@ -98,7 +98,7 @@ pub async fn visible_of(azure: &Azure, arm: &Arm, named: &[String]) -> Result<Vi
     if listed.items.is_empty() && listed.malformed.is_empty() {
         return Err(CliError::new(
             Kind::Permission,
-            "no subscription is visible to this identity: it has no role anywhere, or signed in to another tenant",
+            "no subscription is visible to this identity: it has no role assignment, or it is signed in to another tenant",
         )
         .code("no_subscription"));
     }

@@ -236,7 +236,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         // A lock from above is its owner's; a repair that needs it gone names it (`--lock`). No playbook is for it alone.
         let below = fits && locks.iter().any(|lock| group.id.covers(&lock.scope()) && lock.owners.is_empty());
         if !fits {
-            finding.evidence.push("azmend takes no lock from this group unless it is named: --lock".to_owned());
+            finding.evidence.push("azmend removes no lock from this group unless you name it: --lock".to_owned());
         }
         let words = if below { "fix unlock-backup-groups" } else { "diagnose" };
         let listed = vms.iter().find(|vm| bulk.every_vm.contains(vm.key()));
@@ -390,8 +390,8 @@ fn item_in_error(
     }
     evidence.extend(finding.code.iter().map(|code| format!("the error is {code}")));
     evidence.push(match age {
-        Some(age) => format!("the last good backup was {} ago", days(age)),
-        None => "no good backup is known".to_owned(),
+        Some(age) => format!("the last successful backup was {} ago", days(age)),
+        None => "no successful backup is known".to_owned(),
     });
     if seen.is_none() {
         evidence.push(gone(vm));

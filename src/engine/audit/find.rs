@@ -30,18 +30,18 @@ use crate::text::shell_quote;
 /// The checks that are no playbook's: name and title.
 pub const CHECKS: [(&str, &str); 14] = [
     ("group-locked", "Locks over a resource group that holds restore points"),
-    ("vault-locked", "A ReadOnly lock holds a vault: Azure takes no on-demand backup"),
+    ("vault-locked", "A ReadOnly lock covers a vault: Azure accepts no on-demand backup"),
     ("near-limit", "Restore points near the limit of their policy"),
     ("over-limit", "More restore points than their policy's limit"),
-    ("orphan-candidate", "Restore points whose VM is not listed any more"),
+    ("orphan-candidate", "Restore points whose VM is no longer listed"),
     ("protection-stopped", "Protection stopped, data kept, and no VM to protect"),
     ("agent-not-ready", "The guest agent of a running VM is not ready"),
     ("extension-failed", "An extension of the VM failed"),
     ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
     ("backup-warnings", "Backups end with warnings, one after the other"),
     ("vm-moved", "The VM was moved, and its backups stayed behind"),
-    ("vm-remade", "The VM was made again under its name: its restore points are of another machine"),
-    ("item-in-error", "A protected item is not well"),
+    ("vm-remade", "The VM was recreated under its name: its restore points are of another machine"),
+    ("item-in-error", "A protected item is not healthy"),
     ("job-stuck", "A backup job runs for more than a day"),
 ];
 
@@ -429,7 +429,7 @@ fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved
     if let Some(error) = LockedScopes::of(&seen.facts).filter(|_| named) {
         finding.evidence.extend(error.among(&seen.facts).map(|lock| {
             let on = lock.scope().short_name();
-            format!("the last backup met the {} lock {} on {on}", lock.level, lock.id.name())
+            format!("the last backup hit the {} lock {} on {on}", lock.level, lock.id.name())
         }));
     }
     repair::repair(scene, seen, playbook).into(&mut finding);

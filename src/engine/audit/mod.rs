@@ -120,7 +120,7 @@ pub struct Count {
     pub level: Level,
     /// How many.
     pub count: usize,
-    /// The command that repairs all of them, each planned anew; absent where there is none.
+    /// The command that repairs all of them, each planned again; absent where there is none.
     pub command: Option<String>,
 }
 
@@ -133,7 +133,7 @@ pub struct Summary {
     pub at_risk: usize,
     /// VMs that a vault protects.
     pub protected: usize,
-    /// Subscriptions that were looked into.
+    /// Subscriptions that were read.
     pub subscriptions: usize,
     /// The protected VMs by whether their newest good recovery point is as new as their policy schedules.
     #[serde(default)]
@@ -159,7 +159,7 @@ pub struct Audit {
     pub sandbox: bool,
     /// The version of azmend.
     pub version: String,
-    /// When it began.
+    /// When it started.
     #[schemars(with = "String")]
     pub started: Timestamp,
     /// When it ended.

@@ -38,7 +38,7 @@ fn disks(sheet: &mut Sheet, disks: &[DiskFacts]) {
     let sizes: Option<Vec<i64>> = disks.iter().map(size).collect();
     let total = sizes.iter().flatten().fold(0_i64, |sum, size| sum.saturating_add(*size));
     if total > TOGETHER_GB {
-        let said = format!("{total} GB; Azure Backup takes {TOGETHER_GB} GB of one VM");
+        let said = format!("{total} GB; Azure Backup supports {TOGETHER_GB} GB per VM");
         sheet.put("disks", "all together", State::Problem, said, Some(SIZE));
     }
 }
@@ -77,7 +77,7 @@ fn one_disk(sheet: &mut Sheet, disk: &DiskFacts) {
     match gb {
         Some(gb) if gb > MOST_GB || (encrypted && gb > ENCRYPTED_GB) => {
             let most = if encrypted { ENCRYPTED_GB } else { MOST_GB };
-            sheet.put("disks", &check, State::Problem, format!("{said}; Azure Backup takes {most} GB"), Some(SIZE));
+            sheet.put("disks", &check, State::Problem, format!("{said}; Azure Backup supports {most} GB"), Some(SIZE));
         }
         Some(gb) if gb > SURE_GB => {
             let said = format!("{said}: over 32 TB is supported in some regions only, which azmend cannot tell");
@@ -122,14 +122,14 @@ pub(super) fn together(sheet: &mut Sheet, facts: &VmFacts) {
     let items = facts.items.known().into_iter().flatten().filter(|item| item.jobs.known().is_some());
     let count: usize = items.map(|item| item.began_together).sum();
     if count > 0 {
-        let said = format!("{} of other VMs began in the same minute as the last one", plural(count, "backup"));
+        let said = format!("{} of other VMs started in the same minute as the last one", plural(count, "backup"));
         sheet.put("jobs", "at the same time", State::Ok, said, None);
     }
 }
 
 fn network(sheet: &mut Sheet, interfaces: Option<&[InterfaceRules]>) {
     let Some(interfaces) = interfaces else {
-        let said = "effective rules take Azure some seconds; ask for them with --network";
+        let said = "add --network to read the effective rules, which takes some seconds";
         return sheet.put("network", "rules to Storage", State::NotChecked, said, None);
     };
     if interfaces.is_empty() {

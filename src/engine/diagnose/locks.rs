@@ -44,7 +44,7 @@ pub(super) fn lines(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
         }
         let met = here.iter().any(|lock| meant(lock));
         let code = if full && !met { LIMIT } else { LOCKED };
-        let met = if met { "; the last backup met it" } else { "" };
+        let met = if met { "; the last backup hit it" } else { "" };
         let each = here.iter().map(|lock| said(lock)).collect::<Vec<_>>().join(", ");
         let text = format!("{}: {each}{met}", plural(here.len(), "lock"));
         sheet.judge("locks", check, !stops && met.is_empty(), text, code);
@@ -52,7 +52,7 @@ pub(super) fn lines(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     let of_vault = facts.main_item().map(|item| facts.locks_on_vault(item)).unwrap_or_default();
     if !of_vault.is_empty() {
         let each = of_vault.iter().map(|lock| said(lock)).collect::<Vec<_>>().join(", ");
-        let text = format!("{each}: Azure takes no on-demand backup");
+        let text = format!("{each}: Azure accepts no on-demand backup");
         sheet.put("locks", "on the vault", State::Problem, text, Some(LOCKED));
     }
 }

@@ -120,7 +120,7 @@ pub enum Fate {
     },
 }
 
-/// Why a VM was not begun.
+/// Why a VM was not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -132,9 +132,9 @@ pub enum Reason {
     Interrupted,
     /// There was no time left.
     Deadline,
-    /// It was its turn, and its run could not be begun: another azmend works on it, or it could not be written down.
+    /// It was its turn, and its run could not be started: another azmend works on it, or it could not be written down.
     CouldNotBegin,
-    /// Its turn came so late that its plan was too old. It is no failure: `--retry-failed` plans it anew.
+    /// Its turn came so late that its plan was too old. It is no failure: `--retry-failed` plans it again.
     Expired,
     /// Its turn has not come: the fleet is still running.
     Waiting,
@@ -213,9 +213,9 @@ where
         Reason::Failures => {
             format!("{} failed before its turn (--max-failures {})", plural(failures, "VM"), limits.max_failures)
         }
-        Reason::Stuck => "a VM before it is stuck: a person is needed before anything else begins".to_owned(),
+        Reason::Stuck => "a VM before it is stuck: a person is needed before anything else starts".to_owned(),
         Reason::Interrupted => "azmend was interrupted before its turn".to_owned(),
-        Reason::Deadline => "the deadline came before its turn".to_owned(),
+        Reason::Deadline => "the deadline passed before its turn".to_owned(),
         Reason::CouldNotBegin | Reason::Expired | Reason::Waiting => "it was never its turn".to_owned(),
     };
     let rest = || Fate::NotStarted { reason, why: why.clone() };

@@ -90,12 +90,12 @@ impl FromStr for Ramp {
                 (Some(Stage::Count(a)), Stage::Count(b)) | (Some(Stage::Percent(a)), Stage::Percent(b)) => a < b,
                 // Which of the two is more depends on how many VMs there are.
                 (Some(Stage::Percent(_)), Stage::Count(_)) => {
-                    return Err(wrong(format!("the count {word} stands behind a percentage: counts come first")));
+                    return Err(wrong(format!("the count {word} comes after a percentage: counts come first")));
                 }
             };
             if !grows {
                 return Err(wrong(format!(
-                    "{word} is not more than what stands before it: every stage counts from the beginning"
+                    "{word} is not more than the stage before it: every stage counts from the start"
                 )));
             }
             stages.push(stage);
@@ -104,7 +104,7 @@ impl FromStr for Ramp {
             return Err(wrong(format!("{} stages are too many ({MOST_STAGES} at most)", stages.len())));
         }
         if stages.last() != Some(&Stage::Percent(100)) {
-            return Err(wrong("the last stage is not 100%: some VMs would never be begun".to_owned()));
+            return Err(wrong("the last stage is not 100%: some VMs would never be started".to_owned()));
         }
         Ok(Self { stages })
     }
@@ -119,7 +119,7 @@ fn stage(word: &str) -> Result<Stage, String> {
         (Some(number @ 1..=100), true) => Ok(Stage::Percent(number)),
         (Some(number), false) if number >= 1 => Ok(Stage::Count(number)),
         (Some(_), true) => Err(format!("{word:?} is not between 1% and 100%")),
-        (Some(_), false) => Err(format!("{word:?} would begin no VM")),
+        (Some(_), false) => Err(format!("{word:?} would start no VM")),
         (None, _) => Err(format!("{word:?} is neither a count nor a percentage")),
     }
 }

@@ -26,7 +26,7 @@ pub const FLEET_SCHEMA: &str = "azmend.fleet/v1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unplanned {
-    /// Read by itself, it needs nothing.
+    /// Read on its own, it needs nothing.
     NothingToDo,
     /// A rule stops it.
     Refused,
@@ -55,7 +55,7 @@ pub struct NotPlanned {
     pub not_read: BTreeMap<String, String>,
 }
 
-/// A VM with a plan that was not begun: nothing of it was changed.
+/// A VM with a plan that was not started: nothing of it was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotStarted {
     /// Its resource id.
@@ -89,7 +89,7 @@ pub struct Sums {
 /// VMs by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
-    /// VMs that were looked at by themselves.
+    /// VMs that were read one by one.
     pub vms: usize,
     /// Of these with a plan.
     pub planned: usize,
@@ -105,9 +105,9 @@ pub struct Counts {
     pub paused: usize,
     /// Runs that need a person.
     pub stuck: usize,
-    /// Planned and not begun.
+    /// Planned and not started.
     pub not_started: usize,
-    /// Read by themselves, they need nothing.
+    /// Read one by one, they need nothing.
     pub nothing_to_do: usize,
     /// A rule stopped the plan.
     pub not_plannable: usize,
@@ -122,11 +122,11 @@ pub struct Counts {
 pub struct FleetResult {
     /// [`FLEET_SCHEMA`].
     pub schema: String,
-    /// How it stands.
+    /// Its state.
     pub status: Status,
     /// The process's exit code.
     pub exit_code: u8,
-    /// The fleet, when one was begun.
+    /// The fleet, when one was started.
     pub fleet_id: Option<String>,
     /// The fleet whose failed VMs this one takes up again.
     pub retry_of: Option<String>,
@@ -158,15 +158,15 @@ pub struct FleetResult {
     pub results: Vec<RunResult>,
     /// The VMs without a plan.
     pub not_planned: Vec<NotPlanned>,
-    /// The VMs with a plan that were not begun.
+    /// The VMs with a plan that were not started.
     pub not_started: Vec<NotStarted>,
-    /// Scopes that could not be looked into.
+    /// Scopes that could not be read.
     pub not_read: Vec<NotSeen>,
     /// What the user should know.
     pub warnings: Vec<String>,
-    /// Seconds after which it makes sense to come back.
+    /// Seconds after which it makes sense to try again.
     pub retry_after: Option<u64>,
-    /// Why the fleet as a whole was not begun.
+    /// Why the fleet as a whole was not started.
     pub error: Option<ErrorResult>,
     /// The next command.
     pub next: Option<String>,
@@ -239,7 +239,7 @@ impl NotPlanned {
                 Self {
                     code: first.map(|refusal| refusal.rule.clone()),
                     hint: if own_limit {
-                        Some(format!("look at it by itself: {by_itself} --max-changes {allowed}"))
+                        Some(format!("review it separately: {by_itself} --max-changes {allowed}"))
                     } else {
                         first.and_then(|refusal| refusal.hint.clone())
                     },

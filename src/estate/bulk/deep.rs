@@ -376,7 +376,7 @@ async fn collection(reader: &Reader<'_>, id: &ResourceId) -> Part<SizedCollectio
     let at = reader.now();
     match reader.arm.sized_collection(id).await {
         Ok(value) if value.collection.points.is_some() => Part::Known { at, value },
-        Ok(_) => Part::Unread { why: format!("Azure left out the restore points of {}", id.short_name()) },
+        Ok(_) => Part::Unread { why: format!("Azure omitted the restore points of {}", id.short_name()) },
         Err(error) if reader.arm.proves_absence(&error, id).await => Part::Absent { at },
         Err(error) => Part::Unread { why: why(&error) },
     }

@@ -47,7 +47,7 @@ pub(super) async fn read(
     for left_out in &covered.left_out {
         let found = visible.all.iter().find(|one| one.id.eq_ignore_ascii_case(left_out));
         let (Some(one), Ok(scope)) = (found, ResourceId::subscription_scope(left_out)) else { continue };
-        let why = "Resource Graph does not look into it for this identity";
+        let why = "Resource Graph does not search it for this identity";
         let of_vms = [Kind::Vms, Kind::Extensions, Kind::Groups, Kind::Collections, Kind::Locks];
         let of_vaults = [Kind::Vaults, Kind::Items, Kind::Policies, Kind::Jobs];
         let chosen = bulk.looks_into(&one.id);

@@ -35,7 +35,7 @@ impl Writer<'_> {
     fn policy(&mut self, policy: &Policy) -> Node {
         let kind = known_word(&policy.policy_type, &["V1", "V2"]);
         if kind.is_none() {
-            self.leave_out("a policy of a type that is not known, taken for Standard", policy.id.name());
+            self.leave_out("a policy of a type that is not known, treated as Standard", policy.id.name());
         }
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let days = policy.snapshot_days.filter(|days| (0..=i64::from(u32::MAX)).contains(days));
@@ -48,7 +48,7 @@ impl Writer<'_> {
         let schedule = &policy.schedule;
         let hourly = same(&schedule.frequency, "Hourly");
         if schedule.frequency.is_empty() || (hourly && kind != Some("V2")) {
-            self.leave_out("a schedule that is not understood, taken for a daily one", policy.id.name());
+            self.leave_out("a schedule that is not understood, treated as a daily one", policy.id.name());
             return map.line();
         }
         let mut exact = Map::default().with("frequency", schedule.frequency.as_str());
@@ -127,7 +127,10 @@ impl Writer<'_> {
             return *state;
         }
         let taken = if item.stopped() { "stopped" } else { "error" };
-        self.leave_out(&format!("the protection state {:?}, taken for {taken}", item.protection_state), item.id.name());
+        self.leave_out(
+            &format!("the protection state {:?}, treated as {taken}", item.protection_state),
+            item.id.name(),
+        );
         Some(taken)
     }
 

@@ -40,7 +40,7 @@ impl Captured {
         }
         for line in &left_out {
             let which = if line.which.is_empty() { String::new() } else { format!(": {}", line.which) };
-            text.push_str(&comment(&format!("LEFT OUT: {}{which}", line.what)));
+            text.push_str(&comment(&format!("NOT CAPTURED: {}{which}", line.what)));
         }
         text.push_str(&document(&body));
         EstateText { text, left_out }
@@ -247,13 +247,13 @@ impl<'a> Writer<'a> {
         }
         let os = known_word(&vm.os_type, &["windows", "linux"]);
         if os.is_none() {
-            self.leave_out("an operating system that is not known, taken for Windows", vm.id.name());
+            self.leave_out("an operating system that is not known, treated as Windows", vm.id.name());
         }
         let state = match known_word(&vm.provisioning_state, &["succeeded", "failed"]) {
             Some("succeeded") => None,
             Some(state) => Some(state),
             None => {
-                self.leave_out(&format!("the state {:?}, taken for Succeeded", vm.provisioning_state), vm.id.name());
+                self.leave_out(&format!("the state {:?}, treated as Succeeded", vm.provisioning_state), vm.id.name());
                 None
             }
         };
@@ -293,7 +293,7 @@ impl<'a> Writer<'a> {
             None => {
                 let near = [("starting", "running"), ("stopping", "stopped"), ("deallocating", "deallocated")];
                 let near = near.iter().find(|(word, _)| same(word, shown)).map_or("running", |(_, near)| near);
-                self.leave_out(&format!("the power state {shown:?}, taken for {near}"), name);
+                self.leave_out(&format!("the power state {shown:?}, treated as {near}"), name);
                 near
             }
         };
@@ -305,7 +305,7 @@ impl<'a> Writer<'a> {
             Some(Some(agent)) => {
                 if !same(&agent.status.display, "Not Ready") {
                     self.leave_out(
-                        &format!("the agent's status {:?}, taken for Not Ready", agent.status.display),
+                        &format!("the agent's status {:?}, treated as Not Ready", agent.status.display),
                         name,
                     );
                 }
@@ -362,7 +362,7 @@ impl<'a> Writer<'a> {
                 map = map.with("os_disk", disk.line());
             } else {
                 if attached.unmanaged {
-                    self.leave_out("a data disk that is not managed, taken for a managed one", vm.id.name());
+                    self.leave_out("a data disk that is not managed, treated as a managed one", vm.id.name());
                 }
                 data.push(disk.line());
             }
@@ -377,7 +377,7 @@ impl<'a> Writer<'a> {
         let mut policies = Vec::new();
         for policy in &vault.policies {
             if !policy.application.is_empty() || !is_guid(&policy.object) {
-                self.leave_out("an access policy for an application on somebody's behalf", facts.id.name());
+                self.leave_out("an access policy for an application on behalf of someone", facts.id.name());
                 continue;
             }
             let mut entry = Map::default().with("principal", policy.object.as_str());
@@ -489,7 +489,7 @@ impl<'a> Writer<'a> {
                 Some("Succeeded") => None,
                 Some(state) => Some(state),
                 None => {
-                    self.leave_out("the state of a restore point, taken for Creating", point.id.name());
+                    self.leave_out("the state of a restore point, treated as Creating", point.id.name());
                     Some("Creating")
                 }
             };

@@ -78,7 +78,7 @@ pub(super) async fn with_points(reader: &Reader<'_>, ids: Vec<ResourceId>) -> Re
     let calls = ids.into_iter().map(|id| async move {
         match reader.arm.collection(&id).await {
             Ok(collection) if collection.points.is_some() => Ok(Some(collection)),
-            Ok(_) => Err(format!("Azure left out the restore points of {}", id.short_name())),
+            Ok(_) => Err(format!("Azure omitted the restore points of {}", id.short_name())),
             Err(error) if reader.arm.proves_absence(&error, &id).await => Ok(None),
             Err(error) => Err(why(&error)),
         }

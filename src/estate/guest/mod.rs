@@ -237,7 +237,7 @@ pub enum Unread {
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy(why) => write!(f, "the VM cannot run a script now; come back in some minutes: {why}"),
+            Self::Busy(why) => write!(f, "the VM cannot run a script now; try again in a few minutes: {why}"),
             Self::Arm(error) if error.may_have_taken_effect() => {
                 write!(f, "the answer was lost; whether the script, which only reads, ran is not known: {}", why(error))
             }
@@ -264,7 +264,7 @@ pub fn os_of(facts: &VmFacts) -> Option<GuestOs> {
 pub fn ready(facts: &VmFacts) -> Result<GuestOs, String> {
     match &facts.vm {
         Part::Known { .. } => {}
-        Part::Absent { .. } => return Err("the VM is not there".to_owned()),
+        Part::Absent { .. } => return Err("the VM does not exist".to_owned()),
         Part::Unread { why } => return Err(format!("the VM is unread: {why}")),
     }
     let os = os_of(facts).ok_or("Azure does not say which system the VM runs")?;
@@ -329,7 +329,7 @@ async fn printed(arm: &Arm, vm: &ResourceId, command: &RunCommand<'_>) -> Result
     };
     loop {
         if elapsed(begin, arm.clock().now()) > PATIENCE {
-            let why = "the script has not ended after 10 minutes; it only reads, and nobody can cancel it";
+            let why = "the script has not ended after 10 minutes; it only reads, and it cannot be cancelled";
             return Err(Unread::Other(why.to_owned()));
         }
         arm.clock().sleep(operation.wait()).await;

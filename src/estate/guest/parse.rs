@@ -69,7 +69,7 @@ impl<'a> Lines<'a> {
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let [first, rest @ ..] = lines.as_slice() else { return Err("the probe printed nothing".to_owned()) };
         if *first != FIRST {
-            return Err("the output of the probe has no beginning".to_owned());
+            return Err("the output of the probe has no start".to_owned());
         }
         let [rest @ .., last] = rest else { return Err("the output of the probe has no end".to_owned()) };
         if *last != LAST {
@@ -81,7 +81,7 @@ impl<'a> Lines<'a> {
                 return Err("the probe printed a line that is no fact".to_owned());
             };
             if left.insert(key, value).is_some() {
-                return Err(format!("the probe said {} twice", crate::text::safe(key)));
+                return Err(format!("the probe reported {} twice", crate::text::safe(key)));
             }
         }
         Ok(Self { at, left })
@@ -89,7 +89,7 @@ impl<'a> Lines<'a> {
 
     /// A line that must be there.
     fn take(&mut self, key: &str) -> Result<&'a str, String> {
-        self.left.remove(key).ok_or_else(|| format!("the probe did not say {key}"))
+        self.left.remove(key).ok_or_else(|| format!("the probe did not report {key}"))
     }
 
     /// A fact that may be unread or absent.
@@ -101,7 +101,7 @@ impl<'a> Lines<'a> {
         if value == "absent" {
             return Ok(Part::Absent { at: self.at });
         }
-        let value = form(value).ok_or_else(|| format!("the probe said something unknown about {key}"))?;
+        let value = form(value).ok_or_else(|| format!("the probe reported something unknown about {key}"))?;
         Ok(Part::Known { at: self.at, value })
     }
 
@@ -152,17 +152,17 @@ impl<'a> Lines<'a> {
         let Part::Known { at, value: (all, unwell) } = part else {
             return Ok(match part {
                 Part::Unread { why } => Part::Unread { why },
-                _ => return Err("the probe said something unknown about writers".to_owned()),
+                _ => return Err("the probe reported something unknown about writers".to_owned()),
             });
         };
         if unwell > all || all == 0 {
-            return Err("the probe said something unknown about writers".to_owned());
+            return Err("the probe reported something unknown about writers".to_owned());
         }
         let mut named = Vec::new();
         for number in 1..=MOST_WRITERS.min(unwell as usize) {
             let key = format!("writer.{number}");
             let line = self.take(&key)?;
-            named.push(writer(line).ok_or_else(|| format!("the probe said something unknown about {key}"))?);
+            named.push(writer(line).ok_or_else(|| format!("the probe reported something unknown about {key}"))?);
         }
         Ok(Part::Known { at, value: Writers { all, unwell, named } })
     }
@@ -191,7 +191,7 @@ impl<'a> Lines<'a> {
             (Part::Unread { why }, ..) | (_, Part::Unread { why }, _) | (.., Part::Unread { why }) => {
                 Part::Unread { why }
             }
-            _ => return Err("the probe said something unknown about waagent.conf".to_owned()),
+            _ => return Err("the probe reported something unknown about waagent.conf".to_owned()),
         };
         Ok(facts)
     }

@@ -34,7 +34,7 @@ impl Reader<'_> {
             return found;
         };
         if entries.is_empty() {
-            self.hinted(node.place, "after names no step", "name an earlier step, or leave after out");
+            self.hinted(node.place, "after names no step", "name an earlier step, or omit after");
         }
         for (key, node) in entries {
             let known = self.earlier(key, index, ids);
@@ -52,7 +52,7 @@ impl Reader<'_> {
             let earlier: Vec<&str> = ids.iter().filter(|(_, (_, at))| *at < index).map(|(id, _)| *id).collect();
             let hint = match nearest(&key.name, earlier.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
-                None if earlier.is_empty() => "this is the first step: leave after out".to_owned(),
+                None if earlier.is_empty() => "this is the first step: omit after".to_owned(),
                 None => format!("earlier steps: {}", earlier.join(", ")),
             };
             self.hinted(
@@ -88,7 +88,7 @@ impl Reader<'_> {
                         continue;
                     };
                     if !found.insert(outcome) {
-                        self.error(item.place, format!("the outcome {outcome} stands twice"));
+                        self.error(item.place, format!("the outcome {outcome} appears twice"));
                     }
                 }
             }
@@ -118,7 +118,7 @@ impl Reader<'_> {
             {
                 let id = &after.step;
                 let message = format!("no step runs after {id} failed: it stops the run then");
-                self.hinted(*place, message, format!("give {id} on_failure: continue, or leave failed out here"));
+                self.hinted(*place, message, format!("give {id} on_failure: continue, or omit failed here"));
             }
         }
     }
@@ -159,8 +159,7 @@ impl Reader<'_> {
         let after: Vec<String> =
             changers.values().map(|other| format!("{}: [succeeded, skipped]", other.step.id)).collect();
         let hint = format!(
-            "say how this step depends on it: after: {{ {} }}; what decides for the whole playbook belongs into applies, \
-             what somebody is to choose into a parameter",
+            "say how this step depends on it: after: {{ {} }}; a condition for the whole playbook belongs in applies, a choice that people make in a parameter",
             after.join(", ")
         );
         self.hinted(place, message, hint);

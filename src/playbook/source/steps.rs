@@ -29,7 +29,7 @@ impl Reader<'_> {
             let Some((_, id)) = entries.iter().find(|(key, _)| key.name == "id") else { continue };
             let Some(text) = id.as_text() else { continue };
             if let Some((first, _)) = ids.get(text) {
-                let message = format!("the step id {} stands twice: first in line {}", quote(text), first.line);
+                let message = format!("the step id {} appears twice: first in line {}", quote(text), first.line);
                 self.error(id.place, message);
             } else {
                 ids.insert(text, (id.place, index));

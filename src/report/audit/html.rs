@@ -155,7 +155,7 @@ fn fleets(audit: &Audit) -> String {
         return String::new();
     }
     format!(
-        "<h2>All at once</h2>\n<table>\n<caption>Every VM is planned by itself, and one question is asked.</caption>\n\
+        "<h2>All at once</h2>\n<table>\n<caption>Every VM gets its own plan; you confirm once.</caption>\n\
          <thead><tr><th scope=\"col\">Finding</th><th scope=\"col\">VMs</th><th scope=\"col\">Command</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table>\n"
     )
@@ -165,10 +165,9 @@ fn not_read(audit: &Audit) -> String {
     if audit.not_read.is_empty() {
         return String::new();
     }
-    let mut out =
-        "<h2>Not seen</h2>\n<table>\n<caption>What could not be looked at: nothing is known of it.</caption>\n\
+    let mut out = "<h2>Not seen</h2>\n<table>\n<caption>What could not be read: its state is unknown.</caption>\n\
                    <thead><tr><th scope=\"col\">what</th><th scope=\"col\">why</th></tr></thead>\n<tbody>\n"
-            .to_owned();
+        .to_owned();
     for one in &audit.not_read {
         out.push_str(&format!("<tr><td>{}</td><td>{}</td></tr>\n", text(&one.what), text(&one.why)));
     }

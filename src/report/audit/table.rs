@@ -41,7 +41,7 @@ pub fn page(audit: &Audit, width: usize) -> String {
             &format!("{} ({})", count.title, found.len()),
         );
         if let Some(command) = &count.command {
-            page.command("  all of them: ", command);
+            page.command("  fix all: ", command);
         }
         for finding in found.iter().take(SHOWN) {
             one(&mut page, finding);
@@ -110,7 +110,7 @@ fn summary(page: &mut Page, audit: &Audit) {
         );
         page.item("", Style::new(), &text);
         if !audit.not_read.is_empty() {
-            page.item("", DIM, "nothing is called gone, for not everything was read");
+            page.item("", DIM, "no finding is reported as gone, because not everything was read");
         }
     }
 }

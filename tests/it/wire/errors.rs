@@ -214,7 +214,7 @@ async fn each_error_exchange_is_what_the_table_says() {
     }
     if own {
         let forgotten = TABLE.iter().map(|(name, _)| format!("{PREFIX}{name}.json")).filter(|f| !seen.contains(f));
-        wrong.extend(forgotten.map(|file| format!("{file}: it is not there")));
+        wrong.extend(forgotten.map(|file| format!("{file}: it does not exist")));
     }
     super::say!("{} error exchanges are what the table says", seen.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -255,7 +255,7 @@ async fn fits(exchange: &Exchange, expect: &Expect) -> Result<(), String> {
         Reads(kind, text) => {
             let found = Kind::of(exchange);
             if found != *kind {
-                return Err(format!("it was taken for {found:?}"));
+                return Err(format!("it was treated as {found:?}"));
             }
             decode::decode(exchange, *kind, &Vec::new()).await?;
             if exchange.json().to_string().contains(text) { Ok(()) } else { Err(format!("there is no {text}")) }

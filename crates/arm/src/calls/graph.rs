@@ -136,10 +136,10 @@ impl GraphScope {
         match self {
             Self::Tenant => Ok(()),
             Self::Subscriptions(guids) if guids.is_empty() => {
-                Err("it names no subscription, which Azure would take for the whole tenant".to_owned())
+                Err("it names no subscription, which would mean the whole tenant to Azure".to_owned())
             }
             Self::ManagementGroups(names) if names.is_empty() => {
-                Err("it names no management group, which Azure would take for the whole tenant".to_owned())
+                Err("it names no management group, which would mean the whole tenant to Azure".to_owned())
             }
             Self::Subscriptions(guids) => match guids.iter().find(|guid| !is_guid(guid)) {
                 Some(wrong) => Err(format!("the subscription id {:?} is not a GUID", clean(wrong))),
@@ -201,8 +201,7 @@ impl GraphRows {
         self.total = page.total.or(self.total);
         self.malformed(&page.malformed);
         if page.partial_scope {
-            self.incomplete
-                .push("resource graph looked into a part of the subscriptions only: there are too many".into());
+            self.incomplete.push("resource graph searched only a part of the subscriptions: there are too many".into());
         }
         match &page.next {
             Some(token) if !self.seen.insert(token.clone()) => {

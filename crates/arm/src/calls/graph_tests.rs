@@ -143,7 +143,7 @@ async fn missing_rows_are_said() {
     for body in [json!({}), json!({ "data": null }), json!({ "data": { "columns": [], "rows": [] } }), json!([])] {
         let script = Script::list(vec![Response::json(200, &body)]);
         let failed = all(&mut arm(&script).graph_rows("resources", GraphScope::Tenant, 10)).await;
-        assert!(failed.is_err(), "{body} was taken for an empty answer");
+        assert!(failed.is_err(), "{body} was treated as an empty answer");
     }
 }
 

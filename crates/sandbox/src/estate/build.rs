@@ -206,7 +206,7 @@ impl Builder {
             None => made,
         };
         if self.world.subscription(&id).is_some() {
-            self.error(&spec.name, format!("the subscription {:?} is there twice", spec.name.value), None);
+            self.error(&spec.name, format!("the subscription {:?} appears twice", spec.name.value), None);
         }
         self.world.subscriptions.push(Subscription {
             id: id.clone(),
@@ -226,7 +226,7 @@ impl Builder {
         let id = ResourceId::group(scope.subscription(), &spec.name.value);
         let Some(id) = self.checked(&spec.name, id) else { return };
         if self.world.group(&id).is_some() {
-            self.error(&spec.name, format!("the resource group {:?} is there twice", spec.name.value), None);
+            self.error(&spec.name, format!("the resource group {:?} appears twice", spec.name.value), None);
             return;
         }
         let managed_by = spec.managed_by.as_ref().map(|by| match by.as_str() {
@@ -331,7 +331,7 @@ impl Builder {
         if self.vms.contains_key(id.key()) {
             self.error(
                 &spec.name,
-                format!("the virtual machine {:?} is there twice in {}", spec.name.value, group.name()),
+                format!("the virtual machine {:?} appears twice in {}", spec.name.value, group.name()),
                 None,
             );
             return;
@@ -411,7 +411,7 @@ impl Builder {
         let Some((group, name)) = text.value.split_once('/') else {
             self.error(
                 text,
-                format!("{:?} must be group/name, for the virtual machine is not in the estate", text.value),
+                format!("{:?} must be group/name, because the virtual machine is not in the estate", text.value),
                 None,
             );
             return None;
@@ -466,7 +466,7 @@ impl Builder {
         if percent.value < 100 {
             return Some(percent.value);
         }
-        let hint = "0 to 99; leave it out when the copy is complete".to_owned();
+        let hint = "0 to 99; omit it when the copy is complete".to_owned();
         self.error(percent, format!("copying: {} is not how far an unfinished copy is", percent.value), Some(hint));
         None
     }

@@ -91,7 +91,7 @@ pub(crate) fn metrics(world: &World, call: &Call, id: &ResourceId) -> Answer {
         .and_then(|(from, until)| Some((from.parse::<Timestamp>().ok()?, until.parse::<Timestamp>().ok()?)));
     let (from, until) = span.ok_or_else(|| bad("Invalid time interval input."))?;
     if call.param("interval").is_some_and(|interval| interval != "PT5M") {
-        return Err(bad("The embedded Azure knows the interval PT5M alone."));
+        return Err(bad("The embedded Azure knows only the interval PT5M."));
     }
     let mut out = Vec::new();
     for name in call.param("metricnames").unwrap_or_default().split(',').filter(|name| !name.is_empty()) {

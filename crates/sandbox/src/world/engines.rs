@@ -53,7 +53,7 @@ pub struct EngineJob {
     pub item: String,
     /// `workloadType`.
     pub workload: String,
-    /// How it stands.
+    /// Its state.
     pub status: JobStatus,
     /// Start.
     pub started: Timestamp,

@@ -83,14 +83,14 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
     if let Some(playbook) = named {
         fix::check_parameters(playbook, &set, args.relock)?;
         if playbook.severity() == Severity::Info && again.is_none() {
-            return Err(CliError::input(format!("{asked} is a task, not a problem: no VM can be found by it"))
+            return Err(CliError::input(format!("{asked} is a task, not a problem: it cannot select VMs"))
                 .code("unknown_playbook")
                 .hint(format!("do it VM by VM: {} fix {asked} --vm VM", desk.program())));
         }
         if of_deleted_vms(playbook) {
-            let why = format!("{asked} is for VMs that do not exist any more: no list of VMs can find them");
+            let why = format!("{asked} is for VMs that no longer exist, and no list of VMs can find them");
             return Err(CliError::input(why).code("unknown_playbook").hint(format!(
-                "the command for each stands in the findings of: {} audit --playbook orphan-candidate",
+                "the command for each is in the findings of: {} audit --playbook orphan-candidate",
                 desk.program()
             )));
         }
@@ -116,7 +116,7 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
         let worlds = worlds(&azure, &arm, &wanted.vms).await;
         if !wanted.vms.is_empty() {
-            desk.printer.dim(&format!("reading {} by themselves", plural(wanted.vms.len(), "VM")));
+            desk.printer.dim(&format!("reading {} one by one", plural(wanted.vms.len(), "VM")));
         }
         let (plans, not_planned) = plan_all(&order, &arm, &wanted.vms, &worlds).await;
         Ok((wanted, worlds, plans, not_planned))
@@ -175,8 +175,8 @@ fn locks_that_stay(order: &Order<'_>, plans: &[Plan]) -> Vec<String> {
     let stay = order.args.locks.iter().filter(|id| !plans.iter().any(|plan| removes(plan, id)));
     let concerned = order.concerned.borrow();
     let say = |id: &ResourceId| match concerned.contains(id.key()) {
-        true => format!("no plan removes the lock {id} named with --lock: it is not there, or a rule keeps it"),
-        false => format!("the lock {id} named with --lock concerns none of these VMs and stays"),
+        true => format!("no plan removes the lock {id} named with --lock: it does not exist, or a rule keeps it"),
+        false => format!("the lock {id} named with --lock concerns none of these VMs and is kept"),
     };
     stay.map(say).collect()
 }
@@ -261,7 +261,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
             playbook: order.named.map(|playbook| playbook.name().to_owned()),
             reason: Unplanned::Refused,
             code: Some("vm_not_found".to_owned()),
-            why: "the VM does not exist any more".to_owned(),
+            why: "the VM no longer exists".to_owned(),
             hint: None,
             not_read: BTreeMap::new(),
         });
@@ -302,10 +302,10 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
                             reason: Unplanned::Refused,
                             code: Some("protection.not-by-auto".to_owned()),
                             why: format!(
-                                "{}, and for many VMs `auto` neither resumes nor begins protection",
+                                "{}, and for many VMs `auto` neither resumes nor starts protection",
                                 choice.why
                             ),
-                            hint: Some(format!("if it is wanted, name it: {}", by_itself(Some(playbook)))),
+                            hint: Some(format!("to do it, name the playbook: {}", by_itself(Some(playbook)))),
                             not_read: BTreeMap::new(),
                         });
                     }

@@ -53,7 +53,7 @@ impl Board {
         }
         drop(last);
         let vm = safe_short(&plan.vm.short_name(), NAME);
-        let what = format!("  [{number}/{}] {vm}: {} begins ", self.all, safe(&plan.playbook));
+        let what = format!("  [{number}/{}] {vm}: {} starts ", self.all, safe(&plan.playbook));
         let tail = format!("({}, run {})", plural(plan.weight(), "change"), short(run));
         self.line(&format!("{what}{}", paint(DIM, &tail)));
         Voice { board: Arc::clone(self), vm, id: plan.vm.to_string(), run: run.to_owned() }
@@ -68,7 +68,7 @@ impl Board {
                 let why = result.error.as_ref().map(|error| format!(": {}", safe(&error.message))).unwrap_or_default();
                 self.line(&format!("  {} {vm}{why}", paint(style, &format!("{word:<9}"))));
             }
-            Fate::NotStarted { why, .. } => self.printer.warn(&format!("{vm} was not begun: {why}")),
+            Fate::NotStarted { why, .. } => self.printer.warn(&format!("{vm} was not started: {why}")),
         }
     }
 }
@@ -96,12 +96,7 @@ impl Listener for Voice {
         match progress {
             Progress::LockNote { lock, command } => {
                 let name = lock.rsplit('/').next().unwrap_or_default();
-                printer.say(&format!(
-                    "  {}: to write the lock {} back by hand: {}",
-                    self.vm,
-                    safe(name),
-                    safe(command)
-                ));
+                printer.say(&format!("  {}: to restore the lock {} by hand: {}", self.vm, safe(name), safe(command)));
             }
             Progress::Warning { text } => printer.warn(&format!("{}: {text}", self.vm)),
             _ => {}

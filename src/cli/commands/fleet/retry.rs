@@ -54,7 +54,7 @@ pub(super) fn load(desk: &Desk, id: &str) -> Result<Again, CliError> {
     let held = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
     let record = load_fleet(&state, &id)?;
     if record.sandbox != desk.settings.sandbox() {
-        let hint = if record.sandbox { "add --sandbox" } else { "leave --sandbox out" };
+        let hint = if record.sandbox { "add --sandbox" } else { "omit --sandbox" };
         let (there, here) = (place(record.sandbox), place(desk.settings.sandbox()));
         return Err(CliError::refused(format!("the fleet {} was made in {there}, this is {here}", short(&id)))
             .code("s13.world")
@@ -67,7 +67,7 @@ pub(super) fn load(desk: &Desk, id: &str) -> Result<Again, CliError> {
         match stands(desk, &state, one, &vm) {
             Left::Done => {}
             Left::Again => vms.push(vm),
-            Left::Alone(why) => left.push(format!("{} is left alone: {why}", vm.short_name())),
+            Left::Alone(why) => left.push(format!("{} is skipped: {why}", vm.short_name())),
         }
     }
     Ok(Again { record, vms, left, _held: held })
@@ -117,7 +117,7 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
             }
             let way = if over { "undo" } else { "resume" };
             Left::Alone(format!(
-                "its run is not over; {} runs {way} {} (for {})",
+                "its run has not ended; {} runs {way} {} (for {})",
                 desk.program(),
                 short(run),
                 vm.name()
@@ -132,7 +132,7 @@ fn after_undo(told: &str) -> Left {
     match told {
         "failed" | "partial" | "refused" | "error" | "stuck" => Left::Again,
         "succeeded" | "nothing_to_do" => Left::Done,
-        _ => Left::Alone("somebody took its run back".to_owned()),
+        _ => Left::Alone("its run was undone".to_owned()),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn hints(desk: &Desk, args: &FleetArgs) -> Result<Hints, CliError> {
     if found.sandbox != desk.settings.sandbox() {
         let word = |sandbox| if sandbox { "the sandbox" } else { "Azure" };
         let (there, here) = (word(found.sandbox), word(desk.settings.sandbox()));
-        let hint = if found.sandbox { "add --sandbox" } else { "leave --sandbox out" };
+        let hint = if found.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(CliError::refused(format!("{} is an audit of {there}, this is {here}", file.display()))
             .code("s13.world")
             .hint(hint));
@@ -87,7 +87,8 @@ pub(super) async fn wanted(
                 && !args.allow_guest
             {
                 let typed = again.record.beyond.join(" ");
-                warnings.push(format!("the fleet was made with {typed}: what goes beyond the rules is typed again"));
+                warnings
+                    .push(format!("the fleet was made with {typed}: give every option that overrides a rule again"));
             }
             Wanted {
                 vms,
@@ -185,8 +186,7 @@ fn inside(desk: &Desk, visible: &Visible, vms: Vec<ResourceId>) -> (Vec<Resource
     let chosen = |vm: &ResourceId| visible.chosen.iter().any(|one| one.id.eq_ignore_ascii_case(vm.subscription()));
     let vms: Vec<ResourceId> = vms.into_iter().filter(chosen).collect();
     let outside = all - vms.len();
-    let text = (outside > 0)
-        .then(|| format!("{} left out: not in the subscriptions that were asked for", plural(outside, "VM")));
+    let text = (outside > 0).then(|| format!("{} skipped: not in the requested subscriptions", plural(outside, "VM")));
     (vms, text)
 }
 

@@ -61,7 +61,7 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
             Some(Ok(run)) => {
                 let mut result = recorded(&run.plan, &run.state, &run.id);
                 if running && one.stage == FleetStage::Begun && !matches!(run.state.phase, RunPhase::Finished { .. }) {
-                    let message = "the fleet works on it right now".to_owned();
+                    let message = "in progress now".to_owned();
                     result.error = Some(ErrorResult { code: AT_WORK.to_owned(), message, hint: None });
                     result.next = None;
                 }
@@ -72,7 +72,7 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
             _ => {
                 let why = match one.stage {
                     FleetStage::NotStarted => one.why.clone(),
-                    _ if running => "its turn has not come".to_owned(),
+                    _ if running => "waiting for its turn".to_owned(),
                     _ => "the fleet ended before its turn".to_owned(),
                 };
                 let reason = if running { Reason::Waiting } else { Reason::Interrupted };
@@ -86,8 +86,8 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
     fleet.next = voyage::next(desk, &mut fleet, &record.id);
     if let Some(holder) = holder {
         fleet.warnings.push(match running {
-            true => format!("the fleet is still running ({holder}): this is what it has come to so far"),
-            false => format!("the fleet is taken up again right now ({holder})"),
+            true => format!("the fleet is still running ({holder}): these are the results so far"),
+            false => format!("the fleet is being resumed now ({holder})"),
         });
         fleet.next = Some(format!("{} runs show {}", desk.program(), short(&record.id)));
     }

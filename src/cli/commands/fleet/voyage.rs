@@ -266,7 +266,7 @@ impl Voyage<'_> {
         });
         self.write(self.file.end(left.collect(), ended));
         if let Some(why) = self.broken.take() {
-            let text = format!("{why}; what each run did stands in its own journal");
+            let text = format!("{why}; what each run did is in its own journal");
             self.desk.printer.warn(&text);
             fleet.warnings.push(text);
         }
