@@ -17,8 +17,6 @@ pub mod finish;
 pub mod fleet;
 pub mod foresee;
 mod freshness;
-pub mod guest_checks;
-pub mod keyvault_checks;
 pub mod launch;
 pub mod owed;
 pub mod plan;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::arm::id::ResourceId;
 use crate::arm::model::{
-    BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, Lock, Permission, Policy,
-    ProtectedItem, RecoveryPoint, Vault, Vm,
+    BackupStatus, Collection, DenyAssignment, Extension, Group, InstanceView, Job, KeyVault, Lock, Permission, Policy,
+    ProtectedItem, RecoveryPoint, RoleAssignment, Vault, Vm,
 };
 use crate::clock::elapsed;
 
@@ -182,7 +182,7 @@ pub struct VmFacts {
     pub rights: Vec<Rights>,
     /// The key vaults that it uses, when it is encrypted with Azure Disk Encryption; empty when it is not.
     #[serde(default = "Part::not_asked")]
-    pub key_vaults: Part<Vec<super::keyvaults::KeyVaultFacts>>,
+    pub key_vaults: Part<Vec<KeyVaultFacts>>,
     /// Only when the VM is absent.
     pub orphan: Option<OrphanFacts>,
     /// Items of VMs of the same name, when no item is of this one.
@@ -338,4 +338,19 @@ impl VmFacts {
     pub fn locks_over<'a>(&'a self, scope: &'a ResourceId) -> impl Iterator<Item = &'a Lock> {
         self.locks.known().into_iter().flatten().filter(move |lock| lock.scope().covers(scope))
     }
+}
+
+/// A key vault that the VM uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyVaultFacts {
+    /// Its id, as the VM names it.
+    pub id: ResourceId,
+    /// Whether it holds a key that encrypts the secrets (KEK).
+    pub key: bool,
+    /// Whether it holds the secrets of the disks (BEK).
+    pub secret: bool,
+    /// The vault.
+    pub vault: Part<KeyVault>,
+    /// Role assignments at it and above it; absent when the vault goes by access policies.
+    pub roles: Part<Vec<RoleAssignment>>,
 }

@@ -5,30 +5,13 @@
 //! Invariants: a VM that is not encrypted costs no request; what was not read is unread, never "not encrypted" and never
 //! "no permission" (S12). Must never: read a key, a secret, or the directory: who an object id is, ARM does not know.
 
-use serde::{Deserialize, Serialize};
-
-use super::facts::{Part, VmFacts};
+use super::facts::{KeyVaultFacts, Part, VmFacts};
 use super::read::{Reader, action, one_line, part, single};
 use crate::arm::id::ResourceId;
-use crate::arm::model::{KeyUse, KeyVault, RoleAssignment};
+use crate::arm::model::KeyUse;
 
 /// The type of a key vault.
 const KEY_VAULT: &str = "Microsoft.KeyVault/vaults";
-
-/// A key vault that the VM uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyVaultFacts {
-    /// Its id, as the VM names it.
-    pub id: ResourceId,
-    /// Whether it holds a key that encrypts the secrets (KEK).
-    pub key: bool,
-    /// Whether it holds the secrets of the disks (BEK).
-    pub secret: bool,
-    /// The vault.
-    pub vault: Part<KeyVault>,
-    /// Role assignments at it and above it; absent when the vault goes by access policies.
-    pub roles: Part<Vec<RoleAssignment>>,
-}
 
 /// A key vault by its id, with what it holds: keys, secrets.
 pub type Used = (ResourceId, bool, bool);

@@ -384,7 +384,7 @@ fn fix_auto_chooses_and_says_why() {
         ("state-01", 3, "auto: the last backup failed with UserErrorVmProvisioningStateFailed: failed-vm repairs it"),
         ("slow-03", 3, "backup-in-progress repairs it"),
         ("locked-04", 3, "crp-reported-user-error repairs it; also applies: rp-collection-limit"),
-        ("full-05", 5, "azmend explain AllocationFailed"),
+        ("full-05", 5, "explain AllocationFailed"),
         ("again-06", 3, "backup-operation-failed repairs it"),
     ] {
         let (got, out, error) = azmend(&[&sandbox, "fix", "auto", "--vm", vm, "--dry-run"], "C");

@@ -12,7 +12,7 @@ use crate::arm::Grant;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{KeyPermissions, KeyVault};
 use crate::arm::{Arm, ArmError, Sent, Tag};
-use crate::estate::keyvaults::KeyVaultFacts;
+use crate::estate::facts::KeyVaultFacts;
 
 /// Adds permissions of one identity to a key vault's access policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

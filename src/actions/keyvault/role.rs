@@ -13,7 +13,7 @@ use crate::actions::{Check, Context, History, Inverse, Mutation, Request, Verb, 
 use crate::arm::id::ResourceId;
 use crate::arm::model::{KeyVault, RoleAssignment};
 use crate::arm::{Arm, ArmError, Sent, Tag};
-use crate::estate::keyvaults::KeyVaultFacts;
+use crate::estate::facts::KeyVaultFacts;
 
 /// Assigns a role on a key vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

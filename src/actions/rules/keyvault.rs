@@ -13,8 +13,9 @@ use super::Ground;
 use crate::actions::change::Refusal;
 use crate::arm::id::{ResourceId, is_guid};
 use crate::arm::model::{KeyPermissions, RoleAssignment};
+use crate::estate::facts::KeyVaultFacts;
 use crate::estate::facts::Part;
-use crate::estate::keyvaults::{KeyVaultFacts, uses};
+use crate::estate::keyvaults::uses;
 
 /// Application id of Azure Backup's management service, the same in every tenant of the public cloud.
 pub const BACKUP_APP: &str = "262044b1-e2ce-469f-a196-69ab7ada62d3";

@@ -1,11 +1,11 @@
-//! The checks that no playbook makes (see [`super::find::CHECKS`]).
+//! The checks that no playbook makes (see [`super::input::CHECKS`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::find::{CHECKS, Scene, Seen};
+use super::input::{CHECKS, Scene, Seen};
 use super::{Finding, Level, repair};
 use crate::actions::backup::job_code;
 use crate::arm::ResourceId;

@@ -1,49 +1,30 @@
 //! From a bulk reading to findings. Pure.
 //!
 //! Two sources: the condition of every playbook on every VM (the rule is the playbook's name), and checks that no playbook
-//! makes ([`CHECKS`]). A condition that touches what was not read is no finding: what was not read is said by itself.
+//! makes ([`super::CHECKS`]). A condition that touches what was not read is no finding: what was not read is said by itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use super::input::{Named, Scene, Seen};
 use super::values::Values;
 use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, fold, repair};
 use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
-use crate::arm::ResourceId;
 use crate::arm::id::check_name;
 use crate::arm::model::Subscription;
 use crate::engine::choose::Candidate;
 use crate::engine::{exit, planner};
 use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
-use crate::estate::facts::{ItemFacts, VmFacts};
+use crate::estate::facts::ItemFacts;
 use crate::estate::graph::VmRow;
 use crate::estate::identity;
 use crate::estate::locked::LockedScopes;
-use crate::estate::objective::{Due, Objective, Tally};
+use crate::estate::objective::{Due, Tally};
 use crate::estate::view::View;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
 use crate::playbook::{Playbook, Resolved, Verdict};
-use crate::text::shell_quote;
-
-/// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 14] = [
-    ("group-locked", "Locks over a resource group that holds restore points"),
-    ("vault-locked", "A ReadOnly lock covers a vault: Azure accepts no on-demand backup"),
-    ("near-limit", "Restore points near the limit of their policy"),
-    ("over-limit", "More restore points than their policy's limit"),
-    ("orphan-candidate", "Restore points whose VM is no longer listed"),
-    ("protection-stopped", "Protection stopped, data kept, and no VM to protect"),
-    ("agent-not-ready", "The guest agent of a running VM is not ready"),
-    ("extension-failed", "An extension of the VM failed"),
-    ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
-    ("backup-warnings", "Backups end with warnings, one after the other"),
-    ("vm-moved", "The VM was moved, and its backups stayed behind"),
-    ("vm-remade", "The VM was recreated under its name: its restore points are of another machine"),
-    ("item-in-error", "A protected item is not healthy"),
-    ("job-stuck", "A backup job runs for more than a day"),
-];
 
 /// What is wanted of the findings.
 #[derive(Debug, Clone)]
@@ -62,92 +43,6 @@ pub struct Ask {
     pub scope: String,
     /// Whether this is the sandbox.
     pub sandbox: bool,
-}
-
-/// One VM, ready for the checks.
-pub(super) struct Seen<'a> {
-    pub row: &'a VmRow,
-    pub facts: VmFacts,
-    pub view: View,
-    /// Playbooks that apply.
-    pub applies: Vec<Candidate<'a>>,
-    /// What the policies of its items ask for, in the order of the items.
-    pub dues: Vec<Option<Due>>,
-}
-
-impl Seen<'_> {
-    /// How the item that protects the VM keeps to its schedule.
-    fn objective(&self, now: Timestamp) -> Option<Objective> {
-        let items = self.facts.items.known()?;
-        let active = |facts: &&(&ItemFacts, &Option<Due>)| !facts.0.item.soft_deleted && !facts.0.item.stopped();
-        let (facts, due) = items.iter().zip(&self.dues).find(|one| active(&one))?;
-        Some(Objective::by(*due, facts, now))
-    }
-}
-
-/// What the checks look at.
-pub(super) struct Scene<'a> {
-    pub bulk: &'a Bulk,
-    pub index: &'a Index,
-    pub deep: &'a Deep,
-    pub program: &'a str,
-    /// Subscriptions by their id.
-    pub subscriptions: &'a HashMap<String, Named>,
-}
-
-impl Scene<'_> {
-    /// A finding about a resource.
-    pub fn finding(&self, rule: &str, title: &str, level: Level, id: &ResourceId) -> Finding {
-        Finding {
-            key: format!("{rule}|{}", id.key()),
-            rule: rule.to_owned(),
-            title: title.to_owned(),
-            level,
-            resource: id.to_string(),
-            name: id.name().to_owned(),
-            group: id.resource_group().unwrap_or_default().to_owned(),
-            subscription: id.subscription().to_lowercase(),
-            subscription_name: self.subscription_name(id),
-            evidence: Vec::new(),
-            code: None,
-            command: None,
-            objective: None,
-            plan: Vec::new(),
-            change: None,
-        }
-    }
-
-    /// The name of a resource's subscription, its id where it has none.
-    pub fn subscription_name(&self, id: &ResourceId) -> String {
-        let key = id.subscription().to_lowercase();
-        self.subscriptions.get(&key).map_or(key, |one| one.name.clone())
-    }
-
-    /// A command about a VM that is listed: as short as it can be typed.
-    pub fn command(&self, words: &str, vm: &ResourceId) -> String {
-        let subscription = self.subscriptions.get(&vm.subscription().to_lowercase());
-        match (vm.resource_group(), subscription) {
-            (Some(group), Some(Named { word, .. })) => {
-                let short = format!("{group}/{}", vm.name());
-                format!("{} {words} --vm {} -s {}", self.program, shell_quote(&short), shell_quote(word))
-            }
-            _ => self.command_by_id(words, vm),
-        }
-    }
-
-    /// A command about a VM that need not be listed any more: its id is always clear.
-    pub fn command_by_id(&self, words: &str, vm: &ResourceId) -> String {
-        format!("{} {words} --vm {}", self.program, shell_quote(vm.as_str()))
-    }
-}
-
-/// A subscription in a report.
-#[derive(Debug)]
-pub(super) struct Named {
-    /// Its name, its id where it has none.
-    name: String,
-    /// What `-s` takes: the name where no other has it, else the id.
-    word: String,
 }
 
 fn names(bulk: &Bulk) -> HashMap<String, Named> {

@@ -5,7 +5,7 @@
 //! different VMs, or one of a playbook that stands alone.
 
 use super::Finding;
-use super::find::Seen;
+use super::input::Seen;
 use crate::actions::spec::ActionName;
 use crate::engine::choose;
 use crate::playbook::Playbook;

@@ -7,6 +7,7 @@
 mod checks;
 mod find;
 mod fold;
+mod input;
 mod plans;
 mod repair;
 mod values;
@@ -17,7 +18,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use find::{Ask, Auditor, CHECKS, audit};
+pub use find::{Ask, Auditor, audit};
+pub use input::CHECKS;
 pub use plans::{kinds, planned, plans};
 
 use crate::estate::objective::{Objective, Tally};

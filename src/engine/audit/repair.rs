@@ -4,7 +4,7 @@
 //! then `diagnose` says why and what to do. Must never: be taken for a plan; a fix reads again by ARM.
 
 use super::Finding;
-use super::find::{Scene, Seen};
+use super::input::{Scene, Seen};
 use crate::arm::model::{Lock, Policy, ProtectedItem, Vault};
 use crate::engine::choose;
 use crate::engine::foresee::{Foreseen, foresee};

@@ -20,9 +20,9 @@ use jiff::Timestamp;
 pub use read::{Wanted, read};
 pub use text::EstateText;
 
+use super::facts::KeyVaultFacts;
 use super::graph::VmRow;
 use super::inventory::NotRead;
-use super::keyvaults::KeyVaultFacts;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{
     DenyAssignment, Disk, Extension, Group, InstanceView, Job, Lock, Permission, Policy, ProtectedItem, RecoveryPoint,

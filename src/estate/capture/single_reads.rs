@@ -8,11 +8,12 @@ use crate::arm::model::{Collection, Disk, ProtectedItem, RecoveryPoint, SizedCol
 use crate::arm::permissions::allows_every_read;
 use crate::estate::bulk::{Bulk, Deep, Index, Kind};
 use crate::estate::collect::newest_finished_backup;
+use crate::estate::facts::KeyVaultFacts;
 use crate::estate::facts::Part;
 use crate::estate::graph::VmRow;
 use crate::estate::groups::is_backup_group_name;
 use crate::estate::inventory::NotRead;
-use crate::estate::keyvaults::{self, KeyVaultFacts};
+use crate::estate::keyvaults;
 use crate::estate::read::{Read, Reader, action, complete, why};
 
 /// Azure rations reads of jobs (a recorded 429 names 150 per hour and vault, and the gateway stays below that): so many

@@ -8,7 +8,7 @@ use super::{Captured, CapturedItem, CapturedVault, CapturedVm, LeftOut};
 use crate::arm::id::{ResourceId, is_guid};
 use crate::arm::model::{Group, Lock, Policy, SizedCollection, Status, Subscription};
 use crate::estate::derive::{is_vmsnapshot, vmsnapshot};
-use crate::estate::keyvaults::KeyVaultFacts;
+use crate::estate::facts::KeyVaultFacts;
 
 /// The text of an estate, and what it does not say.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@
 //! agent or extension" and "Troubleshooting backup failures on Azure virtual machines", both 2025-11-12), as the
 //! catalogue holds them.
 
-use super::diagnose::{Line, State};
+use super::line::{Line, State};
 use crate::estate::facts::Part;
 use crate::estate::guest::{Com, Guest, GuestFacts, GuestOs, Service};
 use crate::text::plural;

@@ -4,11 +4,11 @@
 //! *problem* only when nobody has what Azure Backup needs, and never *ok*: that some identity has it is *not checked*, with
 //! what is to be compared. A VM that is not encrypted has no line. Must never: guess an identity, or take unread for missing.
 
-use super::diagnose::{Line, State};
+use super::line::{Line, State};
 use crate::actions::rules::keyvault::{ADMINISTRATOR, BACKUP_APP, wanted};
 use crate::arm::model::KeyVault;
+use crate::estate::facts::KeyVaultFacts;
 use crate::estate::facts::VmFacts;
-use crate::estate::keyvaults::KeyVaultFacts;
 use crate::text::plural;
 
 /// The error that these lead to.

@@ -5,6 +5,9 @@
 //! other; what decides is the same chooser as `fix auto`. It must never read Azure.
 
 mod around;
+pub mod guest;
+pub mod keyvault;
+mod line;
 mod locks;
 mod lockwatch;
 
@@ -12,11 +15,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::choose::{Choice, symptoms};
-use super::foresee::Foreseen;
 use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
+use crate::engine::choose::{Choice, symptoms};
+use crate::engine::foresee::Foreseen;
 use crate::estate::around::Around;
 use crate::estate::collect::{WARNED, warned_in_a_row};
 use crate::estate::facts::{ItemFacts, Part, VmFacts};
@@ -28,34 +31,7 @@ use crate::text::{as_program, plural};
 /// Name and version of the object.
 pub const DIAGNOSIS_SCHEMA: &str = "azmend.diagnosis/v1";
 
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// As it should be.
-    Ok,
-    /// It blocks a backup, or may block one.
-    Problem,
-    /// It could not be looked at.
-    NotChecked,
-}
-
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Line {
-    /// `vm`, `agent`, `extensions`, `key vault`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `disks`,
-    /// `load`, `network`.
-    /// `vm`, `agent`, `extensions`, `locks`, `points`, `vault`, `jobs`, `recovery points`, `guest`.
-    pub area: String,
-    /// What was looked at.
-    pub check: String,
-    /// How it came out.
-    pub state: State,
-    /// What was found, or why it was not looked at.
-    pub evidence: String,
-    /// The error of the catalogue that it leads to.
-    pub code: Option<String>,
-}
+pub use line::{Line, State};
 
 /// A likely cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -171,7 +147,7 @@ pub fn diagnose(
     let mut sheet = Sheet { lines: Vec::new() };
     vm(&mut sheet, facts, now);
     extensions(&mut sheet, facts, view);
-    sheet.lines.extend(super::keyvault_checks::lines(facts));
+    sheet.lines.extend(keyvault::lines(facts));
     locks::lines(&mut sheet, facts, view);
     if let Some(watch) = ask.watch {
         lockwatch::lines(&mut sheet, watch);
@@ -183,7 +159,7 @@ pub fn diagnose(
     warnings(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
     around::lines(&mut sheet, around);
-    sheet.lines.extend(super::guest_checks::lines(ask.guest));
+    sheet.lines.extend(guest::lines(ask.guest));
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
     let next = next(choice, ask);
@@ -198,9 +174,9 @@ pub fn diagnose(
         .any(|paths| paths.iter().any(|path| view.unread(path).is_some()));
     let found = lines.iter().any(|line| line.state == State::Problem) || !causes.is_empty();
     let exit_code = match (blind, found) {
-        (true, _) => super::exit::PARTIAL,
-        (false, true) => super::exit::FOUND,
-        (false, false) => super::exit::OK,
+        (true, _) => crate::engine::exit::PARTIAL,
+        (false, true) => crate::engine::exit::FOUND,
+        (false, false) => crate::engine::exit::OK,
     };
     Diagnosis {
         schema: DIAGNOSIS_SCHEMA.to_owned(),
@@ -544,7 +520,7 @@ mod tests {
         let mut facts = facts();
         change(&mut facts);
         let view = View::of(&facts, &crate::estate::derive::StaleCounts::default(), now());
-        let choice = super::super::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
+        let choice = crate::engine::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
         let around =
             Around { disks: Vec::new(), load: crate::estate::facts::Part::Absent { at: now() }, network: None };
         let ask = Ask {
@@ -566,7 +542,7 @@ mod tests {
         assert_eq!(lock.state, State::NotChecked);
         let others = |told: &Diagnosis| told.lines.iter().filter(|line| line.area != "locks").count();
         assert_eq!(others(&all), others(&without));
-        assert_eq!(without.exit_code, super::super::exit::PARTIAL);
+        assert_eq!(without.exit_code, crate::engine::exit::PARTIAL);
     }
 
     #[test]
