@@ -13,7 +13,7 @@ use std::time::Duration;
 use azmend::arm::{Arm, ArmSettings, CallPurpose, CallRow, StaticToken};
 use azmend::clock::elapsed;
 use azmend::engine::{Earlier, Listener, Plan, PlanRequest, Planned, Progress, Run, World as PlanWorld, make_plan};
-use azmend::estate::resolve_vm;
+use azmend::facts::resolve_vm;
 use azmend::journal::MemoryRun;
 use azmend::playbook::library::Library;
 use azmend::sim::{Estate, Sim, World};

@@ -22,7 +22,7 @@ pub mod actions;
 pub mod catalog;
 pub mod cli;
 pub mod engine;
-pub mod estate;
+pub mod facts;
 pub mod journal;
 pub mod playbook;
 pub mod report;

@@ -17,7 +17,7 @@ use super::outcome::{Failure, Refusal};
 use super::parameters::{DAY, span_within};
 use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
-use super::rules::{self, Ground, backups};
+use super::rules::{self, RuleInput, backups};
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
@@ -25,8 +25,8 @@ use crate::arm::{ArmError, JobFilter, Sent, Tag};
 use crate::catalog::Catalog;
 use crate::clock::{earlier, elapsed, later};
 use crate::duration::Span;
-use crate::estate::facts::{ItemFacts, VmFacts};
-use crate::estate::locked::LockedScopes;
+use crate::facts::locked::LockedScopes;
+use crate::facts::vm_facts::{ItemFacts, VmFacts};
 use crate::text::shell_quote;
 
 /// Between two looks at a job. A vault answers about 100 job reads an hour (recorded limit 150).
@@ -104,7 +104,7 @@ impl Action for BackupStart {
         if !cx.locks_that_stay.is_empty() && full {
             draft.blocked = cx.locks_that_stay.to_vec();
         }
-        if let Some(why) = cx.ground.facts.locks.unread().filter(|_| full) {
+        if let Some(why) = cx.input.facts.locks.unread().filter(|_| full) {
             draft.unread.push(("locks", why.to_owned()));
         }
         draft.refused.extend(under_locks(cx).into_iter().map(|refusal| (1, refusal)));
@@ -117,7 +117,7 @@ impl Action for BackupStart {
 /// A ReadOnly lock at the vault or above it refuses every POST to it. A lock that the last backup's error names, and that
 /// is in force still, stops the next one in the same way.
 fn under_locks(cx: &PlanContext<'_>) -> Vec<Refusal> {
-    let facts = cx.ground.facts;
+    let facts = cx.input.facts;
     let vault = facts.main_item().into_iter().flat_map(|item| facts.locks_on_vault(item)).map(|lock| {
         let scope = lock.scope().short_name();
         let why = format!("the ReadOnly lock {} on {scope} covers the vault: Azure accepts no backup", lock.id.name());
@@ -127,7 +127,7 @@ fn under_locks(cx: &PlanContext<'_>) -> Vec<Refusal> {
     let Some(error) = LockedScopes::of(facts) else { return all };
     for lock in error.among(facts) {
         // The same words as of a step that was to remove it: the plan is refused for it once.
-        let refusal = rules::locks::may_remove(&cx.ground, lock, cx.named_locks).err().unwrap_or_else(|| {
+        let refusal = rules::locks::may_remove(&cx.input, lock, cx.named_locks).err().unwrap_or_else(|| {
             let why = "it is in force, and another backup would fail in the same way";
             let vm = shell_quote(facts.id.as_str());
             Refusal::new("s5.in-force", why)
@@ -140,7 +140,7 @@ fn under_locks(cx: &PlanContext<'_>) -> Vec<Refusal> {
 
 impl BackupStart {
     fn alone(&self, cx: &PlanContext<'_>) -> StepDraft {
-        match planned(&cx.ground, self) {
+        match planned(&cx.input, self) {
             Ok((what, effect)) => StepDraft::change(what, effect),
             Err(refusal) => StepDraft::refuse(refusal),
         }
@@ -148,15 +148,15 @@ impl BackupStart {
 }
 
 /// The backup of the VM's active item.
-fn planned(ground: &Ground<'_>, spec: &BackupStart) -> Result<(StartBackup, String), Refusal> {
-    let facts = ground.facts;
+fn planned(input: &RuleInput<'_>, spec: &BackupStart) -> Result<(StartBackup, String), Refusal> {
+    let facts = input.facts;
     if let Some(why) = facts.items.unread() {
         return Err(Refusal::new("s12.unread", format!("the vault items were not read: {why}")));
     }
     let Some(item) = facts.main_item() else {
         return Err(Refusal::new("s10.not-protected", format!("no vault protects {}", facts.id.name())));
     };
-    backups::may_start(ground, item)?;
+    backups::may_start(input, item)?;
     let vault = item.item.vault_id().map(|vault| vault.name().to_owned()).unwrap_or_default();
     let followed = match spec.until {
         BackupUntil::Snapshot => "until the snapshot is taken",
@@ -239,7 +239,7 @@ impl Mutation for StartBackup {
             return Check::Refuse(Refusal::new("s12.unread", "the vault item was not read again"));
         };
         let facts = ItemFacts { item: now, ..facts.clone() };
-        if let Err(refusal) = backups::may_start(&cx.ground(), &facts) {
+        if let Err(refusal) = backups::may_start(&cx.input(), &facts) {
             return Check::Refuse(refusal);
         }
         if history.attempts.iter().filter(|attempt| attempt.answered).count() >= 4 {

@@ -14,14 +14,14 @@ use super::change::{Risk, Undo};
 use super::outcome::{Failure, Refusal};
 use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
-use super::rules::Ground;
+use super::rules::RuleInput;
 use super::vm;
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Handler;
 use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// Uninstalls an extension.
 const DELETE: Right = Right::change(
@@ -66,7 +66,7 @@ impl Action for ExtensionUninstall {
     const WRITES: &'static [&'static str] = &["vmsnapshot", "extensions.failed", "vm.provisioning_state"];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(planned(&cx.ground), "VMSnapshot is not installed: nothing to uninstall")
+        StepDraft::of(planned(&cx.input), "VMSnapshot is not installed: nothing to uninstall")
     }
 }
 
@@ -106,8 +106,8 @@ fn resource_name(facts: &VmFacts) -> &'static str {
 }
 
 /// The uninstall; `Ok(None)` when there is nothing to uninstall.
-fn planned(ground: &Ground<'_>) -> Result<Option<(UninstallExtension, String)>, Refusal> {
-    let facts = ground.facts;
+fn planned(input: &RuleInput<'_>) -> Result<Option<(UninstallExtension, String)>, Refusal> {
+    let facts = input.facts;
     if facts.instance.known().is_none() {
         let why = facts.instance.unread().unwrap_or("the VM has none");
         return Err(Refusal::new("s12.unread", format!("the instance view was not read: {why}")));
@@ -216,7 +216,7 @@ impl Mutation for UninstallExtension {
             Err(error) => return Check::Unreadable(error),
         };
         let mut facts = cx.facts.clone();
-        facts.instance = crate::estate::facts::Part::Known { at: cx.arm.clock().now(), value: instance };
+        facts.instance = crate::facts::vm_facts::Part::Known { at: cx.arm.clock().now(), value: instance };
         match handler(&facts) {
             None if !history.attempts.is_empty() => return Check::Holds("the handler is gone".to_owned()),
             Some(handler) if history.attempts.is_empty() => {

@@ -14,14 +14,14 @@ use super::change::{Risk, Undo};
 use super::outcome::{Failure, Refusal};
 use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, PlanReads, StepDraft};
-use super::rules::{Ground, groups, locks as rule};
+use super::rules::{RuleInput, groups, locks as rule};
 use super::{Action, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Lock;
 use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
 use crate::clock::elapsed;
-use crate::estate::facts::{Part, VmFacts};
-use crate::estate::locked::LockedScopes;
+use crate::facts::locked::LockedScopes;
+use crate::facts::vm_facts::{Part, VmFacts};
 use crate::text::{plural, safe_short, shell_quote};
 
 /// So many readings in a row that say the same are a stable one, [`PROBE`] apart. How long Azure takes to let every replica
@@ -100,7 +100,7 @@ impl Action for LocksRemove {
     /// at its limit of points too. One that is the cause and that azmend may not remove stops the whole fix.
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
         let mut out = StepDraft::default();
-        let facts = cx.ground.facts;
+        let facts = cx.input.facts;
         let Some(locks) = facts.locks.known() else {
             out.unread.extend(facts.locks.unread().map(|why| ("locks", why.to_owned())));
             return out;
@@ -118,11 +118,11 @@ impl Action for LocksRemove {
             .collect();
         relevant.sort_by(|a, b| a.id.cmp(&b.id));
         for lock in relevant {
-            let may = rule::may_remove(&cx.ground, lock, cx.named_locks);
+            let may = rule::may_remove(&cx.input, lock, cx.named_locks);
             let asked = cx.named_locks.contains(&lock.id) || meant(lock);
             match (may, &error) {
                 (Ok(()), Some(error)) if !asked && !full => out.notes.push(left_alone(lock, error)),
-                (Ok(()), _) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.ground, lock, &lock.scope())),
+                (Ok(()), _) => out.push(RemoveLock { lock: lock.clone() }, effect(&cx.input, lock, &lock.scope())),
                 (Err(refusal), Some(error)) if meant(lock) => out.refused.push((1, the_cause(lock, error, refusal))),
                 (Err(refusal), _) => {
                     let why = format!("the {} lock {} is kept: {}", lock.level, lock.id.name(), refusal.why);
@@ -186,20 +186,19 @@ fn scopes(facts: &VmFacts) -> Vec<ResourceId> {
     scopes
 }
 
-fn effect(ground: &Ground<'_>, lock: &Lock, scope: &ResourceId) -> String {
+fn effect(input: &RuleInput<'_>, lock: &Lock, scope: &ResourceId) -> String {
     let mut text = format!("remove the {} lock {} on {}", lock.level, lock.id.name(), scope.short_name());
     if !lock.notes.is_empty() {
         text.push_str(&format!(", notes \"{}\"", safe_short(&lock.notes, 120)));
     }
-    if let Some((collections, vms)) = rule::also_protects(ground, scope) {
+    if let Some((collections, vms)) = rule::also_protects(input, scope) {
         text.push_str(&format!(
             "; it also protects {} of {}: Azure Backup will then clean up theirs too",
             plural(collections, "collection"),
             plural(vms, "other VM")
         ));
     }
-    if groups::name_matches(ground, scope.name()) && ground.facts.locks_over(scope).any(|other| other.scope() != *scope)
-    {
+    if groups::name_matches(input, scope.name()) && input.facts.locks_over(scope).any(|other| other.scope() != *scope) {
         text.push_str("; another lock above it stays in force");
     }
     text
@@ -255,7 +254,7 @@ impl Mutation for RemoveLock {
             let why = format!("the lock {name} is not the one in the plan: {difference}");
             return Check::Refuse(Refusal::new("s3.changed", why));
         }
-        if let Err(refusal) = rule::may_remove(&cx.ground(), &now, cx.named_locks) {
+        if let Err(refusal) = rule::may_remove(&cx.input(), &now, cx.named_locks) {
             return Check::Refuse(refusal);
         }
         let answered = history.attempts.iter().filter(|attempt| attempt.answered).count();

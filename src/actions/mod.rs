@@ -40,7 +40,7 @@ use serde_json::{Map, Value};
 
 use crate::arm::id::ResourceId;
 use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Sent, Tag};
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 use change::{Change, Risk, Undo};
 use permission::Uses;
 use planning::{PlanContext, PlanReads, StepDraft};

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use super::ChangeKind;
 use super::change::Change;
 use super::outcome::Refusal;
-use super::rules::Ground;
+use super::rules::RuleInput;
 use super::rules::enabling::Candidate;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
-use crate::estate::facts::{Part, VmFacts};
-use crate::estate::guest::Guest;
+use crate::facts::guest::Guest;
+use crate::facts::vm_facts::{Part, VmFacts};
 
 /// What is read only for the actions that ask for it.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct PlanReads {
 #[derive(Debug, Clone, Copy)]
 pub struct PlanContext<'a> {
     /// The facts as the earlier steps of the plan leave them, and what the rules need besides.
-    pub ground: Ground<'a>,
+    pub input: RuleInput<'a>,
     /// Locks the user named.
     pub named_locks: &'a [ResourceId],
     /// Succeeded points of the VM after the earlier steps, and its limit, where both were read.

@@ -14,7 +14,7 @@ use super::outcome::{Failure, Override, Refusal};
 use super::rules;
 use crate::arm::id::ResourceId;
 use crate::arm::{Arm, ArmError};
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// What an action works with.
 #[derive(Debug, Clone)]
@@ -33,10 +33,10 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The ground for the rules at this moment.
+    /// The input for the rules at this moment.
     #[must_use]
-    pub fn ground(&self) -> rules::Ground<'a> {
-        rules::Ground {
+    pub fn input(&self) -> rules::RuleInput<'a> {
+        rules::RuleInput {
             facts: self.facts,
             now: self.arm.clock().now(),
             overrides: self.overrides,
@@ -238,7 +238,7 @@ pub enum Inverse {
 }
 
 /// Which parts of the facts the guards of a change look at, and how old they may be. The parts are those of
-/// [`crate::estate::collect::Refresh`].
+/// [`crate::facts::collect::Refresh`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FactsNeeded {
     /// VM, instance view, extensions. Every guard looks at the VM: it tells a recreated one (S3).

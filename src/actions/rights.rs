@@ -14,8 +14,8 @@ use super::spec::ActionName;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Permission};
 use crate::arm::permissions::{allows, allows_every_read, denied, denies_a_read};
-use crate::estate::facts::{Part, Rights};
-use crate::estate::rights::Places;
+use crate::facts::rights::Places;
+use crate::facts::vm_facts::{Part, Rights};
 
 /// Whether an action may be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

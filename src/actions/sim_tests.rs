@@ -13,15 +13,15 @@ use super::change::{Change, ChangeKind};
 use super::locks::{self, RemoveLock, Restore};
 use super::planning::{PlanContext, PlanReads};
 use super::points::{DeleteCollection, DeletePoint};
-use super::rules::{Ground, ORPHAN_AGE};
+use super::rules::{ORPHAN_AGE, RuleInput};
 use super::*;
 use crate::actions::change::{DeleteReason, Override};
 use crate::arm::model::{Collection, Lock};
 use crate::arm::{ArmSettings, PollState, StaticToken};
 use crate::clock::elapsed;
-use crate::estate::collect::{CollectOptions, collect};
-use crate::estate::facts::Part;
-use crate::estate::guest::Guest;
+use crate::facts::collect::{CollectOptions, collect};
+use crate::facts::guest::Guest;
+use crate::facts::vm_facts::Part;
 use crate::sim::{Estate, Fault, FaultEffect, FaultMatch, Sim, World};
 
 const ESTATE: &str = r#"
@@ -590,7 +590,7 @@ async fn a_plan_leaves_out_what_is_being_copied_and_what_cannot_be_read() {
     let spec = ActionName::DeleteStale.with(&Map::new()).unwrap();
     let plan = |facts: &VmFacts, reads: &PlanReads| {
         spec.plan(&PlanContext {
-            ground: Ground { facts, now: bench.now(), overrides: &bench.overrides, orphan_age: ORPHAN_AGE },
+            input: RuleInput { facts, now: bench.now(), overrides: &bench.overrides, orphan_age: ORPHAN_AGE },
             named_locks: &[],
             room: Some((19, 18)),
             locks_that_stay: &[],

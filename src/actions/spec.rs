@@ -63,7 +63,7 @@ mod tests {
     /// What an action changes in the view is there in the view: a value or a whole part.
     #[test]
     fn what_an_action_writes_is_in_the_view() {
-        let view = serde_json::to_value(crate::estate::view::View::empty()).unwrap();
+        let view = serde_json::to_value(crate::facts::view::View::empty()).unwrap();
         for action in ActionName::ALL {
             for path in action.writes() {
                 assert!(view.pointer(&format!("/{}", path.replace('.', "/"))).is_some(), "{action} writes {path}");

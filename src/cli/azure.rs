@@ -23,8 +23,8 @@ use crate::arm::{
 use crate::clock::{Clock, SystemClock};
 use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
-use crate::estate::guest;
-use crate::estate::resolve::resolve_vm;
+use crate::facts::guest;
+use crate::facts::resolve::resolve_vm;
 use crate::journal::{FileLock, LockKey, StateDir};
 use crate::sim::{self, Estate, Paced, Sim};
 

@@ -7,7 +7,7 @@ use crate::arm::{ArmError, ErrorClass, SignInError};
 use crate::engine::exit;
 use crate::engine::plan::PlanError;
 use crate::engine::result::{ErrorResult, RunResult, Status};
-use crate::estate::resolve::ResolveError;
+use crate::facts::resolve::ResolveError;
 
 /// What kind of error this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Kind {
     /// Azure cannot be reached, or the user interrupted: come back.
     ComeBack,
     /// What decides could not be read.
-    NotRead,
+    Unread,
     /// A file of azmend's own cannot be read or written.
     Io,
     /// azmend itself is wrong.
@@ -102,7 +102,7 @@ impl CliError {
             Kind::SignIn | Kind::Permission => exit::PERMISSION,
             Kind::Refused => exit::REFUSED,
             Kind::ComeBack => exit::COME_BACK,
-            Kind::NotRead => exit::PARTIAL,
+            Kind::Unread => exit::PARTIAL,
             Kind::Bug => exit::BUG,
         }
     }
@@ -113,7 +113,7 @@ impl CliError {
         let status = match self.kind {
             Kind::Usage | Kind::Input | Kind::Io | Kind::Bug => Status::Error,
             Kind::Refused => Status::Refused,
-            Kind::SignIn | Kind::Permission | Kind::ComeBack | Kind::NotRead => Status::Failed,
+            Kind::SignIn | Kind::Permission | Kind::ComeBack | Kind::Unread => Status::Failed,
         };
         let hint = (!self.hints.is_empty()).then(|| self.hints.join("; "));
         RunResult {
@@ -133,7 +133,7 @@ impl Kind {
             Self::Permission => "permission",
             Self::Refused => "refused",
             Self::ComeBack => "come_back",
-            Self::NotRead => "not_read",
+            Kind::Unread => "not_read",
             Self::Io => "io",
             Self::Bug => "bug",
         }
@@ -155,7 +155,7 @@ impl From<ArmError> for CliError {
             ErrorClass::Forbidden | ErrorClass::DeniedByAssignment => Kind::Permission,
             ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient | ErrorClass::Throttled => Kind::ComeBack,
             ErrorClass::NotFound => Kind::Input,
-            _ => Kind::NotRead,
+            _ => Kind::Unread,
         };
         let mut out = Self::new(kind, error.to_string()).maybe_hint(error.hint());
         if kind == Kind::ComeBack {
@@ -220,7 +220,7 @@ mod tests {
             (Kind::SignIn, 4),
             (Kind::Permission, 4),
             (Kind::Refused, 5),
-            (Kind::NotRead, 6),
+            (Kind::Unread, 6),
             (Kind::ComeBack, 7),
             (Kind::Bug, 1),
         ];

@@ -26,14 +26,14 @@ use crate::text::{as_program, shell_quote};
 
 /// What every command works with.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Session {
     /// How azmend was called.
     pub settings: Settings,
     /// Where it writes.
     pub printer: Printer,
 }
 
-impl Desk {
+impl Session {
     /// Gets the Azure ready, and says on stderr when it is the sandbox (S13).
     ///
     /// # Errors

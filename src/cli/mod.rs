@@ -15,9 +15,9 @@ mod execute;
 mod files;
 mod interrupt;
 mod logging;
-mod looking;
 mod printer;
 mod progress;
+mod scan_progress;
 mod settings;
 mod store;
 
@@ -30,7 +30,7 @@ use clap::parser::ValueSource;
 
 use args::{Args, Command, Typed};
 use error::{CliError, Kind};
-use execute::Desk;
+use execute::Session;
 use printer::Printer;
 use settings::{Output, Settings, environment, output_of_broken};
 
@@ -87,8 +87,8 @@ fn run(words: &[OsString]) -> u8 {
     if let Err(error) = logging::start(&settings) {
         return failed(&printer, &error, sandbox);
     }
-    let desk = Desk { settings, printer: printer.clone() };
-    let code = match dispatch(&desk, args.command) {
+    let session = Session { settings, printer: printer.clone() };
+    let code = match dispatch(&session, args.command) {
         Ok(code) => code,
         Err(error) => failed(&printer, &error, sandbox),
     };
@@ -146,59 +146,59 @@ const fn formats(command: &Command) -> &'static [Output] {
     }
 }
 
-fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
-    let output = desk.settings.output;
+fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
+    let output = session.settings.output;
     if !matches!(output, Output::Table | Output::Json | Output::Jsonl) && !formats(&command).contains(&output) {
         let name = format!("{output:?}").to_lowercase();
         return Err(CliError::input(format!("this command does not write {name}"))
             .code("format_not_supported")
             .hint("it writes -o table, -o json and -o jsonl"));
     }
-    if desk.settings.whole_tenant.as_deref() == Some("") && !matches!(command, Command::Audit(_)) {
+    if session.settings.whole_tenant.as_deref() == Some("") && !matches!(command, Command::Audit(_)) {
         return Err(CliError::input("--tenant needs the id of a tenant here").code("usage"));
     }
-    if desk.settings.speed.is_some() && !desk.settings.sandbox() && !matches!(command, Command::Sandbox(_)) {
+    if session.settings.speed.is_some() && !session.settings.sandbox() && !matches!(command, Command::Sandbox(_)) {
         return Err(CliError::input("--speed works only with --sandbox")
             .code("usage")
             .hint("add --sandbox, or omit --speed"));
     }
     match command {
-        Command::Completions { shell } => return Ok(commands::completions::run(desk, shell)),
-        Command::Man { dir } => return commands::man::run(desk, &dir),
-        Command::Playbook(command) => return commands::playbook::run(desk, &command),
-        Command::Role(args) => return commands::role::run(desk, &args),
-        Command::Explain(args) => return commands::explain::run(desk, &args),
+        Command::Completions { shell } => return Ok(commands::completions::run(session, shell)),
+        Command::Man { dir } => return commands::man::run(session, &dir),
+        Command::Playbook(command) => return commands::playbook::run(session, &command),
+        Command::Role(args) => return commands::role::run(session, &args),
+        Command::Explain(args) => return commands::explain::run(session, &args),
         _ => {}
     }
-    if desk.settings.state_dir_unchecked {
-        desk.printer.warn(&format!(
+    if session.settings.state_dir_unchecked {
+        session.printer.warn(&format!(
             "who may read and change the state directory {} cannot be checked on Windows, and it is not in your profile",
-            crate::text::safe(&desk.settings.state_dir.to_string_lossy())
+            crate::text::safe(&session.settings.state_dir.to_string_lossy())
         ));
-        desk.printer.hint("make sure that nobody else can: what stands there decides which locks azmend restores");
+        session.printer.hint("make sure that nobody else can: what stands there decides which locks azmend restores");
     }
-    warn_of_locks(desk, &command);
+    warn_of_locks(session, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let code = runtime.block_on(async {
         match command {
-            Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(desk, *args)).await,
-            Command::Fix(args) => Box::pin(commands::fix::run(desk, *args)).await,
-            Command::Apply(args) => commands::apply::run(desk, args).await,
-            Command::Runs(command) => commands::runs::run(desk, command).await,
-            Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(desk, args).await,
-            Command::Sandbox(command) => commands::sandbox::run(desk, command),
-            Command::Backup(args) => Box::pin(commands::backup::run(desk, *args)).await,
-            Command::Protect(args) => Box::pin(commands::protect::run(desk, *args)).await,
-            Command::Vms(args) => commands::vms::run(desk, &args).await,
-            Command::Jobs(args) => commands::jobs::run(desk, &args).await,
-            Command::Engines(args) => commands::engines::run(desk, &args).await,
-            Command::Audit(args) => Box::pin(commands::audit::run(desk, &args)).await,
-            Command::Capture(args) => Box::pin(commands::capture::run(desk, &args)).await,
-            Command::Diagnose(args) => commands::diagnose::run(desk, &args).await,
-            Command::Doctor(args) => commands::doctor::run(desk, &args).await,
+            Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(session, *args)).await,
+            Command::Fix(args) => Box::pin(commands::fix::run(session, *args)).await,
+            Command::Apply(args) => commands::apply::run(session, args).await,
+            Command::Runs(command) => commands::runs::run(session, command).await,
+            Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(session, args).await,
+            Command::Sandbox(command) => commands::sandbox::run(session, command),
+            Command::Backup(args) => Box::pin(commands::backup::run(session, *args)).await,
+            Command::Protect(args) => Box::pin(commands::protect::run(session, *args)).await,
+            Command::Vms(args) => commands::vms::run(session, &args).await,
+            Command::Jobs(args) => commands::jobs::run(session, &args).await,
+            Command::Engines(args) => commands::engines::run(session, &args).await,
+            Command::Audit(args) => Box::pin(commands::audit::run(session, &args)).await,
+            Command::Capture(args) => Box::pin(commands::capture::run(session, &args)).await,
+            Command::Diagnose(args) => commands::diagnose::run(session, &args).await,
+            Command::Doctor(args) => commands::doctor::run(session, &args).await,
             Command::Playbook(_)
             | Command::Role(_)
             | Command::Explain(_)
@@ -212,9 +212,9 @@ fn dispatch(desk: &Desk, command: Command) -> Result<u8, CliError> {
 }
 
 /// While a run of this state directory has locks off, every start says so (S6).
-fn warn_of_locks(desk: &Desk, command: &Command) {
+fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
-    let Ok(Some(state)) = store::existing(&desk.settings) else { return };
+    let Ok(Some(state)) = store::existing(&session.settings) else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
         Command::Runs(
@@ -223,18 +223,18 @@ fn warn_of_locks(desk: &Desk, command: &Command) {
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
-    for (run, locks) in store::runs_with_locks_off(&state, desk.settings.sandbox()) {
+    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()) {
         if about.is_some_and(|id| run.starts_with(&id.to_ascii_lowercase())) {
             continue;
         }
         for lock in &locks {
             let scope = lock.scope().short_name();
-            desk.printer.warn(&format!(
+            session.printer.warn(&format!(
                 "the run {} has removed the lock {} on {scope}",
                 store::short(&run),
                 lock.id.name()
             ));
-            desk.printer.hint(&format!("restore it: {} runs undo {}", desk.program(), store::short(&run)));
+            session.printer.hint(&format!("restore it: {} runs undo {}", session.program(), store::short(&run)));
         }
     }
 }

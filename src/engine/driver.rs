@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::active_run::{ActiveRun, Halt};
 use super::plan::{OnFailure, PlannedStep};
 use super::progress::Progress;
-use super::session::{Halt, Session};
 use super::state::{ChangeState, Phase};
 use super::step::{End, LocksSeen, Machine, Next, PollSeen, ProvenBy, Seen, SendError, SendSeen, failure_of};
 use crate::actions::ChangeKind;
@@ -25,8 +25,8 @@ use crate::actions::{self, Check, Context, History, Inverse, Request, Verb, Veri
 use crate::arm::model::Lock;
 use crate::arm::{ArmError, CallPurpose, ErrorClass, Operation, PollState, Sent, Tag};
 use crate::clock::elapsed;
-use crate::estate::collect::Refresh;
-use crate::estate::facts::VmFacts;
+use crate::facts::collect::Refresh;
+use crate::facts::vm_facts::VmFacts;
 use crate::journal::{Answer, Effect, EndKind, Ending, Event, Fact, Purpose};
 
 /// How often facts are read again for one request because reading its resource took longer than that.
@@ -46,7 +46,7 @@ pub(super) struct Task<'a> {
     pub step: Option<&'a PlannedStep>,
 }
 
-impl Session<'_> {
+impl ActiveRun<'_> {
     /// Drives one task from wherever its journal ends to its end, which is journaled.
     ///
     /// # Errors

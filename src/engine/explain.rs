@@ -14,7 +14,7 @@ use crate::catalog::named::{Named, named};
 use crate::catalog::paste::LONGEST;
 use crate::catalog::search::{Answer, Why};
 use crate::catalog::{Category, Entry};
-use crate::estate::groups::{collection_name, default_group_name};
+use crate::facts::groups::{collection_name, default_group_name};
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 

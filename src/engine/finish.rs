@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::active_run::{ActiveRun, Halt, StepsEnd};
 use super::driver::plain;
 use super::earlier::CleanUp;
 use super::exit;
 use super::owed::LockState;
 use super::plan::{OnFailure, Plan};
 use super::result::{CallsResult, ChangeResult, ErrorResult, LockResult, RunResult, Status};
-use super::session::{Halt, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
 use crate::actions::ChangeKind;
@@ -25,13 +25,13 @@ use crate::actions::protection::{EnableProtection, ResumeProtection};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Lock, Point};
 use crate::clock::{elapsed, later};
-use crate::estate::derive::has_backup_points;
-use crate::estate::facts::VmFacts;
-use crate::estate::view::View;
+use crate::facts::derive::has_backup_points;
+use crate::facts::view::View;
+use crate::facts::vm_facts::VmFacts;
 use crate::journal::{Effect, EndKind, Ending, Event, FinalStatus, PauseReason, Purpose};
 use crate::text::plural;
 
-impl Session<'_> {
+impl ActiveRun<'_> {
     /// Ends a run, however it came to its end.
     pub(super) async fn finish(&mut self, end: StepsEnd) -> RunResult {
         let end = self.held_by_others(end);

@@ -12,8 +12,8 @@ use super::planner::{Outlook, outlook};
 use crate::actions::change::Refusal;
 use crate::actions::rules;
 use crate::actions::spec::ActionSpec;
-use crate::estate::facts::VmFacts;
-use crate::estate::view::View;
+use crate::facts::view::View;
+use crate::facts::vm_facts::VmFacts;
 use crate::playbook::{Playbook, Resolved};
 
 /// What stands in a command where a person has to choose.

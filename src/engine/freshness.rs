@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::session::Session;
+use super::active_run::ActiveRun;
 use super::state::ChangeState;
 use crate::actions::change::Change;
 use crate::actions::{self, ChangeKind};
 use crate::arm::CallPurpose;
-use crate::estate::collect::{self, CollectOptions, Refresh};
-use crate::estate::facts::VmFacts;
+use crate::facts::collect::{self, CollectOptions, Refresh};
+use crate::facts::vm_facts::VmFacts;
 
 /// What a run did not change is read again for its end only when it was read longer ago.
 const TOO_OLD_TO_SHOW: Duration = Duration::from_secs(10 * 60);
 
-impl Session<'_> {
+impl ActiveRun<'_> {
     /// A whole reading.
     pub(super) async fn read_everything(&mut self) {
         let options = CollectOptions { own_jobs: self.run.earlier.jobs(), ..CollectOptions::default() };
@@ -71,7 +71,7 @@ impl Session<'_> {
     }
 
     /// The condition view of the last reading.
-    pub(super) fn view(&self) -> Option<crate::estate::view::View> {
+    pub(super) fn view(&self) -> Option<crate::facts::view::View> {
         let facts = self.facts.as_ref()?;
         Some(super::planner::view_of(facts, &self.arm, &self.run.plan.overrides))
     }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::active_run::Run;
 use super::earlier::Earlier;
 use super::plan::Plan;
 use super::progress::Listener;
 use super::result::RunResult;
-use super::session::Run;
 use crate::actions::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::arm::Arm;

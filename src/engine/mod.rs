@@ -4,8 +4,8 @@
 //! what can be undone. It never prints and never asks: it tells a [`progress::Listener`] and returns a
 //! [`result::RunResult`].
 
+mod active_run;
 pub mod audit;
-mod candidate;
 pub mod choose;
 pub mod diagnose;
 pub mod doctor;
@@ -22,21 +22,21 @@ pub mod owed;
 pub mod plan;
 pub mod planner;
 pub mod progress;
+mod protect_target;
 pub mod result;
 mod run;
-mod session;
 pub mod state;
 mod step;
 mod undo;
 mod verdict;
 
+pub use active_run::Run;
 pub use earlier::{Earlier, Unlocking};
 pub use launch::{Entry, Launch};
 pub use plan::{Plan, PlanError, World};
 pub use planner::{PlanRequest, Planned, make_plan};
 pub use progress::{Listener, Progress, Silent};
 pub use result::{RunResult, Status};
-pub use session::Run;
 pub use state::RunState;
 
 use std::time::Duration;

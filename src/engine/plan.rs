@@ -16,8 +16,8 @@ use crate::actions::spec::ActionSpec;
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
 use crate::duration::Span;
-use crate::estate::facts::VmFacts;
-use crate::estate::view::View;
+use crate::facts::view::View;
+use crate::facts::vm_facts::VmFacts;
 use crate::playbook::ParamValue;
 pub use crate::playbook::{After, StepOutcome};
 

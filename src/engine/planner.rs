@@ -10,16 +10,16 @@ use crate::actions::ChangeKind;
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::planning::{PlanContext, PlanReads, SoFar, StepDraft};
 use crate::actions::points;
-use crate::actions::rules::{self, Ground, stale};
+use crate::actions::rules::{self, RuleInput, stale};
 use crate::actions::spec::ActionSpec;
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
 use crate::clock::elapsed;
-use crate::estate::collect::{self, CollectOptions};
-use crate::estate::facts::{Part, VmFacts};
-use crate::estate::guest::{Guest, look};
-use crate::estate::view::View;
+use crate::facts::collect::{self, CollectOptions};
+use crate::facts::guest::{Guest, look};
+use crate::facts::view::View;
+use crate::facts::vm_facts::{Part, VmFacts};
 use crate::playbook::{Condition, Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::{plural, shell_quote};
 use jiff::Timestamp;
@@ -102,8 +102,8 @@ pub enum Planned {
 #[must_use]
 pub fn view_of(facts: &VmFacts, arm: &Arm, overrides: &BTreeSet<Override>) -> View {
     let now = arm.clock().now();
-    let ground = Ground { facts, now, overrides, orphan_age: rules::ORPHAN_AGE };
-    View::of(facts, &stale::counts(&ground), now)
+    let input = RuleInput { facts, now, overrides, orphan_age: rules::ORPHAN_AGE };
+    View::of(facts, &stale::counts(&input), now)
 }
 
 /// Reads the VM and makes the plan.
@@ -135,9 +135,13 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
             let why =
                 format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
             // A collection that looks superfluous and is not proven to be is said, with what is missing.
-            let ground =
-                Ground { facts, now: arm.clock().now(), overrides: &request.overrides, orphan_age: rules::ORPHAN_AGE };
-            let warnings = stale::find(&ground).reported.iter().map(ToString::to_string).collect();
+            let input = RuleInput {
+                facts,
+                now: arm.clock().now(),
+                overrides: &request.overrides,
+                orphan_age: rules::ORPHAN_AGE,
+            };
+            let warnings = stale::find(&input).reported.iter().map(ToString::to_string).collect();
             return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
         }
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
@@ -276,7 +280,7 @@ async fn draft(
 ) -> Result<Drafted, Undecided> {
     let mut reads = PlanReads {
         policies: policies_to_choose(arm, resolved, facts).await,
-        candidate: super::candidate::candidate_of(arm, resolved, facts).await,
+        candidate: super::protect_target::candidate_of(arm, resolved, facts).await,
         guest: guest_to_change(arm, resolved, facts, request.allow_guest).await,
         unread_copies: BTreeSet::new(),
     };
@@ -422,14 +426,14 @@ impl Draft<'_> {
 
     /// Lets the action say its changes, on the facts as the steps so far leave them.
     fn fill(&mut self, step: &ResolvedStep, planned: &mut PlannedStep) -> Result<(), Undecided> {
-        let ground = Ground {
+        let input = RuleInput {
             facts: self.so_far.facts(),
             now: self.now,
             overrides: self.overrides,
             orphan_age: rules::ORPHAN_AGE,
         };
         let mut draft = step.action.plan(&PlanContext {
-            ground,
+            input,
             named_locks: self.named_locks,
             room: self.room(),
             locks_that_stay: self.so_far.locks_that_stay(),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::estate::view::View;
+use crate::facts::view::View;
 
 /// Name and version of the result object.
 pub const RESULT_SCHEMA: &str = "azmend.result/v1";

@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
+use super::active_run::{ActiveRun, Halt, Run, StepsEnd};
 use super::driver::{Task, plain};
 use super::owed::Locks;
 use super::plan::{Decision, OnFailure, PlannedStep, StepOutcome};
 use super::progress::Progress;
 use super::result::RunResult;
-use super::session::{Halt, Run, Session, StepsEnd};
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::step::End;
 use crate::actions::change::Change;
@@ -24,8 +24,8 @@ use crate::journal::{EndKind, Event, FORMAT, Purpose, StepEnd};
 impl Run {
     /// Runs the plan from its beginning.
     pub async fn start(&self) -> RunResult {
-        let mut session = self.session(RunState::new(&self.plan), None);
-        session.facts = self.plan.facts.as_deref().cloned();
+        let mut active = self.active(RunState::new(&self.plan), None);
+        active.facts = self.plan.facts.as_deref().cloned();
         let event = Event::Started {
             format: FORMAT,
             run: self.run_id.clone(),
@@ -33,11 +33,11 @@ impl Run {
             plan_hash: self.plan.hash.clone(),
             pid: self.pid,
         };
-        let end = match session.record(event) {
-            Ok(()) => Box::pin(session.steps()).await,
+        let end = match active.record(event) {
+            Ok(()) => Box::pin(active.steps()).await,
             Err(halt) => StepsEnd::Halted(halt),
         };
-        Box::pin(session.finish(end)).await
+        Box::pin(active.finish(end)).await
     }
 
     /// Goes on where the journal ends, unless the run is over or too old to go on deleting
@@ -45,26 +45,26 @@ impl Run {
     pub async fn resume(&self) -> RunResult {
         let state = match RunState::fold(&self.plan, &self.log.records()) {
             Ok(state) => state,
-            Err(illegal) => return self.session(RunState::new(&self.plan), None).illegal(&illegal),
+            Err(illegal) => return self.active(RunState::new(&self.plan), None).illegal(&illegal),
         };
         if let Err(why) = super::resume_check(&self.plan, &state, self.arm.clock().now()) {
-            return self.session(state, None).not_resumed(&why);
+            return self.active(state, None).not_resumed(&why);
         }
         let undoing = matches!(state.phase, RunPhase::Undoing | RunPhase::Paused { undoing: true, .. });
-        let mut session = self.session(state, None);
+        let mut active = self.active(state, None);
         let event = Event::Resumed { version: env!("CARGO_PKG_VERSION").to_owned(), pid: self.pid };
-        if let Err(halt) = session.record(event) {
-            return Box::pin(session.finish(StepsEnd::Halted(halt))).await;
+        if let Err(halt) = active.record(event) {
+            return Box::pin(active.finish(StepsEnd::Halted(halt))).await;
         }
         if undoing {
-            return Box::pin(session.undo()).await;
+            return Box::pin(active.undo()).await;
         }
-        let end = match Box::pin(session.unlock_again()).await {
-            Ok(true) => Box::pin(session.steps()).await,
+        let end = match Box::pin(active.unlock_again()).await {
+            Ok(true) => Box::pin(active.steps()).await,
             Ok(false) => StepsEnd::Stopped,
             Err(halt) => StepsEnd::Halted(halt),
         };
-        Box::pin(session.finish(end)).await
+        Box::pin(active.finish(end)).await
     }
 
     /// Undoes what can be undone. From a journal whose records do not fit each other the locks are restored all the same.
@@ -79,22 +79,22 @@ impl Run {
             Err(illegal) => {
                 let locks = Locks::of(records.iter().chain(&salvaged));
                 let state = RunState { locks, ..RunState::new(&self.plan) };
-                let mut session = self.session(state, Some(illegal.clone()));
-                let restored = Box::pin(session.restore_from_records()).await;
-                return session.restored_from_damage(&illegal, restored);
+                let mut active = self.active(state, Some(illegal.clone()));
+                let restored = Box::pin(active.restore_from_records()).await;
+                return active.restored_from_damage(&illegal, restored);
             }
         };
-        let mut session = self.session(state, None);
-        if let Err(halt) = session.record(Event::UndoStarted { pid: self.pid }) {
+        let mut active = self.active(state, None);
+        if let Err(halt) = active.record(Event::UndoStarted { pid: self.pid }) {
             // The locks come back all the same; nothing else is sent without a journal (S2).
-            session.state.phase = RunPhase::Undoing;
-            return Box::pin(session.finish(StepsEnd::Halted(halt))).await;
+            active.state.phase = RunPhase::Undoing;
+            return Box::pin(active.finish(StepsEnd::Halted(halt))).await;
         }
-        Box::pin(session.undo()).await
+        Box::pin(active.undo()).await
     }
 }
 
-impl Session<'_> {
+impl ActiveRun<'_> {
     /// Locks that were restored when the run paused are removed again before it goes on. `Ok(false)`: one could not be.
     async fn unlock_again(&mut self) -> Result<bool, Halt> {
         let open = |phase: &Phase| !matches!(phase, Phase::Idle | Phase::Ended(_));

@@ -7,10 +7,10 @@
 //! can no longer be written, for locks alone; it is tried even from a journal whose records do not fit each other.
 //! Must never: leave a lock off without saying so.
 
+use super::active_run::{ActiveRun, Halt, StepsEnd};
 use super::driver::{Task, plain};
 use super::progress::Progress;
 use super::result::RunResult;
-use super::session::{Halt, Session, StepsEnd};
 use super::state::Phase;
 use super::step::End;
 use crate::actions::ChangeKind;
@@ -27,7 +27,7 @@ const SETTLE_TRIES: u32 = 120;
 /// Between them.
 const SETTLE_PROBE: Duration = Duration::from_secs(15);
 
-impl Session<'_> {
+impl ActiveRun<'_> {
     /// Restores every lock that may be off because of this run. `false`: at least one is not restored.
     pub(super) async fn restore_locks(&mut self, purpose: Purpose) -> bool {
         let off: Vec<Change> = self

@@ -15,7 +15,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use crate::estate::view::View;
+use crate::facts::view::View;
 use crate::yaml::nearest;
 
 /// The type of a value in a condition.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::conditions::{Condition, ParamValue, Type, Verdict, view_paths};
 use crate::duration::Span;
-use crate::estate::view::View;
+use crate::facts::view::View;
 
 fn types() -> BTreeMap<String, Type> {
     let types = [("cleanup", Type::Text), ("retain", Type::Int), ("unlock", Type::Bool)];

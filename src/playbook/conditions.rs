@@ -21,7 +21,7 @@ pub use super::check::{FUNCTIONS, Known, Problem, Type, view_paths};
 use super::scan;
 pub use super::scan::{MAX_BYTES, MAX_LEVELS, MAX_TOKENS};
 use crate::duration::Span;
-use crate::estate::view::View;
+use crate::facts::view::View;
 
 /// The parser takes some 40 KB of stack for each level without optimisation, and a main thread may have 1 MB (Windows):
 /// conditions are compiled on a stack of their own.

@@ -1,7 +1,7 @@
 //! Playbooks: what applies to which VM and which steps follow. Pure: nothing here reads or changes Azure.
 //!
 //! YAML ([`source`]) becomes a [`model::Playbook`] that is valid by construction; [`conditions`] decides on the condition
-//! view ([`crate::estate::view`]); [`library`] holds the shipped playbooks and those of the user; [`schema`] is what
+//! view ([`crate::facts::view`]); [`library`] holds the shipped playbooks and those of the user; [`schema`] is what
 //! editors complete with. `docs/playbooks.md` is the language as users read it.
 
 pub mod after;

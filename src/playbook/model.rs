@@ -19,7 +19,7 @@ use super::conditions::Type;
 pub use super::conditions::{Condition, ParamValue, Verdict};
 use crate::actions::spec::{ActionName, ActionSpec};
 use crate::duration::Span;
-use crate::estate::view::View;
+use crate::facts::view::View;
 use crate::yaml::{nearest, quote};
 
 /// How bad the problem is that a playbook mends.

@@ -8,7 +8,7 @@ use super::library::{Library, SHIPPED};
 use super::model::{OnFailure, ParamValue, Severity, Verdict};
 use super::source::read;
 use crate::actions::spec::{ActionName, ActionSpec, BackupUntil, StaleKind, StaleUntil};
-use crate::estate::view::View;
+use crate::facts::view::View;
 
 const GOOD: &str = "\
 apiVersion: azmend/v2

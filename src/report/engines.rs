@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::layout::{BAD, BOLD, CARE, DIM, Page, paint};
 use super::vms::{age, unread};
-use crate::estate::inventory::{ENGINES_SCHEMA, EngineInventory, EngineJobRow, EngineRow};
+use crate::facts::inventory::{ENGINES_SCHEMA, EngineInventory, EngineJobRow, EngineRow};
 use crate::text::{plural, safe};
 
 /// The object on stdout.

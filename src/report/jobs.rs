@@ -1,5 +1,6 @@
 //! The list of jobs, and one job that was followed.
 
+use crate::facts::unread::Unread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::lists::columns;
 use super::vms::unread;
-use crate::estate::inventory::{JOBS_SCHEMA, JobInventory, JobProblem, JobRow, NotRead};
+use crate::facts::inventory::{JOBS_SCHEMA, JobInventory, JobProblem, JobRow};
 use crate::text::{human_duration, plural, safe, safe_short};
 
 /// How the watching of a job ended.
@@ -33,7 +34,7 @@ pub struct JobsReport<'a> {
     /// Null in a list.
     watching: Option<Watching>,
     jobs: Vec<&'a JobRow>,
-    not_read: &'a [NotRead],
+    not_read: &'a [Unread],
 }
 
 impl<'a> JobsReport<'a> {

@@ -10,7 +10,7 @@ use crate::engine::plan::{Plan, World};
 use crate::engine::result::{ChangeResult, ErrorResult, RunResult, Status};
 use crate::engine::state::{RunPhase, RunState};
 use crate::engine::{exit, finish};
-use crate::estate::view::View;
+use crate::facts::view::View;
 
 /// What a command was about.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, brief, paint};
 use super::plan::place;
 use crate::clock::elapsed;
 use crate::engine::result::{ChangeResult, RunResult, Status};
-use crate::estate::view::View;
+use crate::facts::view::View;
 use crate::text::{human_duration, plural, safe};
 
 /// The result for people.

@@ -1,5 +1,6 @@
 //! The list of VMs.
 
+use crate::facts::unread::Unread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,8 +9,8 @@ use serde::Serialize;
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::lists::columns;
 use crate::clock::elapsed;
-use crate::estate::inventory::{NotRead, Protected, VMS_SCHEMA, VmInventory, VmRow};
-use crate::estate::objective::{Met, aged, often};
+use crate::facts::inventory::{Protected, VMS_SCHEMA, VmInventory, VmRow};
+use crate::facts::objective::{Met, aged, often};
 use crate::text::{ago, plural, safe};
 
 /// The object on stdout.
@@ -92,7 +93,7 @@ fn state(row: &VmRow) -> String {
 }
 
 /// What was not read, for every list.
-pub(super) fn unread(page: &mut Page, not_read: &[NotRead]) {
+pub(super) fn unread(page: &mut Page, not_read: &[Unread]) {
     if not_read.is_empty() {
         return;
     }

@@ -7,8 +7,8 @@ use azmend::engine::Planned;
 use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask as DiagnoseAsk, Diagnosis, State, diagnose};
 use azmend::engine::planner::view_of;
-use azmend::estate::around::around;
-use azmend::estate::collect::{CollectOptions, collect};
+use azmend::facts::collect::{CollectOptions, collect};
+use azmend::facts::surroundings::around;
 use azmend::playbook::library::Library;
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -51,7 +51,7 @@ async fn told(lab: &Lab, vm: &str) -> Diagnosis {
         code: None,
         vm,
         watch: None,
-        guest: &azmend::estate::guest::Guest::NotAllowed,
+        guest: &azmend::facts::guest::Guest::NotAllowed,
     };
     diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask)
 }

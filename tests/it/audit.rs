@@ -6,8 +6,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use azmend::arm::ResourceId;
 use azmend::engine::audit::{Audit, audit};
-use azmend::estate::bulk::{self, Collector, Selection};
-use azmend::estate::inventory::Visible;
+use azmend::facts::bulk::{self, Collector, Selection};
+use azmend::facts::inventory::Visible;
 use azmend::playbook::library::Library;
 use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Permission};
 use serde_json::Value;
@@ -236,7 +236,7 @@ async fn what_was_found_before_is_looked_at_again() {
     let all = lab.arm.subscriptions().await.unwrap().items.into_iter().map(|one| one.id.to_lowercase()).collect();
     found.compare(&before, &everything(), &all);
     let still = found.findings.iter().find(|one| one.key == key).unwrap();
-    assert_eq!(still.change, Some(azmend::engine::audit::Change::Unchanged));
+    assert_eq!(still.change, Some(azmend::engine::audit::Since::Unchanged));
     // A subscription that is not visible any more was not repaired.
     found.compare(&before, &everything(), &[].into());
     assert!(found.exit_code == 6 && found.not_read.iter().any(|one| one.why.contains("not visible now")));

@@ -12,10 +12,10 @@ use azmend::arm::{
 };
 use azmend::clock::{Clock, elapsed};
 use azmend::engine::{Planned, Run, Status, make_plan};
-use azmend::estate::facts::{FactPart, VmFacts};
-use azmend::estate::resolve_vm;
-use azmend::estate::rights::{AT_GROUP, AT_KEY_VAULT, AT_VAULT, AT_VM};
-use azmend::estate::{CollectOptions, Refresh, collect, refresh};
+use azmend::facts::resolve_vm;
+use azmend::facts::rights::{AT_GROUP, AT_KEY_VAULT, AT_VAULT, AT_VM};
+use azmend::facts::vm_facts::{FactPart, VmFacts};
+use azmend::facts::{CollectOptions, Refresh, collect, refresh};
 use azmend::sim::{FaultEffect, Job, Sim};
 
 use crate::slow_wire::{SlowWire, WaitCounter};

@@ -1,8 +1,8 @@
 //! `azmend capture`: what a part of the scope leaves alone, what is said when it cannot be read, and how large an estate may be.
 
 use azmend::engine::audit::Audit;
-use azmend::estate::bulk::Selection;
-use azmend::estate::capture::{self, Captured, Wanted};
+use azmend::facts::bulk::Selection;
+use azmend::facts::capture::{self, Captured, Wanted};
 use azmend::sim::{Estate, Fault, FaultEffect, FaultMatch, Generate, World};
 
 use crate::capture::{anonymized, captured, captured_with, findings, holds, lab, look, nameless_is_alike, text};

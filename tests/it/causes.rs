@@ -4,9 +4,9 @@
 use azmend::engine::Planned;
 use azmend::engine::choose::choose;
 use azmend::engine::planner::view_of;
-use azmend::estate::bulk::Selection;
-use azmend::estate::collect::{CollectOptions, collect};
-use azmend::estate::inventory::vms;
+use azmend::facts::bulk::Selection;
+use azmend::facts::collect::{CollectOptions, collect};
+use azmend::facts::inventory::vms;
 use azmend::playbook::library::Library;
 use azmend::sim::FaultEffect;
 

@@ -3,8 +3,8 @@
 use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask, Diagnosis, Line, State, diagnose};
 use azmend::engine::planner::view_of;
-use azmend::estate::around::around;
-use azmend::estate::collect::{CollectOptions, collect};
+use azmend::facts::collect::{CollectOptions, collect};
+use azmend::facts::surroundings::around;
 use azmend::playbook::library::Library;
 use azmend::sim::{Estate, World};
 
@@ -56,7 +56,7 @@ async fn told(lab: &Lab, network: bool) -> (Diagnosis, u64) {
         code: None,
         vm: "one",
         watch: None,
-        guest: &azmend::estate::guest::Guest::NotAllowed,
+        guest: &azmend::facts::guest::Guest::NotAllowed,
     };
     (diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask), calls)
 }

@@ -9,8 +9,8 @@ use azmend::engine::Planned;
 use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask, Diagnosis, State, diagnose};
 use azmend::engine::planner::view_of;
-use azmend::estate::collect::{CollectOptions, collect};
-use azmend::estate::guest::{Guest, look};
+use azmend::facts::collect::{CollectOptions, collect};
+use azmend::facts::guest::{Guest, look};
 use azmend::playbook::library::Library;
 use azmend::sim::{Estate, FaultEffect, ServiceStart, ServiceState, World};
 
@@ -41,7 +41,7 @@ pub fn is_set(world: &World, vm: &ResourceId, setting: &Setting) -> bool {
 
 async fn told(lab: &Lab, vm: &str) -> Diagnosis {
     let facts = collect(&lab.arm, &lab.vm(vm), &CollectOptions { glance: true, ..CollectOptions::default() }).await;
-    let around = azmend::estate::around::around(&lab.arm, &facts, false).await;
+    let around = azmend::facts::surroundings::around(&lab.arm, &facts, false).await;
     let view = view_of(&facts, &lab.arm, &BTreeSet::new());
     let choice = choose(&Library::shipped(), &facts, &view);
     let guest = Guest::Looked(look(&lab.arm, &facts).await);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use azmend::arm::JobFilter;
-use azmend::estate::inventory::{JobsAsked, Protected, engines, jobs, vms};
+use azmend::facts::inventory::{JobsAsked, Protected, engines, jobs, vms};
 use serde_json::Value;
 
 use crate::support::{Lab, check_requests};

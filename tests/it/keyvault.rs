@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azmend::engine::{Plan, Planned, Status};
-use azmend::estate::{CollectOptions, collect};
+use azmend::facts::{CollectOptions, collect};
 use azmend::sim::{Estate, FaultEffect, KeyVault, World};
 
 use crate::support::{Ask, Lab, TestLog, outcomes};

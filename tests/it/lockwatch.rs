@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask, Diagnosis, Line, State, diagnose};
 use azmend::engine::planner::view_of;
-use azmend::estate::around::around;
-use azmend::estate::collect::{CollectOptions, collect};
-use azmend::estate::guest::Guest;
-use azmend::estate::lockwatch::lock_watch;
+use azmend::facts::collect::{CollectOptions, collect};
+use azmend::facts::guest::Guest;
+use azmend::facts::lockwatch::lock_watch;
+use azmend::facts::surroundings::around;
 use azmend::playbook::library::Library;
 
 use crate::support::Lab;

@@ -212,7 +212,7 @@ pub fn is_probe(request: &Request) -> bool {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let script: Vec<&str> = body["script"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     body.get("parameters").is_none()
-        && azmend::estate::guest::PROBES.iter().any(|probe| probe.lines().eq(script.iter().copied()))
+        && azmend::facts::guest::PROBES.iter().any(|probe| probe.lines().eq(script.iter().copied()))
 }
 
 /// A script inside the VM sets what the plan says, or sets it back.

@@ -9,8 +9,8 @@ use azmend::actions::permissions_needed::{EVERY_READ, NEEDS, Need, Purpose, Role
 use azmend::actions::rights::{Finding, Held, judge};
 use azmend::actions::spec::ActionName;
 use azmend::engine::{PlanRequest, Planned, make_plan};
-use azmend::estate::rights::{Places, read_places};
-use azmend::estate::{CollectOptions, collect};
+use azmend::facts::rights::{Places, read_places};
+use azmend::facts::{CollectOptions, collect};
 use azmend::playbook::Playbook;
 use azmend::sim::{Estate, Permission, World};
 

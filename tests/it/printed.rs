@@ -14,9 +14,9 @@ use azmend::engine::choose::choose;
 use azmend::engine::diagnose::{Ask as DiagnoseAsk, Diagnosis, diagnose};
 use azmend::engine::foresee::asks_a_person;
 use azmend::engine::planner::{Planned, view_of};
-use azmend::estate::around::around;
-use azmend::estate::bulk::Selection;
-use azmend::estate::collect::{CollectOptions, collect};
+use azmend::facts::bulk::Selection;
+use azmend::facts::collect::{CollectOptions, collect};
+use azmend::facts::surroundings::around;
 use azmend::playbook::library::Library;
 use azmend::report;
 use azmend::sim::{Estate, World};
@@ -126,7 +126,7 @@ impl House {
         let (selection, mut ask) = (Selection::default(), crate::support::everything());
         ask.program = PROGRAM.to_owned();
         let visible = self.lab.visible().await;
-        let (bulk, deep) = azmend::estate::bulk::read(&self.lab.arm, &visible, &selection, None).await.unwrap();
+        let (bulk, deep) = azmend::facts::bulk::read(&self.lab.arm, &visible, &selection, None).await.unwrap();
         let audit = azmend::engine::audit::audit(self.library, &bulk, &deep, &ask, bulk.at, 0);
         let mut texts = vec![report::audit::render(&audit, report::audit::Format::Table(WIDE))];
         strings(&serde_json::to_value(&audit).unwrap(), &mut texts);
@@ -140,7 +140,7 @@ impl House {
         let around = around(&lab.arm, &facts, false).await;
         let view = view_of(&facts, &lab.arm, &BTreeSet::new());
         let choice = choose(self.library, &facts, &view);
-        let guest = azmend::estate::guest::Guest::NotAllowed;
+        let guest = azmend::facts::guest::Guest::NotAllowed;
         let ask =
             DiagnoseAsk { sandbox: true, program: PROGRAM, code: None, vm: vm.as_str(), watch: None, guest: &guest };
         diagnose(&facts, &around, &view, &choice, lab.arm.clock().now(), &ask)

@@ -381,7 +381,7 @@ fn machine(name: &str) -> String {
 }
 
 /// One plan on its way: its journal, and the world as it was when it began.
-struct Voyage {
+struct FleetRun {
     plan: Plan,
     tape: Arc<Tape>,
     start: World,
@@ -431,15 +431,15 @@ impl Tale {
         None
     }
 
-    fn embark(&self, plan: Plan, records: Vec<Record>, start: World, film: bool, earlier: &Earlier) -> Voyage {
+    fn embark(&self, plan: Plan, records: Vec<Record>, start: World, film: bool, earlier: &Earlier) -> FleetRun {
         let tape = Tape::new(&self.lab.sim, records, film);
         self.watch.allow(&plan, &tape);
         let mut run = run(&self.lab, &plan, &tape);
         run.earlier = earlier.clone();
-        Voyage { plan, tape, start, run }
+        FleetRun { plan, tape, start, run }
     }
 
-    fn judge(&mut self, command: &str, voyage: &Voyage, result: &RunResult) {
+    fn judge(&mut self, command: &str, voyage: &FleetRun, result: &RunResult) {
         let _ = writeln!(self.story, "{command}: {}", brief(result));
         let now = self.lab.sim.world();
         let records = voyage.tape.all();
@@ -451,7 +451,7 @@ impl Tale {
     }
 
     /// Comes back as often as the run asks for it.
-    async fn carry_on(&mut self, voyage: &Voyage, mut result: RunResult) -> RunResult {
+    async fn carry_on(&mut self, voyage: &FleetRun, mut result: RunResult) -> RunResult {
         for _ in 0..5 {
             if result.status != Status::Paused {
                 break;
@@ -463,7 +463,7 @@ impl Tale {
         result
     }
 
-    async fn undo(&mut self, voyage: &Voyage) {
+    async fn undo(&mut self, voyage: &FleetRun) {
         let result = Box::pin(voyage.run.undo()).await;
         self.judge("undo", voyage, &result);
         if result.status == Status::Paused || result.status == Status::Stuck && self.dice.percent(50) {
@@ -474,7 +474,7 @@ impl Tale {
     }
 
     /// Once nothing goes wrong any more an undo restores every lock: no run may end in a place from which there is no way back.
-    async fn make_good(&mut self, voyage: &Voyage) {
+    async fn make_good(&mut self, voyage: &FleetRun) {
         self.lab.sim.edit(|world| world.faults.clear());
         self.lab.sim.clock().advance(Duration::from_secs(3600));
         let result = Box::pin(voyage.run.undo()).await;
@@ -493,7 +493,7 @@ impl Tale {
 
     /// The process died after some record, before or after the request that follows it took effect; then it is resumed, or
     /// undone.
-    async fn crash(&mut self, voyage: &Voyage) {
+    async fn crash(&mut self, voyage: &FleetRun) {
         let records = voyage.tape.all();
         let frames = locked(&voyage.tape.frames).clone();
         let kept = 1 + self.dice.below(records.len() as u64) as usize;

@@ -11,18 +11,18 @@ const FOUNDATION: &[&str] = &["clock", "duration", "text", "yaml"];
 
 /// Room, and the rooms it may know. A room may always know itself and the foundation.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("cli", &["report", "engine", "playbook", "actions", "estate", "journal", "sim", "arm", "catalog"]),
-    ("report", &["engine", "actions", "journal", "estate"]),
-    ("engine", &["playbook", "actions", "journal", "arm", "estate", "catalog"]),
-    ("playbook", &["actions", "estate", "catalog"]),
-    ("actions", &["arm", "estate", "catalog"]),
-    ("estate", &["arm", "catalog"]),
+    ("cli", &["report", "engine", "playbook", "actions", "facts", "journal", "sim", "arm", "catalog"]),
+    ("report", &["engine", "actions", "journal", "facts"]),
+    ("engine", &["playbook", "actions", "journal", "arm", "facts", "catalog"]),
+    ("playbook", &["actions", "facts", "catalog"]),
+    ("actions", &["arm", "facts", "catalog"]),
+    ("facts", &["arm", "catalog"]),
     ("journal", &[]),
     ("catalog", &[]),
 ];
 
 /// Parts of a room that are all another room may use.
-const ONLY: &[(&str, &str, &[&str])] = &[("playbook", "actions", &["spec"]), ("playbook", "estate", &["view"])];
+const ONLY: &[(&str, &str, &[&str])] = &[("playbook", "actions", &["spec"]), ("playbook", "facts", &["view"])];
 /// The crates, by the names that `src` gives them.
 const CRATES: &[(&str, &str)] = &[("base", "base"), ("arm", "arm"), ("sim", "sandbox")];
 /// All that the sandbox may use of `arm`: the transport port and the resource ids.
@@ -241,7 +241,7 @@ fn only_the_clock_reads_time_and_sleeps() {
 #[test]
 fn the_search_for_paths_finds_them() {
     let code =
-        "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::facts::Part};\nuse super::crate_x;";
+        "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::vm_facts::Part};\nuse super::crate_x;";
     let found: Vec<String> = uses(code).into_iter().map(|(room, part)| format!("{room}.{part}")).collect();
     assert_eq!(found, ["arm.Arm", "arm.id", "clock.", "estate.facts"]);
 }

@@ -29,8 +29,8 @@ use super::{Check, Context, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::RunCommand;
 use crate::arm::{Arm, ArmError, Sent, Tag};
-use crate::estate::facts::Part;
-use crate::estate::guest::{GuestFacts, GuestOs, Service, Unread, read, ready, usable};
+use crate::facts::guest::{GuestFacts, GuestOs, GuestUnread, Service, read, ready, usable};
+use crate::facts::vm_facts::Part;
 
 pub use plan::{ConfKey, GuestAgentConf, GuestService, ServiceName, StartType};
 
@@ -242,9 +242,9 @@ impl Mutation for SetGuest {
         }
         let facts = match Box::pin(read(cx.arm, vm, setting.os())).await {
             Ok(facts) => facts,
-            Err(Unread::Busy(why)) => return Check::Wait { why, wait: PROBE },
-            Err(Unread::Arm(error)) => return Check::Unreadable(error),
-            Err(Unread::Other(why)) => return Check::Refuse(unread(&why)),
+            Err(GuestUnread::Busy(why)) => return Check::Wait { why, wait: PROBE },
+            Err(GuestUnread::Arm(error)) => return Check::Unreadable(error),
+            Err(GuestUnread::Other(why)) => return Check::Refuse(unread(&why)),
         };
         match setting.stand(&facts) {
             Err(why) => Check::Refuse(unread(&why)),
@@ -286,8 +286,8 @@ impl Mutation for SetGuest {
         }
         let facts = match Box::pin(read(cx.arm, vm, setting.os())).await {
             Ok(facts) => facts,
-            Err(Unread::Busy(why) | Unread::Other(why)) => return Verify::Pending { why, wait: PROBE },
-            Err(Unread::Arm(error)) => {
+            Err(GuestUnread::Busy(why) | GuestUnread::Other(why)) => return Verify::Pending { why, wait: PROBE },
+            Err(GuestUnread::Arm(error)) => {
                 return Verify::Pending { why: format!("reading inside the VM: {error}"), wait: PROBE };
             }
         };
@@ -325,8 +325,8 @@ impl Mutation for SetGuest {
         }
         let facts = match Box::pin(read(arm, vm, setting.os())).await {
             Ok(facts) => facts,
-            Err(Unread::Busy(why) | Unread::Other(why)) => return wait(why),
-            Err(Unread::Arm(error)) => return Inverse::Unreadable(error),
+            Err(GuestUnread::Busy(why) | GuestUnread::Other(why)) => return wait(why),
+            Err(GuestUnread::Arm(error)) => return Inverse::Unreadable(error),
         };
         match setting.stand(&facts) {
             Err(why) => wait(why),

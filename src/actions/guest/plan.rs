@@ -8,9 +8,9 @@ use crate::actions::Action;
 use crate::actions::outcome::Refusal;
 use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
-use crate::actions::rules::Ground;
-use crate::estate::facts::Part;
-use crate::estate::guest::{Guest, GuestFacts, GuestOs, os_of, ready};
+use crate::actions::rules::RuleInput;
+use crate::facts::guest::{Guest, GuestFacts, GuestOs, os_of, ready};
+use crate::facts::vm_facts::Part;
 
 /// Said when nothing is to be changed.
 const AS_IT_SHOULD_BE: &str = "the setting inside the VM is already correct";
@@ -125,7 +125,7 @@ impl Action for GuestService {
     const WRITES: &'static [&'static str] = &[];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(service(&cx.ground, self, &cx.reads.guest), AS_IT_SHOULD_BE)
+        StepDraft::of(service(&cx.input, self, &cx.reads.guest), AS_IT_SHOULD_BE)
     }
 }
 
@@ -135,12 +135,12 @@ impl Action for GuestAgentConf {
     const WRITES: &'static [&'static str] = &[];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(agent_conf(&cx.ground, self, &cx.reads.guest), AS_IT_SHOULD_BE)
+        StepDraft::of(agent_conf(&cx.input, self, &cx.reads.guest), AS_IT_SHOULD_BE)
     }
 }
 
 /// The guest's facts, when a script may run in it.
-fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, Refusal> {
+fn allowed<'a>(input: &RuleInput<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, Refusal> {
     let part = match guest {
         Guest::NotAllowed => {
             return Err(Refusal::new(
@@ -149,12 +149,12 @@ fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, 
             )
             .hint(format!(
                 "look first: azmend diagnose --allow-guest --vm {}; then add --allow-guest here",
-                crate::text::shell_quote(ground.facts.id.as_str())
+                crate::text::shell_quote(input.facts.id.as_str())
             )));
         }
         Guest::Looked(part) => part,
     };
-    if let Err(why) = ready(ground.facts) {
+    if let Err(why) = ready(input.facts) {
         return Err(Refusal::new("guest.not-ready", why));
     }
     match part {
@@ -165,11 +165,11 @@ fn allowed<'a>(ground: &Ground<'_>, guest: &'a Guest) -> Result<&'a GuestFacts, 
 }
 
 /// A change of a service; none when it is as it should be, or the VM runs another system.
-fn service(ground: &Ground<'_>, spec: &GuestService, guest: &Guest) -> Result<Option<(SetGuest, String)>, Refusal> {
-    if os_of(ground.facts) == Some(GuestOs::Linux) {
+fn service(input: &RuleInput<'_>, spec: &GuestService, guest: &Guest) -> Result<Option<(SetGuest, String)>, Refusal> {
+    if os_of(input.facts) == Some(GuestOs::Linux) {
         return Ok(None);
     }
-    let facts = allowed(ground, guest)?;
+    let facts = allowed(input, guest)?;
     let name = spec.name.name();
     let now = match facts.service(name) {
         Some(Part::Known { value, .. }) => value,
@@ -188,19 +188,19 @@ fn service(ground: &Ground<'_>, spec: &GuestService, guest: &Guest) -> Result<Op
     }
     let setting = Setting::Service { name: name.to_owned(), before: now.clone(), start, run };
     let was = format!("{}, start type {}", now.state, now.start);
-    Ok(Some(change(ground, &was, setting)))
+    Ok(Some(change(input, &was, setting)))
 }
 
 /// A change of the agent's configuration; none when it is as it should be, or the VM runs another system.
 fn agent_conf(
-    ground: &Ground<'_>,
+    input: &RuleInput<'_>,
     spec: &GuestAgentConf,
     guest: &Guest,
 ) -> Result<Option<(SetGuest, String)>, Refusal> {
-    if os_of(ground.facts) == Some(GuestOs::Windows) {
+    if os_of(input.facts) == Some(GuestOs::Windows) {
         return Ok(None);
     }
-    let conf = match &allowed(ground, guest)?.agent_conf {
+    let conf = match &allowed(input, guest)?.agent_conf {
         Part::Known { value, .. } => value,
         Part::Unread { why } => return Err(unread(why)),
         Part::Absent { .. } => return Err(unread("waagent.conf does not exist")),
@@ -215,16 +215,16 @@ fn agent_conf(
     }
     let key = spec.key.name().to_owned();
     let setting = Setting::AgentConf { key, before: now.clone(), after: after.to_owned() };
-    Ok(Some(change(ground, now, setting)))
+    Ok(Some(change(input, now, setting)))
 }
 
-fn change(ground: &Ground<'_>, was: &str, setting: Setting) -> (SetGuest, String) {
+fn change(input: &RuleInput<'_>, was: &str, setting: Setting) -> (SetGuest, String) {
     let later = match setting {
         Setting::AgentConf { .. } => "; it takes effect when the agent restarts, which azmend leaves to you",
         Setting::Service { .. } => "",
     };
-    let vm = ground.facts.id.name();
+    let vm = input.facts.id.name();
     let effect = format!("inside {vm}: set {} to {} (it is {was}){later}", setting.name(), setting.wanted());
-    let vm_id = ground.facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
-    (SetGuest { vm: ground.facts.id.clone(), vm_id, setting }, effect)
+    let vm_id = input.facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
+    (SetGuest { vm: input.facts.id.clone(), vm_id, setting }, effect)
 }

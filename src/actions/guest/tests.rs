@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use super::*;
-use crate::estate::guest::parse;
+use crate::facts::guest::parse;
 use jiff::Timestamp;
 
 fn linux(enabled: &str) -> GuestFacts {

@@ -19,7 +19,7 @@ use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
 use crate::duration::Span;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 use crate::text::plural;
 
 /// How long a job may be `Cancelling`; a recorded one took some minutes.
@@ -72,17 +72,17 @@ impl Action for JobCancel {
     ];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        let jobs = match running(&cx.ground) {
+        let jobs = match running(&cx.input) {
             Ok(jobs) => jobs,
             Err(refusal) => return StepDraft::refuse(refusal),
         };
         let mut draft = StepDraft::default();
         for job in jobs {
-            if let Err(refusal) = rule::may_cancel(job, self.older_than, cx.ground.now) {
+            if let Err(refusal) = rule::may_cancel(job, self.older_than, cx.input.now) {
                 draft.refused.push((1, refusal));
                 continue;
             }
-            let age = job.start.map_or(0, |start| elapsed(start, cx.ground.now).as_secs() / 3600);
+            let age = job.start.map_or(0, |start| elapsed(start, cx.input.now).as_secs() / 3600);
             let effect = format!(
                 "cancel the backup job {} in vault {}, which has been taking its snapshot for {}",
                 job.id.name(),

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use super::outcome::Refusal;
 use super::planning::StepDraft;
-use super::rules::Ground;
+use super::rules::RuleInput;
 use crate::arm::id::ResourceId;
 use crate::arm::model::Job;
-use crate::estate::facts::{Part, VmFacts};
+use crate::facts::vm_facts::{Part, VmFacts};
 
 pub use cancel::{CancelJob, JobCancel};
 pub use wait::{AwaitJob, JobWait};
@@ -45,8 +45,8 @@ pub(super) const WRITES: &[&str] = &[
     "vm.provisioning_state",
 ];
 
-fn running<'a>(ground: &Ground<'a>) -> Result<Vec<&'a Job>, Refusal> {
-    let facts = ground.facts;
+fn running<'a>(input: &RuleInput<'a>) -> Result<Vec<&'a Job>, Refusal> {
+    let facts = input.facts;
     let unread = |why: &str| Refusal::new("s12.unread", format!("the jobs were not read: {why}"));
     let items = facts.items.known().ok_or_else(|| unread(facts.items.unread().unwrap_or("not read")))?;
     let mut found = Vec::new();

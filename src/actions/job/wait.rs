@@ -12,7 +12,7 @@ use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
 use crate::actions::{Action, Check, Context, History, Mutation, Request, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +26,7 @@ impl Action for JobWait {
     const WRITES: &'static [&'static str] = super::WRITES;
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        let jobs = match running(&cx.ground) {
+        let jobs = match running(&cx.input) {
             Ok(jobs) => jobs,
             Err(refusal) => return StepDraft::refuse(refusal),
         };

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::Refusal;
 use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
-use super::rules::Ground;
+use super::rules::RuleInput;
 use super::rules::keyvault::{ADMINISTRATOR, asked, not_locked, unread, vaults};
 use super::{Action, ChangeKind, Check, Context, History, Verify};
 use crate::arm::Arm;
@@ -103,7 +103,7 @@ impl Action for KeyvaultGrant {
     const WRITES: &'static [&'static str] = &[];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        match planned(&cx.ground, self) {
+        match planned(&cx.input, self) {
             Ok(changes) if changes.is_empty() && self.secret_backup => {
                 StepDraft::nothing("the identity has every permission that the documents name")
             }
@@ -117,8 +117,8 @@ impl Action for KeyvaultGrant {
 }
 
 /// The grants; none when nothing is missing.
-fn planned(ground: &Ground<'_>, spec: &KeyvaultGrant) -> Result<Vec<(ChangeKind, String)>, Refusal> {
-    let vaults = vaults(ground)?;
+fn planned(input: &RuleInput<'_>, spec: &KeyvaultGrant) -> Result<Vec<(ChangeKind, String)>, Refusal> {
+    let vaults = vaults(input)?;
     asked(spec.grant, &spec.principal, &spec.role)?;
     let mut changes = Vec::new();
     for facts in vaults {
@@ -132,7 +132,7 @@ fn planned(ground: &Ground<'_>, spec: &KeyvaultGrant) -> Result<Vec<(ChangeKind,
             policy::planned(facts, vault, spec).map(|(what, effect)| (what.into(), effect))
         };
         if planned.is_some() {
-            not_locked(ground, facts, vault.rbac)?;
+            not_locked(input, facts, vault.rbac)?;
         }
         changes.extend(planned);
     }

@@ -12,7 +12,7 @@ use crate::arm::Grant;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{KeyPermissions, KeyVault};
 use crate::arm::{Arm, ArmError, Sent, Tag};
-use crate::estate::facts::KeyVaultFacts;
+use crate::facts::vm_facts::KeyVaultFacts;
 
 /// Adds permissions of one identity to a key vault's access policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ impl Mutation for GrantKeyAccess {
         if !now.same(&self.before) || vault.tenant != self.tenant {
             return Check::Refuse(changed(&self.vault, "permits something else to the identity than in the plan"));
         }
-        if let Err(refusal) = still_used(&cx.ground(), &self.vault) {
+        if let Err(refusal) = still_used(&cx.input(), &self.vault) {
             return Check::Refuse(refusal);
         }
         if history.attempts.len() >= TRIES {

@@ -13,7 +13,7 @@ use crate::actions::{Check, Context, History, Inverse, Mutation, Request, Verb, 
 use crate::arm::id::ResourceId;
 use crate::arm::model::{KeyVault, RoleAssignment};
 use crate::arm::{Arm, ArmError, Sent, Tag};
-use crate::estate::facts::KeyVaultFacts;
+use crate::facts::vm_facts::KeyVaultFacts;
 
 /// Assigns a role on a key vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ impl Mutation for AssignKeyRole {
                 other.scope
             ));
         }
-        if let Err(refusal) = still_used(&cx.ground(), &vault) {
+        if let Err(refusal) = still_used(&cx.input(), &vault) {
             return Check::Refuse(refusal);
         }
         if history.attempts.len() >= TRIES {

@@ -10,12 +10,12 @@ use super::{
 use crate::actions::change::{DeleteReason, Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
-use crate::actions::rules::{Ground, orphan, ownership, points as rule, stale};
+use crate::actions::rules::{RuleInput, orphan, ownership, points as rule, stale};
 use crate::actions::{Attempt, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::arm::{ArmError, Sent, Tag};
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 use crate::text::plural;
 
 /// Requests on the collection as a whole without progress before it goes point by point.
@@ -99,17 +99,17 @@ impl Mutation for DeleteCollection {
             return check;
         }
         let facts = with_collection(cx, &now);
-        let ground = Ground { facts: &facts, ..cx.ground() };
-        if let Err(refusal) = self.guards(&ground, &now) {
+        let input = RuleInput { facts: &facts, ..cx.input() };
+        if let Err(refusal) = self.guards(&input, &now) {
             return Check::Refuse(refusal);
         }
-        let request = match next_request(&now, history, ground.now) {
+        let request = match next_request(&now, history, input.now) {
             Ok(request) => request,
             Err(check) => return check,
         };
         // Of the points that would go with this request.
         let going: Vec<Point> = now.points().iter().filter(|point| request.target.covers(&point.id)).cloned().collect();
-        match copies::finished(cx, &ground, &going).await {
+        match copies::finished(cx, &input, &going).await {
             Ok(()) => Check::Go(request),
             Err(check) => check,
         }
@@ -200,28 +200,28 @@ impl DeleteCollection {
         }
     }
 
-    fn guards(&self, ground: &Ground<'_>, now: &Collection) -> Result<(), Refusal> {
+    fn guards(&self, input: &RuleInput<'_>, now: &Collection) -> Result<(), Refusal> {
         // What an earlier request of this change emptied has no point left that would prove whose it is: that was proven before
         // that request, of the points of the plan. What speaks about the VM still holds.
         if now.points().is_empty() {
             return match self.why {
-                DeleteReason::Orphan => orphan::orphan(ground, &self.collection),
-                _ => rule::vm_guards(ground).map_err(first),
+                DeleteReason::Orphan => orphan::orphan(input, &self.collection),
+                _ => rule::vm_guards(input).map_err(first),
             };
         }
-        ownership::backup_owned(ground, now)?;
+        ownership::backup_owned(input, now)?;
         match self.why {
-            DeleteReason::Orphan => orphan::orphan(ground, now),
+            DeleteReason::Orphan => orphan::orphan(input, now),
             DeleteReason::Superseded => {
-                live_guards(ground, now.points()).map_err(first)?;
-                let found = stale::find(ground);
+                live_guards(input, now.points()).map_err(first)?;
+                let found = stale::find(input);
                 if found.collections.iter().any(|stale| stale.collection.id == now.id) {
                     Ok(())
                 } else {
                     Err(Refusal::new("s8.not-superseded", format!("{} is no longer superseded", now.id.name())))
                 }
             }
-            DeleteReason::Expired | DeleteReason::Chosen => live_guards(ground, now.points()).map_err(first),
+            DeleteReason::Expired | DeleteReason::Chosen => live_guards(input, now.points()).map_err(first),
         }
     }
 }

@@ -13,13 +13,13 @@ use futures::StreamExt;
 use crate::actions::change::Override;
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::{PlanContext, PlanReads};
-use crate::actions::rules::{Ground, points as rule};
+use crate::actions::rules::{RuleInput, points as rule};
 use crate::actions::{ChangeKind, Check, Context, FactsNeeded};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, CopyState, Point};
 use crate::arm::{Arm, ArmError};
 use crate::clock::elapsed;
-use crate::estate::facts::{Part, VmFacts};
+use crate::facts::vm_facts::{Part, VmFacts};
 
 /// Readings out at once.
 const AT_ONCE: usize = 8;
@@ -30,20 +30,20 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// What to do instead of sending the request.
-pub(super) async fn finished(cx: &Context<'_>, ground: &Ground<'_>, points: &[Point]) -> Result<(), Check> {
-    if ground.overrides.contains(&Override::RecoverySession) {
+pub(super) async fn finished(cx: &Context<'_>, input: &RuleInput<'_>, points: &[Point]) -> Result<(), Check> {
+    if input.overrides.contains(&Override::RecoverySession) {
         return Ok(());
     }
     let mut ids = Vec::new();
-    for point in points.iter().chain(made_of(ground, points)) {
+    for point in points.iter().chain(made_of(input, points)) {
         match fresh(cx, point) {
-            Some(read) => rule::copy_guard(ground, read).map_err(Check::Refuse)?,
+            Some(read) => rule::copy_guard(input, read).map_err(Check::Refuse)?,
             None => ids.push(point.id.clone()),
         }
     }
     for (id, read) in each(cx.arm, ids).await {
         match read {
-            Ok(point) => rule::copy_guard(ground, &point).map_err(Check::Refuse)?,
+            Ok(point) => rule::copy_guard(input, &point).map_err(Check::Refuse)?,
             // It went meanwhile: the next reading of its collection settles what that means.
             Err(error) if cx.arm.proves_absence(&error, &id).await => {}
             Err(error) => return Err(Check::Unreadable(error)),
@@ -63,8 +63,8 @@ fn fresh<'a>(cx: &Context<'a>, point: &Point) -> Option<&'a Point> {
 }
 
 /// The points that were made as copies of these, in collections that the facts know.
-fn made_of<'a>(ground: &Ground<'a>, points: &'a [Point]) -> impl Iterator<Item = &'a Point> {
-    let groups = ground.facts.groups.known().into_iter().flatten();
+fn made_of<'a>(input: &RuleInput<'a>, points: &'a [Point]) -> impl Iterator<Item = &'a Point> {
+    let groups = input.facts.groups.known().into_iter().flatten();
     let collections = groups.filter_map(|group| group.collections.known()).flatten();
     collections.flat_map(Collection::points).filter(move |copy| {
         ResourceId::parse(&copy.copied_from).is_ok_and(|source| points.iter().any(|point| point.id == source))
@@ -138,5 +138,5 @@ fn everywhere(facts: &mut VmFacts) -> impl Iterator<Item = &mut Point> {
 /// Why these points are kept, when one of them could not be read by itself.
 pub(super) fn unread(cx: &PlanContext<'_>, points: &[Point]) -> Option<Refusal> {
     let point = points.iter().find(|point| cx.reads.unread_copies.contains(&point.id))?;
-    rule::copy_guard(&cx.ground, point).err()
+    rule::copy_guard(&cx.input, point).err()
 }

@@ -20,11 +20,11 @@ use super::change::{ChangeKind, Undo};
 use super::outcome::Refusal;
 use super::permission::{Place, Right};
 use super::planning::{PlanContext, StepDraft};
-use super::rules::{Ground, locks as locks_rule, points as rule};
+use super::rules::{RuleInput, locks as locks_rule, points as rule};
 use super::{Context, FactsNeeded, History};
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
-use crate::estate::facts::{Part, VmFacts};
+use crate::facts::vm_facts::{Part, VmFacts};
 use crate::text::shell_quote;
 
 pub use collection::DeleteCollection;
@@ -81,7 +81,7 @@ fn forget(facts: &mut VmFacts, gone: impl Fn(&Point) -> bool) {
 
 /// Deletions under a lock that stays would only be refused by Azure: they are left out, and reported.
 fn without_locked(cx: &PlanContext<'_>, mut draft: StepDraft) -> StepDraft {
-    let locks = cx.ground.facts.locks.known().map(Vec::as_slice).unwrap_or_default();
+    let locks = cx.input.facts.locks.known().map(Vec::as_slice).unwrap_or_default();
     let over = |what: &ChangeKind| {
         locks.iter().find(|lock| {
             let scope = lock.scope();
@@ -97,9 +97,9 @@ fn without_locked(cx: &PlanContext<'_>, mut draft: StepDraft) -> StepDraft {
         let place = first.resource().short_name();
         let why = format!("{place} is under the {} lock {}, which is kept", lock.level, lock.id.name());
         let refusal = Refusal::new("s5.locked", why);
-        let refusal = match locks_rule::may_remove(&cx.ground, lock, cx.named_locks) {
+        let refusal = match locks_rule::may_remove(&cx.input, lock, cx.named_locks) {
             Ok(()) => {
-                let vm = shell_quote(cx.ground.facts.id.as_str());
+                let vm = shell_quote(cx.input.facts.id.as_str());
                 refusal.hint(format!("remove the lock first: azmend fix unlock-backup-groups --vm {vm}"))
             }
             Err(_) => locks_rule::with_command(refusal, lock),
@@ -110,13 +110,13 @@ fn without_locked(cx: &PlanContext<'_>, mut draft: StepDraft) -> StepDraft {
 }
 
 /// S8 for a set of points that would all go.
-fn live_guards(ground: &Ground<'_>, points: &[Point]) -> Result<(), Vec<Refusal>> {
-    rule::vm_guards(ground)?;
-    let twins = rule::twins(ground.facts);
-    let newest = rule::two_newest(ground.facts);
+fn live_guards(input: &RuleInput<'_>, points: &[Point]) -> Result<(), Vec<Refusal>> {
+    rule::vm_guards(input)?;
+    let vault_copies = rule::vault_copies(input.facts);
+    let newest = rule::two_newest(input.facts);
     let mut refusals: Vec<Refusal> = Vec::new();
     for point in points {
-        if let Err(refusal) = rule::point_guards(ground, point, &twins, &newest)
+        if let Err(refusal) = rule::point_guards(input, point, &vault_copies, &newest)
             && !refusals.iter().any(|seen| seen.rule == refusal.rule)
         {
             refusals.push(refusal);

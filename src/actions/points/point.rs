@@ -7,13 +7,13 @@ use super::{FACTS, first, forget, irreversible, live_guards, point_image, same_p
 use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::Refusal;
 use crate::actions::planning::PlanReads;
-use crate::actions::rules::{Ground, ownership, points as rule, stale};
+use crate::actions::rules::{RuleInput, ownership, points as rule, stale};
 use crate::actions::{Attempt, Check, Context, Effect, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Collection, Point};
 use crate::arm::{ArmError, Sent, Tag};
 use crate::clock::elapsed;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// Deletes one restore point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,15 +87,15 @@ impl Mutation for DeletePoint {
             let why = format!("the collection {} was recreated under the same name", parent.name());
             return Check::Refuse(Refusal::new("s3.recreated", why));
         }
-        let ground = cx.ground();
-        if let Err(refusal) = guards(&ground, collection, &now) {
+        let input = cx.input();
+        if let Err(refusal) = guards(&input, collection, &now) {
             return Check::Refuse(refusal);
         }
-        if let Err(refusal) = rule::copy_guard(&ground, &now) {
+        if let Err(refusal) = rule::copy_guard(&input, &now) {
             return Check::Refuse(refusal);
         }
         let attempts: Vec<&Attempt> = history.attempts.iter().collect();
-        patience::check(&attempts, ground.now, &format!("the point {name}")).unwrap_or_else(|| {
+        patience::check(&attempts, input.now, &format!("the point {name}")).unwrap_or_else(|| {
             Check::Go(Request { verb: Verb::Delete, target: planned.id.clone(), before: point_image(&now) })
         })
     }
@@ -136,15 +136,15 @@ impl DeletePoint {
 
 /// S7 and S8, on facts of now: whose the collection is, whether the point has expired under the policy as it is now, and
 /// every rule that keeps points.
-fn guards(ground: &Ground<'_>, collection: &Collection, now: &Point) -> Result<(), Refusal> {
+fn guards(input: &RuleInput<'_>, collection: &Collection, now: &Point) -> Result<(), Refusal> {
     let name = now.id.name();
-    ownership::backup_owned(ground, collection)?;
-    let Some(expiry) = stale::expiry(ground.facts) else {
+    ownership::backup_owned(input, collection)?;
+    let Some(expiry) = stale::expiry(input.facts) else {
         return Err(Refusal::new("s8.unread", "the policy was not read, so nothing is expired"));
     };
-    if now.created.is_none_or(|created| elapsed(created, ground.now) <= expiry) {
+    if now.created.is_none_or(|created| elapsed(created, input.now) <= expiry) {
         let why = format!("{name} is not expired under the policy as it is now");
         return Err(Refusal::new("s8.not-expired", why));
     }
-    live_guards(ground, std::slice::from_ref(now)).map_err(first)
+    live_guards(input, std::slice::from_ref(now)).map_err(first)
 }

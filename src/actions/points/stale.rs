@@ -82,11 +82,11 @@ impl Action for DeleteStale {
 
     /// Collections first, then expired points, oldest first, until there is room (or all of them).
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        let ground = &cx.ground;
-        let stale = rule::find(ground);
+        let input = &cx.input;
+        let stale = rule::find(input);
         let wanted = |kind: StaleKind| self.kinds.contains(&kind);
         let mut out = StepDraft::default();
-        if let Some(why) = ground.facts.collections.unread() {
+        if let Some(why) = input.facts.collections.unread() {
             out.notes.push(format!("the restore point collections were not read: {why}"));
         }
         // Points that must go so that the backup of this run fits and the next scheduled one after it. `None`: all of them.

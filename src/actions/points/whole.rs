@@ -36,12 +36,12 @@ impl Action for DeleteWhole {
 
     /// Every Backup-owned collection of the VM, live points included.
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        let ground = &cx.ground;
+        let input = &cx.input;
         let mut out = StepDraft::default();
-        for collection in ground.facts.collections() {
-            let verdict = ownership::backup_owned(ground, collection)
+        for collection in input.facts.collections() {
+            let verdict = ownership::backup_owned(input, collection)
                 .map_err(|refusal| vec![refusal])
-                .and_then(|()| live_guards(ground, collection.points()))
+                .and_then(|()| live_guards(input, collection.points()))
                 .and_then(|()| copies::unread(cx, collection.points()).map_or(Ok(()), |refusal| Err(vec![refusal])));
             match verdict {
                 Ok(()) => {

@@ -15,7 +15,7 @@ use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::{Failure, Refusal};
 use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
-use crate::actions::rules::Ground;
+use crate::actions::rules::RuleInput;
 use crate::actions::rules::enabling::{Candidate, choose, nobody_protects};
 use crate::actions::rules::protection::is_protected;
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Inverse, Mutation, Request, Verb, Verify};
@@ -48,20 +48,20 @@ impl Action for ProtectionEnable {
     const WRITES: &'static [&'static str] = super::WRITES;
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(planned(&cx.ground, self, &cx.reads.candidate).map(Some), "")
+        StepDraft::of(planned(&cx.input, self, &cx.reads.candidate).map(Some), "")
     }
 }
 
 /// The protection.
 fn planned(
-    ground: &Ground<'_>,
+    input: &RuleInput<'_>,
     spec: &ProtectionEnable,
     candidate: &Candidate,
 ) -> Result<(EnableProtection, String), Refusal> {
-    let chosen = choose(ground, &spec.vault, &spec.policy, candidate)?;
+    let chosen = choose(input, &spec.vault, &spec.policy, candidate)?;
     let effect = format!(
         "protect {} in vault {} with policy {}; backups cost money and run by that policy from then on",
-        ground.facts.id.name(),
+        input.facts.id.name(),
         chosen.vault,
         chosen.policy.name()
     );
@@ -116,7 +116,7 @@ impl Mutation for EnableProtection {
         }
         // After our own request backupStatus may already name the vault.
         if history.attempts.is_empty()
-            && let Err(refusal) = nobody_protects(&cx.ground())
+            && let Err(refusal) = nobody_protects(&cx.input())
         {
             return Check::Refuse(refusal);
         }

@@ -19,13 +19,13 @@ use crate::actions::outcome::{Failure, Refusal};
 use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
 use crate::actions::rules::protection::{is_protected, is_stopped, may_resume, policy_for, stopped_item, vault_name};
-use crate::actions::rules::{Ground, protection};
+use crate::actions::rules::{RuleInput, protection};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Inverse, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::model::Policy;
 use crate::arm::{Arm, ArmError, Sent, Tag};
 use crate::clock::elapsed;
-use crate::estate::facts::{ItemFacts, Part, VmFacts};
+use crate::facts::vm_facts::{ItemFacts, Part, VmFacts};
 
 /// Resumes the protection of a VM that was stopped with its data retained.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,18 +52,18 @@ impl Action for ProtectionResume {
     const WRITES: &'static [&'static str] = super::WRITES;
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(planned(&cx.ground, self, &cx.reads.policies).map(Some), "")
+        StepDraft::of(planned(&cx.input, self, &cx.reads.policies).map(Some), "")
     }
 }
 
 /// The resumption. `policies` are those of the stopped item's vault.
 fn planned(
-    ground: &Ground<'_>,
+    input: &RuleInput<'_>,
     spec: &ProtectionResume,
     policies: &Part<Vec<Policy>>,
 ) -> Result<(ResumeProtection, String), Refusal> {
-    let facts = stopped_item(ground)?;
-    may_resume(ground, facts)?;
+    let facts = stopped_item(input)?;
+    may_resume(input, facts)?;
     let vault = vault_name(&facts.item);
     let Some(policies) = policies.known() else {
         let why = policies.unread().unwrap_or("not read");
@@ -75,7 +75,7 @@ fn planned(
     let policy = policy_for(&facts.item, &spec.policy, policies)?;
     let effect = format!(
         "resume the protection of {} in vault {vault} with policy {}; recovery points older than that policy keeps may then expire",
-        ground.facts.id.name(),
+        input.facts.id.name(),
         policy.id.name()
     );
     let what = ResumeProtection {
@@ -157,7 +157,7 @@ impl Mutation for ResumeProtection {
             return Check::Refuse(Refusal::new("s12.unread", "the vault item was not read again"));
         };
         let facts = ItemFacts { item: now, ..facts.clone() };
-        if let Err(refusal) = may_resume(&cx.ground(), &facts) {
+        if let Err(refusal) = may_resume(&cx.input(), &facts) {
             // A job after our own request is most likely its own ConfigureBackup: what it does is waited for.
             if refusal.rule == "protection.job-active" && !history.attempts.is_empty() {
                 return Check::Wait { why: refusal.why, wait: PROBE };

@@ -8,11 +8,11 @@
 
 use jiff::Timestamp;
 
-use super::Ground;
+use super::RuleInput;
 use crate::actions::change::{Override, Refusal};
 use crate::clock::elapsed;
-use crate::estate::facts::ItemFacts;
-use crate::estate::schedule::most_backups_in;
+use crate::facts::schedule::most_backups_in;
+use crate::facts::vm_facts::ItemFacts;
 
 /// What is recommended: three on-demand backups a day beside the scheduled one (support matrix).
 const RECOMMENDED: usize = 3;
@@ -23,7 +23,7 @@ const HARD_LIMIT: usize = 9;
 ///
 /// # Errors
 /// A refusal `s10...`.
-pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> {
+pub fn may_start(input: &RuleInput<'_>, facts: &ItemFacts) -> Result<(), Refusal> {
     let item = &facts.item;
     let vault = item.vault_id().map(|v| v.name().to_owned()).unwrap_or_default();
     if item.soft_deleted {
@@ -44,7 +44,7 @@ pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> 
         let why = format!("a {} job of the VM is running in vault {vault} ({})", job.operation, job.id.name());
         return Err(Refusal::new("s10.job-active", why).hint("wait until it has ended, then run azmend again"));
     }
-    let (today, said) = attempts(jobs, ground.now);
+    let (today, said) = attempts(jobs, input.now);
     if today >= HARD_LIMIT {
         let why = format!("{today} on-demand backups were started in the last 24 hours; Azure allows {HARD_LIMIT}");
         return Err(Refusal::new("s10.hard-limit", why).hint("try again when the oldest of them is 24 hours old"));
@@ -53,7 +53,7 @@ pub fn may_start(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> 
     let allowed = RECOMMENDED.saturating_add(usize::try_from(scheduled).unwrap_or_default());
     if said >= RECOMMENDED || today >= allowed {
         let which = if said == today { "on-demand backups" } else { "backups, scheduled ones among them," };
-        ground.unless_overridden(
+        input.unless_overridden(
             Override::DailyLimit,
             format!(
                 "{today} {which} were started in the last 24 hours; {RECOMMENDED} are recommended in addition to the {scheduled} \

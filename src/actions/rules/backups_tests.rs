@@ -4,11 +4,11 @@ use super::backups::may_start;
 use super::testing::*;
 use crate::actions::change::Override;
 use crate::arm::model::Job;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 fn rule(facts: &VmFacts, overrides: &[Override]) -> Option<String> {
     let item = facts.main_item().unwrap().clone();
-    decide(facts, overrides, |ground| may_start(ground, &item).err().map(|refusal| refusal.rule))
+    decide(facts, overrides, |input| may_start(input, &item).err().map(|refusal| refusal.rule))
 }
 
 fn with_jobs(jobs: Vec<Job>) -> VmFacts {
@@ -80,7 +80,7 @@ fn three_attempts_in_24_hours_and_nine_with_the_override() {
 fn a_policy_that_backs_up_several_times_a_day_leaves_room_and_an_unread_one_does_not() {
     let hourly = |n| {
         let mut facts = attempts(n, None);
-        if let crate::estate::facts::Part::Known { value, .. } = &mut item_of(&mut facts).policy {
+        if let crate::facts::vm_facts::Part::Known { value, .. } = &mut item_of(&mut facts).policy {
             value.schedule.frequency = "Hourly".into();
             value.schedule.interval_hours = 6;
             value.schedule.window_hours = 24;
@@ -92,7 +92,7 @@ fn a_policy_that_backs_up_several_times_a_day_leaves_room_and_an_unread_one_does
     assert_eq!(rule(&hourly(7), &[]).as_deref(), Some("s10.daily-limit"));
     assert_eq!(rule(&hourly(9), &[]).as_deref(), Some("s10.hard-limit"));
     let mut unread = attempts(3, None);
-    item_of(&mut unread).policy = crate::estate::facts::Part::not_asked();
+    item_of(&mut unread).policy = crate::facts::vm_facts::Part::not_asked();
     assert_eq!(rule(&unread, &[]).as_deref(), Some("s10.daily-limit"));
 }
 
@@ -104,7 +104,7 @@ fn scheduled_old_and_other_jobs_do_not_count() {
     let restores = (1..12).map(|age| job("Restore", "Completed", age, None)).collect();
     assert_eq!(rule(&with_jobs(restores), &[]), None, "restores");
     let mut nameless = attempts(4, None);
-    if let crate::estate::facts::Part::Known { value, .. } = &mut item_of(&mut nameless).jobs {
+    if let crate::facts::vm_facts::Part::Known { value, .. } = &mut item_of(&mut nameless).jobs {
         value.iter_mut().for_each(|job| job.start = None);
     }
     assert_eq!(rule(&nameless, &[]).as_deref(), Some("s10.daily-limit"), "a job without a start counts");

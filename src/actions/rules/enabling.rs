@@ -4,12 +4,12 @@
 //! facts read just before the request (S3). Names of containers and items come from the vault's own list of protectable
 //! items, never built (docs/safety.md). None of these rules can be overridden.
 
-use super::Ground;
+use super::RuleInput;
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Policy, Protectable, Vault};
-use crate::estate::facts::{Part, VmFacts};
-use crate::estate::identity;
+use crate::facts::identity;
+use crate::facts::vm_facts::{Part, VmFacts};
 
 /// What was read of the vault that is to protect the VM.
 #[derive(Debug, Clone)]
@@ -47,13 +47,13 @@ pub struct Chosen {
 ///
 /// # Errors
 /// A refusal `protection...`.
-pub fn choose(ground: &Ground<'_>, vault: &str, policy: &str, candidate: &Candidate) -> Result<Chosen, Refusal> {
-    let facts = ground.facts;
+pub fn choose(input: &RuleInput<'_>, vault: &str, policy: &str, candidate: &Candidate) -> Result<Chosen, Refusal> {
+    let facts = input.facts;
     let name = facts.id.name();
     let Some(vm) = facts.vm.known() else {
         return Err(unread(&format!("the VM {name}"), facts.vm.unread().unwrap_or("it does not exist")));
     };
-    nobody_protects(ground)?;
+    nobody_protects(input)?;
     if vault.is_empty() {
         return Err(which_vault(facts));
     }
@@ -111,8 +111,8 @@ pub fn which_vault(facts: &VmFacts) -> Refusal {
 ///
 /// # Errors
 /// A refusal `protection...`.
-pub fn nobody_protects(ground: &Ground<'_>) -> Result<(), Refusal> {
-    let facts = ground.facts;
+pub fn nobody_protects(input: &RuleInput<'_>) -> Result<(), Refusal> {
+    let facts = input.facts;
     let name = facts.id.name();
     let items = facts.items.known();
     let items = items.ok_or_else(|| unread("the vault items", facts.items.unread().unwrap_or("not read")))?;
@@ -174,7 +174,7 @@ fn unread(what: &str, why: &str) -> Refusal {
 mod tests {
     use super::*;
     use crate::actions::rules::testing::{decide, facts, item_of, known, unread as not_read};
-    use crate::estate::facts::VmFacts;
+    use crate::facts::vm_facts::VmFacts;
 
     const VAULT: &str = "/subscriptions/5b1c0de0-0000-4000-8000-000000000001/resourceGroups/rg-backup/providers/Microsoft.RecoveryServices/vaults/bkp-vault";
 
@@ -203,14 +203,14 @@ mod tests {
         let (mut facts, mut candidate) = free();
         let policy = candidate.policies.known().unwrap()[0].id.name().to_owned();
         change(&mut facts, &mut candidate);
-        decide(&facts, &[], |ground| choose(ground, "bkp-vault", &policy, &candidate).err().map(|refusal| refusal.rule))
+        decide(&facts, &[], |input| choose(input, "bkp-vault", &policy, &candidate).err().map(|refusal| refusal.rule))
     }
 
     #[test]
     fn a_free_vm_becomes_the_item_that_the_vault_names() {
         let (facts, candidate) = free();
         let policy = candidate.policies.known().unwrap()[0].id.name().to_uppercase();
-        let chosen = decide(&facts, &[], |ground| choose(ground, "bkp-vault", &policy, &candidate)).unwrap();
+        let chosen = decide(&facts, &[], |input| choose(input, "bkp-vault", &policy, &candidate)).unwrap();
         assert!(chosen.item.as_str().ends_with("/protectedItems/vm;iaasvmcontainerv2;rg;web-01"), "{}", chosen.item);
         assert!(chosen.item.as_str().starts_with(VAULT.split("/resourceGroups").next().unwrap()));
     }
@@ -256,7 +256,7 @@ mod tests {
         for (vault, policy, expected) in
             [("", "x", "protection.which-vault"), ("bkp-vault", "", "protection.no-policy")]
         {
-            let why = decide(&facts, &[], |ground| choose(ground, vault, policy, &candidate).unwrap_err().rule);
+            let why = decide(&facts, &[], |input| choose(input, vault, policy, &candidate).unwrap_err().rule);
             assert_eq!(why, expected);
         }
     }

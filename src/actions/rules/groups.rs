@@ -4,16 +4,16 @@
 //! but Backup-owned collections. If it holds anything else, or the VM itself, or if its content could not be read, it is
 //! treated as somebody's own group.
 
-use super::{Ground, ownership};
+use super::{RuleInput, ownership};
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
-use crate::estate::facts::GroupFacts;
-use crate::estate::groups::is_backup_group_name;
+use crate::facts::groups::is_backup_group_name;
+use crate::facts::vm_facts::GroupFacts;
 
 /// Whether the name alone would do.
 #[must_use]
-pub fn name_matches(ground: &Ground<'_>, group: &str) -> bool {
-    let policies = ground.facts.items.known().into_iter().flatten().filter_map(|item| item.policy.known());
+pub fn name_matches(input: &RuleInput<'_>, group: &str) -> bool {
+    let policies = input.facts.items.known().into_iter().flatten().filter_map(|item| item.policy.known());
     is_backup_group_name(group, None) || policies.into_iter().any(|policy| is_backup_group_name(group, Some(policy)))
 }
 
@@ -21,22 +21,22 @@ pub fn name_matches(ground: &Ground<'_>, group: &str) -> bool {
 ///
 /// # Errors
 /// A refusal `s5...` that says what speaks against it.
-pub fn backup_group(ground: &Ground<'_>, id: &ResourceId) -> Result<(), Refusal> {
+pub fn backup_group(input: &RuleInput<'_>, id: &ResourceId) -> Result<(), Refusal> {
     let name = id.name();
-    if ground.facts.id.group_id().as_ref() == Some(id) {
+    if input.facts.id.group_id().as_ref() == Some(id) {
         return Err(Refusal::new("s5.vm-group", format!("{name} is the VM's own resource group")));
     }
-    if !name_matches(ground, name) {
+    if !name_matches(input, name) {
         let why = format!("the name {name} matches neither AzureBackupRG_<region>_<n> nor the policy's prefix");
         return Err(Refusal::new("s5.not-backup-group", why));
     }
-    let Some(facts) = ground.facts.group(id) else {
+    let Some(facts) = input.facts.group(id) else {
         return Err(Refusal::new("s5.unread", format!("the content of {name} was not read")));
     };
-    holds_only_backup(ground, facts)
+    holds_only_backup(input, facts)
 }
 
-fn holds_only_backup(ground: &Ground<'_>, facts: &GroupFacts) -> Result<(), Refusal> {
+fn holds_only_backup(input: &RuleInput<'_>, facts: &GroupFacts) -> Result<(), Refusal> {
     let name = facts.group.id.name();
     if facts.group.managed_by.to_ascii_lowercase().contains("/providers/microsoft.solutions/") {
         let why = format!("{name} belongs to a managed application ({})", facts.group.managed_by);
@@ -53,7 +53,7 @@ fn holds_only_backup(ground: &Ground<'_>, facts: &GroupFacts) -> Result<(), Refu
         return Err(Refusal::new("s5.mixed-group", why));
     }
     for collection in facts.collections.known().into_iter().flatten() {
-        if let Err(refusal) = ownership::backup_owned(ground, collection) {
+        if let Err(refusal) = ownership::backup_owned(input, collection) {
             let why = format!("{name} holds a collection that is not proven to be Backup's: {}", refusal.why);
             return Err(Refusal::new("s5.mixed-group", why));
         }

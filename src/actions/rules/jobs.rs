@@ -10,7 +10,7 @@ use crate::actions::change::Refusal;
 use crate::arm::model::Job;
 use crate::clock::elapsed;
 use crate::duration::Span;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// That no job of the VM runs in any of its vaults.
 ///

@@ -9,13 +9,13 @@
 //! secrets; get and list of secrets; role Key Vault Administrator where the vault goes by roles). The custom role on the
 //! same page also has the backup of secrets; whether that is needed was not verified, so it is asked for by a parameter.
 
-use super::Ground;
+use super::RuleInput;
 use crate::actions::change::Refusal;
 use crate::arm::id::{ResourceId, is_guid};
 use crate::arm::model::{KeyPermissions, RoleAssignment};
-use crate::estate::facts::KeyVaultFacts;
-use crate::estate::facts::Part;
-use crate::estate::keyvaults::uses;
+use crate::facts::keyvaults::uses;
+use crate::facts::vm_facts::KeyVaultFacts;
+use crate::facts::vm_facts::Part;
 
 /// Application id of Azure Backup's management service, the same in every tenant of the public cloud.
 pub const BACKUP_APP: &str = "262044b1-e2ce-469f-a196-69ab7ada62d3";
@@ -77,9 +77,9 @@ pub fn asked(grant: bool, principal: &str, role: &str) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A refusal `keyvault...`: it is not encrypted, or that was not read.
-pub fn vaults<'a>(ground: &Ground<'a>) -> Result<&'a [KeyVaultFacts], Refusal> {
-    let name = ground.facts.id.name();
-    let part = &ground.facts.key_vaults;
+pub fn vaults<'a>(input: &RuleInput<'a>) -> Result<&'a [KeyVaultFacts], Refusal> {
+    let name = input.facts.id.name();
+    let part = &input.facts.key_vaults;
     match (part.known(), part.unread()) {
         (Some(vaults), _) if !vaults.is_empty() => Ok(vaults),
         (None, Some(why)) => Err(unread(&format!("which key vaults {name} uses"), why)),
@@ -92,9 +92,9 @@ pub fn vaults<'a>(ground: &Ground<'a>) -> Result<&'a [KeyVaultFacts], Refusal> {
 ///
 /// # Errors
 /// A refusal.
-pub fn still_used(ground: &Ground<'_>, vault: &ResourceId) -> Result<(), Refusal> {
-    let name = ground.facts.id.name();
-    match uses(ground.facts) {
+pub fn still_used(input: &RuleInput<'_>, vault: &ResourceId) -> Result<(), Refusal> {
+    let name = input.facts.id.name();
+    match uses(input.facts) {
         Err(why) => Err(unread(&format!("which key vaults {name} uses"), &why)),
         Ok(used) if used.iter().any(|(id, ..)| id == vault) => Ok(()),
         Ok(_) => {
@@ -108,13 +108,13 @@ pub fn still_used(ground: &Ground<'_>, vault: &ResourceId) -> Result<(), Refusal
 ///
 /// # Errors
 /// A refusal `keyvault...`.
-pub fn not_locked(ground: &Ground<'_>, facts: &KeyVaultFacts, rbac: bool) -> Result<(), Refusal> {
-    if let Some(why) = ground.facts.locks.unread() {
+pub fn not_locked(input: &RuleInput<'_>, facts: &KeyVaultFacts, rbac: bool) -> Result<(), Refusal> {
+    if let Some(why) = input.facts.locks.unread() {
         return Err(unread("the locks, which could prevent undoing the grant,", why));
     }
     // ReadOnly blocks every write; any lock keeps a role assignment from being deleted (lock-resources documentation).
     let blocks = |level: &str| rbac || level.eq_ignore_ascii_case("ReadOnly");
-    match ground.facts.locks_over(&facts.id).find(|lock| blocks(&lock.level)) {
+    match input.facts.locks_over(&facts.id).find(|lock| blocks(&lock.level)) {
         None => Ok(()),
         Some(lock) => {
             let why = format!(

@@ -5,7 +5,7 @@
 //! owners, which Azure lets nobody else delete (401 `UnauthorizedApplicationId`), and one that could not be restored exactly
 //! as it is.
 
-use super::{Ground, groups, ownership};
+use super::{RuleInput, groups, ownership};
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Lock};
@@ -24,13 +24,13 @@ const MOST_NOTES: usize = 512;
 ///
 /// # Errors
 /// A refusal `s5...` or `s6...`.
-pub fn may_remove(ground: &Ground<'_>, lock: &Lock, named: &[ResourceId]) -> Result<(), Refusal> {
+pub fn may_remove(input: &RuleInput<'_>, lock: &Lock, named: &[ResourceId]) -> Result<(), Refusal> {
     let scope = lock.scope();
     if lock.id.name().eq_ignore_ascii_case(SERVICE_LOCK) {
         return Err(Refusal::new("s5.service-lock", format!("{SERVICE_LOCK} belongs to Azure Backup itself")));
     }
     not_owned(lock, &scope)?;
-    let place = if named.contains(&lock.id) { Ok(()) } else { removable_scope(ground, &scope) };
+    let place = if named.contains(&lock.id) { Ok(()) } else { removable_scope(input, &scope) };
     let place = place.map_err(|refusal| with_command(refusal, lock));
     // What is certain is said before what was not read.
     let unread = |refusal: &Refusal| refusal.rule.ends_with("unread");
@@ -38,11 +38,11 @@ pub fn may_remove(ground: &Ground<'_>, lock: &Lock, named: &[ResourceId]) -> Res
         Err(refusal) if !unread(&refusal) => Err(refusal),
         Err(refusal) => {
             restorable(lock)?;
-            Err(may_write_back(ground, &scope).err().filter(|right| !unread(right)).unwrap_or(refusal))
+            Err(may_write_back(input, &scope).err().filter(|right| !unread(right)).unwrap_or(refusal))
         }
         Ok(()) => {
             restorable(lock)?;
-            may_write_back(ground, &scope)
+            may_write_back(input, &scope)
         }
     }
 }
@@ -93,18 +93,18 @@ pub fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
     ))
 }
 
-fn removable_scope(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal> {
+fn removable_scope(input: &RuleInput<'_>, scope: &ResourceId) -> Result<(), Refusal> {
     match scope.resource_type().as_str() {
         "subscription" => Err(Refusal::new(
             "s5.subscription-lock",
             format!("it is on the whole subscription {}", scope.subscription()),
         )),
-        "resourcegroup" => groups::backup_group(ground, scope),
+        "resourcegroup" => groups::backup_group(input, scope),
         "microsoft.compute/restorepointcollections" => {
-            let Some(collection) = ground.facts.collections().find(|collection| collection.id == *scope) else {
+            let Some(collection) = input.facts.collections().find(|collection| collection.id == *scope) else {
                 return Err(Refusal::new("s5.not-this-vm", format!("{} is not of this VM", scope.short_name())));
             };
-            ownership::backup_owned(ground, collection)
+            ownership::backup_owned(input, collection)
         }
         "microsoft.compute/restorepointcollections/restorepoints" => {
             Err(Refusal::new("s5.point-lock", format!("it is on the single restore point {}", scope.name())))
@@ -117,9 +117,9 @@ fn removable_scope(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusa
 }
 
 /// S6: a lock is removed only by someone who may write it back.
-fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal> {
+fn may_write_back(input: &RuleInput<'_>, scope: &ResourceId) -> Result<(), Refusal> {
     // Permissions are inherited, so the nearest scope at or above the lock that was asked decides.
-    let nearest = ground
+    let nearest = input
         .facts
         .rights
         .iter()
@@ -129,7 +129,7 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
         let why = format!("whether a lock on {} could be restored was not read", scope.short_name());
         return Err(Refusal::new("s6.unread", why));
     };
-    if let Some(why) = ground.facts.deny.unread() {
+    if let Some(why) = input.facts.deny.unread() {
         let why = format!("whether writing a lock on {} is denied was not read: {why}", scope.short_name());
         return Err(Refusal::new("s6.unread", why));
     }
@@ -139,7 +139,7 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
             let covers = ResourceId::parse(&deny.scope).map_or(true, |at| at.covers(scope));
             covers && denied(deny, action)
         };
-        if let Some(deny) = ground.facts.deny.known().into_iter().flatten().find(denies) {
+        if let Some(deny) = input.facts.deny.known().into_iter().flatten().find(denies) {
             let why = format!("the deny assignment {:?} may deny {action} on {}", deny.name, scope.short_name());
             return Err(Refusal::new("s6.denied", why)
                 .hint("a deny assignment is no lock: only its managed application or blueprint can change it"));
@@ -155,16 +155,16 @@ fn may_write_back(ground: &Ground<'_>, scope: &ResourceId) -> Result<(), Refusal
 
 /// What else a lock protects, for the plan: collections, and the VMs they are of, apart from this VM.
 #[must_use]
-pub fn also_protects(ground: &Ground<'_>, scope: &ResourceId) -> Option<(usize, usize)> {
+pub fn also_protects(input: &RuleInput<'_>, scope: &ResourceId) -> Option<(usize, usize)> {
     let group = scope.group_id()?;
     if group != *scope {
         return None;
     }
-    let collections = ground.facts.group(&group)?.collections.known()?;
+    let collections = input.facts.group(&group)?.collections.known()?;
     let others: Vec<ResourceId> = collections
         .iter()
         .filter_map(crate::arm::model::Collection::source_id)
-        .filter(|vm| *vm != ground.facts.id)
+        .filter(|vm| *vm != input.facts.id)
         .collect();
     let vms: std::collections::BTreeSet<&ResourceId> = others.iter().collect();
     (!others.is_empty()).then_some((others.len(), vms.len()))

@@ -9,7 +9,7 @@ use super::testing::*;
 use crate::actions::change::{Override, Refusal};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{DenyAssignment, Lock, Permission};
-use crate::estate::facts::{Part, Rights, VmFacts};
+use crate::facts::vm_facts::{Part, Rights, VmFacts};
 
 type Spoil = fn(&mut VmFacts);
 type RightsCase = (&'static str, Part<Vec<Permission>>, Option<&'static str>);
@@ -20,8 +20,8 @@ fn lock() -> Lock {
 
 fn refusal(facts: &VmFacts, lock: &Lock, named: &[ResourceId]) -> Option<Refusal> {
     // No override exists for these rules: they are all on, and nothing changes.
-    let all = decide(facts, &Override::ALL, |ground| may_remove(ground, lock, named).err());
-    let none = decide(facts, &[], |ground| may_remove(ground, lock, named).err());
+    let all = decide(facts, &Override::ALL, |input| may_remove(input, lock, named).err());
+    let none = decide(facts, &[], |input| may_remove(input, lock, named).err());
     assert_eq!(all, none, "an override reached S5 or S6");
     none
 }
@@ -225,17 +225,17 @@ fn a_backup_group_is_proven_by_name_and_by_content() {
         }),
     ];
     let group = group_id(BACKUP_GROUP);
-    assert!(decide(&facts(), &[], |ground| backup_group(ground, &group)).is_ok());
+    assert!(decide(&facts(), &[], |input| backup_group(input, &group)).is_ok());
     for (what, expected, spoil) in cases {
         let mut facts = facts();
         spoil(&mut facts);
-        let refusal = decide(&facts, &[], |ground| backup_group(ground, &group)).unwrap_err();
+        let refusal = decide(&facts, &[], |input| backup_group(input, &group)).unwrap_err();
         assert_eq!(refusal.rule, *expected, "{what}: {refusal}");
         assert_eq!(rule(&facts, &lock(), &[]).as_deref(), Some(*expected), "{what}");
     }
     let mut marked = facts();
     group_of(&mut marked).group.managed_by = "subscriptions/x/providers/Microsoft.RecoveryServices/".into();
-    assert!(decide(&marked, &[], |ground| backup_group(ground, &group)).is_ok(), "Azure Backup manages it");
+    assert!(decide(&marked, &[], |input| backup_group(input, &group)).is_ok(), "Azure Backup manages it");
 }
 
 #[test]
@@ -243,14 +243,14 @@ fn a_policys_prefix_makes_a_name_of_a_backup_group() {
     let mut facts = facts();
     let name = "contoso-prod2";
     group_of(&mut facts).group.id = group_id(name);
-    let plain = decide(&facts, &[], |ground| backup_group(ground, &group_id(name))).unwrap_err();
+    let plain = decide(&facts, &[], |input| backup_group(input, &group_id(name))).unwrap_err();
     assert_eq!(plain.rule, "s5.not-backup-group");
     let mut policy = policy();
     policy.group_prefix = "Contoso-Prod".into();
     item_of(&mut facts).policy = known(policy);
-    assert!(decide(&facts, &[], |ground| backup_group(ground, &group_id(name))).is_ok());
+    assert!(decide(&facts, &[], |input| backup_group(input, &group_id(name))).is_ok());
     item_of(&mut facts).policy = unread();
-    assert!(decide(&facts, &[], |ground| backup_group(ground, &group_id(name))).is_err());
+    assert!(decide(&facts, &[], |input| backup_group(input, &group_id(name))).is_err());
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn ownership_is_proven() {
         let mut facts = facts();
         spoil(&mut facts);
         let collection = facts.collections().next().unwrap().clone();
-        let refusal = decide(&facts, &Override::ALL, |ground| backup_owned(ground, &collection)).unwrap_err();
+        let refusal = decide(&facts, &Override::ALL, |input| backup_owned(input, &collection)).unwrap_err();
         assert_eq!(refusal.rule, *expected, "{what}");
     }
 }
@@ -293,19 +293,19 @@ fn the_name_or_the_times_prove_ownership() {
         collections_of(&mut facts)[0].id = collection_id(name);
         item_of(&mut facts).recovery_points = unread();
         let collection = facts.collections().next().unwrap().clone();
-        assert!(decide(&facts, &[], |ground| backup_owned(ground, &collection)).is_ok(), "{name}");
+        assert!(decide(&facts, &[], |input| backup_owned(input, &collection)).is_ok(), "{name}");
     }
     let mut facts = facts();
     collections_of(&mut facts)[0].id = collection_id("nightly");
     let collection = facts.collections().next().unwrap().clone();
-    assert!(decide(&facts, &[], |ground| backup_owned(ground, &collection)).is_ok());
+    assert!(decide(&facts, &[], |input| backup_owned(input, &collection)).is_ok());
 }
 
 #[test]
 fn what_else_a_lock_protects_is_counted() {
     let mut facts = facts();
     let scope = group_id(BACKUP_GROUP);
-    assert_eq!(decide(&facts, &[], |ground| also_protects(ground, &scope)), None);
+    assert_eq!(decide(&facts, &[], |input| also_protects(input, &scope)), None);
     let other = |name: &str, vm: &str| {
         let mut one = collection(name, &[50]);
         one.source = id(&format!("/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/{vm}")).to_string();
@@ -314,7 +314,7 @@ fn what_else_a_lock_protects_is_counted() {
     let mine = facts.collections().next().unwrap().clone();
     group_of(&mut facts).collections =
         known(vec![mine, other("AzureBackup_a_1", "a"), other("AzureBackup_a_2", "a"), other("AzureBackup_b_1", "b")]);
-    assert_eq!(decide(&facts, &[], |ground| also_protects(ground, &scope)), Some((3, 2)));
+    assert_eq!(decide(&facts, &[], |input| also_protects(input, &scope)), Some((3, 2)));
 }
 
 const PARTS: &[Spoil] = &[

@@ -36,11 +36,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::change::{Override, Refusal};
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// What every rule may look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Ground<'a> {
+pub struct RuleInput<'a> {
     /// The facts.
     pub facts: &'a VmFacts,
     /// The time of the decision.
@@ -54,7 +54,7 @@ pub struct Ground<'a> {
 /// 30 days: the default age of an orphan's newest point.
 pub const ORPHAN_AGE: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
-impl Ground<'_> {
+impl RuleInput<'_> {
     /// `Ok` when the user switched the rule off, else the refusal with a hint on how to.
     fn unless_overridden(&self, rule: Override, why: impl Into<String>) -> Result<(), Refusal> {
         if self.overrides.contains(&rule) {

@@ -8,7 +8,7 @@
 //! This proof replaces the rules on the two newest points and on vault copies (`s8.newest`, `s8.snapshot-only`): no
 //! vault knows the VM. The state of the points and unfinished copies count for an orphan as for any other.
 
-use super::{Ground, points};
+use super::{RuleInput, points};
 use crate::actions::change::Refusal;
 use crate::arm::model::Collection;
 use crate::clock::elapsed;
@@ -17,12 +17,12 @@ use crate::clock::elapsed;
 ///
 /// # Errors
 /// A refusal `orphan...` with the first piece of the proof that is missing.
-pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
-    let facts = ground.facts;
+pub fn orphan(input: &RuleInput<'_>, collection: &Collection) -> Result<(), Refusal> {
+    let facts = input.facts;
     let name = collection.id.name();
     let not = |rule: &str, why: String| Err(Refusal::new(rule, format!("{name} is not proven to be an orphan: {why}")));
     if facts.vm.known().is_some() {
-        if same_name(ground, collection) {
+        if same_name(input, collection) {
             return not(
                 "orphan.same-name",
                 "a VM of the same name exists, with another vmId; that is only reported".into(),
@@ -64,28 +64,28 @@ pub fn orphan(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusa
             let why = proof.items.unread().unwrap_or("no list");
             return not("orphan.unread", format!("not every vault could be read: {why}"));
         }
-        return newest_is_old(ground, collection);
+        return newest_is_old(input, collection);
     };
     if let Some(item) = items.first() {
         let state = if item.soft_deleted { "soft-deleted" } else { item.protection_state.as_str() };
         let vault = item.vault_id().map(|vault| vault.name().to_owned()).unwrap_or_default();
         return not("orphan.vault-item", format!("the vault {vault} has an item of this VM ({state})"));
     }
-    newest_is_old(ground, collection)
+    newest_is_old(input, collection)
 }
 
 /// Whether every point is of another VM than the one that has the name now.
 #[must_use]
-pub fn same_name(ground: &Ground<'_>, collection: &Collection) -> bool {
+pub fn same_name(input: &RuleInput<'_>, collection: &Collection) -> bool {
     let held = collection.points();
-    let Some(vm) = ground.facts.vm.known() else { return false };
+    let Some(vm) = input.facts.vm.known() else { return false };
     !held.is_empty() && held.iter().all(|point| points::other_vm(&point.vm_id, &vm.vm_id))
 }
 
-fn newest_is_old(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
+fn newest_is_old(input: &RuleInput<'_>, collection: &Collection) -> Result<(), Refusal> {
     let name = collection.id.name();
     // backupStatus speaks for the VM's id even when no vault could be listed.
-    match (&ground.facts.status.known(), ground.facts.status.unread()) {
+    match (&input.facts.status.known(), input.facts.status.unread()) {
         (Some(status), _) if !status.vault_id.is_empty() => {
             return Err(Refusal::new("orphan.vault-item", format!("backupStatus still names a vault for {name}")));
         }
@@ -98,11 +98,11 @@ fn newest_is_old(ground: &Ground<'_>, collection: &Collection) -> Result<(), Ref
         let Some(created) = point.created else {
             return Err(Refusal::new("orphan.no-time", format!("a point of {name} has no creation time")));
         };
-        if elapsed(created, ground.now) < ground.orphan_age {
-            let days = ground.orphan_age.as_secs() / 86_400;
+        if elapsed(created, input.now) < input.orphan_age {
+            let days = input.orphan_age.as_secs() / 86_400;
             return Err(Refusal::new("orphan.young", format!("{name} has a point younger than {days} days")));
         }
     }
     // The proof stands for the rules on newest points and on vault copies; the others hold for an orphan too.
-    collection.points().iter().try_for_each(|point| points::state_guards(ground, point))
+    collection.points().iter().try_for_each(|point| points::state_guards(input, point))
 }

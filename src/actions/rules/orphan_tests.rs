@@ -7,13 +7,13 @@ use super::stale;
 use super::testing::*;
 use crate::actions::change::Override;
 use crate::arm::model::{BackupStatus, Collection, ProtectedItem, Vm};
-use crate::estate::facts::{Part, VmFacts};
+use crate::facts::vm_facts::{Part, VmFacts};
 
 type Spoil = fn(&mut VmFacts);
 
 fn rule(facts: &VmFacts, overrides: &[Override]) -> Option<String> {
     let collection: Collection = facts.collections().next().unwrap().clone();
-    decide(facts, overrides, |ground| orphan(ground, &collection).err().map(|refusal| refusal.rule))
+    decide(facts, overrides, |input| orphan(input, &collection).err().map(|refusal| refusal.rule))
 }
 
 fn vm(vm_id: &str) -> Vm {
@@ -141,7 +141,7 @@ const PARTS: &[Spoil] = &[
     |f| with_proof(f, |p| p.items = unread()),
 ];
 
-fn with_proof(facts: &mut VmFacts, change: impl FnOnce(&mut crate::estate::facts::OrphanFacts)) {
+fn with_proof(facts: &mut VmFacts, change: impl FnOnce(&mut crate::facts::vm_facts::OrphanFacts)) {
     if let Some(proof) = &mut facts.orphan {
         change(proof);
     }

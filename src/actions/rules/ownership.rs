@@ -4,16 +4,16 @@
 //! *all* points and either the collection's own name or a match in time with vault recovery points. The group's name
 //! and a protected item alone prove nothing. An empty collection, a cross-region copy, anything else is never touched.
 
-use super::Ground;
+use super::RuleInput;
 use crate::actions::change::Refusal;
 use crate::arm::model::Collection;
-use crate::estate::groups::{is_point_name, names_vm};
+use crate::facts::groups::{is_point_name, names_vm};
 
 /// Proves that Azure Backup owns the collection.
 ///
 /// # Errors
 /// A refusal `s7...` that says what is missing in the proof.
-pub fn backup_owned(ground: &Ground<'_>, collection: &Collection) -> Result<(), Refusal> {
+pub fn backup_owned(input: &RuleInput<'_>, collection: &Collection) -> Result<(), Refusal> {
     let name = collection.id.name();
     let Some(points) = collection.points.as_deref() else {
         return Err(Refusal::new(
@@ -38,7 +38,7 @@ pub fn backup_owned(ground: &Ground<'_>, collection: &Collection) -> Result<(), 
         return Err(Refusal::new("s7.foreign-point", why));
     }
     let named = names_vm(name, source.name());
-    if named || matched_in_time(ground, collection) {
+    if named || matched_in_time(input, collection) {
         return Ok(());
     }
     let why = format!("neither the name {name} nor the times of its points prove that Azure Backup made it");
@@ -46,8 +46,8 @@ pub fn backup_owned(ground: &Ground<'_>, collection: &Collection) -> Result<(), 
 }
 
 /// Every point has exactly one vault recovery point (of any tier) at its time.
-fn matched_in_time(ground: &Ground<'_>, collection: &Collection) -> bool {
-    let Some(items) = ground.facts.items.known() else { return false };
+fn matched_in_time(input: &RuleInput<'_>, collection: &Collection) -> bool {
+    let Some(items) = input.facts.items.known() else { return false };
     let times: Vec<_> = items
         .iter()
         .filter_map(|item| item.recovery_points.known())

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Ground;
+use super::RuleInput;
 use crate::actions::change::{Override, Refusal};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{CopyState, Job, Point, Policy, RecoveryPoint};
 use crate::clock::{elapsed, later};
-use crate::estate::facts::{ItemFacts, VmFacts};
-use crate::estate::groups::is_point_name;
-use crate::estate::schedule::{ScheduleError, next_backup, recent_backups};
+use crate::facts::groups::is_point_name;
+use crate::facts::schedule::{ScheduleError, next_backup, recent_backups};
+use crate::facts::vm_facts::{ItemFacts, VmFacts};
 
 /// How far a restore point's `timeCreated` and a vault recovery point's time may lie apart to be the same backup.
 ///
@@ -38,7 +38,7 @@ pub fn same_moment(a: Timestamp, b: Timestamp) -> bool {
 
 /// The vault recovery points that stand for restore points one to one: point id to recovery point.
 #[must_use]
-pub fn twins(facts: &VmFacts) -> BTreeMap<ResourceId, RecoveryPoint> {
+pub fn vault_copies(facts: &VmFacts) -> BTreeMap<ResourceId, RecoveryPoint> {
     let recovery: Vec<&RecoveryPoint> =
         facts.items.known().into_iter().flatten().filter_map(|i| i.recovery_points.known()).flatten().collect();
     let points: Vec<&Point> = facts.collections().flat_map(|c| c.points()).collect();
@@ -71,33 +71,33 @@ pub fn two_newest(facts: &VmFacts) -> BTreeSet<ResourceId> {
 ///
 /// # Errors
 /// Every rule that speaks against it.
-pub fn vm_guards(ground: &Ground<'_>) -> Result<(), Vec<Refusal>> {
+pub fn vm_guards(input: &RuleInput<'_>) -> Result<(), Vec<Refusal>> {
     let mut refusals = Vec::new();
     let unread = |what: &str, why: &str| Refusal::new("s8.unread", format!("{what} were not read: {why}"));
     // Which points are the two newest, and which have a twin, needs every point of the VM.
-    if let Some(why) = ground.facts.collections.unread() {
+    if let Some(why) = input.facts.collections.unread() {
         refusals.push(unread("the restore point collections of the VM", why));
     }
-    if let Some(collection) = ground.facts.collections().find(|collection| collection.points.is_none()) {
+    if let Some(collection) = input.facts.collections().find(|collection| collection.points.is_none()) {
         refusals.push(unread(&format!("the points of {}", collection.id.name()), "the answer did not have them"));
     }
-    if let Some(why) = ground.facts.items.unread() {
+    if let Some(why) = input.facts.items.unread() {
         refusals.push(unread("the vault items of the VM", why));
     }
-    for facts in ground.facts.items.known().into_iter().flatten() {
-        item_guards(ground, facts, &mut |result: Result<(), Refusal>| refusals.extend(result.err()));
+    for facts in input.facts.items.known().into_iter().flatten() {
+        item_guards(input, facts, &mut |result: Result<(), Refusal>| refusals.extend(result.err()));
     }
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
 /// The same for one vault item of the VM.
-fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Result<(), Refusal>)) {
+fn item_guards(input: &RuleInput<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Result<(), Refusal>)) {
     let vault = facts.item.vault_id().map(|v| v.name().to_owned()).unwrap_or_default();
     match facts.jobs.known() {
         Some(jobs) => {
             for job in jobs.iter().filter(|job| job.running()) {
                 let why = format!("a {} job of the VM is running in vault {vault}", job.operation);
-                say(ground.unless_overridden(Override::JobActive, why));
+                say(input.unless_overridden(Override::JobActive, why));
             }
         }
         None if facts.jobs.is_absent() => {}
@@ -105,10 +105,10 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
     }
     if facts.item.soft_deleted {
         let why = format!("the item in vault {vault} is soft-deleted; an undelete would need its snapshots");
-        say(ground.unless_overridden(Override::SoftDeleted, why));
+        say(input.unless_overridden(Override::SoftDeleted, why));
     } else if facts.item.stopped() {
         let why = format!("protection in vault {vault} is stopped with the data retained on purpose");
-        say(ground.unless_overridden(Override::StoppedRetained, why));
+        say(input.unless_overridden(Override::StoppedRetained, why));
     }
     match (facts.vault.known(), facts.resource_guard.known()) {
         (Some(vault_facts), guard) => {
@@ -117,14 +117,14 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
             let guarded =
                 vault_facts.multi_user_authorization.eq_ignore_ascii_case("Enabled") || guard.copied().unwrap_or(false);
             if immutable {
-                say(ground.unless_overridden(Override::Immutable, format!("vault {vault} is immutable")));
+                say(input.unless_overridden(Override::Immutable, format!("vault {vault} is immutable")));
             }
             if guarded {
-                say(ground
+                say(input
                     .unless_overridden(Override::Immutable, format!("vault {vault} is protected by a resource guard")));
             }
             if guard.is_none() && !facts.resource_guard.is_absent() && !guarded {
-                say(ground.unless_overridden(
+                say(input.unless_overridden(
                     Override::Immutable,
                     format!("whether vault {vault} has a resource guard was not read"),
                 ));
@@ -138,14 +138,14 @@ fn item_guards(ground: &Ground<'_>, facts: &ItemFacts, say: &mut dyn FnMut(Resul
     }
     if let (Some(policy), false, false) = (facts.policy.known(), facts.item.soft_deleted, facts.item.stopped()) {
         let jobs = facts.jobs.known().map(Vec::as_slice).unwrap_or_default();
-        if let Some(why) = backup_due(policy, jobs, ground.now) {
-            say(ground.unless_overridden(Override::JobDue, why));
+        if let Some(why) = backup_due(policy, jobs, input.now) {
+            say(input.unless_overridden(Override::JobDue, why));
         }
     }
     match facts.recovery_points.known() {
         Some(points) if points.iter().any(|p| p.file_recovery_active == Some(true)) => {
             let why = format!("a file-recovery session is open in vault {vault}");
-            say(ground.unless_overridden(Override::RecoverySession, why));
+            say(input.unless_overridden(Override::RecoverySession, why));
         }
         Some(_) => {}
         None if facts.recovery_points.is_absent() => {}
@@ -188,32 +188,32 @@ fn backup_due(policy: &Policy, jobs: &[Job], now: Timestamp) -> Option<String> {
     ))
 }
 
-/// Whether this point may go, given that [`vm_guards`] hold. `twins` and `newest` are computed once per reading.
+/// Whether this point may go, given that [`vm_guards`] hold. `vault_copies` and `newest` are computed once per reading.
 ///
 /// # Errors
 /// The first rule that speaks against it.
 pub fn point_guards(
-    ground: &Ground<'_>,
+    input: &RuleInput<'_>,
     point: &Point,
-    twins: &BTreeMap<ResourceId, RecoveryPoint>,
+    vault_copies: &BTreeMap<ResourceId, RecoveryPoint>,
     newest: &BTreeSet<ResourceId>,
 ) -> Result<(), Refusal> {
     let name = point.id.name();
-    state_guards(ground, point)?;
-    if let Some(vm) = ground.facts.vm.known()
+    state_guards(input, point)?;
+    if let Some(vm) = input.facts.vm.known()
         && other_vm(&point.vm_id, &vm.vm_id)
     {
         let why = format!("{name} is of another VM that had this name; that is only reported");
         return Err(Refusal::new("orphan.same-name", why));
     }
     if newest.contains(&point.id) {
-        ground.unless_overridden(Override::Newest, format!("{name} is one of the two newest points"))?;
+        input.unless_overridden(Override::Newest, format!("{name} is one of the two newest points"))?;
     }
-    match twins.get(&point.id) {
+    match vault_copies.get(&point.id) {
         Some(twin) if twin.hardened() => Ok(()),
-        Some(_) => ground.unless_overridden(Override::SnapshotOnly, format!("the vault has no copy of {name}")),
+        Some(_) => input.unless_overridden(Override::SnapshotOnly, format!("the vault has no copy of {name}")),
         None => {
-            ground.unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time"))
+            input.unless_overridden(Override::SnapshotOnly, format!("no vault recovery point matches {name} in time"))
         }
     }
 }
@@ -222,7 +222,7 @@ pub fn point_guards(
 ///
 /// # Errors
 /// The first rule that speaks against it.
-pub fn state_guards(ground: &Ground<'_>, point: &Point) -> Result<(), Refusal> {
+pub fn state_guards(input: &RuleInput<'_>, point: &Point) -> Result<(), Refusal> {
     let name = point.id.name();
     if !point.succeeded() && !point.deleting() {
         return Err(Refusal::new(
@@ -231,16 +231,16 @@ pub fn state_guards(ground: &Ground<'_>, point: &Point) -> Result<(), Refusal> {
         ));
     }
     match point.copy_state() {
-        CopyState::Unfinished { percent } => unfinished_copy(ground, point, percent),
+        CopyState::Unfinished { percent } => unfinished_copy(input, point, percent),
         // A collection never carries it: see `copy_guard`.
         CopyState::Finished | CopyState::Unread => Ok(()),
     }
 }
 
-fn unfinished_copy(ground: &Ground<'_>, point: &Point, percent: u8) -> Result<(), Refusal> {
+fn unfinished_copy(input: &RuleInput<'_>, point: &Point, percent: u8) -> Result<(), Refusal> {
     let name = point.id.name();
     let why = format!("a copy of {name} to another region is not finished ({percent} %)");
-    ground.unless_overridden(Override::RecoverySession, why)
+    input.unless_overridden(Override::RecoverySession, why)
 }
 
 /// Whether a copy of this point to another region stands in the way of its deletion (`s8.recovery-session`), by a reading
@@ -253,11 +253,11 @@ fn unfinished_copy(ground: &Ground<'_>, point: &Point, percent: u8) -> Result<()
 ///
 /// # Errors
 /// `s8.recovery-session` when a copy is not complete, or when this reading does not tell.
-pub fn copy_guard(ground: &Ground<'_>, point: &Point) -> Result<(), Refusal> {
+pub fn copy_guard(input: &RuleInput<'_>, point: &Point) -> Result<(), Refusal> {
     match point.copy_state() {
         CopyState::Finished => Ok(()),
-        CopyState::Unfinished { percent } => unfinished_copy(ground, point, percent),
-        CopyState::Unread => ground.unless_overridden(
+        CopyState::Unfinished { percent } => unfinished_copy(input, point, percent),
+        CopyState::Unread => input.unless_overridden(
             Override::RecoverySession,
             format!("whether a copy of {} to another region is under way was not read", point.id.name()),
         ),

@@ -4,25 +4,25 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::points::{copy_guard, point_guards, twins, two_newest, vm_guards};
+use super::points::{copy_guard, point_guards, two_newest, vault_copies, vm_guards};
 use super::testing::*;
 use crate::actions::change::{Override, Refusal};
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Job, Point};
-use crate::estate::facts::{Part, VmFacts};
+use crate::facts::vm_facts::{Part, VmFacts};
 
 fn names(refusals: &[Refusal]) -> BTreeSet<&str> {
     refusals.iter().map(|refusal| refusal.rule.as_str()).collect()
 }
 
 fn vm_rules(facts: &VmFacts, overrides: &[Override]) -> Vec<String> {
-    let refusals = decide(facts, overrides, |ground| vm_guards(ground).err().unwrap_or_default());
+    let refusals = decide(facts, overrides, |input| vm_guards(input).err().unwrap_or_default());
     names(&refusals).into_iter().map(str::to_owned).collect()
 }
 
 fn point_rule(facts: &VmFacts, overrides: &[Override], point: &Point) -> Option<String> {
-    decide(facts, overrides, |ground| {
-        point_guards(ground, point, &twins(facts), &two_newest(facts)).err().map(|refusal| refusal.rule)
+    decide(facts, overrides, |input| {
+        point_guards(input, point, &vault_copies(facts), &two_newest(facts)).err().map(|refusal| refusal.rule)
     })
 }
 
@@ -115,7 +115,7 @@ fn a_refusal_that_can_be_lifted_says_how() {
     for (what, rule, spoil) in VM_CASES {
         let mut facts = facts();
         spoil(&mut facts);
-        let refusals = decide(&facts, &[], |ground| vm_guards(ground).unwrap_err());
+        let refusals = decide(&facts, &[], |input| vm_guards(input).unwrap_err());
         let hint = refusals[0].hint.clone().unwrap_or_default();
         assert_eq!(hint.contains(&format!("--override {rule}")), Override::parse(rule).is_some(), "{what}: {hint}");
     }
@@ -291,7 +291,7 @@ fn an_unfinished_copy_stays() {
 fn only_a_points_own_reading_says_that_no_copy_is_under_way() {
     let facts = facts();
     let guard = |point: &Point, overrides: &[Override]| {
-        decide(&facts, overrides, |ground| copy_guard(ground, point).err().map(|refusal| refusal.rule))
+        decide(&facts, overrides, |input| copy_guard(input, point).err().map(|refusal| refusal.rule))
     };
     let mut point = nth(&facts, 9);
     assert_eq!(guard(&point, &[]).as_deref(), Some("s8.recovery-session"), "read with its collection");
@@ -339,7 +339,7 @@ const PARTS: &[Spoil] = &[
     |f| item_if(f, |i| i.jobs = unread()),
 ];
 
-fn item_if(facts: &mut VmFacts, change: impl FnOnce(&mut crate::estate::facts::ItemFacts)) {
+fn item_if(facts: &mut VmFacts, change: impl FnOnce(&mut crate::facts::vm_facts::ItemFacts)) {
     if let Part::Known { value, .. } = &mut facts.items
         && let Some(item) = value.first_mut()
     {
@@ -385,15 +385,15 @@ prop_compose! {
 }
 
 fn permitted(facts: &VmFacts, overrides: &[Override]) -> BTreeSet<ResourceId> {
-    decide(facts, overrides, |ground| {
-        if vm_guards(ground).is_err() {
+    decide(facts, overrides, |input| {
+        if vm_guards(input).is_err() {
             return BTreeSet::new();
         }
-        let (twins, newest) = (twins(facts), two_newest(facts));
+        let (vault_copies, newest) = (vault_copies(facts), two_newest(facts));
         facts
             .collections()
             .flat_map(|c| c.points())
-            .filter(|point| point_guards(ground, point, &twins, &newest).is_ok())
+            .filter(|point| point_guards(input, point, &vault_copies, &newest).is_ok())
             .map(|point| point.id.clone())
             .collect()
     })
@@ -419,9 +419,9 @@ proptest! {
 
     #[test]
     fn twins_are_one_to_one(facts in any_facts()) {
-        let twins = twins(&facts);
-        let used: BTreeSet<_> = twins.values().map(|recovery| recovery.time).collect();
-        prop_assert_eq!(used.len(), twins.len());
+        let vault_copies = vault_copies(&facts);
+        let used: BTreeSet<_> = vault_copies.values().map(|recovery| recovery.time).collect();
+        prop_assert_eq!(used.len(), vault_copies.len());
     }
 
     #[test]
@@ -442,9 +442,9 @@ proptest! {
 
     #[test]
     fn a_permitted_point_has_a_hardened_twin(facts in any_facts()) {
-        let twins = twins(&facts);
+        let vault_copies = vault_copies(&facts);
         for id in permitted(&facts, &[]) {
-            prop_assert!(twins.get(&id).is_some_and(crate::arm::model::RecoveryPoint::hardened), "{id}");
+            prop_assert!(vault_copies.get(&id).is_some_and(crate::arm::model::RecoveryPoint::hardened), "{id}");
         }
     }
 }

@@ -5,12 +5,12 @@
 //! resumed: for `ProtectionPaused` and `BackupsSuspended` no published contract or recording says how. None of these
 //! rules can be overridden.
 
-use super::Ground;
+use super::RuleInput;
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{Policy, ProtectedItem};
-use crate::estate::facts::ItemFacts;
-use crate::estate::identity;
+use crate::facts::identity;
+use crate::facts::vm_facts::ItemFacts;
 
 /// `protectionState` of an item that was stopped with its data retained.
 pub const STOPPED: &str = "ProtectionStopped";
@@ -32,9 +32,9 @@ pub fn is_protected(item: &ProtectedItem) -> bool {
 ///
 /// # Errors
 /// A refusal `protection...`: there is none, there are several, or they were not read.
-pub fn stopped_item<'a>(ground: &Ground<'a>) -> Result<&'a ItemFacts, Refusal> {
-    let vm = ground.facts.id.name();
-    let items = match (ground.facts.items.known(), ground.facts.items.unread()) {
+pub fn stopped_item<'a>(input: &RuleInput<'a>) -> Result<&'a ItemFacts, Refusal> {
+    let vm = input.facts.id.name();
+    let items = match (input.facts.items.known(), input.facts.items.unread()) {
         (Some(items), _) => items,
         (None, Some(why)) => return Err(unread("the vault items", why)),
         (None, None) => return Err(never(vm)),
@@ -59,7 +59,7 @@ pub fn stopped_item<'a>(ground: &Ground<'a>) -> Result<&'a ItemFacts, Refusal> {
 ///
 /// # Errors
 /// A refusal `protection...`.
-pub fn may_resume(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal> {
+pub fn may_resume(input: &RuleInput<'_>, facts: &ItemFacts) -> Result<(), Refusal> {
     let item = &facts.item;
     if item.soft_deleted {
         return Err(deleted(item));
@@ -67,8 +67,8 @@ pub fn may_resume(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal>
     if !is_stopped(item) {
         return Err(not_stopped(item));
     }
-    this_very_vm(ground, item)?;
-    no_other_vault(ground, item)?;
+    this_very_vm(input, item)?;
+    no_other_vault(input, item)?;
     let vault = vault_name(item);
     let Some(jobs) = facts.jobs.known() else {
         return match facts.jobs.unread() {
@@ -85,8 +85,8 @@ pub fn may_resume(ground: &Ground<'_>, facts: &ItemFacts) -> Result<(), Refusal>
 
 /// The item names the VM by its resource id. A VM that was made again under the same name has the same one, so the
 /// restore points are asked too: they carry the vmId of the VM they were taken of.
-fn this_very_vm(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refusal> {
-    let facts = ground.facts;
+fn this_very_vm(input: &RuleInput<'_>, item: &ProtectedItem) -> Result<(), Refusal> {
+    let facts = input.facts;
     let name = facts.id.name();
     let vault = vault_name(item);
     if !ResourceId::parse(&item.source).is_ok_and(|source| source == facts.id) {
@@ -111,15 +111,15 @@ fn this_very_vm(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refusal
 }
 
 /// A VM is protected by one vault at most.
-fn no_other_vault(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refusal> {
-    let name = ground.facts.id.name();
+fn no_other_vault(input: &RuleInput<'_>, item: &ProtectedItem) -> Result<(), Refusal> {
+    let name = input.facts.id.name();
     let other = |vault: &str| {
         let why = format!("{name} is protected by another vault already: {vault}");
         Refusal::new("protection.other-vault", why)
             .hint("stop the protection there first, if this vault is the right one")
     };
-    let Some(items) = ground.facts.items.known() else {
-        return Err(unread("the vault items", ground.facts.items.unread().unwrap_or("not read")));
+    let Some(items) = input.facts.items.known() else {
+        return Err(unread("the vault items", input.facts.items.unread().unwrap_or("not read")));
     };
     let protecting = |facts: &&ItemFacts| {
         facts.item.id != item.id
@@ -130,7 +130,7 @@ fn no_other_vault(ground: &Ground<'_>, item: &ProtectedItem) -> Result<(), Refus
         return Err(other(&vault_name(&facts.item)));
     }
     // backupStatus alone knows of a vault in a subscription that the caller cannot see.
-    match (ground.facts.status.known(), ground.facts.status.unread()) {
+    match (input.facts.status.known(), input.facts.status.unread()) {
         (Some(status), _) if status.vault_id.is_empty() => Ok(()),
         (Some(status), _) => match ResourceId::parse(&status.vault_id) {
             Ok(vault) if item.vault_id().is_some_and(|own| own == vault) => Ok(()),

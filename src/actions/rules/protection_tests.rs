@@ -3,7 +3,7 @@
 use super::protection::{may_resume, policy_for, stopped_item};
 use super::testing::*;
 use crate::actions::change::Override;
-use crate::estate::facts::{ItemFacts, Part, VmFacts};
+use crate::facts::vm_facts::{ItemFacts, Part, VmFacts};
 
 /// web-01, its protection stopped with the data retained.
 fn stopped() -> VmFacts {
@@ -14,8 +14,8 @@ fn stopped() -> VmFacts {
 
 /// What stops it, every override given: none of these rules can be lifted.
 fn rule(facts: &VmFacts) -> Option<String> {
-    decide(facts, &Override::ALL, |ground| {
-        stopped_item(ground).and_then(|item| may_resume(ground, item)).err().map(|refusal| refusal.rule)
+    decide(facts, &Override::ALL, |input| {
+        stopped_item(input).and_then(|item| may_resume(input, item)).err().map(|refusal| refusal.rule)
     })
 }
 
@@ -45,7 +45,7 @@ fn only_an_item_that_was_stopped_with_its_data_retained() {
         assert_eq!(rule(&facts).as_deref(), Some("protection.not-stopped"), "{state}");
         // Also when the item itself is asked, as just before the request.
         let item = item_of(&mut facts).clone();
-        let why = decide(&facts, &Override::ALL, |ground| may_resume(ground, &item).unwrap_err().rule);
+        let why = decide(&facts, &Override::ALL, |input| may_resume(input, &item).unwrap_err().rule);
         assert_eq!(why, "protection.not-stopped", "{state}");
     }
     let mut none = stopped();

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Ground, orphan, ownership, points};
+use super::{RuleInput, orphan, ownership, points};
 use crate::actions::change::{DeleteReason, Refusal};
 use crate::arm::model::{Collection, Point};
 use crate::clock::elapsed;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 /// What Azure may take longer than the policy's retention to clean up: a point is expired only after this much more.
 ///
@@ -68,24 +68,24 @@ pub fn expiry(facts: &VmFacts) -> Option<Duration> {
 
 /// Sorts the VM's collections and points into stale and kept.
 #[must_use]
-pub fn find(ground: &Ground<'_>) -> Stale {
+pub fn find(input: &RuleInput<'_>) -> Stale {
     let mut stale = Stale::default();
-    let facts = ground.facts;
-    let guards = points::vm_guards(ground);
-    let twins = points::twins(facts);
+    let facts = input.facts;
+    let guards = points::vm_guards(input);
+    let vault_copies = points::vault_copies(facts);
     let newest = points::two_newest(facts);
     let expiry = expiry(facts);
     let expired = |point: &Point| match (point.created, expiry) {
-        (Some(created), Some(expiry)) => elapsed(created, ground.now) > expiry,
+        (Some(created), Some(expiry)) => elapsed(created, input.now) > expiry,
         _ => false,
     };
     for collection in facts.collections() {
-        if let Err(refusal) = ownership::backup_owned(ground, collection) {
+        if let Err(refusal) = ownership::backup_owned(input, collection) {
             stale.reported.push(refusal);
             continue;
         }
         if facts.vm.known().is_none() {
-            match orphan::orphan(ground, collection) {
+            match orphan::orphan(input, collection) {
                 Ok(()) => {
                     stale
                         .collections
@@ -95,8 +95,8 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             }
             continue;
         }
-        if orphan::same_name(ground, collection) {
-            stale.reported.extend(orphan::orphan(ground, collection).err());
+        if orphan::same_name(input, collection) {
+            stale.reported.extend(orphan::orphan(input, collection).err());
             continue;
         }
         let expired_points: Vec<&Point> = collection.points().iter().filter(|point| expired(point)).collect();
@@ -109,7 +109,7 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             .iter()
             .map(|point| {
                 let verdict = match &guards {
-                    Ok(()) => points::point_guards(ground, point, &twins, &newest),
+                    Ok(()) => points::point_guards(input, point, &vault_copies, &newest),
                     Err(refusals) => {
                         Err(refusals.first().cloned().unwrap_or_else(|| Refusal::new("s8.unread", "not read")))
                     }
@@ -118,7 +118,7 @@ pub fn find(ground: &Ground<'_>) -> Stale {
             })
             .collect();
         let all = verdicts.len() == collection.points().len() && verdicts.iter().all(|(_, v)| v.is_ok());
-        if all && superseded(ground, collection) {
+        if all && superseded(input, collection) {
             stale.collections.push(StaleCollection { collection: collection.clone(), why: DeleteReason::Superseded });
             continue;
         }
@@ -142,8 +142,8 @@ pub fn find(ground: &Ground<'_>) -> Stale {
 }
 
 /// A newer Backup-owned collection of the same VM exists: proven to be of the same VM by the `vmId` of all points.
-fn superseded(ground: &Ground<'_>, collection: &Collection) -> bool {
-    let Some(vm) = ground.facts.vm.known() else { return false };
+fn superseded(input: &RuleInput<'_>, collection: &Collection) -> bool {
+    let Some(vm) = input.facts.vm.known() else { return false };
     let of_this_vm = |c: &Collection| {
         !vm.vm_id.is_empty() && c.points().iter().all(|point| point.vm_id.eq_ignore_ascii_case(&vm.vm_id))
     };
@@ -152,11 +152,11 @@ fn superseded(ground: &Ground<'_>, collection: &Collection) -> bool {
     }
     let newest_of = |c: &Collection| c.points().iter().filter_map(|p| p.created).max();
     let Some(mine) = newest_of(collection) else { return false };
-    ground
+    input
         .facts
         .collections()
         .filter(|other| other.id != collection.id && of_this_vm(other))
-        .filter(|other| ownership::backup_owned(ground, other).is_ok())
+        .filter(|other| ownership::backup_owned(input, other).is_ok())
         .any(|other| {
             newest_of(other).is_some_and(|newest| newest > mine) && other.points().iter().any(Point::succeeded)
         })
@@ -164,13 +164,13 @@ fn superseded(ground: &Ground<'_>, collection: &Collection) -> bool {
 
 /// The counts for the condition view.
 #[must_use]
-pub fn counts(ground: &Ground<'_>) -> crate::estate::derive::StaleCounts {
-    let stale = find(ground);
+pub fn counts(input: &RuleInput<'_>) -> crate::facts::derive::StaleCounts {
+    let stale = find(input);
     let points = |why: DeleteReason| {
         let found = stale.collections.iter().filter(|found| found.why == why);
         count(found.map(|found| found.collection.points().len()).sum())
     };
-    crate::estate::derive::StaleCounts {
+    crate::facts::derive::StaleCounts {
         expired: count(stale.expired_count),
         superseded: points(DeleteReason::Superseded),
         orphaned: points(DeleteReason::Orphan),

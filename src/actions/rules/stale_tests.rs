@@ -3,7 +3,7 @@
 use super::stale::{self, Stale};
 use super::testing::*;
 use crate::actions::change::{DeleteReason, Override};
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 
 fn find(facts: &VmFacts, overrides: &[Override]) -> Stale {
     decide(facts, overrides, stale::find)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Ground, ORPHAN_AGE};
+use super::{ORPHAN_AGE, RuleInput};
 use crate::actions::change::Override;
 use crate::arm::id::ResourceId;
 use crate::arm::model::{
@@ -12,7 +12,7 @@ use crate::arm::model::{
     Schedule, Tier, Vault, Vm,
 };
 use crate::clock::earlier;
-use crate::estate::facts::{GroupFacts, ItemFacts, OrphanFacts, Part, Rights, VmFacts};
+use crate::facts::vm_facts::{GroupFacts, ItemFacts, OrphanFacts, Part, Rights, VmFacts};
 
 pub const SUB: &str = "/subscriptions/5b1c0de0-0000-4000-8000-000000000001";
 pub const BACKUP_GROUP: &str = "AzureBackupRG_westeurope_1";
@@ -260,7 +260,7 @@ pub fn proof_of(facts: &mut VmFacts) -> &mut OrphanFacts {
 }
 
 /// Decides on these facts with these overrides.
-pub fn decide<R>(facts: &VmFacts, overrides: &[Override], what: impl FnOnce(&Ground<'_>) -> R) -> R {
+pub fn decide<R>(facts: &VmFacts, overrides: &[Override], what: impl FnOnce(&RuleInput<'_>) -> R) -> R {
     let overrides: BTreeSet<Override> = overrides.iter().copied().collect();
-    what(&Ground { facts, now: now(), overrides: &overrides, orphan_age: ORPHAN_AGE })
+    what(&RuleInput { facts, now: now(), overrides: &overrides, orphan_age: ORPHAN_AGE })
 }

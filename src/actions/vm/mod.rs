@@ -12,7 +12,7 @@ mod restart;
 use std::time::Duration;
 
 use super::outcome::Refusal;
-use super::rules::Ground;
+use super::rules::RuleInput;
 use super::{Context, FactsNeeded, History};
 use crate::arm::Arm;
 use crate::arm::id::ResourceId;
@@ -37,10 +37,10 @@ pub(super) async fn is_gone(arm: &Arm, vm: &ResourceId) -> bool {
     }
 }
 
-fn known_vm<'a>(ground: &Ground<'a>) -> Result<&'a Vm, Refusal> {
-    ground.facts.vm.known().ok_or_else(|| {
-        let why = ground.facts.vm.unread().unwrap_or("it does not exist");
-        Refusal::new("s12.unread", format!("the VM {} was not read: {why}", ground.facts.id.name()))
+fn known_vm<'a>(input: &RuleInput<'a>) -> Result<&'a Vm, Refusal> {
+    input.facts.vm.known().ok_or_else(|| {
+        let why = input.facts.vm.unread().unwrap_or("it does not exist");
+        Refusal::new("s12.unread", format!("the VM {} was not read: {why}", input.facts.id.name()))
     })
 }
 

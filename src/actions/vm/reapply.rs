@@ -9,7 +9,7 @@ use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::{Failure, Refusal};
 use crate::actions::permission::{self, Place, Right, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
-use crate::actions::rules::{Ground, jobs};
+use crate::actions::rules::{RuleInput, jobs};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
@@ -44,23 +44,23 @@ impl Action for VmReapply {
     const WRITES: &'static [&'static str] = &["vm.provisioning_state", "agent", "vmsnapshot", "extensions"];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(planned(&cx.ground), "the provisioning state is not Failed: nothing to apply")
+        StepDraft::of(planned(&cx.input), "the provisioning state is not Failed: nothing to apply")
     }
 }
 
 /// Applying the VM's model again; `Ok(None)` when its provisioning state is not Failed.
-fn planned(ground: &Ground<'_>) -> Result<Option<(ReapplyVm, String)>, Refusal> {
-    let vm = known_vm(ground)?;
+fn planned(input: &RuleInput<'_>) -> Result<Option<(ReapplyVm, String)>, Refusal> {
+    let vm = known_vm(input)?;
     if !vm.provisioning_state.eq_ignore_ascii_case("Failed") {
         return Ok(None);
     }
-    jobs::none_runs(ground.facts, "vm.job-active")?;
+    jobs::none_runs(input.facts, "vm.job-active")?;
     let effect = format!(
         "reapply the model of {}, which clears a failed provisioning state when the model is fine; \
          nothing in the model changes and the VM is not restarted",
         vm.id.name()
     );
-    Ok(Some((ReapplyVm { vm: ground.facts.id.clone(), state: vm.provisioning_state.clone() }, effect)))
+    Ok(Some((ReapplyVm { vm: input.facts.id.clone(), state: vm.provisioning_state.clone() }, effect)))
 }
 
 /// Applies the VM's model again.

@@ -9,7 +9,7 @@ use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::{Failure, Refusal};
 use crate::actions::permission::{self, Place, Right, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
-use crate::actions::rules::{Ground, jobs};
+use crate::actions::rules::{RuleInput, jobs};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
@@ -41,21 +41,21 @@ impl Action for VmRestart {
     const WRITES: &'static [&'static str] = &["vm.power", "vm.provisioning_state", "agent", "vmsnapshot", "extensions"];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {
-        StepDraft::of(planned(&cx.ground).map(Some), "")
+        StepDraft::of(planned(&cx.input).map(Some), "")
     }
 }
 
 /// The restart.
-fn planned(ground: &Ground<'_>) -> Result<(RestartVm, String), Refusal> {
-    let vm = known_vm(ground)?;
-    running(ground)?;
-    jobs::none_runs(ground.facts, "vm.job-active")?;
+fn planned(input: &RuleInput<'_>) -> Result<(RestartVm, String), Refusal> {
+    let vm = known_vm(input)?;
+    running(input)?;
+    jobs::none_runs(input.facts, "vm.job-active")?;
     let effect = format!("restart {}: what runs in it is interrupted for some minutes", vm.id.name());
-    Ok((RestartVm { vm: ground.facts.id.clone() }, effect))
+    Ok((RestartVm { vm: input.facts.id.clone() }, effect))
 }
 
-fn running(ground: &Ground<'_>) -> Result<(), Refusal> {
-    let power = ground.facts.instance.known().map(|instance| instance.power.as_str()).unwrap_or_default();
+fn running(input: &RuleInput<'_>) -> Result<(), Refusal> {
+    let power = input.facts.instance.known().map(|instance| instance.power.as_str()).unwrap_or_default();
     if power.eq_ignore_ascii_case("running") {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use crate::cli::args::ApplyArgs;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Desk, deadline};
+use crate::cli::execute::{Session, deadline};
 use crate::cli::{files, store};
 use crate::engine::plan::Plan;
 
@@ -13,31 +13,31 @@ const MAX_PLAN: u64 = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// Nothing was changed then.
-pub async fn run(desk: &Desk, args: ApplyArgs) -> Result<u8, CliError> {
+pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
     let plan = Plan::parse(&files::read_text(&args.plan, MAX_PLAN)?)?;
     // Which world it is for is said before anything is sent to the wrong one.
-    if plan.world.sandbox != desk.settings.sandbox() {
-        let here = if desk.settings.sandbox() { "the sandbox" } else { "Azure" };
+    if plan.world.sandbox != session.settings.sandbox() {
+        let here = if session.settings.sandbox() { "the sandbox" } else { "Azure" };
         let there = if plan.world.sandbox { "the sandbox" } else { "Azure" };
         let hint = if plan.world.sandbox { "apply it with --sandbox" } else { "apply it without --sandbox" };
         return Err(CliError::refused(format!("the plan was made for {there}, this is {here}"))
             .code("s13.world")
             .hint(hint));
     }
-    store::open(&desk.settings)?;
-    let azure = desk.azure()?;
+    store::open(&session.settings)?;
+    let azure = session.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.
     plan.check(azure.clock().now(), &plan.world)?;
     let arm = azure.reader()?;
-    let world = desk
+    let world = session
         .reading(async {
             azure.sign_in().await?;
             Ok(azure.world(&arm, plan.vm.subscription()).await)
         })
         .await?;
     plan.check(azure.clock().now(), &world)?;
-    desk.confirm(&plan, args.yes).await?;
+    session.confirm(&plan, args.yes).await?;
     plan.check(azure.clock().now(), &world)?;
-    desk.start(&azure, plan, stop_at).await
+    session.start(&azure, plan, stop_at).await
 }

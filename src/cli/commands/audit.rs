@@ -11,15 +11,15 @@ use crate::cli::args::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
 use crate::cli::azure::Azure;
 use crate::cli::commands::{fix, vms};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::files;
-use crate::cli::looking::Looking;
+use crate::cli::scan_progress::ScanProgress;
 use crate::cli::settings::Output;
 use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Auditor, CHECKS, Level, planned, plans};
 use crate::engine::foresee::asks_a_person;
-use crate::estate::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Scan, Selection};
-use crate::estate::graph::{VmRow, coverage};
-use crate::estate::inventory::Visible;
+use crate::facts::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Scan, Selection};
+use crate::facts::graph::{VmRow, coverage};
+use crate::facts::inventory::Visible;
 use crate::playbook::library::{Library, Origin};
 use crate::playbook::model::Severity;
 use crate::report;
@@ -35,12 +35,12 @@ const MAX_BASELINE: u64 = 256 * 1024 * 1024;
 ///
 /// # Errors
 /// Wrong input, no sign-in, or interrupted; what cannot be read beyond that is said in the audit.
-pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
+pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
-    vms::check_subscriptions(desk)?;
+    vms::check_subscriptions(session)?;
     let mut selection = selection(args)?;
-    let library = fix::library(desk, args.playbooks.as_deref());
-    let mut ask = ask(desk, args, &library)?;
+    let library = fix::library(session, args.playbooks.as_deref());
+    let mut ask = ask(session, args, &library)?;
     let outs = outs(args)?;
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     // What was found before is looked at again, however well its VM looks now.
@@ -55,51 +55,52 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
             .code("usage")
             .hint("omit --collector arm, or name the subscriptions with --subscription"));
     }
-    let wide = wide(desk, args)?;
-    let azure = desk.azure()?;
+    let wide = wide(session, args)?;
+    let azure = session.azure()?;
     let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
-    let found = desk.reading(Box::pin(async {
-        let named = if wide { &[][..] } else { &desk.settings.subscriptions };
+    let found = session.reading(Box::pin(async {
+        let named = if wide { &[][..] } else { &session.settings.subscriptions };
         let mut visible = vms::visible_of(&azure, &arm, named).await?;
         if !args.management_group.is_empty() {
             visible = below(&arm, visible, &args.management_group).await?;
-        } else if let Some(tenant) = desk.settings.whole_tenant.as_deref().filter(|id| wide && !id.is_empty()) {
+        } else if let Some(tenant) = session.settings.whole_tenant.as_deref().filter(|id| wide && !id.is_empty()) {
             visible = of_tenant(visible, tenant)?;
         }
-        let tenant = desk.settings.whole_tenant.as_deref().filter(|_| wide);
+        let tenant = session.settings.whole_tenant.as_deref().filter(|_| wide);
         ask.scope = scope(args, &visible, named, tenant);
         if let Some(baseline) = &baseline {
             comparable(baseline, &ask)?;
         }
-        desk.printer.dim("reading VMs, vaults, restore points and locks");
+        session.printer.dim("reading VMs, vaults, restore points and locks");
         let looked: Vec<String> = visible.chosen.iter().map(|one| one.id.to_lowercase()).collect();
-        Ok((look(desk, &arm, &library, &visible, &selection, wanted, &ask).await?, looked))
+        Ok((look(session, &arm, &library, &visible, &selection, wanted, &ask).await?, looked))
     }));
     let (mut found, looked) = found.await?;
     if let Some(dir) = &args.playbooks {
         name_directory(&mut found, &library, dir);
     }
     if args.plans {
-        desk.reading(Box::pin(async {
-            plan_all(desk, &azure, &arm, &library, &mut found).await;
-            Ok(())
-        }))
-        .await?;
+        session
+            .reading(Box::pin(async {
+                plan_all(session, &azure, &arm, &library, &mut found).await;
+                Ok(())
+            }))
+            .await?;
     }
     if let Some(baseline) = &baseline {
         found.compare(baseline, &ask, &looked.into_iter().collect());
     }
-    name_fleets(desk, args, wide, &library, &mut found);
+    name_fleets(session, args, wide, &library, &mut found);
     // A file that cannot be written costs nothing of what was read.
     let mut lost: Option<CliError> = None;
     for (path, format) in outs {
         if let Err(error) = files::write_private(path, &file(&found, format))
             && let Some(earlier) = lost.replace(error)
         {
-            desk.printer.warn(&earlier.message);
+            session.printer.warn(&earlier.message);
         }
     }
-    let format = match desk.printer.output() {
+    let format = match session.printer.output() {
         Output::Json => Format::Json,
         Output::Jsonl => Format::Jsonl,
         Output::Csv => Format::Csv,
@@ -107,9 +108,9 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
         Output::Html => Format::Html,
         Output::Sarif => Format::Sarif,
         Output::Junit => Format::Junit,
-        Output::Table => Format::Table(desk.printer.width()),
+        Output::Table => Format::Table(session.printer.width()),
     };
-    desk.printer.data(&render(&found, format));
+    session.printer.data(&render(&found, format));
     vms::tell_calls(&arm);
     lost.map_or(Ok(found.exit_code), Err)
 }
@@ -119,7 +120,7 @@ pub async fn run(desk: &Desk, args: &AuditArgs) -> Result<u8, CliError> {
 /// # Errors
 /// When a named vault or group is not there, or Azure does not answer at all.
 pub async fn look(
-    desk: &Desk,
+    session: &Session,
     arm: &Arm,
     library: &Library,
     visible: &Visible,
@@ -130,9 +131,9 @@ pub async fn look(
     let no_graph = |failed: GraphFailed| {
         CliError::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
     };
-    let looking = Looking::new(&desk.printer);
+    let scan_progress = ScanProgress::new(&session.printer);
     let mut auditor = Auditor::new(library, ask);
-    let scan = Scan::open(arm, visible, selection, wanted, auditor.jobs(), &looking).await.map_err(no_graph)?;
+    let scan = Scan::open(arm, visible, selection, wanted, auditor.jobs(), &scan_progress).await.map_err(no_graph)?;
     if bulk::vault_is_known(scan.bulk()) == Some(false) {
         let text = selection.vault.as_deref().unwrap_or_default();
         let names = near(text, scan.bulk().vaults.iter().map(|vault| vault.id.name()));
@@ -148,18 +149,18 @@ pub async fn look(
     // VMs are looked at as they come, and let go.
     let mut sink = |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| auditor.vms(bulk, index, &rows, &deep);
     let (bulk, index, deep) = Box::pin(scan.run(&mut sink)).await.map_err(no_graph)?;
-    looking.end();
+    scan_progress.end();
     Ok(auditor.finish(&bulk, &index, &deep, arm.clock().now(), arm.calls()))
 }
 
 /// Whether the scope is wider than the subscriptions that the environment names.
-fn wide(desk: &Desk, args: &AuditArgs) -> Result<bool, CliError> {
-    let tenant = desk.settings.whole_tenant.is_some() && !desk.settings.subscriptions_typed;
+fn wide(session: &Session, args: &AuditArgs) -> Result<bool, CliError> {
+    let tenant = session.settings.whole_tenant.is_some() && !session.settings.subscriptions_typed;
     let group = !args.management_group.is_empty();
-    if group && desk.settings.subscriptions_typed {
+    if group && session.settings.subscriptions_typed {
         return Err(CliError::input("--management-group and --subscription exclude each other").code("usage"));
     }
-    if desk.settings.whole_tenant.as_deref() == Some("") && (group || desk.settings.subscriptions_typed) {
+    if session.settings.whole_tenant.as_deref() == Some("") && (group || session.settings.subscriptions_typed) {
         let why = "--tenant without an id means all of the tenant: omit the other scope, or give the tenant's id";
         return Err(CliError::input(why).code("usage"));
     }
@@ -197,14 +198,14 @@ fn name_directory(found: &mut Audit, library: &Library, dir: &Path) {
 }
 
 /// The command that repairs all findings of a playbook, in the scope that was looked at.
-fn name_fleets(desk: &Desk, args: &AuditArgs, wide: bool, library: &Library, found: &mut Audit) {
+fn name_fleets(session: &Session, args: &AuditArgs, wide: bool, library: &Library, found: &mut Audit) {
     // A fleet knows no management group, and takes the subscription that the environment names.
     if wide {
         return;
     }
     let mut scope = String::new();
     let mut add = |option: &str, value: &str| scope.push_str(&format!(" {option} {}", shell_quote(value)));
-    desk.settings.subscriptions.iter().for_each(|one| add("-s", one));
+    session.settings.subscriptions.iter().for_each(|one| add("-s", one));
     args.resource_group.iter().for_each(|group| add("--resource-group", group));
     args.tag.iter().for_each(|tag| add("--tag", tag));
     args.vault.iter().for_each(|vault| add("--vault", vault));
@@ -212,7 +213,7 @@ fn name_fleets(desk: &Desk, args: &AuditArgs, wide: bool, library: &Library, fou
         scope.push_str(" --thorough");
     }
     // The words of a command that one of its findings has: what is refused, or asks a person, is repaired one by one.
-    let program = desk.program();
+    let program = session.program();
     let words = |rule: &str| {
         let own = format!("fix {} ", shell_quote(rule));
         let mut commands =
@@ -237,8 +238,8 @@ fn name_fleets(desk: &Desk, args: &AuditArgs, wide: bool, library: &Library, fou
 }
 
 /// What each fix would do now.
-async fn plan_all(desk: &Desk, azure: &Azure, arm: &Arm, library: &Library, found: &mut Audit) {
-    desk.printer.dim("planning every fix");
+async fn plan_all(session: &Session, azure: &Azure, arm: &Arm, library: &Library, found: &mut Audit) {
+    session.printer.dim("planning every fix");
     let mut worlds = BTreeMap::new();
     let places: BTreeSet<String> = found.standing().map(|one| one.subscription.clone()).collect();
     for place in places {
@@ -295,7 +296,7 @@ pub fn selection_of(group: Option<&str>, tags: &[String], vault: Option<&str>) -
     })
 }
 
-fn ask(desk: &Desk, args: &AuditArgs, library: &Library) -> Result<Ask, CliError> {
+fn ask(session: &Session, args: &AuditArgs, library: &Library) -> Result<Ask, CliError> {
     let checks = CHECKS.iter().map(|(name, _)| *name);
     let tasks = |name: &str| library.find(name).is_ok_and(|playbook| playbook.severity() == Severity::Info);
     let playbooks = library.iter().map(|(playbook, _)| playbook.name()).filter(|name| !tasks(name));
@@ -342,9 +343,9 @@ fn ask(desk: &Desk, args: &AuditArgs, library: &Library) -> Result<Ask, CliError
             FailOnArg::High => Some(Level::High),
             FailOnArg::Never => None,
         },
-        program: desk.program(),
+        program: session.program(),
         scope: String::new(),
-        sandbox: desk.settings.sandbox(),
+        sandbox: session.settings.sandbox(),
     })
 }
 

@@ -3,14 +3,14 @@
 use super::fix;
 use crate::cli::args::{BackupArgs, FixArgs, FleetArgs, FollowArg};
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 
 /// Plans, and unless told otherwise asks and backs up.
 ///
 /// # Errors
 /// Nothing was changed then.
-pub async fn run(desk: &Desk, args: BackupArgs) -> Result<u8, CliError> {
-    Box::pin(fix::run(desk, as_fix(args))).await
+pub async fn run(session: &Session, args: BackupArgs) -> Result<u8, CliError> {
+    Box::pin(fix::run(session, as_fix(args))).await
 }
 
 fn as_fix(args: BackupArgs) -> FixArgs {

@@ -1,5 +1,6 @@
 //! `azmend capture`: an estate for the sandbox out of what is there. It only reads (S1).
 
+use crate::facts::unread::Unread;
 use std::io;
 
 use serde_json::json;
@@ -9,11 +10,11 @@ use crate::cli::args::CaptureArgs;
 use crate::cli::azure::Azure;
 use crate::cli::commands::{audit, vms};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::files;
 use crate::engine::exit;
-use crate::estate::bulk;
-use crate::estate::capture::{self, Captured, EstateText, Wanted};
+use crate::facts::bulk;
+use crate::facts::capture::{self, Captured, EstateText, Wanted};
 use crate::sim::{Estate, EstateError};
 use crate::text::{near, plural};
 
@@ -22,26 +23,26 @@ use crate::text::{near, plural};
 /// # Errors
 /// Wrong input, no sign-in, interrupted, or a file that cannot be written; what cannot be read beyond that is said in the
 /// file and in the exit code.
-pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
+pub async fn run(session: &Session, args: &CaptureArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
-    vms::check_subscriptions(desk)?;
+    vms::check_subscriptions(session)?;
     let selection = audit::selection_of(args.resource_group.as_deref(), &args.tag, args.vault.as_deref())?;
-    args.vm.iter().try_for_each(|vm| Azure::check_names(vm, &desk.settings.subscriptions))?;
+    args.vm.iter().try_for_each(|vm| Azure::check_names(vm, &session.settings.subscriptions))?;
     if args.out.is_dir() {
         return Err(CliError::io(format!("{} is a directory", args.out.display())));
     }
     if !args.force && args.out.symlink_metadata().is_ok() {
         return Err(taken(args));
     }
-    let azure = desk.azure()?;
+    let azure = session.azure()?;
     let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
-    let read = desk.reading(Box::pin(async {
-        let visible = vms::visible(desk, &azure, &arm).await?;
+    let read = session.reading(Box::pin(async {
+        let visible = vms::visible(session, &azure, &arm).await?;
         let mut wanted = Wanted { selection, vms: Vec::new(), collector: None };
         for vm in &args.vm {
-            wanted.vms.push(azure.find_vm(&arm, vm, &desk.settings.subscriptions).await?);
+            wanted.vms.push(azure.find_vm(&arm, vm, &session.settings.subscriptions).await?);
         }
-        desk.printer.dim("reading VMs, vaults, restore points, recovery points and locks");
+        session.printer.dim("reading VMs, vaults, restore points, recovery points and locks");
         let (captured, bulk) =
             Box::pin(capture::read(&arm, &visible, &wanted)).await.map_err(|failed| CliError::from(failed.0))?;
         if bulk::vault_is_known(&bulk) == Some(false) {
@@ -70,13 +71,13 @@ pub async fn run(desk: &Desk, args: &CaptureArgs) -> Result<u8, CliError> {
     let whole = not_read.is_empty() && estate.left_out.is_empty();
     let code = if whole { exit::OK } else { exit::PARTIAL };
     for line in &not_read {
-        desk.printer.warn(&format!("not read: {}: {}", line.what, line.why));
+        session.printer.warn(&format!("not read: {}: {}", line.what, line.why));
     }
     for line in &estate.left_out {
         let which = if line.which.is_empty() { String::new() } else { format!(": {}", line.which) };
-        desk.printer.warn(&format!("not captured: {}{which}", line.what));
+        session.printer.warn(&format!("not captured: {}{which}", line.what));
     }
-    tell(desk, args, &captured, &estate, &not_read, code);
+    tell(session, args, &captured, &estate, &not_read, code);
     vms::tell_calls(&arm);
     Ok(code)
 }
@@ -115,19 +116,19 @@ fn write(args: &CaptureArgs, estate: &EstateText) -> Result<(), CliError> {
 }
 
 fn tell(
-    desk: &Desk,
+    session: &Session,
     args: &CaptureArgs,
     captured: &Captured,
     estate: &EstateText,
-    not_read: &[crate::estate::inventory::NotRead],
+    not_read: &[Unread],
     code: u8,
 ) {
     let vms = captured.vms.iter().filter(|vm| vm.whole).count();
-    if !desk.printer.for_people() {
+    if !session.printer.for_people() {
         let left_out = estate.left_out.iter().map(|line| json!({ "what": line.what, "which": line.which }));
-        desk.printer.json(&json!({
+        session.printer.json(&json!({
             "schema": "azmend.capture/v1", "status": if code == exit::OK { "succeeded" } else { "partial" },
-            "exit_code": code, "sandbox": desk.settings.sandbox(), "estate": args.out, "anonymized": captured.anonymized,
+            "exit_code": code, "sandbox": session.settings.sandbox(), "estate": args.out, "anonymized": captured.anonymized,
             "as_of": captured.now, "subscriptions": captured.subscriptions.len(), "vms": vms,
             "vaults": captured.vaults.len(), "items": captured.items.len(), "collections": captured.collections.len(),
             "locks": captured.locks.len(), "not_read": not_read, "left_out": left_out.collect::<Vec<_>>(),
@@ -141,12 +142,12 @@ fn tell(
             plural(captured.locks.len(), "lock"),
             args.out.display()
         );
-        desk.printer.data(&line);
+        session.printer.data(&line);
     }
     if captured.anonymized {
-        desk.printer.dim("names, GUIDs, tags, notes and messages were replaced; regions, sizes and times were not");
+        session.printer.dim("names, GUIDs, tags, notes and messages were replaced; regions, sizes and times were not");
     }
-    desk.printer.dim(&format!("use it with: azmend --sandbox={} audit", args.out.display()));
+    session.printer.dim(&format!("use it with: azmend --sandbox={} audit", args.out.display()));
 }
 
 #[cfg(test)]

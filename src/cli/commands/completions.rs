@@ -3,13 +3,13 @@
 use clap_complete::{Shell, generate};
 
 use crate::cli::args::Args;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::engine::exit;
 
 /// Prints the script.
-pub fn run(desk: &Desk, shell: Shell) -> u8 {
+pub fn run(session: &Session, shell: Shell) -> u8 {
     let mut script = Vec::new();
     generate(shell, &mut Args::command_line(), "azmend", &mut script);
-    desk.printer.data(&String::from_utf8_lossy(&script));
+    session.printer.data(&String::from_utf8_lossy(&script));
     exit::OK
 }

@@ -6,39 +6,39 @@ use crate::cli::args::DiagnoseArgs;
 use crate::cli::azure::Azure;
 use crate::cli::commands::fix::library;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::engine::choose::choose;
 use crate::engine::diagnose::{Ask, diagnose};
 use crate::engine::planner::view_of;
-use crate::estate::around::around;
-use crate::estate::collect::{CollectOptions, collect};
-use crate::estate::guest::{self, Guest};
-use crate::estate::lockwatch::lock_watch;
+use crate::facts::collect::{CollectOptions, collect};
+use crate::facts::guest::{self, Guest};
+use crate::facts::lockwatch::lock_watch;
+use crate::facts::surroundings::around;
 use crate::report;
 
 /// Looks and says.
 ///
 /// # Errors
 /// Wrong input, no sign-in, or interrupted. What cannot be read is a line of the checklist.
-pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
-    let library = library(desk, args.playbooks.as_deref());
+pub async fn run(session: &Session, args: &DiagnoseArgs) -> Result<u8, CliError> {
+    let library = library(session, args.playbooks.as_deref());
     let held = args.code.as_deref().map(known).transpose()?;
-    Azure::check_names(&args.vm, &desk.settings.subscriptions)?;
-    let azure = desk.azure()?;
+    Azure::check_names(&args.vm, &session.settings.subscriptions)?;
+    let azure = session.azure()?;
     let asks: &[ReadPost] = if args.network { &[ReadPost::EffectiveNetworkRules] } else { &[] };
     let arm = azure.reader_within(asks, args.allow_guest)?;
-    let (facts, around, watch, guest, at) = desk
+    let (facts, around, watch, guest, at) = session
         .reading(Box::pin(async {
             azure.sign_in().await?;
-            desk.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
-            let vm = azure.find_vm(&arm, &args.vm, &desk.settings.subscriptions).await?;
+            session.printer.dim(&format!("reading {} and its backup", args.vm.escape_debug()));
+            let vm = azure.find_vm(&arm, &args.vm, &session.settings.subscriptions).await?;
             let before = arm.calls();
             let facts = collect(&arm, &vm, &CollectOptions { glance: true, ..CollectOptions::default() }).await;
             let around = around(&arm, &facts, args.network).await;
             tracing::info!(calls = arm.calls() - before, "ARM calls of the checklist");
             let watch = if args.locks { Some(lock_watch(&arm, &facts).await) } else { None };
             let guest = if args.allow_guest {
-                desk.printer.dim("looking inside the VM through Run Command, which takes about half a minute");
+                session.printer.dim("looking inside the VM through Run Command, which takes about half a minute");
                 Guest::Looked(guest::look(&arm, &facts).await)
             } else {
                 Guest::NotAllowed
@@ -52,11 +52,11 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
         (Some(job), None) => Some(code_of(&facts, job)?),
         (_, held) => held,
     };
-    let vm = if desk.settings.sandbox() { args.vm.clone() } else { facts.id.to_string() };
+    let vm = if session.settings.sandbox() { args.vm.clone() } else { facts.id.to_string() };
     let vm = crate::text::shell_quote(&vm);
-    let program = desk.program();
+    let program = session.program();
     let ask = Ask {
-        sandbox: desk.settings.sandbox(),
+        sandbox: session.settings.sandbox(),
         program: &program,
         code: held.as_deref(),
         vm: &vm,
@@ -64,12 +64,12 @@ pub async fn run(desk: &Desk, args: &DiagnoseArgs) -> Result<u8, CliError> {
         guest: &guest,
     };
     let told = diagnose(&facts, &around, &view, &choice, at, &ask);
-    if desk.printer.output() == crate::cli::settings::Output::Markdown {
-        desk.printer.data(&report::diagnosis::markdown(&told));
-    } else if desk.printer.for_people() {
-        desk.printer.data(&report::diagnosis::page(&told, desk.printer.width()));
+    if session.printer.output() == crate::cli::settings::Output::Markdown {
+        session.printer.data(&report::diagnosis::markdown(&told));
+    } else if session.printer.for_people() {
+        session.printer.data(&report::diagnosis::page(&told, session.printer.width()));
     } else {
-        desk.printer.json(&told);
+        session.printer.json(&told);
     }
     Ok(told.exit_code)
 }
@@ -86,7 +86,7 @@ fn known(text: &str) -> Result<String, CliError> {
 }
 
 /// The error of one of the VM's jobs, by its name or the beginning of it.
-fn code_of(facts: &crate::estate::facts::VmFacts, name: &str) -> Result<String, CliError> {
+fn code_of(facts: &crate::facts::vm_facts::VmFacts, name: &str) -> Result<String, CliError> {
     let name = ResourceId::parse(name).map_or_else(|_| name.to_owned(), |id| id.name().to_owned()).to_lowercase();
     let items = facts.items.known().into_iter().flatten();
     let jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());

@@ -9,13 +9,13 @@ use crate::cli::azure::Azure;
 use crate::cli::commands::fix::library;
 use crate::cli::commands::role::{playbooks, purpose};
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::settings::{Environment, Place, environment};
 use crate::engine::doctor::{DoctorReport, DoctorStatus, Examined, SignInReport};
 use crate::engine::{exit, planner};
-use crate::estate::collect::{CollectOptions, collect};
-use crate::estate::resolve::resolve_subscriptions;
-use crate::estate::rights::{Places, read_places};
+use crate::facts::collect::{CollectOptions, collect};
+use crate::facts::resolve::resolve_subscriptions;
+use crate::facts::rights::{Places, read_places};
 use crate::playbook::Playbook;
 use crate::report;
 
@@ -26,44 +26,44 @@ const MOST: usize = 25;
 ///
 /// # Errors
 /// Wrong input, or interrupted. Everything else is said in the report.
-pub async fn run(desk: &Desk, args: &DoctorArgs) -> Result<u8, CliError> {
-    let library = library(desk, args.purpose.playbooks.as_deref());
+pub async fn run(session: &Session, args: &DoctorArgs) -> Result<u8, CliError> {
+    let library = library(session, args.purpose.playbooks.as_deref());
     let chosen = playbooks(&library, &args.purpose)?;
     let purpose = purpose(&chosen, &args.purpose);
     if let Some(vm) = &args.vm {
-        Azure::check_names(vm, &desk.settings.subscriptions)?;
+        Azure::check_names(vm, &session.settings.subscriptions)?;
     }
-    let report = desk.reading(Box::pin(examine(desk, args, &chosen, &purpose))).await?;
-    if desk.printer.for_people() {
-        desk.printer.data(&report::doctor::page(&report, &desk.program(), desk.printer.width()));
+    let report = session.reading(Box::pin(examine(session, args, &chosen, &purpose))).await?;
+    if session.printer.for_people() {
+        session.printer.data(&report::doctor::page(&report, &session.program(), session.printer.width()));
     } else {
-        desk.printer.json(&report);
+        session.printer.json(&report);
     }
     Ok(report.exit_code)
 }
 
 async fn examine(
-    desk: &Desk,
+    session: &Session,
     args: &DoctorArgs,
     playbooks: &[&Playbook],
     purpose: &Purpose,
 ) -> Result<DoctorReport, CliError> {
-    let azure = match desk.azure() {
+    let azure = match session.azure() {
         Ok(azure) => azure,
         // The chosen way to sign in lacks a setting.
         Err(error) if error.kind == Kind::SignIn => {
-            let mut report = match &desk.settings.place {
+            let mut report = match &session.settings.place {
                 Place::Azure(azure) => DoctorReport::begin(azure.cloud.name(), azure.endpoint.as_str(), false),
                 Place::Sandbox(_) => DoctorReport::begin("sandbox", "", true),
             };
-            report.notes = notes(desk.settings.sandbox(), &environment);
+            report.notes = notes(session.settings.sandbox(), &environment);
             return Ok(report.stopped(DoctorStatus::NotSignedIn, exit::PERMISSION, error.message));
         }
         Err(error) => return Err(error),
     };
     let (cloud, endpoint) = azure.place();
-    let mut report = DoctorReport::begin(cloud, endpoint.as_str(), desk.settings.sandbox());
-    report.notes = notes(desk.settings.sandbox(), &environment);
+    let mut report = DoctorReport::begin(cloud, endpoint.as_str(), session.settings.sandbox());
+    report.notes = notes(session.settings.sandbox(), &environment);
     match azure.who().await {
         Ok((way, claims)) => report.sign_in(way, claims),
         Err(error) => {
@@ -73,7 +73,7 @@ async fn examine(
         }
     }
     let arm = azure.reader()?;
-    desk.printer.dim("reading what is visible");
+    session.printer.dim("reading what is visible");
     let listed = match arm.subscriptions().await {
         Ok(listed) => listed,
         Err(error) => return Ok(unanswered(report, CliError::from(error))),
@@ -85,10 +85,10 @@ async fn examine(
         return Ok(report.stopped(DoctorStatus::Missing, exit::PARTIAL, why));
     }
     if let Some(vm) = &args.vm {
-        match azure.find_vm(&arm, vm, &desk.settings.subscriptions).await {
+        match azure.find_vm(&arm, vm, &session.settings.subscriptions).await {
             Ok(vm) => {
                 report.subscriptions(&visible, &[vm.subscription().to_owned()]);
-                examine_vm(&mut report, desk, &arm, &vm, playbooks, purpose).await;
+                examine_vm(&mut report, session, &arm, &vm, playbooks, purpose).await;
                 return Ok(report.conclude(purpose));
             }
             // It is the permissions that are in question: then the subscriptions say more.
@@ -97,8 +97,8 @@ async fn examine(
             Err(error) => return Err(error),
         }
     }
-    let mut chosen = resolve_subscriptions(&arm, &desk.settings.subscriptions).await?;
-    if desk.settings.subscriptions.is_empty() && chosen.len() > MOST {
+    let mut chosen = resolve_subscriptions(&arm, &session.settings.subscriptions).await?;
+    if session.settings.subscriptions.is_empty() && chosen.len() > MOST {
         let note =
             format!("{} subscriptions are visible; the first {MOST} were checked: name others with -s", chosen.len());
         report.notes.push(note);
@@ -107,7 +107,7 @@ async fn examine(
     let ids: Vec<String> = chosen.iter().map(|one| one.id.clone()).collect();
     report.subscriptions(&visible, &ids);
     for subscription in &chosen {
-        Box::pin(examine_subscription(&mut report, desk, &arm, subscription, playbooks, purpose)).await;
+        Box::pin(examine_subscription(&mut report, session, &arm, subscription, playbooks, purpose)).await;
     }
     Ok(report.conclude(purpose))
 }
@@ -124,7 +124,7 @@ fn unanswered(report: DoctorReport, error: CliError) -> DoctorReport {
 
 async fn examine_subscription(
     report: &mut DoctorReport,
-    desk: &Desk,
+    session: &Session,
     arm: &Arm,
     subscription: &Subscription,
     playbooks: &[&Playbook],
@@ -137,7 +137,7 @@ async fn examine_subscription(
             return;
         }
     };
-    desk.printer.dim(&format!("reading the permissions in {}", subscription.name.escape_debug()));
+    session.printer.dim(&format!("reading the permissions in {}", subscription.name.escape_debug()));
     let judged = judge(purpose, &Box::pin(read_places(arm, &scope)).await);
     let seen = Examined {
         scope: scope.as_str(),
@@ -151,13 +151,13 @@ async fn examine_subscription(
 
 async fn examine_vm(
     report: &mut DoctorReport,
-    desk: &Desk,
+    session: &Session,
     arm: &Arm,
     vm: &ResourceId,
     playbooks: &[&Playbook],
     purpose: &Purpose,
 ) {
-    desk.printer.dim(&format!("reading {} and its backup", vm.short_name().escape_debug()));
+    session.printer.dim(&format!("reading {} and its backup", vm.short_name().escape_debug()));
     let facts = Box::pin(collect(arm, vm, &CollectOptions::default())).await;
     let view = planner::view_of(&facts, arm, &Default::default());
     let judged = judge(purpose, &Places::of_vm(&facts));

@@ -11,7 +11,7 @@ use crate::catalog::search::{Answer, answer};
 use crate::cli::args::ExplainArgs;
 use crate::cli::commands::fix::library;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::settings::environment;
 use crate::engine::exit;
 use crate::engine::explain::{self, Lang};
@@ -25,23 +25,23 @@ const MOST_READ: u64 = 256 * 1024 * 1024;
 ///
 /// # Errors
 /// When the text cannot be read, and when its evidence is not enough to name one error: then the near ones are listed.
-pub fn run(desk: &Desk, args: &ExplainArgs) -> Result<u8, CliError> {
+pub fn run(session: &Session, args: &ExplainArgs) -> Result<u8, CliError> {
     let lang = args.lang.map_or_else(locale, Into::into);
     let given = args.file.is_some() || args.text == ["-"];
     let text = given_text(args)?;
     if args.list || (text.trim().is_empty() && !given) {
-        list(desk, lang);
+        list(session, lang);
         return Ok(exit::OK);
     }
-    let library = library(desk, args.playbooks.as_deref());
+    let library = library(session, args.playbooks.as_deref());
     let found = answer(Catalog::get(), &text);
-    let Some(told) = explain::explain(&found, &text, &library, lang, &desk.program()) else {
+    let Some(told) = explain::explain(&found, &text, &library, lang, &session.program()) else {
         return Err(unknown(&found, &text, lang));
     };
-    if desk.printer.for_people() {
-        desk.printer.data(&report::explain::page(&told, desk.printer.width()));
+    if session.printer.for_people() {
+        session.printer.data(&report::explain::page(&told, session.printer.width()));
     } else {
-        desk.printer.json(&told);
+        session.printer.json(&told);
     }
     Ok(exit::OK)
 }
@@ -112,12 +112,12 @@ fn locale() -> Lang {
         .map_or(Lang::En, |locale| Lang::of_locale(&locale))
 }
 
-fn list(desk: &Desk, lang: Lang) {
+fn list(session: &Session, lang: Lang) {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for entry in Catalog::get().entries() {
         groups.entry(entry.category).or_default().push(entry);
     }
-    if !desk.printer.for_people() {
+    if !session.printer.for_people() {
         let rows: Vec<_> = groups
             .iter()
             .flat_map(|(category, entries)| entries.iter().map(move |entry| (*category, *entry)))
@@ -130,10 +130,10 @@ fn list(desk: &Desk, lang: Lang) {
                 })
             })
             .collect();
-        desk.printer.json(&json!({ "schema": "azmend.errors/v1", "errors": rows }));
+        session.printer.json(&json!({ "schema": "azmend.errors/v1", "errors": rows }));
         return;
     }
-    let mut page = Page::new(desk.printer.width());
+    let mut page = Page::new(session.printer.width());
     for (category, entries) in groups {
         page.gap();
         page.line(&paint(BOLD, explain::category(category)));
@@ -141,7 +141,7 @@ fn list(desk: &Desk, lang: Lang) {
             page.item("  ", anstyle::Style::new(), &format!("{}: {}", entry.code, explain::title(entry, lang)));
         }
     }
-    desk.printer.data(&page.finish());
+    session.printer.data(&page.finish());
 }
 
 #[cfg(test)]

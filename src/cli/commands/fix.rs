@@ -11,15 +11,15 @@ use crate::arm::{CallPurpose, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Desk, deadline};
+use crate::cli::execute::{Session, deadline};
 use crate::cli::{files, store};
 use crate::engine::Earlier;
 use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
-use crate::estate::collect::{CollectOptions, collect};
-use crate::estate::view::View;
+use crate::facts::collect::{CollectOptions, collect};
+use crate::facts::view::View;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 use crate::report::{self, Subject};
@@ -29,8 +29,8 @@ use crate::text::shell_quote;
 ///
 /// # Errors
 /// Nothing was changed then.
-pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
-    let library = library(desk, args.playbooks.as_deref());
+pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
+    let library = library(session, args.playbooks.as_deref());
     let asked = args.playbook.as_deref().unwrap_or(AUTO);
     let named = if asked == AUTO { None } else { Some(find(&library, asked)?) };
     let set = parameters(&args.set)?;
@@ -38,12 +38,12 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
         check_parameters(playbook, &set, args.relock)?;
     }
     let vm_text = args.vm.as_deref().unwrap_or_default();
-    Azure::check_names(vm_text, &desk.settings.subscriptions)?;
+    Azure::check_names(vm_text, &session.settings.subscriptions)?;
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(&desk.settings)?;
+        store::open(&session.settings)?;
     }
-    let azure = desk.azure()?;
+    let azure = session.azure()?;
     if !args.dry_run && args.plan_out.is_none() {
         azure.keep()?;
     }
@@ -51,11 +51,11 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let started = azure.clock().now();
     let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();
     let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
-    let (world, vm, playbook, planned) = desk
+    let (world, vm, playbook, planned) = session
         .reading(Box::pin(async {
             azure.sign_in().await?;
-            desk.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
-            let vm = azure.find_vm(&finding, vm_text, &desk.settings.subscriptions).await?;
+            session.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
+            let vm = azure.find_vm(&finding, vm_text, &session.settings.subscriptions).await?;
             let world = azure.world(&arm, vm.subscription()).await;
             let request = |playbook, why| PlanRequest {
                 playbook,
@@ -68,13 +68,13 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
                 max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
                 world: world.clone(),
                 why,
-                earlier: earlier(desk, &world, azure.clock().now()),
+                earlier: earlier(session, &world, azure.clock().now()),
             };
             if let Some(playbook) = named {
                 let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
                 return Ok((world, vm, Some(playbook), planned));
             }
-            let own_jobs = earlier(desk, &world, azure.clock().now()).jobs();
+            let own_jobs = earlier(session, &world, azure.clock().now()).jobs();
             let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
             let view = view_of(&facts, &arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
@@ -85,7 +85,7 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
             let Some(playbook) = choice.playbook.as_deref().and_then(|name| library.find(name).ok()) else {
                 return Ok((world, vm, None, nothing_fits(choice, view)));
             };
-            desk.printer.note(&told(&choice));
+            session.printer.note(&told(&choice));
             let planned = Box::pin(plan_of(&arm, &request(playbook, Some(choice.why)), &facts)).await;
             Ok((world, vm, Some(playbook), planned))
         }))
@@ -100,15 +100,15 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
     let plan = match planned {
         Planned::Plan(plan) => *plan,
         Planned::NothingToDo { view, why, not_read, warnings } => {
-            return Ok(desk.finish(subject.nothing(&view, &why, &not_read, &warnings)));
+            return Ok(session.finish(subject.nothing(&view, &why, &not_read, &warnings)));
         }
-        Planned::NotChecked { unread, view } => return Ok(desk.finish(subject.not_checked(&view, &unread))),
-        Planned::Waiting { why, wait, view } => return Ok(desk.finish(subject.waiting(&view, &why, wait))),
+        Planned::NotChecked { unread, view } => return Ok(session.finish(subject.not_checked(&view, &unread))),
+        Planned::Waiting { why, wait, view } => return Ok(session.finish(subject.waiting(&view, &why, wait))),
         Planned::Refused { refusals, plan } => {
-            if let Some(plan) = plan.as_deref().filter(|_| desk.printer.for_people()) {
-                desk.printer.say(&report::plan(plan, desk.printer.err_width()));
+            if let Some(plan) = plan.as_deref().filter(|_| session.printer.for_people()) {
+                session.printer.say(&report::plan(plan, session.printer.err_width()));
             }
-            return Ok(desk.finish(subject.refused(&refusals, plan.as_deref())));
+            return Ok(session.finish(subject.refused(&refusals, plan.as_deref())));
         }
         Planned::Input(errors) => {
             return Err(
@@ -117,20 +117,20 @@ pub async fn run(desk: &Desk, args: FixArgs) -> Result<u8, CliError> {
         }
     };
     if args.dry_run {
-        return Ok(shown(desk, &subject, &plan, command_without_dry_run(desk, &args, &vm, &world)));
+        return Ok(shown(session, &subject, &plan, command_without_dry_run(session, &args, &vm, &world)));
     }
     if let Some(file) = &args.plan_out {
         save(file, &plan)?;
-        let next = format!("{} apply {}", desk.program(), shell_quote(&file.display().to_string()));
-        return Ok(shown(desk, &subject, &plan, next));
+        let next = format!("{} apply {}", session.program(), shell_quote(&file.display().to_string()));
+        return Ok(shown(session, &subject, &plan, next));
     }
-    desk.confirm(&plan, args.yes).await?;
-    desk.start(&azure, plan, stop_at).await
+    session.confirm(&plan, args.yes).await?;
+    session.start(&azure, plan, stop_at).await
 }
 
 /// What earlier runs of this machine did in this Azure; nothing when there is no state directory yet.
-pub fn earlier(desk: &Desk, world: &World, now: Timestamp) -> Earlier {
-    let state = store::existing(&desk.settings).ok().flatten();
+pub fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
+    let state = store::existing(&session.settings).ok().flatten();
     state.map(|state| Earlier::read(&state, world, None, now)).unwrap_or_default()
 }
 
@@ -194,14 +194,14 @@ pub fn nothing_fits(choice: Choice, view: View) -> Planned {
 }
 
 /// Shows a plan that is not applied now.
-fn shown(desk: &Desk, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
+fn shown(session: &Session, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
     let result = subject.planned(plan, next);
-    if !desk.printer.for_people() {
-        return desk.finish(result);
+    if !session.printer.for_people() {
+        return session.finish(result);
     }
-    desk.printer.data(&report::plan(plan, desk.printer.width()));
+    session.printer.data(&report::plan(plan, session.printer.width()));
     if let Some(next) = &result.next {
-        desk.printer.note(&format!("nothing was changed; to apply it: {next}"));
+        session.printer.note(&format!("nothing was changed; to apply it: {next}"));
     }
     result.exit_code
 }
@@ -214,13 +214,13 @@ fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
 }
 
 /// The command that does what the dry run showed.
-fn command_without_dry_run(desk: &Desk, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
+fn command_without_dry_run(session: &Session, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
     // In one world a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
     let vm = if world.sandbox { args.vm.clone().unwrap_or_default() } else { vm.to_string() };
     let mut words = vec![args.playbook.clone().unwrap_or_default(), "--vm".to_owned(), vm];
     words.extend(options(args));
     let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
-    format!("{} fix {}", desk.program(), words.join(" "))
+    format!("{} fix {}", session.program(), words.join(" "))
 }
 
 /// The options that a plan depends on, as they were typed.
@@ -251,10 +251,10 @@ pub fn options(args: &FixArgs) -> Vec<String> {
 }
 
 /// The playbooks; what is wrong with the user's own is said and hides no other.
-pub fn library(desk: &Desk, dir: Option<&Path>) -> Library {
+pub fn library(session: &Session, dir: Option<&Path>) -> Library {
     let library = dir.map_or_else(Library::shipped, Library::with_directory);
     for problem in library.problems() {
-        desk.printer.warn(&problem.to_string());
+        session.printer.warn(&problem.to_string());
     }
     library
 }

@@ -8,11 +8,11 @@ use crate::arm::{Arm, ResourceId};
 use crate::cli::args::JobsArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::interrupt;
 use crate::clock::elapsed;
 use crate::engine::exit;
-use crate::estate::inventory::{self, JobInventory, JobRow, JobsAsked};
+use crate::facts::inventory::{self, JobInventory, JobRow, JobsAsked};
 use crate::report;
 use crate::report::jobs::{JobsReport, Watching};
 
@@ -27,22 +27,22 @@ const SHORTEST: usize = 4;
 ///
 /// # Errors
 /// Wrong input, no sign-in, or interrupted; what cannot be read beyond that is said in the list.
-pub async fn run(desk: &Desk, args: &JobsArgs) -> Result<u8, CliError> {
-    check_subscriptions(desk)?;
+pub async fn run(session: &Session, args: &JobsArgs) -> Result<u8, CliError> {
+    check_subscriptions(session)?;
     if let Some(vm) = &args.vm {
-        Azure::check_names(vm, &desk.settings.subscriptions)?;
+        Azure::check_names(vm, &session.settings.subscriptions)?;
     }
     let wanted = args.follow.as_deref().map(Wanted::parse).transpose()?;
-    let azure = desk.azure()?;
+    let azure = session.azure()?;
     let arm = azure.reader()?;
     if let Some(Wanted::Id(id)) = wanted {
-        desk.reading(azure.sign_in()).await?;
-        return follow(desk, &arm, &id).await;
+        session.reading(azure.sign_in()).await?;
+        return follow(session, &arm, &id).await;
     }
-    let found = desk
+    let found = session
         .reading(Box::pin(async {
-            let visible = visible(desk, &azure, &arm).await?;
-            desk.printer.dim("reading the jobs of vaults");
+            let visible = visible(session, &azure, &arm).await?;
+            session.printer.dim("reading the jobs of vaults");
             let asked = JobsAsked {
                 vm: args.vm.clone(),
                 vault: args.vault.clone(),
@@ -56,14 +56,14 @@ pub async fn run(desk: &Desk, args: &JobsArgs) -> Result<u8, CliError> {
         }))
         .await?;
     if let Some(Wanted::Beginning(text)) = wanted {
-        return follow(desk, &arm, &one_of(&found, &text)?).await;
+        return follow(session, &arm, &one_of(&found, &text)?).await;
     }
     let code = code(&found.not_read);
-    if desk.printer.for_people() {
-        desk.printer.data(&report::jobs::page(&found, desk.printer.width()));
+    if session.printer.for_people() {
+        session.printer.data(&report::jobs::page(&found, session.printer.width()));
     } else {
-        lines(desk, &found.jobs);
-        desk.printer.json(&JobsReport::list(desk.settings.sandbox(), code, &found));
+        lines(session, &found.jobs);
+        session.printer.json(&JobsReport::list(session.settings.sandbox(), code, &found));
     }
     tell_calls(&arm);
     Ok(code)
@@ -104,7 +104,7 @@ fn one_of(found: &JobInventory, text: &str) -> Result<ResourceId, CliError> {
                 .code("job_not_found")
                 .hint("look further back with --since, or give the job's resource id")),
             Some(missing) => Err(CliError::new(
-                Kind::NotRead,
+                Kind::Unread,
                 format!("no job that could be read starts with {text}; not read: {}: {}", missing.what, missing.why),
             )
             .code("not_listed")
@@ -119,7 +119,7 @@ fn one_of(found: &JobInventory, text: &str) -> Result<ResourceId, CliError> {
 }
 
 /// Reads the job again and again until it has ended, or somebody stops the watching.
-async fn follow(desk: &Desk, arm: &Arm, id: &ResourceId) -> Result<u8, CliError> {
+async fn follow(session: &Session, arm: &Arm, id: &ResourceId) -> Result<u8, CliError> {
     let began = arm.clock().now();
     let mut last: Option<JobRow> = None;
     let watch = async {
@@ -130,8 +130,8 @@ async fn follow(desk: &Desk, arm: &Arm, id: &ResourceId) -> Result<u8, CliError>
             let row = JobRow::of(&job, percent, now);
             let line = report::jobs::progress(&row);
             if line != told {
-                desk.printer.dim(&format!("{} {line}", report::jobs::clock(now)));
-                lines(desk, std::slice::from_ref(&row));
+                session.printer.dim(&format!("{} {line}", report::jobs::clock(now)));
+                lines(session, std::slice::from_ref(&row));
                 told = line;
             }
             // A status that azmend does not know has ended when Azure says when.
@@ -159,12 +159,18 @@ async fn follow(desk: &Desk, arm: &Arm, id: &ResourceId) -> Result<u8, CliError>
         Watching::Ended => exit::STILL_FAILS,
     };
     if watching == Watching::Interrupted {
-        desk.printer.say("stopped watching: the job continues in Azure");
+        session.printer.say("stopped watching: the job continues in Azure");
     }
-    if desk.printer.for_people() {
-        desk.printer.data(&report::jobs::one(&row, watching, desk.printer.width()));
+    if session.printer.for_people() {
+        session.printer.data(&report::jobs::one(&row, watching, session.printer.width()));
     } else {
-        desk.printer.json(&JobsReport::followed(desk.settings.sandbox(), code, &row, watching, arm.clock().now()));
+        session.printer.json(&JobsReport::followed(
+            session.settings.sandbox(),
+            code,
+            &row,
+            watching,
+            arm.clock().now(),
+        ));
     }
     Ok(code)
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use crate::cli::args::Args;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::engine::exit;
 
 /// Writes the pages; those that are there are replaced.
-pub fn run(desk: &Desk, dir: &Path) -> Result<u8, CliError> {
+pub fn run(session: &Session, dir: &Path) -> Result<u8, CliError> {
     let failed = |error: std::io::Error| CliError::io(format!("cannot write to {}: {error}", dir.display()));
     std::fs::create_dir_all(dir).map_err(failed)?;
     clap_mangen::generate_to(Args::command_line(), dir).map_err(failed)?;
-    desk.printer.note(&format!("the manual pages are in {}", dir.display()));
+    session.printer.note(&format!("the manual pages are in {}", dir.display()));
     Ok(exit::OK)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fix::{find, library};
 use crate::cli::args::PlaybookCommand;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::settings::Output;
 use crate::engine::exit;
 use crate::playbook::library::Origin;
@@ -20,12 +20,12 @@ use crate::yaml::{self, Diagnostic, Limits};
 ///
 /// # Errors
 /// When a playbook is not found.
-pub fn run(desk: &Desk, command: &PlaybookCommand) -> Result<u8, CliError> {
+pub fn run(session: &Session, command: &PlaybookCommand) -> Result<u8, CliError> {
     match command {
         PlaybookCommand::List(dir) => {
-            let library = library(desk, dir.playbooks.as_deref());
+            let library = library(session, dir.playbooks.as_deref());
             let all: Vec<(&Playbook, &Origin)> = library.iter().collect();
-            match desk.printer.output() {
+            match session.printer.output() {
                 Output::Table => {
                     let row = |(playbook, origin): &(&Playbook, &Origin)| {
                         let origin = match origin {
@@ -39,30 +39,34 @@ pub fn run(desk: &Desk, command: &PlaybookCommand) -> Result<u8, CliError> {
                         ]
                     };
                     let rows = all.iter().map(row).collect();
-                    desk.printer.data(&table(&["name", "severity", "what it repairs"], rows, desk.printer.width()));
+                    session.printer.data(&table(
+                        &["name", "severity", "what it repairs"],
+                        rows,
+                        session.printer.width(),
+                    ));
                 }
                 Output::Json => {
                     let list: Vec<Value> = all.iter().map(|(playbook, origin)| object(playbook, origin)).collect();
-                    desk.printer.json(&json!({ "schema": "azmend.playbooks/v1", "playbooks": list }));
+                    session.printer.json(&json!({ "schema": "azmend.playbooks/v1", "playbooks": list }));
                 }
                 _ => {
                     for (playbook, origin) in all {
-                        desk.printer.json(&object(playbook, origin));
+                        session.printer.json(&object(playbook, origin));
                     }
                 }
             }
             Ok(exit::OK)
         }
         PlaybookCommand::Show { name, yaml, dir } => {
-            let library = library(desk, dir.playbooks.as_deref());
+            let library = library(session, dir.playbooks.as_deref());
             let playbook = find(&library, name)?;
             let origin = library.iter().find(|(other, _)| other.name() == playbook.name()).map(|(_, origin)| origin);
             if *yaml {
-                desk.printer.data(playbook.text());
-            } else if desk.printer.for_people() {
-                desk.printer.data(&page(playbook, desk.printer.width()));
+                session.printer.data(playbook.text());
+            } else if session.printer.for_people() {
+                session.printer.data(&page(playbook, session.printer.width()));
             } else {
-                desk.printer.json(&object(playbook, origin.unwrap_or(&Origin::Shipped)));
+                session.printer.json(&object(playbook, origin.unwrap_or(&Origin::Shipped)));
             }
             Ok(exit::OK)
         }
@@ -73,16 +77,16 @@ pub fn run(desk: &Desk, command: &PlaybookCommand) -> Result<u8, CliError> {
                 let read = yaml::read_file(file, &Limits::default()).and_then(|text| source::read(&text, &shown));
                 problems.extend(read.err().into_iter().flatten());
             }
-            Ok(validated(desk, files.len(), &problems))
+            Ok(validated(session, files.len(), &problems))
         }
         PlaybookCommand::Schema => {
-            desk.printer.data(&schema::json());
+            session.printer.data(&schema::json());
             Ok(exit::OK)
         }
     }
 }
 
-fn validated(desk: &Desk, files: usize, problems: &[Diagnostic]) -> u8 {
+fn validated(session: &Session, files: usize, problems: &[Diagnostic]) -> u8 {
     let object = |problem: &Diagnostic| {
         json!({
             "file": problem.file,
@@ -92,34 +96,34 @@ fn validated(desk: &Desk, files: usize, problems: &[Diagnostic]) -> u8 {
             "suggestion": problem.suggestion,
         })
     };
-    match desk.printer.output() {
+    match session.printer.output() {
         Output::Table => {
             for problem in problems {
                 let mut page = Page::new(usize::MAX);
                 for line in problem.to_string().lines() {
                     page.item("", anstyle::Style::new(), line);
                 }
-                desk.printer.data(&page.finish());
+                session.printer.data(&page.finish());
             }
         }
         Output::Json => {
             let list: Vec<Value> = problems.iter().map(object).collect();
-            desk.printer.json(
+            session.printer.json(
                 &json!({ "schema": "azmend.validation/v1", "files": files, "valid": list.is_empty(), "problems": list }),
             );
         }
         _ => {
             for problem in problems {
-                desk.printer.json(&object(problem));
+                session.printer.json(&object(problem));
             }
         }
     }
     if problems.is_empty() {
         let verb = if files == 1 { "is" } else { "are" };
-        desk.printer.note(&format!("{} {verb} valid", plural(files, "file")));
+        session.printer.note(&format!("{} {verb} valid", plural(files, "file")));
         return exit::OK;
     }
-    desk.printer.note(&format!("{} in {}", plural(problems.len(), "problem"), plural(files, "file")));
+    session.printer.note(&format!("{} in {}", plural(problems.len(), "problem"), plural(files, "file")));
     exit::INPUT
 }
 

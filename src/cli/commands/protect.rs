@@ -3,13 +3,13 @@
 use super::fix;
 use crate::cli::args::{FixArgs, FleetArgs, ProtectArgs};
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 
 /// Plans, and unless told otherwise asks and protects.
 ///
 /// # Errors
 /// Nothing was changed then.
-pub async fn run(desk: &Desk, args: ProtectArgs) -> Result<u8, CliError> {
+pub async fn run(session: &Session, args: ProtectArgs) -> Result<u8, CliError> {
     let fix = FixArgs {
         playbook: Some("unprotected-vm".to_owned()),
         vm: Some(args.vm),
@@ -27,5 +27,5 @@ pub async fn run(desk: &Desk, args: ProtectArgs) -> Result<u8, CliError> {
         locks: Vec::new(),
         fleet: FleetArgs::default(),
     };
-    Box::pin(fix::run(desk, fix)).await
+    Box::pin(fix::run(session, fix)).await
 }

@@ -5,7 +5,7 @@ use crate::actions::spec::ActionName;
 use crate::cli::args::{PurposeArgs, RoleArgs};
 use crate::cli::commands::fix::{find, library};
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::engine::exit;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
@@ -19,8 +19,8 @@ const NO_SCOPE: &str = "/subscriptions/00000000-0000-0000-0000-000000000000";
 ///
 /// # Errors
 /// When a playbook is not found.
-pub fn run(desk: &Desk, args: &RoleArgs) -> Result<u8, CliError> {
-    let library = library(desk, args.purpose.playbooks.as_deref());
+pub fn run(session: &Session, args: &RoleArgs) -> Result<u8, CliError> {
+    let library = library(session, args.purpose.playbooks.as_deref());
     let chosen = playbooks(&library, &args.purpose)?;
     let purpose = purpose(&chosen, &args.purpose);
     let named = !args.scope.is_empty();
@@ -29,17 +29,17 @@ pub fn run(desk: &Desk, args: &RoleArgs) -> Result<u8, CliError> {
     let name = args.name.clone().unwrap_or(name);
     let needs = purpose.needs();
     let role = RoleDefinition::of(&name, &description, needs.iter().copied(), scopes);
-    if desk.printer.for_people() {
-        desk.printer.data(&report::role::page(&role, &needs, desk.printer.width()));
+    if session.printer.for_people() {
+        session.printer.data(&report::role::page(&role, &needs, session.printer.width()));
     } else {
-        desk.printer.json(&role);
+        session.printer.json(&role);
         if needs.iter().any(|need| need.action == EVERY_READ) {
-            desk.printer.note("in addition, on each backup resource group, assign the built-in role Reader:");
-            desk.printer.note(&format!("  {}", reader_command("OBJECT-ID", "GROUP-ID")));
+            session.printer.note("in addition, on each backup resource group, assign the built-in role Reader:");
+            session.printer.note(&format!("  {}", reader_command("OBJECT-ID", "GROUP-ID")));
         }
     }
     if !named {
-        desk.printer.note("name your subscription with --scope before you create the role");
+        session.printer.note("name your subscription with --scope before you create the role");
     }
     Ok(exit::OK)
 }

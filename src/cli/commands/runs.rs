@@ -9,7 +9,7 @@ use crate::cli::args::RunsCommand;
 use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Desk, deadline};
+use crate::cli::execute::{Session, deadline};
 use crate::cli::settings::Output;
 use crate::cli::store::{self, StoredRun};
 use crate::clock::{Clock as _, SystemClock};
@@ -28,13 +28,13 @@ use crate::text::{plural, safe};
 ///
 /// # Errors
 /// Nothing was changed then.
-pub async fn run(desk: &Desk, command: RunsCommand) -> Result<u8, CliError> {
+pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError> {
     match command {
-        RunsCommand::List => list(desk),
-        RunsCommand::Show { id } => show(desk, &id),
-        RunsCommand::Resume { id, yes, deadline } => resume(desk, &id, yes, deadline).await,
-        RunsCommand::Undo { id, yes } => undo(desk, &id, yes).await,
-        RunsCommand::Prune { older_than } => prune(desk, older_than),
+        RunsCommand::List => list(session),
+        RunsCommand::Show { id } => show(session, &id),
+        RunsCommand::Resume { id, yes, deadline } => resume(session, &id, yes, deadline).await,
+        RunsCommand::Undo { id, yes } => undo(session, &id, yes).await,
+        RunsCommand::Prune { older_than } => prune(session, older_than),
     }
 }
 
@@ -47,9 +47,9 @@ struct Line {
     fleet: Option<String>,
 }
 
-fn lines(desk: &Desk, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
+fn lines(session: &Session, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
     let list = journal::runs(state)?;
-    let mut fleets = fleet::fleet_of_each_run(desk, state);
+    let mut fleets = fleet::fleet_of_each_run(session, state);
     let lines = list
         .runs
         .into_iter()
@@ -73,14 +73,14 @@ fn lines(desk: &Desk, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipp
     Ok((lines, list.skipped))
 }
 
-fn list(desk: &Desk) -> Result<u8, CliError> {
-    let found = store::existing(&desk.settings)?.map(|state| lines(desk, &state)).transpose()?;
+fn list(session: &Session) -> Result<u8, CliError> {
+    let found = store::existing(&session.settings)?.map(|state| lines(session, &state)).transpose()?;
     let (lines, skipped) = found.unwrap_or_default();
     for skipped in skipped {
-        desk.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
+        session.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
     }
-    match desk.printer.output() {
-        Output::Table if lines.is_empty() => desk.printer.note("no runs"),
+    match session.printer.output() {
+        Output::Table if lines.is_empty() => session.printer.note("no runs"),
         Output::Table => {
             let row = |line: &Line| {
                 let entry = &line.entry;
@@ -105,13 +105,13 @@ fn list(desk: &Desk) -> Result<u8, CliError> {
             };
             let rows = lines.iter().map(row).collect();
             let heading = ["run", "started", "playbook", "vm", "state"];
-            desk.printer.data(&table(&heading, rows, desk.printer.width()));
+            session.printer.data(&table(&heading, rows, session.printer.width()));
         }
         Output::Json => {
             let list: Vec<Value> = lines.iter().map(object).collect();
-            desk.printer.json(&json!({ "schema": "azmend.runs/v1", "runs": list }));
+            session.printer.json(&json!({ "schema": "azmend.runs/v1", "runs": list }));
         }
-        _ => lines.iter().for_each(|line| desk.printer.json(&object(line))),
+        _ => lines.iter().for_each(|line| session.printer.json(&object(line))),
     }
     Ok(exit::OK)
 }
@@ -137,14 +137,14 @@ fn minute(at: Timestamp) -> String {
     format!("{}Z", text.replacen('T', " ", 1))
 }
 
-fn show(desk: &Desk, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(&desk.settings)?;
+fn show(session: &Session, id: &str) -> Result<u8, CliError> {
+    let state = store::with_runs(&session.settings)?;
     let id = match (resolve_run_id(&state, id), resolve_fleet_id(&state, id)) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
             return Err(JournalError::Ambiguous { prefix: id.to_owned(), candidates }.into());
         }
-        (_, Ok(fleet)) => return fleet::show(desk, &state, &fleet),
+        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet),
         (run, Err(_)) => run?,
     };
     let run = store::understand(&id, journal::load(&state, &id)?)?;
@@ -153,7 +153,7 @@ fn show(desk: &Desk, id: &str) -> Result<u8, CliError> {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
     }
     // What the run came to is data; that it can be shown is success.
-    desk.show(result);
+    session.show(result);
     Ok(exit::OK)
 }
 
@@ -164,18 +164,18 @@ struct Taken {
     state: StateDir,
 }
 
-fn take(desk: &Desk, id: &str) -> Result<Taken, CliError> {
-    let state = store::with_runs(&desk.settings)?;
+fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
+    let state = store::with_runs(&session.settings)?;
     let id = resolve_run_id(&state, id)?;
     let (log, loaded) = LocalRun::open(&state, &id)?;
     let run = store::understand(&id, loaded)?;
-    if run.plan.world.sandbox != desk.settings.sandbox() {
+    if run.plan.world.sandbox != session.settings.sandbox() {
         let there = place(run.plan.world.sandbox);
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(CliError::refused(format!(
             "the run {} was made in {there}, this is {}",
             store::short(&id),
-            place(desk.settings.sandbox())
+            place(session.settings.sandbox())
         ))
         .code("s13.world")
         .hint(hint));
@@ -184,9 +184,9 @@ fn take(desk: &Desk, id: &str) -> Result<Taken, CliError> {
 }
 
 /// The world must be the run's (S13). A removed lock can be put back by another identity: it is asked of undo alone.
-async fn same_world(desk: &Desk, azure: &Azure, plan: &Plan, any_identity: bool) -> Result<(), CliError> {
+async fn same_world(session: &Session, azure: &Azure, plan: &Plan, any_identity: bool) -> Result<(), CliError> {
     let arm = azure.reader()?;
-    let mut world = desk
+    let mut world = session
         .reading(async {
             azure.sign_in().await?;
             Ok(azure.world(&arm, plan.vm.subscription()).await)
@@ -201,8 +201,8 @@ async fn same_world(desk: &Desk, azure: &Azure, plan: &Plan, any_identity: bool)
     }
 }
 
-async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(desk, id)?;
+async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
+    let Taken { run, log, state } = take(session, id)?;
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         return Err(CliError::refused(format!(
             "the journal was changed after it was written: {why}; nothing was sent"
@@ -210,34 +210,34 @@ async fn resume(desk: &Desk, id: &str, yes: bool, stop_after: Option<Span>) -> R
         .code("journal_damaged")
         .hint(format!(
             "its locks can still be restored: {} runs undo {}",
-            desk.program(),
+            session.program(),
             store::short(&run.id)
         )));
     }
-    let azure = desk.azure()?;
-    come_back(desk, &azure, &run.state);
+    let azure = session.azure()?;
+    come_back(session, &azure, &run.state);
     let stop_at = deadline(&azure, stop_after);
     if let Err(why) = crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()) {
-        return not_resumed(desk, &run, &why);
+        return not_resumed(session, &run, &why);
     }
-    same_world(desk, &azure, &run.plan, false).await?;
+    same_world(session, &azure, &run.plan, false).await?;
     let open = run.state.changes.values().filter(|change| !matches!(change.forward, Phase::Ended(_))).count();
-    show_state(desk, &run, yes);
+    show_state(session, &run, yes);
     let what = if run.state.phase == RunPhase::Undoing {
         "Continue the undo".to_owned()
     } else {
         format!("Continue with {} of {}", plural(open, "open change"), run.state.changes.len())
     };
     let question = format!("{what} on {} in {}?", safe(run.plan.vm.name()), place(run.plan.world.sandbox));
-    confirm(&desk.printer, yes, &question).await?;
-    desk.enter(&azure, &state, (run.plan, log), Entry::Resume, stop_at).await
+    confirm(&session.printer, yes, &question).await?;
+    session.enter(&azure, &state, (run.plan, log), Entry::Resume, stop_at).await
 }
 
 /// A run that is over or too old. "Nothing changed" is not said of one that changed something.
-fn not_resumed(desk: &Desk, run: &StoredRun, why: &str) -> Result<u8, CliError> {
+fn not_resumed(session: &Session, run: &StoredRun, why: &str) -> Result<u8, CliError> {
     let message = format!("the run {} cannot be resumed: {why}", store::short(&run.id));
     let hint = (!run.state.locks_off().is_empty())
-        .then(|| format!("its locks can still be restored: {} runs undo {}", desk.program(), store::short(&run.id)));
+        .then(|| format!("its locks can still be restored: {} runs undo {}", session.program(), store::short(&run.id)));
     if !run.state.changes.values().any(ChangeState::may_have_effect) {
         return Err(CliError::refused(message).code("not_resumable").maybe_hint(hint));
     }
@@ -249,42 +249,42 @@ fn not_resumed(desk: &Desk, run: &StoredRun, why: &str) -> Result<u8, CliError> 
         next: hint,
         ..recorded(&run.plan, &run.state, &run.id)
     };
-    Ok(desk.finish(result))
+    Ok(session.finish(result))
 }
 
-async fn undo(desk: &Desk, id: &str, yes: bool) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(desk, id)?;
-    let azure = desk.azure()?;
-    same_world(desk, &azure, &run.plan, true).await?;
+async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
+    let Taken { run, log, state } = take(session, id)?;
+    let azure = session.azure()?;
+    same_world(session, &azure, &run.plan, true).await?;
     let off = store::locks_off(&run.loaded);
     let known: Vec<&str> = run.state.locks_off().into_iter().map(|(id, _)| id).collect();
     // Of an edited journal only the beginning is relied on; what stands behind is at least told.
     for (_, lock) in off.iter().filter(|(id, _)| !known.contains(&id.as_str())) {
-        desk.printer.warn(&format!("the journal is damaged; the lock {} may be off too", lock.id.name()));
-        desk.printer.hint(&format!("by hand: {}", crate::actions::locks::recreate_command(lock)));
+        session.printer.warn(&format!("the journal is damaged; the lock {} may be off too", lock.id.name()));
+        session.printer.hint(&format!("by hand: {}", crate::actions::locks::recreate_command(lock)));
     }
-    show_state(desk, &run, yes);
+    show_state(session, &run, yes);
     let question = format!(
         "Undo what can be undone of this run ({}) on {} in {}?",
         plural(known.len(), "lock"),
         safe(run.plan.vm.name()),
         place(run.plan.world.sandbox)
     );
-    confirm(&desk.printer, yes, &question).await?;
-    desk.enter(&azure, &state, (run.plan, log), Entry::Undo, None).await
+    confirm(&session.printer, yes, &question).await?;
+    session.enter(&azure, &state, (run.plan, log), Entry::Undo, None).await
 }
 
 /// The run so far, for the person who is asked.
-fn show_state(desk: &Desk, run: &StoredRun, yes: bool) {
-    if !(yes && desk.printer.quiet()) {
+fn show_state(session: &Session, run: &StoredRun, yes: bool) {
+    if !(yes && session.printer.quiet()) {
         // The next step is what is asked for right now.
         let result = RunResult { next: None, ..recorded(&run.plan, &run.state, &run.id) };
-        desk.printer.say(&crate::report::result(&result, desk.printer.err_width()));
+        session.printer.say(&crate::report::result(&result, session.printer.err_width()));
     }
 }
 
 /// In the sandbox nobody waits: its time moves on to when the run asked to be resumed.
-fn come_back(desk: &Desk, azure: &Azure, state: &RunState) {
+fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     let RunPhase::Paused { retry_after, .. } = &state.phase else { return };
     if *retry_after <= azure.clock().now() {
         return;
@@ -292,15 +292,15 @@ fn come_back(desk: &Desk, azure: &Azure, state: &RunState) {
     match &azure.sandbox {
         Some(sandbox) => {
             sandbox.sim.clock().advance_to(*retry_after);
-            desk.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
+            session.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
         }
-        None => desk.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after))),
+        None => session.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after))),
     }
 }
 
-fn prune(desk: &Desk, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(&desk.settings)? else {
-        return pruned(desk, &journal::Pruned::default());
+fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
+    let Some(state) = store::existing(&session.settings)? else {
+        return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
         if !store::locks_off(loaded).is_empty() {
@@ -315,18 +315,18 @@ fn prune(desk: &Desk, older_than: Span) -> Result<u8, CliError> {
     };
     let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
     fleet::forget_fleets_without_runs(&state, older_than)?;
-    pruned(desk, &done)
+    pruned(session, &done)
 }
 
-fn pruned(desk: &Desk, done: &journal::Pruned) -> Result<u8, CliError> {
+fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
     for kept in &done.kept {
-        desk.printer.note(&format!("kept {}: {}", store::short(&kept.name), kept.why));
+        session.printer.note(&format!("kept {}: {}", store::short(&kept.name), kept.why));
     }
-    if desk.printer.for_people() {
-        desk.printer.data(&format!("{} removed", plural(done.removed.len(), "run")));
+    if session.printer.for_people() {
+        session.printer.data(&format!("{} removed", plural(done.removed.len(), "run")));
     } else {
         let kept: Vec<Value> = done.kept.iter().map(|kept| json!({ "run_id": kept.name, "why": kept.why })).collect();
-        desk.printer.json(&json!({ "schema": "azmend.pruned/v1", "removed": done.removed, "kept": kept }));
+        session.printer.json(&json!({ "schema": "azmend.pruned/v1", "removed": done.removed, "kept": kept }));
     }
     Ok(exit::OK)
 }
@@ -335,8 +335,8 @@ fn pruned(desk: &Desk, done: &journal::Pruned) -> Result<u8, CliError> {
 ///
 /// # Errors
 /// When the state directory cannot be used.
-pub fn forget_sandbox_runs(desk: &Desk, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(&desk.settings)? else { return Ok(0) };
+pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
+    let Some(state) = store::existing(&session.settings)? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {

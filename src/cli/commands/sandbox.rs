@@ -6,7 +6,7 @@ use super::runs::forget_sandbox_runs;
 use crate::cli::args::SandboxCommand;
 use crate::cli::azure::Sandbox;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::files;
 use crate::cli::settings::{EstateSource, Output, Place};
 use crate::engine::exit;
@@ -19,15 +19,15 @@ use crate::text::plural;
 ///
 /// # Errors
 /// When the estate or the kept world cannot be used.
-pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
-    let source = source(desk);
+pub fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliError> {
+    let source = source(session);
     match command {
         SandboxCommand::List => {
-            list(desk, &Sandbox::open(&source, &desk.settings.state_dir)?.sim.world());
+            list(session, &Sandbox::open(&source, &session.settings.state_dir)?.sim.world());
             Ok(exit::OK)
         }
         SandboxCommand::Show => {
-            show(desk, &Sandbox::open(&source, &desk.settings.state_dir)?.sim.world());
+            show(session, &Sandbox::open(&source, &session.settings.state_dir)?.sim.world());
             Ok(exit::OK)
         }
         SandboxCommand::Init { file } => {
@@ -35,22 +35,22 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
                 let out = CliError::io(format!("cannot write {}: {error}", file.display()));
                 if error.kind() == std::io::ErrorKind::AlreadyExists { out.hint("choose another name") } else { out }
             })?;
-            if !desk.printer.for_people() {
-                desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
+            if !session.printer.for_people() {
+                session.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
             }
-            desk.printer.note(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
+            session.printer.note(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
             Ok(exit::OK)
         }
         SandboxCommand::Reset => {
             // A kept world that cannot be read any more is a reason to reset, not an obstacle.
-            let (dir, digest) = Sandbox::place(&source, &desk.settings.state_dir)?;
+            let (dir, digest) = Sandbox::place(&source, &session.settings.state_dir)?;
             let world = Sandbox::forget(&dir)?;
-            let runs = forget_sandbox_runs(desk, &digest)?;
-            if desk.printer.for_people() {
+            let runs = forget_sandbox_runs(session, &digest)?;
+            if session.printer.for_people() {
                 let state = if world { "the sandbox was reset to its estate" } else { "the sandbox was not used" };
-                desk.printer.data(&format!("{state}; {} deleted", plural(runs, "run")));
+                session.printer.data(&format!("{state}; {} deleted", plural(runs, "run")));
             } else {
-                desk.printer.json(&json!({ "schema": "azmend.sandbox/v1", "reset": world, "runs_forgotten": runs }));
+                session.printer.json(&json!({ "schema": "azmend.sandbox/v1", "reset": world, "runs_forgotten": runs }));
             }
             Ok(exit::OK)
         }
@@ -60,8 +60,8 @@ pub fn run(desk: &Desk, command: SandboxCommand) -> Result<u8, CliError> {
 }
 
 /// The estate that the sandbox commands are about.
-pub fn source(desk: &Desk) -> EstateSource {
-    match &desk.settings.place {
+pub fn source(session: &Session) -> EstateSource {
+    match &session.settings.place {
         Place::Sandbox(source) => source.clone(),
         Place::Azure(_) => EstateSource::BuiltIn,
     }
@@ -115,24 +115,25 @@ fn problems(world: &World, vm: &Vm) -> Vec<String> {
     out
 }
 
-fn list(desk: &Desk, world: &World) {
+fn list(session: &Session, world: &World) {
     let vms: Vec<(&Vm, Vec<String>)> = world.vms.iter().map(|vm| (vm, problems(world, vm))).collect();
-    match desk.printer.output() {
+    match session.printer.output() {
         Output::Table => {
             let row = |(vm, problems): &(&Vm, Vec<String>)| {
                 let problems = if problems.is_empty() { "healthy".to_owned() } else { problems.join(", ") };
                 vec![vm.id.name().to_owned(), vm.id.resource_group().unwrap_or_default().to_owned(), problems]
             };
             let rows = vms.iter().map(row).collect();
-            desk.printer.data(&table(&["vm", "group", "what is wrong"], rows, desk.printer.width()));
-            desk.printer.dim("try: azmend --sandbox fix rp-collection-limit --vm web-01");
+            session.printer.data(&table(&["vm", "group", "what is wrong"], rows, session.printer.width()));
+            session.printer.dim("try: azmend --sandbox fix rp-collection-limit --vm web-01");
         }
         Output::Json => {
             let list: Vec<Value> = vms.iter().map(|(vm, problems)| object(vm, problems)).collect();
-            desk.printer
+            session
+                .printer
                 .json(&json!({ "schema": "azmend.sandbox/v1", "name": world.name, "now": world.now, "vms": list }));
         }
-        _ => vms.iter().for_each(|(vm, problems)| desk.printer.json(&object(vm, problems))),
+        _ => vms.iter().for_each(|(vm, problems)| session.printer.json(&object(vm, problems))),
     }
 }
 
@@ -140,8 +141,8 @@ fn object(vm: &Vm, problems: &[String]) -> Value {
     json!({ "id": vm.id, "name": vm.id.name(), "group": vm.id.resource_group(), "problems": problems })
 }
 
-fn show(desk: &Desk, world: &World) {
-    if !desk.printer.for_people() {
+fn show(session: &Session, world: &World) {
+    if !session.printer.for_people() {
         let locks: Vec<Value> = world
             .locks
             .iter()
@@ -161,7 +162,7 @@ fn show(desk: &Desk, world: &World) {
                 json!({ "name": job.name, "vm": vm, "operation": job.operation, "status": status(job.status), "started": job.started, "error": error })
             })
             .collect();
-        desk.printer.json(&json!({
+        session.printer.json(&json!({
             "schema": "azmend.sandbox/v1",
             "name": world.name,
             "now": world.now,
@@ -171,7 +172,7 @@ fn show(desk: &Desk, world: &World) {
         }));
         return;
     }
-    let width = desk.printer.width();
+    let width = session.printer.width();
     let mut page = Page::new(width);
     let (vms, vaults) = (plural(world.vms.len(), "VM"), plural(world.vaults.len(), "vault"));
     page.line(&format!(
@@ -224,7 +225,7 @@ fn show(desk: &Desk, world: &World) {
         })
         .collect();
     page.line(&table(&["vm", "job", "status", "started", "error"], rows, width));
-    desk.printer.data(&page.finish());
+    session.printer.data(&page.finish());
 }
 
 const fn status(status: JobStatus) -> &'static str {

@@ -12,7 +12,7 @@ use super::sandbox::source;
 use crate::cli::args::ServeArgs;
 use crate::cli::azure::Sandbox;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::interrupt;
 use crate::cli::store;
 use crate::clock::{Clock, SystemClock, elapsed};
@@ -28,18 +28,18 @@ const BEHIND: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// When the estate or the kept world cannot be used, or the port is taken.
-pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
+pub async fn run(session: &Session, args: ServeArgs) -> Result<u8, CliError> {
     let wall: Arc<dyn Clock> = Arc::new(SystemClock);
     // Clients live in the machine's time. An estate is counted from now; a world that was left behind catches up.
-    let sandbox = Sandbox::open_at(&source(desk), &desk.settings.state_dir, wall.now())?;
+    let sandbox = Sandbox::open_at(&source(session), &session.settings.state_dir, wall.now())?;
     let behind = elapsed(sandbox.sim.world().now, wall.now());
     sandbox.sim.clock().advance_to(wall.now());
     // Nobody else changes its world meanwhile: what one wrote the other would not know of.
-    let held = FileLock::take(&store::open(&desk.settings)?, "sandbox serve", [sandbox.key()])?;
+    let held = FileLock::take(&store::open(&session.settings)?, "sandbox serve", [sandbox.key()])?;
     sandbox.keep()?;
     let sim = sandbox.sim.clone();
     let name = crate::text::safe(&sim.world().name);
-    let speed = desk.settings.speed.unwrap_or(1);
+    let speed = session.settings.speed.unwrap_or(1);
     let options = ServerOptions { port: args.port, speed, token_life: args.token_life.to_std() };
     let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| {
         CliError::io(format!("cannot listen on 127.0.0.1:{}: {error}", args.port)).hint("--port 0 takes any free port")
@@ -50,14 +50,15 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
         ("IDENTITY_ENDPOINT", server.identity_endpoint()),
         ("IDENTITY_HEADER", identity.secret().to_owned()),
     ];
-    desk.printer
+    session
+        .printer
         .note(&format!("serving the sandbox {name} on {} for this machine only; Ctrl-C stops it", server.base()));
     if behind > BEHIND {
         let hours = usize::try_from(behind.as_secs() / 3600).unwrap_or(usize::MAX);
-        desk.printer.note(&format!("its saved state was {} behind and has caught up", plural(hours, "hour")));
-        desk.printer.hint("to start from a fresh one: azmend sandbox reset");
+        session.printer.note(&format!("its saved state was {} behind and has caught up", plural(hours, "hour")));
+        session.printer.hint("to start from a fresh one: azmend sandbox reset");
     }
-    if desk.printer.for_people() {
+    if session.printer.for_people() {
         for (variable, value) in &environment {
             // On Windows as PowerShell reads it; whoever uses cmd sees which variables it takes.
             let line = if cfg!(windows) {
@@ -65,14 +66,14 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
             } else {
                 format!("export {variable}={value}")
             };
-            desk.printer.say(&line);
+            session.printer.say(&line);
         }
     } else {
         let variables: serde_json::Map<_, _> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         // One line, whatever the format: a script reads it while the server goes on.
         let ready = json!({ "schema": "azmend.serve/v1", "name": sim.world().name, "environment": variables });
-        desk.printer.data(&ready.to_string());
+        session.printer.data(&ready.to_string());
     }
     let stop = CancellationToken::new();
     let until = stop.clone();
@@ -86,6 +87,6 @@ pub async fn run(desk: &Desk, args: ServeArgs) -> Result<u8, CliError> {
     if let Some(error) = sim.save_error() {
         return Err(CliError::io(error));
     }
-    desk.printer.note("the state of the sandbox was saved");
+    session.printer.note("the state of the sandbox was saved");
     Ok(exit::OK)
 }

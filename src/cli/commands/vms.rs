@@ -5,28 +5,29 @@ use crate::arm::id::check_name;
 use crate::cli::args::VmsArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::engine::exit;
-use crate::estate::inventory::{self, NotRead, VaultError, Visible};
-use crate::estate::resolve::resolve_subscriptions;
+use crate::facts::inventory::{self, VaultError, Visible};
+use crate::facts::resolve::resolve_subscriptions;
+use crate::facts::unread::Unread;
 use crate::report;
 
 /// Lists.
 ///
 /// # Errors
 /// Wrong input, no sign-in, or interrupted; what cannot be read beyond that is said in the list.
-pub async fn run(desk: &Desk, args: &VmsArgs) -> Result<u8, CliError> {
-    check_subscriptions(desk)?;
+pub async fn run(session: &Session, args: &VmsArgs) -> Result<u8, CliError> {
+    check_subscriptions(session)?;
     if let Some(group) = &args.resource_group {
         let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
         check_name("resource group", group).map_err(bad)?;
     }
-    let azure = desk.azure()?;
+    let azure = session.azure()?;
     let arm = azure.reader()?;
-    let found = desk
+    let found = session
         .reading(Box::pin(async {
-            let visible = visible(desk, &azure, &arm).await?;
-            desk.printer.dim("reading VMs and the items of vaults");
+            let visible = visible(session, &azure, &arm).await?;
+            session.printer.dim("reading VMs and the items of vaults");
             Ok(inventory::vms(&arm, &visible, args.resource_group.as_deref()).await)
         }))
         .await?;
@@ -40,12 +41,12 @@ pub async fn run(desk: &Desk, args: &VmsArgs) -> Result<u8, CliError> {
         found.retain(inventory::VmRow::unprotected);
     }
     let code = code(&found.not_read);
-    match desk.printer.for_people() {
-        true => desk.printer.data(&report::vms::page(&found, all, desk.printer.width())),
+    match session.printer.for_people() {
+        true => session.printer.data(&report::vms::page(&found, all, session.printer.width())),
         false => {
-            let report = report::vms::VmsReport::new(desk.settings.sandbox(), code, &found);
-            lines(desk, &found.vms);
-            desk.printer.json(&report);
+            let report = report::vms::VmsReport::new(session.settings.sandbox(), code, &found);
+            lines(session, &found.vms);
+            session.printer.json(&report);
         }
     }
     tell_calls(&arm);
@@ -53,16 +54,16 @@ pub async fn run(desk: &Desk, args: &VmsArgs) -> Result<u8, CliError> {
 }
 
 /// With jsonl each row is a line of its own; the whole object comes last.
-pub fn lines<T: serde::Serialize>(desk: &Desk, rows: &[T]) {
-    if desk.printer.output() == crate::cli::settings::Output::Jsonl {
+pub fn lines<T: serde::Serialize>(session: &Session, rows: &[T]) {
+    if session.printer.output() == crate::cli::settings::Output::Jsonl {
         for row in rows {
-            desk.printer.json(row);
+            session.printer.json(row);
         }
     }
 }
 
 /// The exit code of a list.
-pub const fn code(not_read: &[NotRead]) -> u8 {
+pub const fn code(not_read: &[Unread]) -> u8 {
     if not_read.is_empty() { exit::OK } else { exit::PARTIAL }
 }
 
@@ -75,17 +76,17 @@ pub fn tell_calls(arm: &Arm) {
 ///
 /// # Errors
 /// When a text cannot be a name.
-pub fn check_subscriptions(desk: &Desk) -> Result<(), CliError> {
+pub fn check_subscriptions(session: &Session) -> Result<(), CliError> {
     let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
-    desk.settings.subscriptions.iter().try_for_each(|name| check_name("subscription", name).map_err(bad))
+    session.settings.subscriptions.iter().try_for_each(|name| check_name("subscription", name).map_err(bad))
 }
 
 /// Signs in and finds the subscriptions.
 ///
 /// # Errors
 /// No sign-in, Azure does not answer, none is visible, or a named one is not there.
-pub async fn visible(desk: &Desk, azure: &Azure, arm: &Arm) -> Result<Visible, CliError> {
-    visible_of(azure, arm, &desk.settings.subscriptions).await
+pub async fn visible(session: &Session, azure: &Azure, arm: &Arm) -> Result<Visible, CliError> {
+    visible_of(azure, arm, &session.settings.subscriptions).await
 }
 
 /// Signs in and finds these subscriptions; all of them when none is named.
@@ -115,7 +116,7 @@ pub fn no_vault(text: &str, error: VaultError) -> CliError {
             if near.is_empty() { error } else { error.hint(format!("did you mean {}?", near.join(" or "))) }
         }
         VaultError::NotFound { unread: Some(unread), .. } => {
-            CliError::new(Kind::NotRead, format!("no vault that could be read is called {text:?}; not read: {unread}"))
+            CliError::new(Kind::Unread, format!("no vault that could be read is called {text:?}; not read: {unread}"))
                 .code("not_listed")
                 .hint("give the resource id of the vault")
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::input::{CHECKS, Scene, Seen};
+use super::input::{AuditInput, CHECKS, VmUnderAudit};
 use super::{Finding, Level, repair};
 use crate::actions::backup::job_code;
 use crate::arm::ResourceId;
@@ -13,14 +13,14 @@ use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedIte
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::engine::choose;
-use crate::estate::bulk::Kind;
-use crate::estate::bulk::deep::{in_error, jobs_of, without_vm};
-use crate::estate::collect::{WARNED, warned_in_a_row};
-use crate::estate::derive::is_vmsnapshot;
-use crate::estate::facts::ItemFacts;
-use crate::estate::groups::{default_group_name, is_backup_group_name, names_vm};
-use crate::estate::identity;
-use crate::estate::objective::{Due, Standing, aged, no_job_since, often, standing_by};
+use crate::facts::bulk::Kind;
+use crate::facts::bulk::single_reads::{in_error, jobs_of, without_vm};
+use crate::facts::collect::{WARNED, warned_in_a_row};
+use crate::facts::derive::is_vmsnapshot;
+use crate::facts::groups::{default_group_name, is_backup_group_name, names_vm};
+use crate::facts::identity;
+use crate::facts::objective::{Due, Standing, aged, no_job_since, often, standing_by};
+use crate::facts::vm_facts::ItemFacts;
 use crate::text::{plural, shell_quote};
 
 /// A job that runs for longer is stuck: the default of the playbook for it.
@@ -37,7 +37,7 @@ fn days(age: Duration) -> String {
 }
 
 /// The checks of one VM.
-pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+pub(super) fn of_vm(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>) {
     near_limit(scene, seen, out);
     agent(scene, seen, out);
     extensions(scene, seen, out);
@@ -53,7 +53,7 @@ pub(super) fn of_vm(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) 
     }
 }
 
-fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+fn near_limit(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>) {
     let (view, points) = (&seen.view, &seen.view.points);
     let unread = ["points.count", "points.limit"].iter().any(|path| view.unread(path).is_some());
     // Over the limit is the playbook's, where everything that it looks at was read.
@@ -73,7 +73,12 @@ fn near_limit(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// An item of which nothing else says that it is not backed up: no error, no running job.
-fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Due>), out: &mut Vec<Finding>) {
+fn late(
+    scene: &AuditInput<'_>,
+    seen: &VmUnderAudit<'_>,
+    (facts, due): (&ItemFacts, Option<Due>),
+    out: &mut Vec<Finding>,
+) {
     let backup = &seen.view.backup;
     if in_error(&facts.item) || !backup.last_error.is_empty() || backup.running {
         return;
@@ -98,7 +103,7 @@ fn late(scene: &Scene<'_>, seen: &Seen<'_>, (facts, due): (&ItemFacts, Option<Du
 }
 
 /// A VM that was moved, or made again under its name: what is in the vault is not of the machine that is there.
-fn other_machine(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+fn other_machine(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>) {
     let id = &seen.row.vm.id;
     if let Some(moved) = identity::moved(&seen.facts).filter(|moved| moved.proven) {
         let mut finding = scene.finding("vm-moved", title("vm-moved"), Level::High, id);
@@ -119,7 +124,7 @@ fn other_machine(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Backups that end with warnings again and again: Azure calls the item well, and its points are not what they should be.
-fn warnings(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
+fn warnings(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, facts: &ItemFacts, out: &mut Vec<Finding>) {
     let stands = !facts.item.soft_deleted && !facts.item.stopped() && !in_error(&facts.item);
     let Some(jobs) = facts.jobs.known().filter(|_| stands) else { return };
     let row = warned_in_a_row(jobs);
@@ -137,7 +142,7 @@ fn warnings(scene: &Scene<'_>, seen: &Seen<'_>, facts: &ItemFacts, out: &mut Vec
     out.push(finding);
 }
 
-fn agent(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+fn agent(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>) {
     let Some(instance) = seen.facts.instance.known() else { return };
     let view = &seen.view.agent;
     if view.ready || !instance.power.eq_ignore_ascii_case("running") {
@@ -150,7 +155,7 @@ fn agent(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
     out.push(finding);
 }
 
-fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+fn extensions(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>) {
     let failed = |state: &str| state.eq_ignore_ascii_case("Failed");
     // With an instance view the view of conditions knows more; without one there are only the resources.
     let names: Vec<String> = if seen.facts.instance.known().is_some() {
@@ -180,14 +185,14 @@ fn extensions(scene: &Scene<'_>, seen: &Seen<'_>, out: &mut Vec<Finding>) {
 /// The checks that belong to no VM of the reading.
 ///
 /// `left_behind` are items at the old places of VMs that were moved: they are said with the VM.
-pub(super) fn of_scope(scene: &Scene<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
+pub(super) fn of_scope(scene: &AuditInput<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
     groups(scene, out);
     vaults(scene, out);
     orphans(scene, out);
     items_without_vm(scene, left_behind, out);
 }
 
-fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+fn groups(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
     let (bulk, index) = (scene.bulk, scene.index);
     let narrowed = bulk.looked_at() != bulk.every_vm.len();
     let mut prefixes: Vec<_> = bulk.policies.iter().filter(|policy| !policy.group_prefix.is_empty()).collect();
@@ -247,7 +252,7 @@ fn groups(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Vaults under a ReadOnly lock that protect VMs of this reading.
-fn vaults(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+fn vaults(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
     let (bulk, index) = (scene.bulk, scene.index);
     for vault in &bulk.vaults {
         let mut locks = index.locks_over(bulk, &vault.id);
@@ -292,7 +297,7 @@ fn lock_line(lock: &Lock, group: &ResourceId) -> String {
     format!("{} lock {} {place}{owners}{notes}", lock.level, lock.id.name())
 }
 
-fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
+fn orphans(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
     for (collection, vm) in without_vm(scene.bulk, scene.index) {
         let Some(read) = scene.deep.collection(&collection.id) else { continue };
         let points = read.collection.points();
@@ -334,7 +339,7 @@ fn orphans(scene: &Scene<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Items whose VM is not among the VMs of a subscription that was looked into.
-fn items_without_vm(scene: &Scene<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
+fn items_without_vm(scene: &AuditInput<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
     let bulk = scene.bulk;
     for item in bulk.items.iter().filter(|item| !item.soft_deleted && !left_behind.contains(item.id.key())) {
         let Ok(vm) = ResourceId::parse(&item.source) else { continue };
@@ -366,8 +371,8 @@ fn vault_name(item: &ProtectedItem) -> String {
 }
 
 fn item_in_error(
-    scene: &Scene<'_>,
-    seen: Option<&Seen<'_>>,
+    scene: &AuditInput<'_>,
+    seen: Option<&VmUnderAudit<'_>>,
     item: &ProtectedItem,
     jobs: &[Job],
     vm: &ResourceId,
@@ -418,7 +423,7 @@ fn item_in_error(
 }
 
 /// The error that the item shows: that of its last job, else the first of its health details that the catalogue knows.
-fn code(seen: Option<&Seen<'_>>, item: &ProtectedItem) -> Option<String> {
+fn code(seen: Option<&VmUnderAudit<'_>>, item: &ProtectedItem) -> Option<String> {
     let of_job = seen.map(|seen| seen.view.backup.last_error.clone()).filter(|code| !code.is_empty());
     let of_detail = |detail: &HealthDetail| {
         let entry = Catalog::get().classify(&detail.title, detail.code, &detail.message)?;
@@ -428,14 +433,14 @@ fn code(seen: Option<&Seen<'_>>, item: &ProtectedItem) -> Option<String> {
 }
 
 /// When the last good backup was: a recovery point, a job that went well, or what the item says.
-fn last_good(scene: &Scene<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Timestamp> {
+fn last_good(scene: &AuditInput<'_>, item: &ProtectedItem, jobs: &[Job]) -> Option<Timestamp> {
     let points = scene.deep.recovery_points(&item.id).into_iter().flatten().filter_map(|point| point.time).max();
     let good = jobs.iter().filter(|job| job.operation.eq_ignore_ascii_case("Backup") && job.succeeded());
     let said = item.last_backup_time.filter(|_| item.last_backup_status.eq_ignore_ascii_case("Completed"));
     [points, good.filter_map(|job| job.end).max(), said, item.last_recovery_point].into_iter().flatten().max()
 }
 
-fn stuck(scene: &Scene<'_>, listed: bool, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {
+fn stuck(scene: &AuditInput<'_>, listed: bool, job: &Job, vm: &ResourceId, out: &mut Vec<Finding>) {
     let Some(age) = job.start.map(|start| elapsed(start, scene.bulk.at)) else { return };
     if !job.running() || age <= STUCK {
         return;

@@ -3,25 +3,26 @@
 //! Two sources: the condition of every playbook on every VM (the rule is the playbook's name), and checks that no playbook
 //! makes ([`super::CHECKS`]). A condition that touches what was not read is no finding: what was not read is said by itself.
 
+use crate::facts::unread::Unread;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::input::{Named, Scene, Seen};
+use super::input::{AuditInput, Named, VmUnderAudit};
 use super::values::Values;
-use super::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary, checks, fold, repair};
-use crate::actions::rules::{Ground, ORPHAN_AGE, stale};
+use super::{AUDIT_SCHEMA, Audit, Count, Finding, Level, Since, Summary, checks, fold, repair};
+use crate::actions::rules::{ORPHAN_AGE, RuleInput, stale};
 use crate::arm::id::check_name;
 use crate::arm::model::Subscription;
 use crate::engine::choose::Candidate;
 use crate::engine::{exit, planner};
-use crate::estate::bulk::{Bulk, Deep, Index, Jobs};
-use crate::estate::facts::ItemFacts;
-use crate::estate::graph::VmRow;
-use crate::estate::identity;
-use crate::estate::locked::LockedScopes;
-use crate::estate::objective::{Due, Tally};
-use crate::estate::view::View;
+use crate::facts::bulk::{Bulk, Deep, Index, Jobs};
+use crate::facts::graph::VmRow;
+use crate::facts::identity;
+use crate::facts::locked::LockedScopes;
+use crate::facts::objective::{Due, Tally};
+use crate::facts::view::View;
+use crate::facts::vm_facts::ItemFacts;
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
 use crate::playbook::{Playbook, Resolved, Verdict};
@@ -188,7 +189,7 @@ impl<'a> Auditor<'a> {
     /// Looks at VMs with what was read of them alone.
     pub fn vms(&mut self, bulk: &Bulk, index: &Index, rows: &[VmRow], deep: &Deep) {
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
-        let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
+        let scene = AuditInput { bulk, index, deep, program: &self.ask.program, subscriptions };
         let mut found = Vec::new();
         for row in rows {
             let mut seen = see(&scene, row, &mut self.dues);
@@ -240,7 +241,7 @@ impl<'a> Auditor<'a> {
     pub fn finish(mut self, bulk: &Bulk, index: &Index, deep: &Deep, ended: Timestamp, calls: u64) -> Audit {
         let mut found = Vec::new();
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
-        let scene = Scene { bulk, index, deep, program: &self.ask.program, subscriptions };
+        let scene = AuditInput { bulk, index, deep, program: &self.ask.program, subscriptions };
         checks::of_scope(&scene, &self.left_behind, &mut found);
         self.keep(found);
         let mut findings = self.findings;
@@ -259,11 +260,11 @@ impl<'a> Auditor<'a> {
             }
             same
         });
-        let not_read: Vec<NotSeen> = bulk
+        let not_read: Vec<Unread> = bulk
             .not_read()
             .into_iter()
             .chain(deep.not_read.iter().cloned())
-            .map(|one| NotSeen { what: one.what, why: one.why })
+            .map(|one| Unread { what: one.what, why: one.why })
             .collect();
         let mut audit = Audit {
             schema: AUDIT_SCHEMA.to_owned(),
@@ -291,11 +292,11 @@ impl<'a> Auditor<'a> {
     }
 }
 
-fn see<'a>(scene: &Scene<'a>, row: &'a VmRow, known: &mut HashMap<String, Option<Due>>) -> Seen<'a> {
+fn see<'a>(scene: &AuditInput<'a>, row: &'a VmRow, known: &mut HashMap<String, Option<Due>>) -> VmUnderAudit<'a> {
     let facts = scene.bulk.facts(scene.index, scene.deep, row);
     let overrides = BTreeSet::new();
-    let ground = Ground { facts: &facts, now: scene.bulk.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
-    let view = View::of(&facts, &stale::counts(&ground), scene.bulk.at);
+    let input = RuleInput { facts: &facts, now: scene.bulk.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
+    let view = View::of(&facts, &stale::counts(&input), scene.bulk.at);
     let due = |facts: &ItemFacts| {
         let policy = facts.policy.known()?;
         if let Some(due) = known.get(policy.id.key()) {
@@ -304,10 +305,15 @@ fn see<'a>(scene: &Scene<'a>, row: &'a VmRow, known: &mut HashMap<String, Option
         *known.entry(policy.id.key().to_owned()).or_insert_with(|| Due::of(policy, scene.bulk.at))
     };
     let dues = facts.items.known().into_iter().flatten().map(due).collect();
-    Seen { row, facts, view, applies: Vec::new(), dues }
+    VmUnderAudit { row, facts, view, applies: Vec::new(), dues }
 }
 
-fn of_playbook(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook, resolved: &Resolved) -> Option<Finding> {
+fn of_playbook(
+    scene: &AuditInput<'_>,
+    seen: &VmUnderAudit<'_>,
+    playbook: &Playbook,
+    resolved: &Resolved,
+) -> Option<Finding> {
     let id = &seen.row.vm.id;
     let error = &seen.view.backup.last_error;
     let named = resolved.codes.contains(error);
@@ -351,34 +357,34 @@ impl Audit {
         let now: HashSet<String> = self.findings.iter().map(|one| one.key.clone()).collect();
         for finding in &mut self.findings {
             let known = before.contains_key(finding.key.as_str());
-            finding.change = Some(if known { Change::Unchanged } else { Change::New });
+            finding.change = Some(if known { Since::Unchanged } else { Since::New });
         }
         let lost: BTreeMap<&str, &str> = baseline
             .standing()
             .filter(|one| !looked.contains(&one.subscription.to_lowercase()))
             .map(|one| (one.subscription.as_str(), one.subscription_name.as_str()))
             .collect();
-        self.not_read.extend(lost.into_values().map(|name| NotSeen {
+        self.not_read.extend(lost.into_values().map(|name| Unread {
             what: format!("the subscription {name}"),
             why: "the baseline has findings there, and it is not visible now".to_owned(),
         }));
         if self.not_read.is_empty() {
             let gone = baseline.standing().filter(|one| !now.contains(&one.key) && one.level >= ask.min);
             self.findings.extend(gone.map(|one| Finding {
-                change: Some(Change::Gone),
+                change: Some(Since::Gone),
                 plan: Vec::new(),
                 ..one.clone()
             }));
         }
-        let count = |wanted: Change| self.findings.iter().filter(|one| one.change == Some(wanted)).count();
-        let since = [("new", Change::New), ("unchanged", Change::Unchanged), ("gone", Change::Gone)];
+        let count = |wanted: Since| self.findings.iter().filter(|one| one.change == Some(wanted)).count();
+        let since = [("new", Since::New), ("unchanged", Since::Unchanged), ("gone", Since::Gone)];
         self.summary.since = since.into_iter().map(|(word, change)| (word.to_owned(), count(change))).collect();
         self.count(ask.fail_on);
     }
 
     /// The findings that are there now: all but the gone.
     pub fn standing(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|one| one.change != Some(Change::Gone))
+        self.findings.iter().filter(|one| one.change != Some(Since::Gone))
     }
 
     /// Counts what is there, and decides the exit code.

@@ -5,13 +5,13 @@
 //! different VMs, or one of a playbook that stands alone.
 
 use super::Finding;
-use super::input::Seen;
+use super::input::VmUnderAudit;
 use crate::actions::spec::ActionName;
 use crate::engine::choose;
 use crate::playbook::Playbook;
 
 /// Folds the findings from `first` on, which are all of this VM.
-pub(super) fn repeated(seen: &Seen<'_>, found: &mut Vec<Finding>, first: usize) {
+pub(super) fn repeated(seen: &VmUnderAudit<'_>, found: &mut Vec<Finding>, first: usize) {
     if found.len() < first + 2 {
         return;
     }

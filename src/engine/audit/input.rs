@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use super::{Finding, Level};
 use crate::arm::ResourceId;
 use crate::engine::choose::Candidate;
-use crate::estate::bulk::{Bulk, Deep, Index};
-use crate::estate::facts::{ItemFacts, VmFacts};
-use crate::estate::graph::VmRow;
-use crate::estate::objective::{Due, Objective};
-use crate::estate::view::View;
+use crate::facts::bulk::{Bulk, Deep, Index};
+use crate::facts::graph::VmRow;
+use crate::facts::objective::{Due, Objective};
+use crate::facts::view::View;
+use crate::facts::vm_facts::{ItemFacts, VmFacts};
 use crate::text::shell_quote;
 
 /// The checks that are no playbook's: name and title.
@@ -44,7 +44,7 @@ pub(super) struct Named {
 }
 
 /// One VM, ready for the checks.
-pub(super) struct Seen<'a> {
+pub(super) struct VmUnderAudit<'a> {
     pub row: &'a VmRow,
     pub facts: VmFacts,
     pub view: View,
@@ -54,7 +54,7 @@ pub(super) struct Seen<'a> {
     pub dues: Vec<Option<Due>>,
 }
 
-impl Seen<'_> {
+impl VmUnderAudit<'_> {
     /// How the item that protects the VM keeps to its schedule.
     pub fn objective(&self, now: Timestamp) -> Option<Objective> {
         let items = self.facts.items.known()?;
@@ -65,7 +65,7 @@ impl Seen<'_> {
 }
 
 /// What the checks look at.
-pub(super) struct Scene<'a> {
+pub(super) struct AuditInput<'a> {
     pub bulk: &'a Bulk,
     pub index: &'a Index,
     pub deep: &'a Deep,
@@ -74,7 +74,7 @@ pub(super) struct Scene<'a> {
     pub subscriptions: &'a HashMap<String, Named>,
 }
 
-impl Scene<'_> {
+impl AuditInput<'_> {
     /// A finding about a resource.
     pub fn finding(&self, rule: &str, title: &str, level: Level, id: &ResourceId) -> Finding {
         Finding {

@@ -12,6 +12,7 @@ mod plans;
 mod repair;
 mod values;
 
+use crate::facts::unread::Unread;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ pub use find::{Ask, Auditor, audit};
 pub use input::CHECKS;
 pub use plans::{kinds, planned, plans};
 
-use crate::estate::objective::{Objective, Tally};
+use crate::facts::objective::{Objective, Tally};
 
 /// Name and version of the object.
 pub const AUDIT_SCHEMA: &str = "azmend.audit/v1";
@@ -57,7 +58,7 @@ impl Level {
 /// How a finding compares with the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub enum Since {
     /// Not in the baseline.
     New,
     /// In the baseline too.
@@ -99,16 +100,7 @@ pub struct Finding {
     /// With `--plans`: what the plan would change, one line each.
     pub plan: Vec<String>,
     /// Compared with the baseline; absent without one.
-    pub change: Option<Change>,
-}
-
-/// What could not be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NotSeen {
-    /// What: a subscription, a vault, a kind of resource.
-    pub what: String,
-    /// Why.
-    pub why: String,
+    pub change: Option<Since>,
 }
 
 /// One playbook in the summary.
@@ -178,7 +170,7 @@ pub struct Audit {
     /// The findings: by level (worst first), then rule, then resource.
     pub findings: Vec<Finding>,
     /// What could not be looked at.
-    pub not_read: Vec<NotSeen>,
+    pub not_read: Vec<Unread>,
     /// 0 nothing of at least `--fail-on`, 3 something, 6 something could not be read.
     pub exit_code: u8,
 }

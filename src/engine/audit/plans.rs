@@ -1,19 +1,19 @@
 //! `azmend audit --plans`: what each fix would do now, planned as `azmend fix` plans it.
 //!
-//! Duty: the plans of the findings whose rule is a playbook. Each VM is read once by ARM, for Resource Graph is no ground for
+//! Duty: the plans of the findings whose rule is a playbook. Each VM is read once by ARM, for Resource Graph is no input for
 //! a plan. Must never: change anything; a plan made here is shown and thrown away.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::{StreamExt as _, stream};
 
-use super::{Audit, Change};
+use super::{Audit, Since};
 use crate::actions::change::ChangeKind;
 use crate::actions::points::DeleteCollection;
 use crate::arm::{Arm, ResourceId};
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, plan_of};
-use crate::estate::collect::{CollectOptions, collect};
+use crate::facts::collect::{CollectOptions, collect};
 use crate::playbook::library::Library;
 
 /// How many VMs are read at once: each takes some twenty calls, a few of them at a time.
@@ -33,7 +33,7 @@ pub async fn plans(
     let arm = &arm.sharing_jobs();
     let mut by_vm: HashMap<String, (ResourceId, Vec<usize>)> = HashMap::new();
     for (place, finding) in audit.findings.iter().enumerate() {
-        let standing = finding.change != Some(Change::Gone) && library.find(&finding.rule).is_ok();
+        let standing = finding.change != Some(Since::Gone) && library.find(&finding.rule).is_ok();
         if let (true, Ok(vm)) = (standing, ResourceId::parse(&finding.resource)) {
             by_vm.entry(vm.key().to_owned()).or_insert_with(|| (vm, Vec::new())).1.push(place);
         }

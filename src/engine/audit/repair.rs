@@ -4,13 +4,13 @@
 //! then `diagnose` says why and what to do. Must never: be taken for a plan; a fix reads again by ARM.
 
 use super::Finding;
-use super::input::{Scene, Seen};
+use super::input::{AuditInput, VmUnderAudit};
 use crate::arm::model::{Lock, Policy, ProtectedItem, Vault};
 use crate::engine::choose;
 use crate::engine::foresee::{Foreseen, foresee};
-use crate::estate::collect::plain_location;
-use crate::estate::derive::{LockPlace, lock_place};
-use crate::estate::locked::LockedScopes;
+use crate::facts::collect::plain_location;
+use crate::facts::derive::{LockPlace, lock_place};
+use crate::facts::locked::LockedScopes;
 use crate::playbook::Playbook;
 use crate::text::shell_quote;
 
@@ -35,7 +35,7 @@ impl Repair {
 }
 
 /// The command for a playbook that applies to this VM.
-pub(super) fn repair(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook) -> Repair {
+pub(super) fn repair(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, playbook: &Playbook) -> Repair {
     let id = &seen.row.vm.id;
     let diagnose = || scene.command("diagnose", id);
     let name = playbook.name();
@@ -68,7 +68,7 @@ pub(super) fn repair(scene: &Scene<'_>, seen: &Seen<'_>, playbook: &Playbook) ->
 }
 
 /// Whether a lock that azmend does not remove unasked stops a repair that ends in a backup.
-fn held(seen: &Seen<'_>, playbook: &Playbook) -> bool {
+fn held(seen: &VmUnderAudit<'_>, playbook: &Playbook) -> bool {
     if !choose::backs_up(playbook) {
         return false;
     }
@@ -80,7 +80,7 @@ fn held(seen: &Seen<'_>, playbook: &Playbook) -> bool {
 }
 
 /// In the vault and by the policy of an item that it had elsewhere.
-pub(super) fn protect_as(scene: &Scene<'_>, seen: &Seen<'_>, old: &ProtectedItem) -> String {
+pub(super) fn protect_as(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, old: &ProtectedItem) -> String {
     let id = &seen.row.vm.id;
     let policy = old.policy_id.rsplit('/').next().filter(|policy| !policy.is_empty());
     let (Some(vault), Some(policy)) = (old.vault_id(), policy) else { return protect(scene, seen) };
@@ -90,7 +90,7 @@ pub(super) fn protect_as(scene: &Scene<'_>, seen: &Seen<'_>, old: &ProtectedItem
 }
 
 /// With the vault and the policy where only one of each can be meant; else they are the owner's to name.
-fn protect(scene: &Scene<'_>, seen: &Seen<'_>) -> String {
+fn protect(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>) -> String {
     let vm = &seen.row.vm;
     let here = plain_location(&vm.location);
     let mut vaults = scene.bulk.vaults.iter().filter(|vault| plain_location(&vault.location) == here);
@@ -109,7 +109,7 @@ fn protect(scene: &Scene<'_>, seen: &Seen<'_>) -> String {
     scene.command(&words, &vm.id)
 }
 
-fn only_policy<'a>(scene: &Scene<'a>, vault: &Vault) -> Option<&'a Policy> {
+fn only_policy<'a>(scene: &AuditInput<'a>, vault: &Vault) -> Option<&'a Policy> {
     let mut policies = scene.bulk.policies.iter().filter(|policy| vault.id.covers(&policy.id));
     match (policies.next(), policies.next()) {
         (Some(policy), None) => Some(policy),

@@ -2,7 +2,7 @@
 //!
 //! Duty: of each view the values of some paths, without a tree of it: a view is written into one buffer that is used
 //! again and again, with its values on lines of their own. Invariant: a line of compact JSON holds no line break, and a
-//! view has the same keys in the same order every time (see [`crate::estate::view`]), so a value is found by its line.
+//! view has the same keys in the same order every time (see [`crate::facts::view`]), so a value is found by its line.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde::Serialize as _;
 use serde_json::ser::Formatter;
 
-use crate::estate::view::View;
+use crate::facts::view::View;
 
 /// Puts the values of the parts on lines of their own: `{"vm":{"name":`, `"web-01"`, `,"location":`, ...
 #[derive(Default)]

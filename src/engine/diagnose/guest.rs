@@ -9,8 +9,8 @@
 //! catalogue holds them.
 
 use super::line::{Line, State};
-use crate::estate::facts::Part;
-use crate::estate::guest::{Com, Guest, GuestFacts, GuestOs, Service};
+use crate::facts::guest::{Com, Guest, GuestFacts, GuestOs, Service};
+use crate::facts::vm_facts::Part;
 use crate::text::plural;
 
 const AREA: &str = "guest";
@@ -246,7 +246,7 @@ fn linux(sheet: &mut Sheet, guest: &GuestFacts) {
 mod tests {
     use super::*;
     use crate::catalog::Catalog;
-    use crate::estate::guest::{Dhcp, Writer, Writers, parse};
+    use crate::facts::guest::{Dhcp, Writer, Writers, parse};
     use jiff::Timestamp;
 
     const WELL: &str = "azmend-probe/1\nos=windows\nservice.VSS=Stopped Manual\nservice.SwPrv=Stopped Manual\n\
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(problems(|guest| guest.dtc_network_service = known(false)), [DTC]);
         assert_eq!(problems(|guest| guest.dhcp = known(Dhcp { dynamic: 0, all: 2 })), [NETWORK]);
         let crash = |guest: &mut GuestFacts| {
-            guest.crashes = known(crate::estate::guest::Crashes { count: 1, last: Some(Timestamp::UNIX_EPOCH) });
+            guest.crashes = known(crate::facts::guest::Crashes { count: 1, last: Some(Timestamp::UNIX_EPOCH) });
         };
         assert_eq!(problems(crash), [CRASH, CRASH], "the crash, and the missing exclusions");
         let writer = |state, error| {

@@ -7,8 +7,8 @@
 use super::line::{Line, State};
 use crate::actions::rules::keyvault::{ADMINISTRATOR, BACKUP_APP, wanted};
 use crate::arm::model::KeyVault;
-use crate::estate::facts::KeyVaultFacts;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::KeyVaultFacts;
+use crate::facts::vm_facts::VmFacts;
 use crate::text::plural;
 
 /// The error that these lead to.
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::actions::rules::testing::{facts, id, known, unread};
     use crate::arm::model::{AccessPolicy, KeyPermissions, RoleAssignment};
-    use crate::estate::facts::Part;
+    use crate::facts::vm_facts::Part;
 
     fn vault(rbac: bool, secrets: &[&str]) -> KeyVault {
         let permissions = KeyPermissions {

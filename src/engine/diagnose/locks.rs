@@ -5,10 +5,10 @@
 
 use super::{Sheet, State};
 use crate::arm::model::Lock;
-use crate::estate::derive::{LockPlace, lock_place};
-use crate::estate::facts::VmFacts;
-use crate::estate::locked::LockedScopes;
-use crate::estate::view::View;
+use crate::facts::derive::{LockPlace, lock_place};
+use crate::facts::locked::LockedScopes;
+use crate::facts::view::View;
+use crate::facts::vm_facts::VmFacts;
 use crate::text::plural;
 
 /// Over the limit of points the locks are why; below it they are only locks.

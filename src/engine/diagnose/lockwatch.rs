@@ -6,8 +6,8 @@
 use super::{Sheet, State};
 use crate::arm::id::ResourceId;
 use crate::arm::model::ActivityEvent;
-use crate::estate::facts::Part;
-use crate::estate::lockwatch::{GroupLog, LockPolicy, LockWatch};
+use crate::facts::lockwatch::{GroupLog, LockPolicy, LockWatch};
+use crate::facts::vm_facts::Part;
 use crate::text::{plural, safe_short};
 
 const AREA: &str = "locks";

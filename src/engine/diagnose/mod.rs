@@ -4,12 +4,12 @@
 //! cause and what to run. Invariants: an unread fact is never `ok` and never a problem (S12); one that is missing stops no
 //! other; what decides is the same chooser as `fix auto`. It must never read Azure.
 
-mod around;
 pub mod guest;
 pub mod keyvault;
 mod line;
 mod locks;
 mod lockwatch;
+mod surroundings;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -20,12 +20,12 @@ use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::engine::choose::{Choice, symptoms};
 use crate::engine::foresee::Foreseen;
-use crate::estate::around::Around;
-use crate::estate::collect::{WARNED, warned_in_a_row};
-use crate::estate::facts::{ItemFacts, Part, VmFacts};
-use crate::estate::identity;
-use crate::estate::objective::{Objective, Standing, aged, no_job_since, often, standing};
-use crate::estate::view::View;
+use crate::facts::collect::{WARNED, warned_in_a_row};
+use crate::facts::identity;
+use crate::facts::objective::{Objective, Standing, aged, no_job_since, often, standing};
+use crate::facts::surroundings::Around;
+use crate::facts::view::View;
+use crate::facts::vm_facts::{ItemFacts, Part, VmFacts};
 use crate::text::{as_program, plural};
 
 /// Name and version of the object.
@@ -129,9 +129,9 @@ pub struct Ask<'a> {
     /// The VM as the user named it, for the commands.
     pub vm: &'a str,
     /// Who makes the locks; `None` when that was not asked for.
-    pub watch: Option<&'a crate::estate::lockwatch::LockWatch>,
+    pub watch: Option<&'a crate::facts::lockwatch::LockWatch>,
     /// What is known of the inside of the VM.
-    pub guest: &'a crate::estate::guest::Guest,
+    pub guest: &'a crate::facts::guest::Guest,
 }
 
 /// Judges the facts.
@@ -155,10 +155,10 @@ pub fn diagnose(
     points(&mut sheet, facts, view);
     vault(&mut sheet, facts);
     jobs(&mut sheet, facts, now);
-    around::together(&mut sheet, facts);
+    surroundings::together(&mut sheet, facts);
     warnings(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
-    around::lines(&mut sheet, around);
+    surroundings::lines(&mut sheet, around);
     sheet.lines.extend(guest::lines(ask.guest));
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
@@ -242,7 +242,7 @@ fn extensions(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     }
     let others = facts.extensions.known().into_iter().flatten();
     for extension in
-        others.filter(|one| !crate::estate::derive::is_vmsnapshot(&format!("{}.{}", one.publisher, one.kind)))
+        others.filter(|one| !crate::facts::derive::is_vmsnapshot(&format!("{}.{}", one.publisher, one.kind)))
     {
         let good = extension.provisioning_state.eq_ignore_ascii_case("Succeeded");
         let shown = format!("{} {}", extension.provisioning_state, extension.version);
@@ -519,17 +519,17 @@ mod tests {
     fn told(change: impl FnOnce(&mut VmFacts)) -> Diagnosis {
         let mut facts = facts();
         change(&mut facts);
-        let view = View::of(&facts, &crate::estate::derive::StaleCounts::default(), now());
+        let view = View::of(&facts, &crate::facts::derive::StaleCounts::default(), now());
         let choice = crate::engine::choose::choose(&crate::playbook::library::Library::shipped(), &facts, &view);
         let around =
-            Around { disks: Vec::new(), load: crate::estate::facts::Part::Absent { at: now() }, network: None };
+            Around { disks: Vec::new(), load: crate::facts::vm_facts::Part::Absent { at: now() }, network: None };
         let ask = Ask {
             sandbox: true,
             program: "azmend",
             code: None,
             vm: "web-01",
             watch: None,
-            guest: &crate::estate::guest::Guest::NotAllowed,
+            guest: &crate::facts::guest::Guest::NotAllowed,
         };
         diagnose(&facts, &around, &view, &choice, now(), &ask)
     }

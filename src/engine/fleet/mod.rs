@@ -6,7 +6,7 @@
 //! Invariants: a wave begins when the one before it is over; at most [`Limits::concurrency`] runs are at work, at most
 //! [`PER_REGION`] of one subscription and region (design 6), and never two of which one removes a lock that stands over what
 //! the other unlocks or deletes; when enough VMs have failed, one is stuck, or azmend is asked to stop, nothing more begins, and
-//! what has begun goes on to its own end. Every VM has exactly one [`Fate`]. Must never: begin a VM twice, or cut a run off.
+//! what has begun goes on to its own end. Every VM has exactly one [`MemberOutcome`]. Must never: begin a VM twice, or cut a run off.
 
 mod ramp;
 pub mod result;
@@ -28,7 +28,7 @@ use crate::actions::extension::UninstallExtension;
 use crate::actions::locks::RemoveLock;
 use crate::arm::ResourceId;
 use crate::arm::model::Collection;
-use crate::estate::facts::VmFacts;
+use crate::facts::vm_facts::VmFacts;
 use crate::text::plural;
 
 /// The most runs at once in one subscription and region (design 6, throttle).
@@ -108,7 +108,7 @@ pub fn concerns(lock: &ResourceId, facts: &VmFacts) -> bool {
 
 /// What became of a VM.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Fate {
+pub enum MemberOutcome {
     /// It has a run, and this is its result.
     Ran(Box<RunResult>),
     /// It has none; nothing of it was changed.
@@ -140,7 +140,7 @@ pub enum Reason {
     Waiting,
 }
 
-impl Fate {
+impl MemberOutcome {
     /// Whether it counts against `--max-failures`. A pause that was to be expected (Azure still cleans up, a deadline,
     /// Ctrl-C) is no failure; an Azure that cannot be reached is, for it says nothing good about the next VM.
     #[must_use]
@@ -161,17 +161,17 @@ impl Fate {
 }
 
 /// Goes through the waves. `halt` says why nothing more may begin (Ctrl-C, a deadline); `run` makes and ends the run of one
-/// VM. The fates are in the order of the members.
-pub async fn sail<F>(
+/// VM. The outcomes are in the order of the members.
+pub async fn run_waves<F>(
     members: &[Member],
     limits: &Limits,
     halt: impl Fn() -> Option<Reason>,
     run: impl Fn(usize, usize) -> F,
-) -> Vec<Fate>
+) -> Vec<MemberOutcome>
 where
-    F: Future<Output = Fate>,
+    F: Future<Output = MemberOutcome>,
 {
-    let mut fates: Vec<Option<Fate>> = vec![None; members.len()];
+    let mut outcomes: Vec<Option<MemberOutcome>> = vec![None; members.len()];
     let mut failures = 0;
     let mut stop: Option<Reason> = None;
     let mut first = 0;
@@ -192,16 +192,16 @@ where
                 let begun = run(index, wave);
                 under_way.push(async move { (index, begun.await) });
             }
-            let Some((index, fate)) = under_way.next().await else { break };
+            let Some((index, ended)) = under_way.next().await else { break };
             at_work.remove(&index);
-            failures += usize::from(fate.failed());
-            if fate.stuck() {
+            failures += usize::from(ended.failed());
+            if ended.stuck() {
                 stop = Some(Reason::Stuck);
             } else if failures >= limits.max_failures {
                 stop.get_or_insert(Reason::Failures);
             }
-            if let Some(slot) = fates.get_mut(index) {
-                *slot = Some(fate);
+            if let Some(slot) = outcomes.get_mut(index) {
+                *slot = Some(ended);
             }
         }
         if stop.is_some() {
@@ -218,8 +218,8 @@ where
         Reason::Deadline => "the deadline passed before its turn".to_owned(),
         Reason::CouldNotBegin | Reason::Expired | Reason::Waiting => "it was never its turn".to_owned(),
     };
-    let rest = || Fate::NotStarted { reason, why: why.clone() };
-    fates.into_iter().map(|fate| fate.unwrap_or_else(rest)).collect()
+    let rest = || MemberOutcome::NotStarted { reason, why: why.clone() };
+    outcomes.into_iter().map(|ended| ended.unwrap_or_else(rest)).collect()
 }
 
 /// Whether this VM may begin beside those that are at work.

@@ -3,17 +3,18 @@
 //! Pure. The exit code is the worst of all (design 6c), with one addition: 4 and 5 say that nothing was changed, so a fleet
 //! that changed something on one VM and was refused on another says 6. What could not be looked at is never left out (S12).
 
+use crate::facts::unread::Unread;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fate, Reason};
+use super::{MemberOutcome, Reason};
 use crate::actions::change::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::actions::points::DeleteCollection;
-use crate::engine::audit::{NotSeen, kinds};
+use crate::engine::audit::kinds;
 use crate::engine::exit;
 use crate::engine::plan::Plan;
 use crate::engine::planner::Planned;
@@ -161,7 +162,7 @@ pub struct FleetResult {
     /// The VMs with a plan that were not started.
     pub not_started: Vec<NotStarted>,
     /// Scopes that could not be read.
-    pub not_read: Vec<NotSeen>,
+    pub not_read: Vec<Unread>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Seconds after which it makes sense to try again.
@@ -256,11 +257,11 @@ impl NotPlanned {
 
 impl FleetResult {
     /// Takes in what became of the VMs with a plan.
-    pub fn take(&mut self, plans: &[Plan], fates: Vec<Fate>) {
-        for (plan, fate) in plans.iter().zip(fates) {
-            match fate {
-                Fate::Ran(result) => self.results.push(*result),
-                Fate::NotStarted { reason, why } => self.not_started.push(NotStarted {
+    pub fn take(&mut self, plans: &[Plan], outcomes: Vec<MemberOutcome>) {
+        for (plan, member_outcome) in plans.iter().zip(outcomes) {
+            match member_outcome {
+                MemberOutcome::Ran(result) => self.results.push(*result),
+                MemberOutcome::NotStarted { reason, why } => self.not_started.push(NotStarted {
                     vm: plan.vm.to_string(),
                     playbook: plan.playbook.clone(),
                     reason,
@@ -455,7 +456,7 @@ mod tests {
         assert_eq!(ended(&[ok], |f| f.not_started.push(waiting(Reason::Expired))), (Status::Partial, 7));
         assert_eq!(ended(&[ok], |f| f.not_planned.push(unplanned(Unplanned::Refused))), (Status::Partial, 6));
         assert_eq!(ended(&[ok], |f| f.not_planned.push(unplanned(Unplanned::NothingToDo))), (Status::Succeeded, 0));
-        let unread = NotSeen { what: "a subscription".into(), why: "403".into() };
+        let unread = Unread { what: "a subscription".into(), why: "403".into() };
         assert_eq!(ended(&[ok], |f| f.not_read.push(unread)), (Status::Succeeded, 6));
     }
 
@@ -479,9 +480,6 @@ mod tests {
         );
         assert_eq!(looked(|f| f.not_planned.push(unplanned(Unplanned::Refused))), (Status::Refused, 5));
         assert_eq!(looked(|f| f.not_planned.push(unplanned(Unplanned::NotChecked))), (Status::Failed, 6));
-        assert_eq!(
-            looked(|f| f.not_read.push(NotSeen { what: "a".into(), why: "b".into() })),
-            (Status::NothingToDo, 6)
-        );
+        assert_eq!(looked(|f| f.not_read.push(Unread { what: "a".into(), why: "b".into() })), (Status::NothingToDo, 6));
     }
 }

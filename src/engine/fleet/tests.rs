@@ -11,9 +11,9 @@ fn member(region: &str, claim: Option<&str>) -> Member {
     Member { place: ("s".into(), region.into()), unlocks: claim.map(id).into_iter().collect(), deletes: Vec::new() }
 }
 
-fn ended(status: Status) -> Fate {
+fn ended(status: Status) -> MemberOutcome {
     let code = if status == Status::Stuck { exit::STUCK } else { exit::OK };
-    Fate::Ran(Box::new(RunResult::empty(status, code, true)))
+    MemberOutcome::Ran(Box::new(RunResult::empty(status, code, true)))
 }
 
 fn limits(ramp: &str, concurrency: usize, max_failures: usize) -> Limits {
@@ -27,15 +27,15 @@ struct Trace {
 }
 
 /// Runs that take `seconds(index)` each and end as `end(index)` says.
-async fn sailed(
+async fn ran_waves(
     members: &[Member],
     limits: &Limits,
     seconds: impl Fn(usize) -> u64,
     end: impl Fn(usize) -> Status,
-) -> (Vec<Fate>, Vec<(usize, usize, BTreeSet<usize>)>) {
+) -> (Vec<MemberOutcome>, Vec<(usize, usize, BTreeSet<usize>)>) {
     let clock = VirtualClock::new(jiff::Timestamp::UNIX_EPOCH);
     let trace = Trace { at_work: RefCell::default(), begun: RefCell::default() };
-    let fates = sail(
+    let outcomes = run_waves(
         members,
         limits,
         || None,
@@ -51,19 +51,19 @@ async fn sailed(
         },
     )
     .await;
-    (fates, trace.begun.into_inner())
+    (outcomes, trace.begun.into_inner())
 }
 
-fn ran(fates: &[Fate]) -> Vec<bool> {
-    fates.iter().map(|fate| matches!(fate, Fate::Ran(_))).collect()
+fn ran(outcomes: &[MemberOutcome]) -> Vec<bool> {
+    outcomes.iter().map(|member_outcome| matches!(member_outcome, MemberOutcome::Ran(_))).collect()
 }
 
 #[tokio::test]
 async fn a_wave_is_over_before_the_next_begins_and_each_vm_runs_once() {
     let members = vec![member("we", None); 20];
-    let (fates, begun) =
-        sailed(&members, &limits("1,10%,100%", 3, 1), |i| 1 + (i as u64 * 7) % 5, |_| Status::Succeeded).await;
-    assert!(ran(&fates).iter().all(|ran| *ran));
+    let (outcomes, begun) =
+        ran_waves(&members, &limits("1,10%,100%", 3, 1), |i| 1 + (i as u64 * 7) % 5, |_| Status::Succeeded).await;
+    assert!(ran(&outcomes).iter().all(|ran| *ran));
     assert_eq!(begun.iter().map(|(index, ..)| *index).collect::<BTreeSet<_>>().len(), 20);
     assert_eq!(begun.len(), 20);
     for (index, wave, others) in &begun {
@@ -88,27 +88,27 @@ async fn a_wave_is_over_before_the_next_begins_and_each_vm_runs_once() {
 async fn the_canarys_failure_stops_the_rest() {
     let members = vec![member("we", None); 5];
     for status in [Status::Failed, Status::Partial, Status::Refused, Status::Stuck] {
-        let (fates, begun) = sailed(&members, &limits("1,100%", 4, 1), |_| 1, |_| status).await;
-        assert_eq!(ran(&fates), [true, false, false, false, false], "{status:?}");
+        let (outcomes, begun) = ran_waves(&members, &limits("1,100%", 4, 1), |_| 1, |_| status).await;
+        assert_eq!(ran(&outcomes), [true, false, false, false, false], "{status:?}");
         assert_eq!(begun.len(), 1);
-        let Some(Fate::NotStarted { why, .. }) = fates.last() else { panic!("{fates:?}") };
+        let Some(MemberOutcome::NotStarted { why, .. }) = outcomes.last() else { panic!("{outcomes:?}") };
         assert!(why.contains(if status == Status::Stuck { "stuck" } else { "failed" }), "{why}");
     }
-    let (fates, _) = sailed(&members, &limits("1,100%", 4, 1), |_| 1, |_| Status::Paused).await;
-    assert!(ran(&fates).iter().all(|ran| *ran), "a pause is no failure");
+    let (outcomes, _) = ran_waves(&members, &limits("1,100%", 4, 1), |_| 1, |_| Status::Paused).await;
+    assert!(ran(&outcomes).iter().all(|ran| *ran), "a pause is no failure");
 }
 
 #[tokio::test]
 async fn so_many_failures_are_borne_and_a_stuck_vm_never() {
     let members = vec![member("we", None); 8];
     let fails = |i: usize| if i < 2 { Status::Failed } else { Status::Succeeded };
-    let (fates, _) = sailed(&members, &limits("1,100%", 1, 3), |_| 1, fails).await;
-    assert!(ran(&fates).iter().all(|ran| *ran));
-    let (fates, _) = sailed(&members, &limits("1,100%", 1, 2), |_| 1, fails).await;
-    assert_eq!(ran(&fates).iter().filter(|ran| **ran).count(), 2);
+    let (outcomes, _) = ran_waves(&members, &limits("1,100%", 1, 3), |_| 1, fails).await;
+    assert!(ran(&outcomes).iter().all(|ran| *ran));
+    let (outcomes, _) = ran_waves(&members, &limits("1,100%", 1, 2), |_| 1, fails).await;
+    assert_eq!(ran(&outcomes).iter().filter(|ran| **ran).count(), 2);
     let stuck = |i: usize| if i == 2 { Status::Stuck } else { Status::Succeeded };
-    let (fates, _) = sailed(&members, &limits("1,100%", 1, 99), |_| 1, stuck).await;
-    assert_eq!(ran(&fates).iter().filter(|ran| **ran).count(), 3);
+    let (outcomes, _) = ran_waves(&members, &limits("1,100%", 1, 99), |_| 1, stuck).await;
+    assert_eq!(ran(&outcomes).iter().filter(|ran| **ran).count(), 3);
 }
 
 #[tokio::test]
@@ -116,10 +116,10 @@ async fn what_has_begun_goes_on_to_its_end() {
     let members = vec![member("we", None); 6];
     let seconds = |i: usize| if i == 0 { 1 } else { 50 };
     let fails = |i: usize| if i == 0 { Status::Failed } else { Status::Succeeded };
-    let (fates, _) = sailed(&members, &limits("100%", 3, 1), seconds, fails).await;
-    assert_eq!(ran(&fates), [true, true, true, false, false, false]);
-    let ok = |fate: &Fate| matches!(fate, Fate::Ran(result) if result.status == Status::Succeeded);
-    assert_eq!(fates.iter().filter(|fate| ok(fate)).count(), 2);
+    let (outcomes, _) = ran_waves(&members, &limits("100%", 3, 1), seconds, fails).await;
+    assert_eq!(ran(&outcomes), [true, true, true, false, false, false]);
+    let ok = |member_outcome: &MemberOutcome| matches!(member_outcome, MemberOutcome::Ran(result) if result.status == Status::Succeeded);
+    assert_eq!(outcomes.iter().filter(|member_outcome| ok(member_outcome)).count(), 2);
 }
 
 #[tokio::test]
@@ -131,10 +131,10 @@ async fn the_same_lock_scope_and_a_full_region_wait() {
     let above = ResourceId::subscription_scope("11111111-1111-1111-1111-111111111111").unwrap();
     members.push(Member { place: ("s".into(), "ne".into()), unlocks: vec![above], deletes: Vec::new() });
     for seed in 0..40u64 {
-        let (fates, begun) =
-            sailed(&members, &limits("100%", 16, 1), |i| 1 + (i as u64 * 31 + seed * 17) % 9, |_| Status::Succeeded)
+        let (outcomes, begun) =
+            ran_waves(&members, &limits("100%", 16, 1), |i| 1 + (i as u64 * 31 + seed * 17) % 9, |_| Status::Succeeded)
                 .await;
-        assert!(ran(&fates).iter().all(|ran| *ran));
+        assert!(ran(&outcomes).iter().all(|ran| *ran));
         for (index, _, others) in &begun {
             let own = members.get(*index).unwrap();
             let others: Vec<&Member> = others.iter().map(|other| members.get(*other).unwrap()).collect();
@@ -169,7 +169,7 @@ fn only_a_lock_that_goes_keeps_two_apart() {
 
 #[test]
 fn a_plan_that_grew_too_old_is_no_failure() {
-    let waiting = |reason| Fate::NotStarted { reason, why: String::new() };
+    let waiting = |reason| MemberOutcome::NotStarted { reason, why: String::new() };
     assert!(!waiting(Reason::Expired).failed() && waiting(Reason::CouldNotBegin).failed());
 }
 
@@ -197,11 +197,11 @@ async fn when_it_is_asked_to_stop_nothing_begins() {
     let members = vec![member("we", None); 3];
     let count = Cell::new(0);
     let halt = || (count.get() >= 1).then_some(Reason::Interrupted);
-    let fates = sail(&members, &limits("100%", 1, 1), halt, |_, _| {
+    let outcomes = run_waves(&members, &limits("100%", 1, 1), halt, |_, _| {
         count.set(count.get() + 1);
         async { ended(Status::Paused) }
     })
     .await;
-    assert_eq!(ran(&fates), [true, false, false]);
-    assert!(matches!(fates.last(), Some(Fate::NotStarted { reason: Reason::Interrupted, .. })));
+    assert_eq!(ran(&outcomes), [true, false, false]);
+    assert!(matches!(outcomes.last(), Some(MemberOutcome::NotStarted { reason: Reason::Interrupted, .. })));
 }

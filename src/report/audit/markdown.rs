@@ -2,7 +2,7 @@
 //!
 //! Invariant: text from Azure cannot make a heading, a link, a mention, a row or HTML.
 
-use crate::engine::audit::{Audit, Change, Finding};
+use crate::engine::audit::{Audit, Finding, Since};
 use crate::report::audit::changes;
 use crate::text::safe;
 
@@ -44,7 +44,7 @@ pub fn markdown(audit: &Audit) -> String {
         out.push_str("\n## Findings\n\n| level | finding | resource | evidence | command |\n|---|---|---|---|---|\n");
     }
     audit.standing().for_each(|finding| out.push_str(&row(finding)));
-    let mut gone = audit.findings.iter().filter(|one| one.change == Some(Change::Gone)).peekable();
+    let mut gone = audit.findings.iter().filter(|one| one.change == Some(Since::Gone)).peekable();
     if gone.peek().is_some() {
         out.push_str("\n## Gone since the baseline\n\n");
     }
@@ -63,7 +63,7 @@ pub fn markdown(audit: &Audit) -> String {
 fn row(finding: &Finding) -> String {
     let command = finding.command.as_deref().map_or_else(|| "-".to_owned(), code);
     let plan: String = finding.plan.iter().map(|line| format!("<br>{}", code(line))).collect();
-    let new = if finding.change == Some(Change::New) { " (new)" } else { "" };
+    let new = if finding.change == Some(Since::New) { " (new)" } else { "" };
     format!(
         "| {} | {}{new} | {} | {} | {command}{plan} |\n",
         finding.level.as_str(),
@@ -138,7 +138,7 @@ mod tests {
     fn what_is_gone_is_not_listed_as_found() {
         let mut audit = hostile();
         let found = audit.findings.len();
-        audit.findings[0].change = Some(Change::Gone);
+        audit.findings[0].change = Some(Since::Gone);
         let text = markdown(&audit);
         assert_eq!(text.lines().filter(|line| line.starts_with("| high ")).count(), found, "{text}");
         assert!(text.contains("## Gone since the baseline"), "{text}");

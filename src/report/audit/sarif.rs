@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::audit::{Audit, Change, Finding, Level};
+use crate::engine::audit::{Audit, Finding, Level, Since};
 use crate::text::safe_json;
 
 const fn level(level: Level) -> &'static str {
@@ -78,9 +78,9 @@ fn result(audit: &Audit, finding: &Finding) -> Value {
     }
     if let Some(change) = finding.change {
         result["baselineState"] = json!(match change {
-            Change::New => "new",
-            Change::Unchanged => "unchanged",
-            Change::Gone => "absent",
+            Since::New => "new",
+            Since::Unchanged => "unchanged",
+            Since::Gone => "absent",
         });
     }
     result

@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 
-use crate::engine::audit::{Audit, Change, Finding, Level};
+use crate::engine::audit::{Audit, Finding, Level, Since};
 use crate::report::audit::changes;
 use crate::report::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use crate::text::{plural, safe};
@@ -62,7 +62,7 @@ pub fn page(audit: &Audit, width: usize) -> String {
 }
 
 fn one(page: &mut Page, finding: &Finding) {
-    let new = if finding.change == Some(Change::New) { " (new)" } else { "" };
+    let new = if finding.change == Some(Since::New) { " (new)" } else { "" };
     page.item("  - ", Style::new(), &format!("{}{new}", finding.name));
     if !finding.evidence.is_empty() {
         page.item("      ", DIM, &finding.evidence.join("; "));
@@ -116,7 +116,7 @@ fn summary(page: &mut Page, audit: &Audit) {
 }
 
 fn gone(page: &mut Page, audit: &Audit) {
-    let gone: Vec<&Finding> = audit.findings.iter().filter(|one| one.change == Some(Change::Gone)).collect();
+    let gone: Vec<&Finding> = audit.findings.iter().filter(|one| one.change == Some(Since::Gone)).collect();
     if gone.is_empty() {
         return;
     }

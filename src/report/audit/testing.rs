@@ -1,8 +1,9 @@
 //! An audit whose texts try everything.
 
+use crate::facts::unread::Unread;
 use std::collections::BTreeMap;
 
-use crate::engine::audit::{AUDIT_SCHEMA, Audit, Change, Count, Finding, Level, NotSeen, Summary};
+use crate::engine::audit::{AUDIT_SCHEMA, Audit, Count, Finding, Level, Since, Summary};
 
 /// Texts that must stay texts.
 pub const HOSTILE: [&str; 12] = [
@@ -37,14 +38,14 @@ pub fn hostile() -> Audit {
         command: Some(format!("azmend explain {text}")),
         objective: None,
         plan: vec![(*text).to_owned()],
-        change: Some(Change::New),
+        change: Some(Since::New),
     };
     let summary = Summary {
         vms: 12,
         at_risk: 12,
         protected: 0,
         subscriptions: 1,
-        objective: crate::estate::objective::Tally::default(),
+        objective: crate::facts::objective::Tally::default(),
         levels: BTreeMap::from([("high".to_owned(), 12)]),
         rules: vec![Count {
             rule: "rule".into(),
@@ -68,7 +69,7 @@ pub fn hostile() -> Audit {
         calls: 0,
         summary,
         findings: HOSTILE.iter().map(finding).collect(),
-        not_read: vec![NotSeen { what: HOSTILE[0].into(), why: HOSTILE[6].into() }],
+        not_read: vec![Unread { what: HOSTILE[0].into(), why: HOSTILE[6].into() }],
         exit_code: 6,
     }
 }

@@ -4,11 +4,11 @@
 //! same runs, the same journal. Must never: change anything that was not in the plans that were shown, or begin a VM after
 //! something said stop.
 
+mod launch;
 mod progress;
 mod retry;
 mod scope;
 mod show;
-mod voyage;
 
 use std::cell::RefCell;
 use std::collections::btree_map::Entry;
@@ -28,7 +28,7 @@ use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::{Desk, deadline};
+use crate::cli::execute::{Session, deadline};
 use crate::cli::store;
 use crate::engine::choose::choose;
 use crate::engine::exit;
@@ -37,8 +37,8 @@ use crate::engine::fleet::{DEFAULT_MAX_CHANGES, Limits, MAX_CHANGES_OF_ONE, conc
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, plan_of, view_of};
 use crate::engine::result::{ErrorResult, Status};
-use crate::estate::collect::{CollectOptions, collect};
-use crate::estate::facts::Part;
+use crate::facts::collect::{CollectOptions, collect};
+use crate::facts::vm_facts::Part;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 use crate::playbook::model::{Severity, Step};
@@ -55,7 +55,7 @@ const CONCURRENCY: u8 = 4;
 
 /// What every VM of a fleet is planned with.
 struct Order<'a> {
-    desk: &'a Desk,
+    session: &'a Session,
     library: &'a Library,
     /// The playbook; `None` chooses for each VM.
     named: Option<&'a Playbook>,
@@ -69,14 +69,14 @@ struct Order<'a> {
 ///
 /// # Errors
 /// Nothing was changed then.
-pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
+pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
-    let again = args.fleet.retry_failed.as_deref().map(|id| retry::load(desk, id)).transpose()?;
+    let again = args.fleet.retry_failed.as_deref().map(|id| retry::load(session, id)).transpose()?;
     if let Some(again) = &again {
         again.adopt(&mut args)?;
     }
     let args = args;
-    let library = fix::library(desk, args.playbooks.as_deref());
+    let library = fix::library(session, args.playbooks.as_deref());
     let asked = args.playbook.as_deref().unwrap_or(AUTO);
     let named = if asked == AUTO { None } else { Some(fix::find(&library, asked)?) };
     let set = fix::parameters(&args.set)?;
@@ -85,22 +85,22 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         if playbook.severity() == Severity::Info && again.is_none() {
             return Err(CliError::input(format!("{asked} is a task, not a problem: it cannot select VMs"))
                 .code("unknown_playbook")
-                .hint(format!("do it VM by VM: {} fix {asked} --vm VM", desk.program())));
+                .hint(format!("do it VM by VM: {} fix {asked} --vm VM", session.program())));
         }
         if of_deleted_vms(playbook) {
             let why = format!("{asked} is for VMs that no longer exist, and no list of VMs can find them");
             return Err(CliError::input(why).code("unknown_playbook").hint(format!(
                 "the command for each is in the findings of: {} audit --playbook orphan-candidate",
-                desk.program()
+                session.program()
             )));
         }
     }
-    vms::check_subscriptions(desk)?;
-    let hints = scope::hints(desk, &args.fleet)?;
+    vms::check_subscriptions(session)?;
+    let hints = scope::hints(session, &args.fleet)?;
     if !args.dry_run {
-        store::open(&desk.settings)?;
+        store::open(&session.settings)?;
     }
-    let azure = desk.azure()?;
+    let azure = session.azure()?;
     if !args.dry_run {
         azure.keep()?;
     }
@@ -111,12 +111,12 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
     let started = azure.clock().now();
     let more = [&[ReadPost::ResourceGraph], fix::reads_more(named)].concat();
     let arm = azure.reader_within(&more, args.allow_guest)?.sharing_jobs();
-    let order = Order { desk, library: &library, named, set, args: &args, concerned: RefCell::default() };
-    let looked = desk.reading(Box::pin(async {
+    let order = Order { session, library: &library, named, set, args: &args, concerned: RefCell::default() };
+    let looked = session.reading(Box::pin(async {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
         let worlds = worlds(&azure, &arm, &wanted.vms).await;
         if !wanted.vms.is_empty() {
-            desk.printer.dim(&format!("reading {} one by one", plural(wanted.vms.len(), "VM")));
+            session.printer.dim(&format!("reading {} one by one", plural(wanted.vms.len(), "VM")));
         }
         let (plans, not_planned) = plan_all(&order, &arm, &wanted.vms, &worlds).await;
         Ok((wanted, worlds, plans, not_planned))
@@ -132,7 +132,7 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         plan: Sums::of(&plans),
         waves: limits.ramp.waves(plans.len()),
         not_planned,
-        ..empty(desk, asked, &wanted, &worlds)
+        ..empty(session, asked, &wanted, &worlds)
     };
     fleet.warnings.extend(locks_that_stay(&order, &plans));
     fleet.retry_of = again.as_ref().map(|again| again.record.id.clone());
@@ -142,16 +142,16 @@ pub async fn run(desk: &Desk, mut args: FixArgs) -> Result<u8, CliError> {
         return Ok(not_begun(&order, fleet, &plans, &limits, refused, azure.clock().now()));
     }
     // Told as before a single run: what would be done, then one question.
-    if !(args.yes && desk.printer.quiet()) {
+    if !(args.yes && session.printer.quiet()) {
         fleet.conclude(false);
         fleet.counts.planned = plans.len();
-        desk.printer.say(&page::overview(&fleet, &plans, &limits, desk.printer.err_width()));
+        session.printer.say(&page::overview(&fleet, &plans, &limits, session.printer.err_width()));
     }
-    if let Err(error) = confirm(&desk.printer, args.yes, &page::question(&fleet, &plans)).await {
-        desk.printer.error(&error);
+    if let Err(error) = confirm(&session.printer, args.yes, &page::question(&fleet, &plans)).await {
+        session.printer.error(&error);
         return Ok(not_begun(&order, fleet, &plans, &limits, Some(error), azure.clock().now()));
     }
-    voyage::sail(desk, &azure, voyage::Orders { fleet, plans, limits, args: &args, stop_at }).await
+    launch::run_waves(session, &azure, launch::Confirmed { fleet, plans, limits, args: &args, stop_at }).await
 }
 
 /// Whether a playbook's condition asks for a VM that is gone.
@@ -182,7 +182,7 @@ fn locks_that_stay(order: &Order<'_>, plans: &[Plan]) -> Vec<String> {
 }
 
 /// A fleet of which nothing is known yet.
-fn empty(desk: &Desk, playbook: &str, wanted: &Wanted, worlds: &BTreeMap<String, World>) -> FleetResult {
+fn empty(session: &Session, playbook: &str, wanted: &Wanted, worlds: &BTreeMap<String, World>) -> FleetResult {
     let one = |of: fn(&World) -> &String| {
         let mut all: Vec<&String> = worlds.values().map(of).filter(|text| !text.is_empty()).collect();
         all.dedup();
@@ -195,7 +195,7 @@ fn empty(desk: &Desk, playbook: &str, wanted: &Wanted, worlds: &BTreeMap<String,
         exit_code: exit::OK,
         fleet_id: None,
         retry_of: None,
-        sandbox: desk.settings.sandbox(),
+        sandbox: session.settings.sandbox(),
         cloud: one(|world| &world.cloud),
         tenant: one(|world| &world.tenant),
         identity: one(|world| &world.identity),
@@ -252,7 +252,7 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let earlier = fix::earlier(order.desk, world, arm.clock().now());
+    let earlier = fix::earlier(order.session, world, arm.clock().now());
     let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
     let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {
@@ -268,7 +268,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
     }
     let by_itself = |playbook: Option<&Playbook>| {
         let playbook = shell_quote(playbook.map_or(AUTO, Playbook::name));
-        format!("{} fix {playbook} --vm {}", order.desk.program(), shell_quote(vm.as_str()))
+        format!("{} fix {playbook} --vm {}", order.session.program(), shell_quote(vm.as_str()))
     };
     // A lock that was named is a change of the VMs that it stands over, and of no other.
     let named_locks: Vec<ResourceId> = order.args.locks.iter().filter(|lock| concerns(lock, &facts)).cloned().collect();
@@ -355,7 +355,7 @@ fn not_begun(
     refused: Option<CliError>,
     now: jiff::Timestamp,
 ) -> u8 {
-    let desk = order.desk;
+    let session = order.session;
     fleet.ended = Some(now);
     let next = command_without_dry_run(order);
     fleet.results = plans
@@ -370,7 +370,7 @@ fn not_begun(
             };
             let by_itself = format!(
                 "{} fix {} --vm {}",
-                desk.program(),
+                session.program(),
                 shell_quote(&plan.playbook),
                 shell_quote(plan.vm.as_str())
             );
@@ -388,22 +388,22 @@ fn not_begun(
     } else if !plans.is_empty() {
         fleet.next = Some(next);
     }
-    if !desk.printer.for_people() {
-        desk.printer.json(&fleet);
+    if !session.printer.for_people() {
+        session.printer.json(&fleet);
         return fleet.exit_code;
     }
     // What was just shown above a question is not shown again.
     let asked = fleet.error.as_ref().is_some_and(|error| error.code == "not_confirmed");
     if !plans.is_empty() && !asked {
-        desk.printer.data(&page::overview(&fleet, plans, limits, desk.printer.width()));
+        session.printer.data(&page::overview(&fleet, plans, limits, session.printer.width()));
     }
     match (&fleet.error, &fleet.next) {
         (Some(error), _) if !asked => {
             let error = CliError::refused(error.message.clone()).maybe_hint(error.hint.clone());
-            desk.printer.error(&error);
+            session.printer.error(&error);
         }
-        (None, Some(next)) => desk.printer.note(&format!("nothing was changed; to apply it: {next}")),
-        (None, None) => desk.printer.data(&page::result(&fleet, &desk.program(), desk.printer.width())),
+        (None, Some(next)) => session.printer.note(&format!("nothing was changed; to apply it: {next}")),
+        (None, None) => session.printer.data(&page::result(&fleet, &session.program(), session.printer.width())),
         _ => {}
     }
     fleet.exit_code
@@ -411,7 +411,7 @@ fn not_begun(
 
 /// The command that does what the dry run showed.
 fn command_without_dry_run(order: &Order<'_>) -> String {
-    let (desk, args) = (order.desk, order.args);
+    let (session, args) = (order.session, order.args);
     let mut words = Vec::new();
     match &args.fleet.retry_failed {
         Some(id) => {
@@ -422,10 +422,10 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
         }
         None => {
             words.extend([args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()), "--all".to_owned()]);
-            if let Some(id) = scope::tenant(desk) {
+            if let Some(id) = scope::tenant(session) {
                 words.extend(["--tenant".to_owned(), id.to_owned()]);
             } else {
-                for subscription in &desk.settings.subscriptions {
+                for subscription in &session.settings.subscriptions {
                     words.extend(["--subscription".to_owned(), subscription.clone()]);
                 }
             }
@@ -456,7 +456,7 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
         words.extend(["--max-failures".to_owned(), max_failures.to_string()]);
     }
     let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
-    format!("{} fix {}", desk.program(), words.join(" "))
+    format!("{} fix {}", session.program(), words.join(" "))
 }
 
 /// What was typed beside the playbook and the scope.
@@ -480,10 +480,10 @@ fn args_of(args: &FixArgs) -> FixArgs {
 }
 
 /// Shows what a fleet came to, in the format that was asked for, and gives back its exit code.
-fn finish(desk: &Desk, fleet: &FleetResult) -> u8 {
-    match desk.printer.for_people() {
-        true => desk.printer.data(&report::fleet::result(fleet, &desk.program(), desk.printer.width())),
-        false => desk.printer.json(fleet),
+fn finish(session: &Session, fleet: &FleetResult) -> u8 {
+    match session.printer.for_people() {
+        true => session.printer.data(&report::fleet::result(fleet, &session.program(), session.printer.width())),
+        false => session.printer.json(fleet),
     }
     fleet.exit_code
 }

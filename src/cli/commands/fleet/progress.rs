@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cli::printer::Printer;
 use crate::cli::settings::Output;
 use crate::cli::store::short;
-use crate::engine::fleet::Fate;
+use crate::engine::fleet::MemberOutcome;
 use crate::engine::plan::Plan;
 use crate::engine::progress::{Listener, Progress};
 use crate::report::fleet::outcome;
@@ -25,14 +25,14 @@ const NAME: usize = 60;
 
 /// The stage for all voices.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(super) struct FleetProgress {
     printer: Printer,
     all: usize,
     begun: AtomicUsize,
     wave: Mutex<Option<usize>>,
 }
 
-impl Board {
+impl FleetProgress {
     pub(super) fn new(printer: &Printer, all: usize) -> Self {
         Self { printer: printer.clone(), all, begun: AtomicUsize::new(0), wave: Mutex::new(None) }
     }
@@ -60,15 +60,15 @@ impl Board {
     }
 
     /// A VM has ended, or could not begin.
-    pub(super) fn ended(&self, plan: &Plan, fate: &Fate) {
+    pub(super) fn ended(&self, plan: &Plan, of: &MemberOutcome) {
         let vm = safe_short(&plan.vm.short_name(), NAME);
-        match fate {
-            Fate::Ran(result) => {
+        match of {
+            MemberOutcome::Ran(result) => {
                 let (word, style) = outcome(result.status);
                 let why = result.error.as_ref().map(|error| format!(": {}", safe(&error.message))).unwrap_or_default();
                 self.line(&format!("  {} {vm}{why}", paint(style, &format!("{word:<9}"))));
             }
-            Fate::NotStarted { why, .. } => self.printer.warn(&format!("{vm} was not started: {why}")),
+            MemberOutcome::NotStarted { why, .. } => self.printer.warn(&format!("{vm} was not started: {why}")),
         }
     }
 }
@@ -76,7 +76,7 @@ impl Board {
 /// What one VM's run says.
 #[derive(Debug)]
 pub(super) struct Voice {
-    board: Arc<Board>,
+    board: Arc<FleetProgress>,
     vm: String,
     id: String,
     run: String,

@@ -9,7 +9,7 @@ use crate::arm::ResourceId;
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock};
 use crate::engine::resume_check;
@@ -47,15 +47,15 @@ enum Left {
 ///
 /// # Errors
 /// No such fleet, its record cannot be understood, or the fleet is still running.
-pub(super) fn load(desk: &Desk, id: &str) -> Result<Again, CliError> {
-    let state = store::with_runs(&desk.settings)?;
+pub(super) fn load(session: &Session, id: &str) -> Result<Again, CliError> {
+    let state = store::with_runs(&session.settings)?;
     let id = resolve_fleet_id(&state, id).map_err(|error| not_a_fleet(&state, id, error))?;
     // Its VMs that wait would be taken for VMs that were left.
     let held = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
     let record = load_fleet(&state, &id)?;
-    if record.sandbox != desk.settings.sandbox() {
+    if record.sandbox != session.settings.sandbox() {
         let hint = if record.sandbox { "add --sandbox" } else { "omit --sandbox" };
-        let (there, here) = (place(record.sandbox), place(desk.settings.sandbox()));
+        let (there, here) = (place(record.sandbox), place(session.settings.sandbox()));
         return Err(CliError::refused(format!("the fleet {} was made in {there}, this is {here}", short(&id)))
             .code("s13.world")
             .hint(hint));
@@ -64,7 +64,7 @@ pub(super) fn load(desk: &Desk, id: &str) -> Result<Again, CliError> {
     for one in &record.vms {
         let vm = ResourceId::parse(&one.vm)
             .map_err(|error| CliError::io(format!("the record of the fleet {id} is damaged: {error}")).code("fleet"))?;
-        match stands(desk, &state, one, &vm) {
+        match stands(session, &state, one, &vm) {
             Left::Done => {}
             Left::Again => vms.push(vm),
             Left::Alone(why) => left.push(format!("{} is skipped: {why}", vm.short_name())),
@@ -84,7 +84,7 @@ fn not_a_fleet(state: &StateDir, text: &str, error: JournalError) -> CliError {
     }
 }
 
-fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left {
+fn stands(session: &Session, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left {
     let Some(run) = one.run.as_deref().filter(|_| one.stage != FleetStage::NotStarted) else { return Left::Again };
     let stored = match journal::load(state, run) {
         Ok(loaded) => store::understand(run, loaded),
@@ -118,7 +118,7 @@ fn stands(desk: &Desk, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left
             let way = if over { "undo" } else { "resume" };
             Left::Alone(format!(
                 "its run has not ended; {} runs {way} {} (for {})",
-                desk.program(),
+                session.program(),
                 short(run),
                 vm.name()
             ))

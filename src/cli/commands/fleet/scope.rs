@@ -2,6 +2,7 @@
 //!
 //! What is found here decides only which VMs are looked at: each is then read by ARM and planned anew.
 
+use crate::facts::unread::Unread;
 use std::collections::BTreeMap;
 
 use super::Order;
@@ -11,10 +12,10 @@ use crate::cli::args::FleetArgs;
 use crate::cli::azure::Azure;
 use crate::cli::commands::{audit, vms};
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
-use crate::engine::audit::{Ask, Audit, Change, Level, NotSeen};
-use crate::estate::bulk::Selection;
-use crate::estate::inventory::Visible;
+use crate::cli::execute::Session;
+use crate::engine::audit::{Ask, Audit, Level, Since};
+use crate::facts::bulk::Selection;
+use crate::facts::inventory::Visible;
 use crate::playbook::model::Severity;
 use crate::text::{plural, safe_short};
 
@@ -26,7 +27,7 @@ pub(super) struct Wanted {
     /// Which are meant, in words.
     pub scope: String,
     /// What could not be looked into.
-    pub not_read: Vec<NotSeen>,
+    pub not_read: Vec<Unread>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -42,16 +43,16 @@ pub(super) struct Hints {
 ///
 /// # Errors
 /// Wrong names, or a file that is no audit of this kind of world.
-pub(super) fn hints(desk: &Desk, args: &FleetArgs) -> Result<Hints, CliError> {
+pub(super) fn hints(session: &Session, args: &FleetArgs) -> Result<Hints, CliError> {
     let selection = audit::selection_of(args.resource_group.as_deref(), &args.tag, args.vault.as_deref())?;
     let selection = Selection { thorough: args.thorough, ..selection };
     let Some(file) = &args.from else { return Ok(Hints { selection, audit: None }) };
     let read = audit::read_baseline(file).map_err(|error| CliError { hints: Vec::new(), ..error }.code("from"));
     let found =
         read.map_err(|error| error.hint("--from takes what `azmend audit -o json` or `--out FILE.json` wrote"))?;
-    if found.sandbox != desk.settings.sandbox() {
+    if found.sandbox != session.settings.sandbox() {
         let word = |sandbox| if sandbox { "the sandbox" } else { "Azure" };
-        let (there, here) = (word(found.sandbox), word(desk.settings.sandbox()));
+        let (there, here) = (word(found.sandbox), word(session.settings.sandbox()));
         let hint = if found.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(CliError::refused(format!("{} is an audit of {there}, this is {here}", file.display()))
             .code("s13.world")
@@ -71,13 +72,13 @@ pub(super) async fn wanted(
     hints: Hints,
     again: Option<&Again>,
 ) -> Result<Wanted, CliError> {
-    let visible = match tenant(order.desk) {
+    let visible = match tenant(order.session) {
         Some(id) => audit::of_tenant(vms::visible_of(azure, arm, &[]).await?, id)?,
-        None => vms::visible(order.desk, azure, arm).await?,
+        None => vms::visible(order.session, azure, arm).await?,
     };
     let mut wanted = match (again, &hints.audit) {
         (Some(again), _) => {
-            let (vms, outside) = inside(order.desk, &visible, again.vms.clone());
+            let (vms, outside) = inside(order.session, &visible, again.vms.clone());
             let mut warnings = again.left.clone();
             warnings.extend(outside);
             let args = order.args;
@@ -107,8 +108,8 @@ pub(super) async fn wanted(
 
 /// The tenant all of which is meant, as for an audit: one that was typed, without a subscription beside it. With Azure
 /// Lighthouse the subscriptions of others are visible too.
-pub(super) fn tenant(desk: &Desk) -> Option<&str> {
-    desk.settings.whole_tenant.as_deref().filter(|id| !id.is_empty() && !desk.settings.subscriptions_typed)
+pub(super) fn tenant(session: &Session) -> Option<&str> {
+    session.settings.whole_tenant.as_deref().filter(|id| !id.is_empty() && !session.settings.subscriptions_typed)
 }
 
 /// Whether a finding is one that this fleet would repair.
@@ -125,12 +126,12 @@ async fn of_scope(order: &Order<'_>, arm: &Arm, visible: &Visible, selection: &S
         codes: Vec::new(),
         min: Level::Info,
         fail_on: None,
-        program: order.desk.program(),
-        scope: scope(order.desk, visible, selection),
-        sandbox: order.desk.settings.sandbox(),
+        program: order.session.program(),
+        scope: scope(order.session, visible, selection),
+        sandbox: order.session.settings.sandbox(),
     };
-    order.desk.printer.dim("reading VMs, vaults, restore points and locks");
-    let found = audit::look(order.desk, arm, order.library, visible, selection, None, &ask).await;
+    order.session.printer.dim("reading VMs, vaults, restore points and locks");
+    let found = audit::look(order.session, arm, order.library, visible, selection, None, &ask).await;
     // Its hint names an option of `audit` that there is none of here: without Resource Graph the lists were tried already.
     let found = found.map_err(|error| {
         let hints = error.hints.iter().filter(|hint| !hint.contains("--collector")).cloned().collect();
@@ -142,13 +143,11 @@ async fn of_scope(order: &Order<'_>, arm: &Arm, visible: &Visible, selection: &S
 
 fn of_file(order: &Order<'_>, visible: &Visible, audit: &Audit) -> Result<Wanted, CliError> {
     // What a baseline had and the audit did not find any more is in the file too.
-    let vms = ids(order, audit, |one| one.change != Some(Change::Gone))?;
-    let (vms, outside) = inside(order.desk, visible, vms);
+    let vms = ids(order, audit, |one| one.change != Some(Since::Gone))?;
+    let (vms, outside) = inside(order.session, visible, vms);
     // VMs of what the audit could not read are not in the file: this fleet has not seen them either (S12).
-    let unread = |one: &NotSeen| NotSeen {
-        what: one.what.clone(),
-        why: format!("in the audit of {}: {}", audit.ended, one.why),
-    };
+    let unread =
+        |one: &Unread| Unread { what: one.what.clone(), why: format!("in the audit of {}: {}", audit.ended, one.why) };
     Ok(Wanted {
         vms,
         scope: format!("an audit of {} ({})", audit.ended, audit.scope),
@@ -178,8 +177,8 @@ fn ids(
 }
 
 /// The VMs of the subscriptions that were asked for, and what to say of the others.
-fn inside(desk: &Desk, visible: &Visible, vms: Vec<ResourceId>) -> (Vec<ResourceId>, Option<String>) {
-    if desk.settings.subscriptions.is_empty() && tenant(desk).is_none() {
+fn inside(session: &Session, visible: &Visible, vms: Vec<ResourceId>) -> (Vec<ResourceId>, Option<String>) {
+    if session.settings.subscriptions.is_empty() && tenant(session).is_none() {
         return (vms, None);
     }
     let all = vms.len();
@@ -191,10 +190,10 @@ fn inside(desk: &Desk, visible: &Visible, vms: Vec<ResourceId>) -> (Vec<Resource
 }
 
 /// What was asked for, in words.
-fn scope(desk: &Desk, visible: &Visible, selection: &Selection) -> String {
-    let mut parts = vec![if let Some(id) = tenant(desk) {
+fn scope(session: &Session, visible: &Visible, selection: &Selection) -> String {
+    let mut parts = vec![if let Some(id) = tenant(session) {
         format!("tenant {}", id.to_lowercase())
-    } else if desk.settings.subscriptions.is_empty() {
+    } else if session.settings.subscriptions.is_empty() {
         "all visible subscriptions".to_owned()
     } else {
         let mut names: Vec<String> = visible.chosen.iter().map(|one| format!("subscription {}", one.name)).collect();

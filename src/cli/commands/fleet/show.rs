@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{exit, finish, voyage};
+use super::{exit, finish, launch};
 use crate::cli::error::CliError;
-use crate::cli::execute::Desk;
+use crate::cli::execute::Session;
 use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
@@ -20,7 +20,7 @@ use crate::report::planned::recorded;
 ///
 /// # Errors
 /// When the record cannot be understood.
-pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
+pub fn show(session: &Session, state: &StateDir, id: &str) -> Result<u8, CliError> {
     let record = load_fleet(state, id)?;
     // Where it cannot be told nothing is claimed: taking the fleet up again asks for the lock itself.
     let holder = FileLock::holder(state, &LockKey::fleet(&record.id)).unwrap_or_default();
@@ -83,24 +83,24 @@ pub fn show(desk: &Desk, state: &StateDir, id: &str) -> Result<u8, CliError> {
     }
     fleet.plan = Sums::of(&plans);
     fleet.conclude(true);
-    fleet.next = voyage::next(desk, &mut fleet, &record.id);
+    fleet.next = launch::next(session, &mut fleet, &record.id);
     if let Some(holder) = holder {
         fleet.warnings.push(match running {
             true => format!("the fleet is still running ({holder}): these are the results so far"),
             false => format!("the fleet is being resumed now ({holder})"),
         });
-        fleet.next = Some(format!("{} runs show {}", desk.program(), short(&record.id)));
+        fleet.next = Some(format!("{} runs show {}", session.program(), short(&record.id)));
     }
     // What the fleet came to is data; that it can be shown is success.
-    finish(desk, &fleet);
+    finish(session, &fleet);
     Ok(exit::OK)
 }
 
 /// The fleet of every run that belongs to one. What cannot be read is left out, and said.
-pub fn fleet_of_each_run(desk: &Desk, state: &StateDir) -> BTreeMap<String, String> {
+pub fn fleet_of_each_run(session: &Session, state: &StateDir) -> BTreeMap<String, String> {
     let found = fleets(state).unwrap_or_default();
     for skipped in &found.skipped {
-        desk.printer.warn(&format!("a fleet cannot be shown: {}", skipped.why));
+        session.printer.warn(&format!("a fleet cannot be shown: {}", skipped.why));
     }
     let of = |fleet: FleetRecord| {
         let id = fleet.id;
