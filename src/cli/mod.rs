@@ -175,7 +175,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
             "who may read and change the state directory {} cannot be checked on Windows, and it is not in your profile",
             crate::text::safe(&session.settings.state_dir.to_string_lossy())
         ));
-        session.printer.hint("make sure that nobody else can: what stands there decides which locks azmend restores");
+        session.printer.hint("make sure that no one else can: its files decide which locks azmend restores");
     }
     warn_of_locks(session, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -11,17 +11,15 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::foresee::{Foreseen, foresee};
+use super::foresee::{self, Foreseen, foresee};
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
-use crate::facts::collect::last_failure;
 use crate::facts::identity;
 use crate::facts::view::View;
 use crate::facts::vm_facts::{ItemFacts, VmFacts};
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
 use crate::playbook::{Playbook, Verdict};
-use crate::text::safe_short;
 
 /// What speaks for an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +52,6 @@ pub struct Choice {
 /// Whether a playbook may start a backup.
 pub(super) fn backs_up(playbook: &Playbook) -> bool {
     playbook.steps().iter().any(|step| step.action() == ActionName::BackupStart)
-}
-
-/// Whether a playbook runs scripts inside the VM.
-pub(super) fn inside(playbook: &Playbook) -> bool {
-    let mut actions = playbook.steps().iter().map(crate::playbook::model::Step::action);
-    actions.any(|action| matches!(action, ActionName::GuestService | ActionName::GuestAgentConf))
 }
 
 /// The errors that the VM's backup shows, the most telling first.
@@ -101,13 +93,6 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
         }
     }
     found
-}
-
-/// What Azure said of the newest finished backup that failed, in its own words: they name the policy, the extension, the
-/// disk that is meant.
-#[must_use]
-pub fn words(facts: &VmFacts) -> Option<String> {
-    last_failure(facts)?.texts().map(str::trim).find(|text| !text.is_empty()).map(|text| safe_short(text, 300))
 }
 
 /// A playbook that applies.
@@ -156,13 +141,13 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
                 why: format!("{}: {} repairs it", symptom.why, playbook.name()),
                 code: Some(symptom.code.clone()),
                 others: others.into_iter().map(|other| other.name().to_owned()).collect(),
-                inside: inside(playbook),
+                inside: foresee::inside(playbook),
                 ..Choice::default()
             };
         }
     }
     if let Some(symptom) = symptoms.first() {
-        let said = match words(facts) {
+        let said = match super::planner::words_of_azure(facts) {
             Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
             None => format!("{}, and no playbook is for that", symptom.why),
         };
@@ -186,7 +171,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
             why: format!("no backup has failed yet, but the VM already shows it: {}", playbook.title()),
             code: None,
             others: others.iter().map(|other| other.playbook.name().to_owned()).collect(),
-            inside: inside(playbook),
+            inside: foresee::inside(playbook),
             ..Choice::default()
         },
         None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },

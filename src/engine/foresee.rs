@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::choose;
 use super::fleet::MAX_CHANGES_OF_ONE;
 use super::planner::{Outlook, outlook};
 use crate::actions::change::Refusal;
 use crate::actions::rules;
-use crate::actions::spec::ActionSpec;
+use crate::actions::spec::{ActionName, ActionSpec};
 use crate::facts::view::View;
 use crate::facts::vm_facts::VmFacts;
 use crate::playbook::{Playbook, Resolved};
@@ -62,6 +61,12 @@ impl Foreseen {
     }
 }
 
+/// Whether a playbook runs scripts inside the VM.
+pub(super) fn inside(playbook: &Playbook) -> bool {
+    let mut actions = playbook.steps().iter().map(crate::playbook::model::Step::action);
+    actions.any(|action| matches!(action, ActionName::GuestService | ActionName::GuestAgentConf))
+}
+
 /// Plans a playbook that applies, on the facts in hand.
 #[must_use]
 pub fn foresee(playbook: &Playbook, facts: &VmFacts, view: &View) -> Foreseen {
@@ -72,7 +77,7 @@ pub fn foresee(playbook: &Playbook, facts: &VmFacts, view: &View) -> Foreseen {
     match outlook(&resolved, facts, view, MAX_CHANGES_OF_ONE) {
         Outlook::Open => Foreseen::Open,
         // What runs inside the VM is not looked at here.
-        Outlook::Nothing if choose::inside(playbook) => Foreseen::Open,
+        Outlook::Nothing if inside(playbook) => Foreseen::Open,
         Outlook::Nothing => Foreseen::Nothing,
         Outlook::Refused(refusal) => Foreseen::Refused(refusal),
     }

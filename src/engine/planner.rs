@@ -585,7 +585,7 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
         resolved.name,
         if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
     );
-    let why = match super::choose::words(facts) {
+    let why = match words_of_azure(facts) {
         Some(words) => format!("{why}; Azure says: {words}"),
         None => why,
     };
@@ -642,4 +642,14 @@ fn touched_values(condition: &Condition, view: &View) -> Vec<String> {
 fn values(resolved: &Resolved, view: &View) -> String {
     let evidence = evidence(resolved, view);
     if evidence.is_empty() { "the condition is false".to_owned() } else { evidence.join(", ") }
+}
+
+/// What Azure said of the newest finished backup that failed, in its own words: they name the policy, the extension, the
+/// disk that is meant.
+pub(super) fn words_of_azure(facts: &VmFacts) -> Option<String> {
+    collect::last_failure(facts)?
+        .texts()
+        .map(str::trim)
+        .find(|text| !text.is_empty())
+        .map(|text| crate::text::safe_short(text, 300))
 }

@@ -34,7 +34,7 @@ pub fn page(told: &Diagnosis, width: usize) -> String {
     page.gap();
     let problem = told.lines.iter().any(|line| line.state == State::Problem);
     if told.causes.is_empty() && problem {
-        page.item("", CARE, "there are problems, and no error of the catalogue stands for them");
+        page.item("", CARE, "there are problems, and no error of the catalogue matches them");
     } else if told.causes.is_empty() {
         page.item("", GOOD, "nothing that would stop a backup was found");
     } else {

@@ -88,7 +88,7 @@ async fn a_repair_makes_no_more_calls_than_it_has_reasons_for() {
     assert_eq!(lab.arm.calls(), planning.total() + calls.total(), "a run counts its own");
     let all = planning + calls;
     assert!(all.total() <= REPAIR, "{} calls: {all:?}", all.total());
-    let unsaid: Vec<_> = run.arm.call_rows().into_iter().filter(|row| row.purpose == CallPurpose::Unsaid).collect();
+    let unsaid: Vec<_> = run.arm.call_rows().into_iter().filter(|row| row.purpose == CallPurpose::Other).collect();
     assert!(unsaid.is_empty(), "it is not reported what these are for: {unsaid:?}");
     assert_eq!(calls.waited_seconds, 0);
     let sent = lab.sim.log().iter().filter(|exchange| exchange.mutating).count();

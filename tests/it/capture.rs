@@ -152,6 +152,7 @@ fn words(captured: &Captured) -> Vec<String> {
     captured.key_vaults.iter().for_each(|one| id(&one.id));
     out.extend(captured.subscriptions.iter().map(|one| one.name.clone()));
     out.extend(captured.locks.iter().map(|lock| lock.notes.clone()));
+    out.extend(captured.locks.iter().flat_map(|lock| lock.owners.clone()));
     out.extend(captured.items.iter().flat_map(|item| &item.jobs).map(|job| job.id.name().to_owned()));
     for vm in &captured.vms {
         out.extend(vm.extensions.iter().map(|one| one.id.name().to_owned()));

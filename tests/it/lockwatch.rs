@@ -76,7 +76,7 @@ async fn who_wrote_a_lock_and_which_policy_puts_it_back_is_said() {
         who.evidence,
         "keep written 2026-11-20 05:00Z by 7a000000-0000-4000-8000-000000000001; keep deleted 2026-11-20 04:00Z by ines@example.org"
     );
-    let policy = line(&told, "put back by the policy keep-groups");
+    let policy = line(&told, "recreated by the policy keep-groups");
     let group = format!("/subscriptions/{SUB}/resourceGroups/AzureBackupRG_westeurope_1");
     assert_eq!(policy.state, State::Problem);
     assert!(policy.evidence.contains("deployIfNotExists") && policy.evidence.contains("notScopes"), "{policy:?}");
@@ -88,8 +88,8 @@ async fn who_wrote_a_lock_and_which_policy_puts_it_back_is_said() {
 async fn an_initiative_and_a_parameter_hide_no_policy() {
     let lab = lab(&format!("{DEPLOYS}, initiative: baseline, by_parameter: true }}"), "");
     let told = told(&lab).await;
-    assert_eq!(line(&told, "put back by the policy keep-groups").state, State::Problem);
-    assert!(line(&told, "who changed").evidence.contains("nobody in 30 days"));
+    assert_eq!(line(&told, "recreated by the policy keep-groups").state, State::Problem);
+    assert!(line(&told, "who changed").evidence.contains("no one in 30 days"));
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn what_puts_nothing_back_is_no_problem() {
         format!("{DEPLOYS}, scope: rg-quay }}").replace("scope: Harbour, ", ""),
     ] {
         let told = told(&lab(&policies, "")).await;
-        assert_eq!(line(&told, "put back by the policy").state, State::Ok, "{policies}");
+        assert_eq!(line(&told, "recreated by the policy").state, State::Ok, "{policies}");
     }
     for policies in [
         "",
@@ -109,7 +109,7 @@ async fn what_puts_nothing_back_is_no_problem() {
         "{ name: tags, scope: Harbour, effect: modify, type: Microsoft.Compute/virtualMachines }",
     ] {
         let told = told(&lab(policies, "")).await;
-        let none = line(&told, "policies that put locks back");
+        let none = line(&told, "policies that recreate locks");
         assert_eq!((none.state, none.evidence.as_str()), (State::Ok, "none"), "{policies}");
     }
 }
@@ -119,9 +119,9 @@ async fn what_cannot_be_read_is_not_none() {
     let lost = told(&lab(&format!("{DEPLOYS}, lost: true }}"), "")).await;
     let unread = line(&lost, "other policy assignments");
     assert!(unread.state == State::NotChecked && unread.evidence.contains("keep-groups"), "{unread:?}");
-    assert!(!lost.lines.iter().any(|line| line.check == "policies that put locks back"), "{:#?}", lost.lines);
+    assert!(!lost.lines.iter().any(|line| line.check == "policies that recreate locks"), "{:#?}", lost.lines);
     for (action, check) in [
-        ("Microsoft.Authorization/policyAssignments/read", "policies that put locks back"),
+        ("Microsoft.Authorization/policyAssignments/read", "policies that recreate locks"),
         ("Microsoft.Authorization/policyDefinitions/read", "other policy assignments"),
         ("Microsoft.Insights/eventtypes/values/read", "who changed those on"),
     ] {

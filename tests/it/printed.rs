@@ -334,7 +334,7 @@ async fn a_refusal_is_said_in_place_of_the_command_that_would_meet_it() {
     assert!(owned.next.as_ref().unwrap().contains(" explain "), "{:?}", owned.next);
     assert!(owned.causes.iter().all(|cause| !cause.next.contains(" fix ")), "{:#?}", owned.causes);
     let page = report::diagnosis::page(&owned, WIDE);
-    assert!(page.contains("s5.owners") && page.contains("ask whoever runs the application"), "{page}");
+    assert!(page.contains("s5.owners") && page.contains("ask the owner of the application"), "{page}");
     // What only a person can say stands in the command as a word.
     let stopped = house.told(&house.lab.vm("stop-12")).await;
     assert!(stopped.next.as_ref().unwrap().contains("--set policy=POLICY"), "{:?}", stopped.next);

@@ -241,7 +241,7 @@ fn only_the_clock_reads_time_and_sleeps() {
 #[test]
 fn the_search_for_paths_finds_them() {
     let code =
-        "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::vm_facts::Part};\nuse super::crate_x;";
+        "use crate::arm::{Arm, id::ResourceId};\nlet x = crate::{clock, estate::facts::Part};\nuse super::crate_x;";
     let found: Vec<String> = uses(code).into_iter().map(|(room, part)| format!("{room}.{part}")).collect();
     assert_eq!(found, ["arm.Arm", "arm.id", "clock.", "estate.facts"]);
 }

@@ -33,7 +33,7 @@ pub enum CallPurpose {
     After,
     /// Not said.
     #[default]
-    Unsaid,
+    Other,
 }
 
 impl CallPurpose {
@@ -48,7 +48,7 @@ impl CallPurpose {
             Self::Following => "following",
             Self::Proof => "proof",
             Self::After => "after",
-            Self::Unsaid => "unsaid",
+            Self::Other => "other",
         }
     }
 }

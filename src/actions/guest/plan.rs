@@ -24,6 +24,17 @@ const NEEDS: &[Uses] = &[
     Uses::Needs(&RUN),
 ];
 
+/// What setting a value of waagent.conf uses: whether VMSnapshot failed decides about it, and its resource says that.
+const CONF_NEEDS: &[Uses] = &[
+    Uses::Needs(&permission::EXTENSIONS),
+    Uses::Needs(&permission::INSTANCE_VIEW),
+    Uses::Needs(&permission::VAULTS),
+    Uses::Needs(&permission::ITEMS),
+    Uses::Needs(&permission::JOBS),
+    Uses::Needs(&permission::COMPUTE_OPERATIONS),
+    Uses::Needs(&RUN),
+];
+
 /// Lets one Windows service that a backup needs start again, by a script in the VM. Only with `--allow-guest`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -131,7 +142,7 @@ impl Action for GuestService {
 
 impl Action for GuestAgentConf {
     const KEYS: &'static [&'static str] = &["key"];
-    const NEEDS: &'static [Uses] = NEEDS;
+    const NEEDS: &'static [Uses] = CONF_NEEDS;
     const WRITES: &'static [&'static str] = &[];
 
     fn plan(&self, cx: &PlanContext<'_>) -> StepDraft {

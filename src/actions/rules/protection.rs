@@ -104,7 +104,8 @@ fn this_very_vm(input: &RuleInput<'_>, item: &ProtectedItem) -> Result<(), Refus
     if !known.is_empty() && !known.iter().any(|id| id.eq_ignore_ascii_case(&vm.vm_id)) {
         let why = format!("the restore points under the name {name} are of an earlier VM with another vmId");
         // The item's name is the group's and the VM's: the same vault cannot hold one of the new VM beside it.
-        let hint = format!("{}; az backup protection resume in vault {vault} takes both for one", identity::REMADE_WAY);
+        let hint =
+            format!("{}; az backup protection resume in vault {vault} does not tell them apart", identity::REMADE_WAY);
         return Err(Refusal::new("protection.other-vm", why).hint(hint));
     }
     Ok(())

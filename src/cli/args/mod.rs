@@ -442,7 +442,7 @@ pub struct DiagnoseArgs {
     /// Ask for the effective network rules too (some seconds; the VM must run)
     #[arg(long)]
     pub network: bool,
-    /// Also look for who puts locks back: the activity log of 30 days, and policy assignments
+    /// Also look for who recreates locks: the activity log of 30 days, and policy assignments
     #[arg(long)]
     pub locks: bool,
     /// Also look inside the VM: run a script that only reads, through Run Command

@@ -291,7 +291,7 @@ fn lock_line(lock: &Lock, group: &ResourceId) -> String {
     let owners = if lock.owners.is_empty() {
         String::new()
     } else {
-        format!(" of the application {}, which alone can remove it", lock.owners.join(", "))
+        format!(" of the application {}, the only one that can remove it", lock.owners.join(", "))
     };
     let notes = if lock.notes.is_empty() { String::new() } else { format!(": {}", lock.notes) };
     format!("{} lock {} {place}{owners}{notes}", lock.level, lock.id.name())

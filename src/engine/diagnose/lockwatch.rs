@@ -22,12 +22,12 @@ pub(super) fn lines(sheet: &mut Sheet, watch: &LockWatch) {
     let groups: Vec<&ResourceId> = watch.logs.iter().map(|log| &log.group).collect();
     match &watch.policies {
         Part::Known { value, .. } if value.is_empty() && watch.unread.is_empty() => {
-            sheet.put(AREA, "policies that put locks back", State::Ok, "none", None);
+            sheet.put(AREA, "policies that recreate locks", State::Ok, "none", None);
         }
         Part::Known { value, .. } => value.iter().for_each(|one| policy(sheet, one, &groups)),
         Part::Absent { .. } => {}
         Part::Unread { why } => {
-            sheet.put(AREA, "policies that put locks back", State::NotChecked, why.clone(), None);
+            sheet.put(AREA, "policies that recreate locks", State::NotChecked, why.clone(), None);
         }
     }
     if let Some((first, why)) = watch.unread.first() {
@@ -42,7 +42,7 @@ fn written(sheet: &mut Sheet, log: &GroupLog) {
     let check = format!("who changed those on {}", log.group.name());
     let Some(events) = sheet.known(AREA, &check, &log.events) else { return };
     if events.is_empty() {
-        return sheet.put(AREA, &check, State::Ok, "nobody in 30 days, says the activity log", None);
+        return sheet.put(AREA, &check, State::Ok, "no one in 30 days, according to the activity log", None);
     }
     let each: Vec<String> = events.iter().take(MOST).map(event).collect();
     let more = events.len().saturating_sub(MOST);
@@ -58,7 +58,7 @@ fn event(event: &ActivityEvent) -> String {
         _ => "changed",
     };
     let name = event.resource.rsplit('/').next().unwrap_or_default();
-    let caller = if event.caller.is_empty() { "somebody that the log does not name" } else { &event.caller };
+    let caller = if event.caller.is_empty() { "a caller that the log does not name" } else { &event.caller };
     let failed = if event.status.eq_ignore_ascii_case("Failed") { " (it failed)" } else { "" };
     format!("{} {verb} {at} by {}{failed}", safe_short(name, 80), safe_short(caller, 120))
 }
@@ -71,7 +71,7 @@ fn covers(scope: &str, group: &ResourceId) -> bool {
 
 fn policy(sheet: &mut Sheet, one: &LockPolicy, groups: &[&ResourceId]) {
     let assignment = &one.assignment;
-    let check = format!("put back by the policy {}", safe_short(&one.policy, 120));
+    let check = format!("recreated by the policy {}", safe_short(&one.policy, 120));
     let what = format!(
         "{} of the assignment {} at {}",
         safe_short(&one.effect, 80),
@@ -90,9 +90,9 @@ fn policy(sheet: &mut Sheet, one: &LockPolicy, groups: &[&ResourceId]) {
         .map(|group| group.as_str())
         .collect();
     if met.is_empty() {
-        return sheet.put(AREA, &check, State::Ok, format!("{what}; it leaves the backup groups out"), None);
+        return sheet.put(AREA, &check, State::Ok, format!("{what}; it excludes the backup groups"), None);
     }
     // An exclusion names whole scopes: a pattern such as AzureBackupRG_* is not one.
-    let said = format!("{what}; leave out in its notScopes: {}", met.join(", "));
+    let said = format!("{what}; exclude in its notScopes: {}", met.join(", "));
     sheet.put(AREA, &check, State::Problem, said, Some(LOCKED));
 }
