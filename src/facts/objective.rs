@@ -74,29 +74,29 @@ pub enum Standing {
         /// The time between two scheduled backups.
         every: Duration,
     },
-    /// It cannot be said.
+    /// It is unknown.
     Unknown,
 }
 
-/// How an item stands, in a word.
+/// How the newest recovery point compares with the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Met {
+pub enum ObjectiveState {
     /// The newest good recovery point is no older than the policy wants.
     Within,
     /// It is older.
     Late,
     /// There was never one, and one was due.
     Never,
-    /// It cannot be said.
+    /// It is unknown.
     Unknown,
 }
 
 /// The newest good recovery point against the policy's schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Objective {
-    /// How it stands.
-    pub standing: Met,
+    /// The comparison in a word.
+    pub state: ObjectiveState,
     /// Whole hours since the newest good recovery point; null when there is none or it is not known.
     pub age_hours: Option<u64>,
     /// Hours between two scheduled backups; null when the schedule is not known.
@@ -114,18 +114,18 @@ pub struct Tally {
     pub late: usize,
     /// VMs without any, where one was due.
     pub never: usize,
-    /// Protected VMs of which it cannot be said.
+    /// Protected VMs for which it is unknown.
     pub unknown: usize,
 }
 
 impl Tally {
     /// Counts one VM.
-    pub fn add(&mut self, standing: Met) {
-        let place = match standing {
-            Met::Within => &mut self.within,
-            Met::Late => &mut self.late,
-            Met::Never => &mut self.never,
-            Met::Unknown => &mut self.unknown,
+    pub fn add(&mut self, state: ObjectiveState) {
+        let place = match state {
+            ObjectiveState::Within => &mut self.within,
+            ObjectiveState::Late => &mut self.late,
+            ObjectiveState::Never => &mut self.never,
+            ObjectiveState::Unknown => &mut self.unknown,
         };
         *place += 1;
     }
@@ -171,12 +171,12 @@ impl Objective {
             consistency: consistency.filter(|text| !text.is_empty()),
             age_hours: newest(facts).map(|newest| elapsed(newest, now).as_secs() / HOUR),
             every_hours: due.map(|due| due.every.as_secs() / HOUR),
-            standing: standing.into(),
+            state: standing.into(),
         }
     }
 }
 
-impl From<Standing> for Met {
+impl From<Standing> for ObjectiveState {
     fn from(standing: Standing) -> Self {
         match standing {
             Standing::Within { .. } => Self::Within,
@@ -346,11 +346,11 @@ mod tests {
     fn a_scope_is_one_number() {
         let mut tally = Tally::default();
         assert_eq!(tally.words(), None);
-        for standing in [Met::Within, Met::Within, Met::Late, Met::Never] {
+        for standing in [ObjectiveState::Within, ObjectiveState::Within, ObjectiveState::Late, ObjectiveState::Never] {
             tally.add(standing);
         }
         assert_eq!(tally.words().as_deref(), Some("within objective 2 of 4"));
-        tally.add(Met::Unknown);
+        tally.add(ObjectiveState::Unknown);
         assert_eq!(tally.words().as_deref(), Some("within objective 2 of 5 (1 not known)"));
     }
 }

@@ -10,7 +10,7 @@ use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::lists::columns;
 use crate::clock::elapsed;
 use crate::facts::inventory::{Protected, VMS_SCHEMA, VmInventory, VmRow};
-use crate::facts::objective::{Met, aged, often};
+use crate::facts::objective::{ObjectiveState, aged, often};
 use crate::text::{ago, plural, safe};
 
 /// The object on stdout.
@@ -62,9 +62,9 @@ fn objective(row: &VmRow) -> String {
     let Some(one) = &row.objective else { return String::new() };
     let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
     let every = one.every_hours.map_or_else(|| "schedule not known".to_owned(), |every| often(hours(every)));
-    match (one.age_hours, one.standing) {
+    match (one.age_hours, one.state) {
         (None, _) => format!("none yet ({every})"),
-        (Some(age), Met::Late) => format!("{}, late ({every})", aged(hours(age))),
+        (Some(age), ObjectiveState::Late) => format!("{}, late ({every})", aged(hours(age))),
         (Some(age), _) => format!("{} ({every})", aged(hours(age))),
     }
 }

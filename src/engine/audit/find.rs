@@ -195,7 +195,7 @@ impl<'a> Auditor<'a> {
             let mut seen = see(&scene, row, &mut self.dues);
             let objective = seen.objective(bulk.at);
             if let Some(objective) = &objective {
-                self.objective.add(objective.standing);
+                self.objective.add(objective.state);
             }
             self.protected += usize::from(objective.is_some());
             let first = found.len();

@@ -68,7 +68,7 @@ pub struct Diagnosis {
     pub causes: Vec<Cause>,
     /// What to run: the playbook that `fix auto` would choose, or the explanation of the error.
     pub next: Option<String>,
-    /// What stops that playbook as things stand, or what a person has to say first; then `next` is the way out.
+    /// What stops that playbook now, or what a person has to say first; then `next` is the way out.
     pub refusal: Option<Refused>,
     /// Why.
     pub why: String,

@@ -113,7 +113,7 @@ impl VmInventory {
 
 fn tally(rows: &[VmRow]) -> Tally {
     let mut out = Tally::default();
-    rows.iter().filter_map(|row| row.objective.as_ref()).for_each(|objective| out.add(objective.standing));
+    rows.iter().filter_map(|row| row.objective.as_ref()).for_each(|objective| out.add(objective.state));
     out
 }
 
