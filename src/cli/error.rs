@@ -133,7 +133,7 @@ impl Kind {
             Self::Permission => "permission",
             Self::Refused => "refused",
             Self::ComeBack => "come_back",
-            Kind::Unread => "not_read",
+            Self::Unread => "not_read",
             Self::Io => "io",
             Self::Bug => "bug",
         }

@@ -83,7 +83,7 @@ fn checked(id: &str, kind: &str) -> Result<String, ArmError> {
     };
     let rest = segments.get(home..).unwrap_or_default();
     let known = is(rest.first(), "providers") && is(rest.get(1), "Microsoft.Authorization") && is(rest.get(2), kind);
-    if !known || rest.len() < 4 || !segments.iter().all(|one| plain(&one)) {
+    if !known || rest.len() < 4 || !segments.iter().all(plain) {
         return Err(refused());
     }
     Ok(format!("/{}", segments.get(..home + 4).unwrap_or_default().join("/")))
