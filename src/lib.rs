@@ -2,7 +2,7 @@
 //!
 //! # The map
 //!
-//! One way through the house: `cli` resolves settings, [`estate`] reads facts, [`playbook`] says whether it applies and
+//! One way through the house: `cli` resolves settings, [`facts`] reads facts, [`playbook`] says whether it applies and
 //! which steps there are, [`engine`] makes a plan of exact changes, asks, makes them one by one, proves each by reading,
 //! and journals everything; [`report`] renders what the run recorded. The sandbox ([`sim`]) replaces only the transport
 //! under [`arm`].
@@ -10,9 +10,9 @@
 //! # Who may know whom
 //!
 //! `cli -> all below`; `report -> {engine types with the changes and the view in them, journal}`;
-//! `engine -> {playbook, actions, journal, arm, estate, catalog}`;
-//! `playbook -> {actions: names and parameter types, estate: the view, catalog}`; `actions -> {arm, estate, catalog}`;
-//! `estate -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `journal`, `arm`
+//! `engine -> {playbook, actions, journal, arm, facts, catalog}`;
+//! `playbook -> {actions: names and parameter types, facts: the view, catalog}`; `actions -> {arm, facts, catalog}`;
+//! `facts -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `journal`, `arm`
 //! and `catalog` know no room. Only the calls and the credential of `arm` name an `azure_*` crate. Only `cli` and `main.rs` write to stdout or
 //! stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks this.
 //!
