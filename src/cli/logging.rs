@@ -1,4 +1,4 @@
-//! Diagnostics on stderr. They are for scan_progress into azmend, never the audit trail: that is the journal.
+//! Diagnostics on stderr. They are for looking into azmend, never the audit trail: that is the journal.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;

@@ -2,7 +2,7 @@
 //!
 //! Duty: pure. A vault knows a VM by its resource group and name; restore points carry the `vmId` of the machine they were
 //! taken of, which a move keeps and a new machine does not have. Invariants: "was moved" is said on a `vmId` alone, else it
-//! is "may have been"; unread points say nothing. Must never: be a input to change or delete anything.
+//! is "may have been"; unread points say nothing. Must never: be a ground to change or delete anything.
 //!
 //! Sources: that vault and VM are tied by group and name, and that a VM whose old points are to be kept is protected anew
 //! from another group: Microsoft's support team in Japan (blog, 2022). That data in the vault outlives the deletion of

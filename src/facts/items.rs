@@ -3,7 +3,7 @@
 //! Duty: to say whether an item names a VM: by its source, or by the names of its container and of itself. Pure.
 //! Invariants: an item that names nothing is never taken for one of another machine, and a name in a form azmend does not
 //! know names nothing but the machine it ends in.
-//! Must never: be the only input to change an item. Names say which group and machine an item was made for, not which
+//! Must never: be the only ground to change an item. Names say which group and machine an item was made for, not which
 //! subscription.
 //!
 //! Sources: recorded ids, container `IaasVMContainer;iaasvmcontainerv2;<group>;<vm>` and item

@@ -217,3 +217,36 @@ async fn an_audit_says_where_a_lock_stops_backups_and_prints_no_command_that_is_
     assert!(crp.command.as_ref().unwrap().contains(" diagnose "), "{crp:?}");
     assert!(of("vault-locked").evidence[0].contains("audit-year"));
 }
+
+/// Two errors of a failed VMSnapshot are repaired like the others, when the VM shows that it failed; the agent's configuration is
+/// looked at only on Linux, and only when it has not.
+#[tokio::test]
+async fn an_error_with_several_causes_is_repaired_by_the_one_that_the_vm_shows() {
+    let failed = "vmsnapshot: { state: failed }";
+    for (error, vm, wanted) in [
+        ("GuestAgentSnapshotTaskStatusError", failed, Some("extension-operation-failed")),
+        ("ExtensionSnapshotFailedNoNetwork", failed, Some("extension-operation-failed")),
+        ("GuestAgentSnapshotTaskStatusError", "os: linux", Some("agent-configuration")),
+        ("GuestAgentSnapshotTaskStatusError", "os: windows", None),
+        ("GuestAgentSnapshotTaskStatusError", "os: linux, agent: not-ready", None),
+        ("ExtensionSnapshotFailedNoNetwork", "os: linux", None),
+    ] {
+        let lab = Lab::of(&format!(
+            "apiVersion: azmend/estate/v1
+name: causes
+now: 2026-11-20T09:00:00Z
+subscriptions:
+  - name: Works
+    groups:
+      - name: rg-press
+        vms:
+          - {{ name: press-07, {vm}, protection: {{ vault: safe, policy: nightly, jobs: [{{ age: 9h, status: failed, error: {error} }}] }} }}
+        vaults: [{{ name: safe, policies: [{{ name: nightly, snapshot_days: 2 }}] }}]
+"
+        ));
+        let facts = collect(&lab.arm, &lab.vm("press-07"), &CollectOptions::default()).await;
+        let view = view_of(&facts, &lab.arm, &std::collections::BTreeSet::new());
+        let chosen = choose(&Library::shipped(), &facts, &view).playbook;
+        assert_eq!(chosen.as_deref(), wanted, "{error}, {vm}");
+    }
+}

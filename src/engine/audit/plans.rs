@@ -1,6 +1,6 @@
 //! `azmend audit --plans`: what each fix would do now, planned as `azmend fix` plans it.
 //!
-//! Duty: the plans of the findings whose rule is a playbook. Each VM is read once by ARM, for Resource Graph is no input for
+//! Duty: the plans of the findings whose rule is a playbook. Each VM is read once by ARM, for Resource Graph is no ground for
 //! a plan. Must never: change anything; a plan made here is shown and thrown away.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
