@@ -2,15 +2,16 @@
 //! unprotected.
 
 use azmend::engine::Planned;
+use azmend::engine::audit::audit;
 use azmend::engine::choose::choose;
 use azmend::engine::planner::view_of;
-use azmend::facts::bulk::Selection;
+use azmend::facts::bulk::{self, Collector, Selection};
 use azmend::facts::collect::{CollectOptions, collect};
 use azmend::facts::inventory::vms;
 use azmend::playbook::library::Library;
 use azmend::sim::FaultEffect;
 
-use crate::support::{Ask, Lab};
+use crate::support::{Ask, Lab, everything};
 
 const SUB: &str = "5b1c0de0-0000-4000-8000-000000000011";
 
@@ -248,5 +249,49 @@ subscriptions:
         let view = view_of(&facts, &lab.arm, &std::collections::BTreeSet::new());
         let chosen = choose(&Library::shipped(), &facts, &view).playbook;
         assert_eq!(chosen.as_deref(), wanted, "{error}, {vm}");
+    }
+}
+
+/// Both ways to read many VMs see a VM that was moved and one that was made again, and neither is called plainly unprotected.
+#[tokio::test]
+async fn moved_and_recreated_vms_are_named_with_what_they_were() {
+    let lab = Lab::of(
+        "apiVersion: azmend/estate/v1
+name: causes
+now: 2026-11-20T09:00:00Z
+subscriptions:
+  - name: Works
+    groups:
+      - name: rg-press
+        vms:
+          - { name: press-07 }
+          - { name: press-08, protection: { vault: safe, policy: nightly, jobs: [{ age: 9h, status: failed, error: UserErrorBcmDatasourceNotPresent }] } }
+          - { name: press-09 }
+        vaults:
+          - name: safe
+            policies: [{ name: nightly, snapshot_days: 2 }]
+            items: [{ of: rg-attic/press-07, policy: nightly, health: { status: ActionRequired, details: [{ code: 320001, title: ResourceNotFound, message: gone }] } }]
+      - name: AzureBackupRG_westeurope_1
+        collections:
+          - { of: rg-attic/press-07, deleted: true, points: { count: 4, newest: 9d, vm_id_of: rg-press/press-07 } }
+          - { of: press-08, points: { count: 3, newest: 33h, vm_id_of: rg-press/press-09 } }
+",
+    );
+    for collector in [Collector::Graph, Collector::Arm] {
+        let (bulk, deep) =
+            bulk::read(&lab.arm, &lab.visible().await, &Selection::default(), Some(collector)).await.unwrap();
+        let found = audit(&Library::shipped(), &bulk, &deep, &everything(), bulk.at, lab.arm.calls());
+        let rules = |name: &str| {
+            let mut rules: Vec<&str> =
+                found.findings.iter().filter(|one| one.name == name).map(|one| one.rule.as_str()).collect();
+            rules.sort_unstable();
+            rules
+        };
+        assert!(rules("press-07").contains(&"vm-moved"), "{collector:?}: {:#?}", found.findings);
+        assert!(!rules("press-07").contains(&"unprotected-vm"), "{collector:?}: {:?}", rules("press-07"));
+        let moved = found.findings.iter().find(|one| one.rule == "vm-moved").unwrap();
+        assert!(moved.evidence.iter().any(|line| line.contains("rg-attic/press-07")), "{collector:?}: {moved:?}");
+        assert!(rules("press-08").contains(&"vm-remade"), "{collector:?}: {:#?}", found.findings);
+        assert_eq!(rules("press-09"), ["unprotected-vm"], "{collector:?}");
     }
 }

@@ -74,7 +74,7 @@ fn many_errors_of_one_kind_are_counted_not_kept() {
     let vms = "          - { name: vm }\n".repeat(3000);
     let errors = Estate::parse(&format!("{head}{vms}"), "estate.yaml").unwrap_err();
     assert!(errors.len() <= 21, "{}", errors.len());
-    assert!(errors[0].message.contains("there twice") && errors[0].line == 11, "{}", errors[0]);
+    assert!(errors[0].message.contains("appears twice") && errors[0].line == 11, "{}", errors[0]);
     assert_eq!(errors.last().unwrap().message, "and 2979 more errors like these");
     let odd: String = (0..3000).map(|n| format!("          - {{ name: 'vm/{n}' }}\n")).collect();
     let errors = Estate::parse(&format!("{head}{odd}"), "estate.yaml").unwrap_err();
