@@ -179,9 +179,9 @@ fn the_page_renders_filters_and_sorts_without_a_word_on_the_console() {
     assert_eq!(browser.run("return document.querySelectorAll('main img, main script').length"), 0);
 
     let named = |name: &str| findings.iter().filter(|one| one.to_string().contains(name)).count();
-    browser.keys("#filter-text", "WEB-01");
-    assert!(named("web-01") > 1 && browser.names().len() == named("web-01"), "{:?}", browser.names());
-    browser.keys("#filter-text", &"\u{E003}".repeat("web-01".len()));
+    browser.keys("#filter-text", "APP-02");
+    assert!(named("app-02") > 1 && browser.names().len() == named("app-02"), "{:?}", browser.names());
+    browser.keys("#filter-text", &"\u{E003}".repeat("app-02".len()));
     assert_eq!(browser.names().len(), findings.len());
     let count = |key: &str, value: &str| findings.iter().filter(|one| one[key] == value).count();
     browser.keys("#filter-level", "high");
