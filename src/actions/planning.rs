@@ -60,6 +60,8 @@ pub struct StepDraft {
     /// What was not read and decides what the step does: its path in the view, and why. A plan in which the step is
     /// required is not made (S12).
     pub unread: Vec<(&'static str, String)>,
+    /// Something that decides how much it does was not read; the rest is in the plan, and `notes` say it.
+    pub partly_unread: bool,
     /// What the user should know.
     pub notes: Vec<String>,
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use super::foresee::{self, Foreseen, foresee};
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
+use crate::facts::collect::last_failure_words;
 use crate::facts::identity;
 use crate::facts::view::View;
 use crate::facts::vm_facts::{ItemFacts, VmFacts};
@@ -147,7 +148,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
         }
     }
     if let Some(symptom) = symptoms.first() {
-        let said = match super::planner::words_of_azure(facts) {
+        let said = match last_failure_words(facts) {
             Some(words) => format!("{}, and no playbook is for that; Azure says: {words}", symptom.why),
             None => format!("{}, and no playbook is for that", symptom.why),
         };

@@ -112,3 +112,25 @@ fn asks(resolved: &Resolved, facts: &VmFacts) -> Option<Foreseen> {
 pub fn asks_a_person(command: &str) -> bool {
     command.split([' ', '=']).any(|word| PLACEHOLDERS.contains(&word))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::actions::rules::testing::{facts, unread};
+    use crate::actions::rules::{ORPHAN_AGE, RuleInput, stale};
+    use crate::playbook::library::Library;
+
+    /// A step that goes on without what it could not read says nothing of what a fix would find (S12).
+    #[test]
+    fn what_was_not_read_foretells_nothing() {
+        let library = Library::shipped();
+        let playbook = library.find("delete-stale-collections").unwrap();
+        let mut facts = facts();
+        facts.collections = unread();
+        let input = RuleInput { facts: &facts, now: facts.at, overrides: &BTreeSet::new(), orphan_age: ORPHAN_AGE };
+        let view = View::of(&facts, &stale::counts(&input), facts.at);
+        assert_eq!(foresee(playbook, &facts, &view), Foreseen::Open);
+    }
+}

@@ -297,6 +297,7 @@ async fn draft(
             now: arm.clock().now(),
             so_far,
             fatal: Vec::new(),
+            partly_unread: false,
         };
         let steps = draft.steps()?;
         let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
@@ -370,6 +371,8 @@ struct Draft<'a> {
     so_far: SoFar<'a>,
     /// Refusals without which the plan makes no sense.
     fatal: Vec<Refusal>,
+    /// A step goes on without something that it could not read.
+    partly_unread: bool,
 }
 
 impl Draft<'_> {
@@ -443,6 +446,7 @@ impl Draft<'_> {
         if !unread.is_empty() && planned.on_failure == OnFailure::Stop {
             return Err(Undecided::unread(&step.id, &unread));
         }
+        self.partly_unread |= draft.partly_unread || !unread.is_empty();
         draft.notes.extend(unread.into_iter().map(|what| format!("not read: {what}")));
         self.adopt(draft, planned);
         Ok(())
@@ -514,6 +518,7 @@ pub(super) fn outlook(resolved: &Resolved, facts: &VmFacts, view: &View, max_cha
         now: facts.at,
         so_far,
         fatal: Vec::new(),
+        partly_unread: false,
     };
     let Ok(steps) = draft.steps() else { return Outlook::Open };
     let (stays, fatal) = (draft.so_far.locks_that_stay().to_vec(), draft.fatal);
@@ -529,9 +534,7 @@ pub(super) fn outlook(resolved: &Resolved, facts: &VmFacts, view: &View, max_cha
     }
     let kept = steps.iter().flat_map(|step| step.kept.iter().map(|kept| &kept.refusal)).chain(&stays);
     let kept: Vec<&Refusal> = kept.collect();
-    let noted =
-        |step: &PlannedStep| step.notes.iter().any(|note| note.starts_with("not read") || note.contains("not known"));
-    if kept.iter().any(|one| only_unread(one)) || steps.iter().any(noted) {
+    if draft.partly_unread || kept.iter().any(|one| only_unread(one)) {
         return Outlook::Open;
     }
     match kept.first() {
@@ -585,7 +588,7 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
         resolved.name,
         if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
     );
-    let why = match words_of_azure(facts) {
+    let why = match collect::last_failure_words(facts) {
         Some(words) => format!("{why}; Azure says: {words}"),
         None => why,
     };
@@ -642,14 +645,4 @@ fn touched_values(condition: &Condition, view: &View) -> Vec<String> {
 fn values(resolved: &Resolved, view: &View) -> String {
     let evidence = evidence(resolved, view);
     if evidence.is_empty() { "the condition is false".to_owned() } else { evidence.join(", ") }
-}
-
-/// What Azure said of the newest finished backup that failed, in its own words: they name the policy, the extension, the
-/// disk that is meant.
-pub(super) fn words_of_azure(facts: &VmFacts) -> Option<String> {
-    collect::last_failure(facts)?
-        .texts()
-        .map(str::trim)
-        .find(|text| !text.is_empty())
-        .map(|text| crate::text::safe_short(text, 300))
 }

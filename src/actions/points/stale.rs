@@ -87,6 +87,7 @@ impl Action for DeleteStale {
         let wanted = |kind: StaleKind| self.kinds.contains(&kind);
         let mut out = StepDraft::default();
         if let Some(why) = input.facts.collections.unread() {
+            out.partly_unread = true;
             out.notes.push(format!("the restore point collections were not read: {why}"));
         }
         // Points that must go so that the backup of this run fits and the next scheduled one after it. `None`: all of them.
@@ -94,6 +95,7 @@ impl Action for DeleteStale {
             (StaleUntil::All, _) => None,
             (StaleUntil::Room, Some((count, limit))) => Some((count + 2).saturating_sub(limit)),
             (StaleUntil::Room, None) => {
+                out.partly_unread = true;
                 out.notes.push("the limit of points is not known, so no expired point is deleted".to_owned());
                 Some(0)
             }

@@ -14,6 +14,7 @@ use crate::arm::model::{Job, ProtectedItem};
 use crate::clock::earlier;
 use crate::facts::read::{Read, Reader, action, one_line, part, why};
 use crate::facts::vm_facts::{Part, VmFacts};
+use crate::text::safe_short;
 
 /// How far back finished jobs are read.
 pub const JOB_DAYS: u64 = 14;
@@ -44,6 +45,12 @@ pub fn warned_in_a_row(jobs: &[Job]) -> Vec<&Job> {
 pub fn last_failure(facts: &VmFacts) -> Option<&Job> {
     let items = facts.items.known().into_iter().flatten();
     newest(items.filter_map(|item| item.jobs.known()).flatten()).filter(|job| !job.succeeded())
+}
+
+/// What Azure said of it, in its own words: they name the policy, the extension, the disk that is meant.
+#[must_use]
+pub fn last_failure_words(facts: &VmFacts) -> Option<String> {
+    last_failure(facts)?.texts().map(str::trim).find(|text| !text.is_empty()).map(|text| safe_short(text, 300))
 }
 
 fn newest<'a>(jobs: impl Iterator<Item = &'a Job>) -> Option<&'a Job> {
