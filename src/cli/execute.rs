@@ -16,13 +16,14 @@ use super::store;
 use crate::clock::{Clock as _, SystemClock, later};
 use crate::duration::Span;
 use crate::engine::exit;
+use crate::engine::hints::as_program;
 use crate::engine::launch::new_run_id;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::{Entry, Launch};
 use crate::journal::{JournalError, LocalRun, LockKey, StateDir};
 use crate::report;
-use crate::text::{as_program, shell_quote};
+use crate::text::shell_quote;
 
 /// What every command works with.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ pub mod finish;
 pub mod fleet;
 pub mod foresee;
 mod freshness;
+pub mod hints;
 pub mod launch;
 pub mod owed;
 pub mod plan;

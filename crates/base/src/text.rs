@@ -247,42 +247,10 @@ pub fn ago(elapsed: Duration) -> String {
     if elapsed.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", human_duration(elapsed)) }
 }
 
-/// The commands of azmend in a text, begun as `program`: a hint from below does not know in which world it is read.
-#[must_use]
-pub fn as_program(text: &str, program: &str) -> String {
-    const COMMANDS: [&str; 15] = [
-        "apply", "audit", "backup", "capture", "diagnose", "doctor", "engines", "explain", "fix", "jobs", "playbook",
-        "protect", "role", "runs", "vms",
-    ];
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("azmend ") {
-        let (before, after) = (&rest[..at], &rest[at + "azmend ".len()..]);
-        let word: &str = after.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
-        out.push_str(before);
-        out.push_str(if COMMANDS.contains(&word) { program } else { "azmend" });
-        out.push(' ');
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn commands_in_a_hint_begin_as_the_program_was_called() {
-        let text = "first: azmend fix a --vm v; then run azmend again, or azmend runs show; azmend --sandbox fix";
-        let there = as_program(text, "azmend --sandbox");
-        assert_eq!(
-            there,
-            "first: azmend --sandbox fix a --vm v; then run azmend again, or azmend --sandbox runs show; azmend --sandbox fix"
-        );
-        assert_eq!(as_program(text, "azmend"), text);
-    }
 
     #[test]
     fn strange_text_becomes_visible() {

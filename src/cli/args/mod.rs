@@ -724,6 +724,17 @@ mod tests {
         Args::command_line().debug_assert();
     }
 
+    /// A command that is missing there would be printed in the sandbox as one against Azure.
+    #[test]
+    fn every_command_that_needs_a_world_is_one_of_those_in_hints() {
+        let all = Args::command_line();
+        let same_everywhere = ["completions", "help", "man", "sandbox"];
+        let mut names: Vec<&str> = all.get_subcommands().map(clap::Command::get_name).collect();
+        names.retain(|name| !same_everywhere.contains(name));
+        names.sort_unstable();
+        assert_eq!(names, crate::engine::hints::COMMANDS);
+    }
+
     #[test]
     fn sandbox_needs_an_equals_sign_for_its_file() {
         let args = parse(&["--sandbox", "sandbox", "list"]).unwrap();

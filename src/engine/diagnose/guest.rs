@@ -8,7 +8,7 @@
 //! agent or extension" and "Troubleshooting backup failures on Azure virtual machines", both 2025-11-12), as the
 //! catalogue holds them.
 
-use super::line::{Line, State};
+use super::line::{Sheet, State};
 use crate::facts::guest::{Com, Guest, GuestFacts, GuestOs, Service};
 use crate::facts::vm_facts::Part;
 use crate::text::plural;
@@ -50,52 +50,23 @@ const SERVICES: [Wanted; 11] = [
 ];
 
 /// The lines.
-#[must_use]
-pub fn lines(guest: &Guest) -> Vec<Line> {
-    let mut sheet = Sheet(Vec::new());
+pub(super) fn lines(sheet: &mut Sheet, guest: &Guest) {
     match guest {
         Guest::NotAllowed => sheet.put(
+            AREA,
             "inside the VM",
             State::NotChecked,
             "add --allow-guest to run a read-only script through Run Command",
             None,
         ),
-        Guest::Looked(Part::Unread { why }) => sheet.put("inside the VM", State::NotChecked, why, None),
+        Guest::Looked(Part::Unread { why }) => sheet.put(AREA, "inside the VM", State::NotChecked, why, None),
         Guest::Looked(Part::Absent { .. }) => {
-            sheet.put("inside the VM", State::NotChecked, "there is nothing to check", None);
+            sheet.put(AREA, "inside the VM", State::NotChecked, "there is nothing to check", None);
         }
         Guest::Looked(Part::Known { value, .. }) => match value.os {
-            GuestOs::Windows => windows(&mut sheet, value),
-            GuestOs::Linux => linux(&mut sheet, value),
+            GuestOs::Windows => windows(sheet, value),
+            GuestOs::Linux => linux(sheet, value),
         },
-    }
-    sheet.0
-}
-
-struct Sheet(Vec<Line>);
-
-impl Sheet {
-    fn put(&mut self, check: &str, state: State, evidence: &str, code: Option<&str>) {
-        self.0.push(Line {
-            area: AREA.to_owned(),
-            check: check.to_owned(),
-            state,
-            evidence: evidence.to_owned(),
-            code: code.map(str::to_owned),
-        });
-    }
-
-    fn judge(&mut self, check: &str, good: bool, evidence: &str, code: Option<&str>) {
-        let (state, code) = if good { (State::Ok, None) } else { (State::Problem, code) };
-        self.put(check, state, evidence, code);
-    }
-
-    /// The value; an unread part is a line, an absent one is not there.
-    fn known<'a, T>(&mut self, check: &str, part: &'a Part<T>) -> Option<&'a T> {
-        if let Some(why) = part.unread() {
-            self.put(check, State::NotChecked, why, None);
-        }
-        part.known()
     }
 }
 
@@ -103,40 +74,40 @@ fn windows(sheet: &mut Sheet, guest: &GuestFacts) {
     for wanted in SERVICES {
         service(sheet, guest, &wanted);
     }
-    if let Some(network_service) = sheet.known("account of MSDTC", &guest.dtc_network_service) {
+    if let Some(network_service) = sheet.known(AREA, "account of MSDTC", &guest.dtc_network_service) {
         let said = if *network_service { "Network Service" } else { "not Network Service" };
-        sheet.judge("account of MSDTC", *network_service, said, Some(DTC));
+        sheet.judge(AREA, "account of MSDTC", *network_service, said, Some(DTC));
     }
-    if let Some(com) = sheet.known("COM+ catalogue", &guest.com) {
+    if let Some(com) = sheet.known(AREA, "COM+ catalogue", &guest.com) {
         let said = match com {
             Com::Works => "opens".to_owned(),
             Com::Fails(code) => format!("does not open: {code}"),
         };
-        sheet.judge("COM+ catalogue", *com == Com::Works, &said, Some(COM));
+        sheet.judge(AREA, "COM+ catalogue", *com == Com::Works, &said, Some(COM));
     }
     writers(sheet, guest);
     let installer_off = guest.service("msiserver").and_then(Part::known).is_some_and(|one| one.start == "Disabled");
     match &guest.vc_runtime {
-        Part::Known { value, .. } => sheet.put("Visual C++ 2013 runtime", State::Ok, value, None),
+        Part::Known { value, .. } => sheet.put(AREA, "Visual C++ 2013 runtime", State::Ok, value, None),
         // The extension brings it along; without the installer it cannot.
         Part::Absent { .. } => {
             let said = "not installed; the backup extension installs it when needed";
             let said = if installer_off { "not installed, and Windows Installer is disabled" } else { said };
-            sheet.judge("Visual C++ 2013 runtime", !installer_off, said, Some(VC));
+            sheet.judge(AREA, "Visual C++ 2013 runtime", !installer_off, said, Some(VC));
         }
-        Part::Unread { why } => sheet.put("Visual C++ 2013 runtime", State::NotChecked, why, None),
+        Part::Unread { why } => sheet.put(AREA, "Visual C++ 2013 runtime", State::NotChecked, why, None),
     }
-    if let Some(dhcp) = sheet.known("DHCP", &guest.dhcp) {
+    if let Some(dhcp) = sheet.known(AREA, "DHCP", &guest.dhcp) {
         let said = format!("{} of {} by DHCP", dhcp.dynamic, plural(dhcp.all as usize, "connected adapter"));
-        sheet.judge("DHCP", dhcp.dynamic > 0 || dhcp.all == 0, &said, Some(NETWORK));
+        sheet.judge(AREA, "DHCP", dhcp.dynamic > 0 || dhcp.all == 0, &said, Some(NETWORK));
     }
-    let crashes = sheet.known("crashes of the backup extension", &guest.crashes);
+    let crashes = sheet.known(AREA, "crashes of the backup extension", &guest.crashes);
     if let Some(crashes) = crashes {
         let said = match crashes.last {
             None => "none in 14 days".to_owned(),
             Some(last) => format!("{} in 14 days, the last at {}", crashes.count, last.strftime("%Y-%m-%d %H:%MZ")),
         };
-        sheet.judge("crashes of the backup extension", crashes.count == 0, &said, Some(CRASH));
+        sheet.judge(AREA, "crashes of the backup extension", crashes.count == 0, &said, Some(CRASH));
     }
     let crashed = crashes.is_some_and(|crashes| crashes.count > 0);
     anti_virus(sheet, guest, crashed);
@@ -147,12 +118,14 @@ fn service(sheet: &mut Sheet, guest: &GuestFacts, wanted: &Wanted) {
     match guest.service(wanted.name) {
         // The agent runs this very script, whatever its services are called.
         Some(Part::Absent { .. }) if matches!(wanted.code, Some(AGENT)) => {
-            sheet.put(&check, State::Ok, "not installed under this name", None);
+            sheet.put(AREA, &check, State::Ok, "not installed under this name", None);
         }
-        Some(Part::Absent { .. }) => sheet.put(&check, State::Problem, "not installed", wanted.code),
-        Some(Part::Unread { why }) => sheet.put(&check, State::NotChecked, why, None),
-        Some(Part::Known { value, .. }) => sheet.judge(&check, fits(value, wanted.running), &told(value), wanted.code),
-        None => sheet.put(&check, State::NotChecked, "not requested", None),
+        Some(Part::Absent { .. }) => sheet.put(AREA, &check, State::Problem, "not installed", wanted.code),
+        Some(Part::Unread { why }) => sheet.put(AREA, &check, State::NotChecked, why, None),
+        Some(Part::Known { value, .. }) => {
+            sheet.judge(AREA, &check, fits(value, wanted.running), told(value), wanted.code)
+        }
+        None => sheet.put(AREA, &check, State::NotChecked, "not requested", None),
     }
 }
 
@@ -165,10 +138,10 @@ fn told(service: &Service) -> String {
 }
 
 fn writers(sheet: &mut Sheet, guest: &GuestFacts) {
-    let Some(writers) = sheet.known("VSS writers", &guest.writers) else { return };
+    let Some(writers) = sheet.known(AREA, "VSS writers", &guest.writers) else { return };
     let all = plural(writers.all as usize, "writer");
     if writers.unwell == 0 {
-        return sheet.put("VSS writers", State::Ok, &format!("{all}, all stable"), None);
+        return sheet.put(AREA, "VSS writers", State::Ok, format!("{all}, all stable"), None);
     }
     let names = |failed: bool| -> Vec<String> {
         let of = writers.named.iter().filter(|one| one.failed() == failed);
@@ -179,11 +152,11 @@ fn writers(sheet: &mut Sheet, guest: &GuestFacts) {
     let more = if more == 0 { String::new() } else { format!(" and {more} more that are not stable") };
     if failed.is_empty() && more.is_empty() {
         let said = format!("{all}; running for a backup: {}", busy.join(", "));
-        return sheet.put("VSS writers", State::Ok, &said, None);
+        return sheet.put(AREA, "VSS writers", State::Ok, &said, None);
     }
     let named = if failed.is_empty() { &busy } else { &failed };
     let said = format!("{} of {all} not stable: {}{more}", writers.unwell, named.join(", "));
-    sheet.put("VSS writers", State::Problem, &said, Some(VSS_WRITER));
+    sheet.put(AREA, "VSS writers", State::Problem, &said, Some(VSS_WRITER));
 }
 
 /// Missing exclusions stop nobody's backup by themselves: they are a problem when the extension crashes.
@@ -199,14 +172,14 @@ fn anti_virus(sheet: &mut Sheet, guest: &GuestFacts, crashed: bool) {
                 (false, false) => "Microsoft Defender excludes neither folder of the extension",
             };
             let good = !crashed || (value.plugins && value.logs);
-            sheet.judge(CHECK, good, &format!("{said}; {OTHERS}"), Some(CRASH));
+            sheet.judge(AREA, CHECK, good, format!("{said}; {OTHERS}"), Some(CRASH));
         }
         (Part::Known { value: false, .. } | Part::Absent { .. }, _) => {
-            sheet.put(CHECK, State::Ok, &format!("Microsoft Defender does not run; {OTHERS}"), None);
+            sheet.put(AREA, CHECK, State::Ok, format!("Microsoft Defender does not run; {OTHERS}"), None);
         }
-        (Part::Unread { why }, _) | (_, Part::Unread { why }) => sheet.put(CHECK, State::NotChecked, why, None),
+        (Part::Unread { why }, _) | (_, Part::Unread { why }) => sheet.put(AREA, CHECK, State::NotChecked, why, None),
         (Part::Known { .. }, Part::Absent { .. }) => {
-            sheet.put(CHECK, State::NotChecked, "Microsoft Defender does not report its exclusions", None);
+            sheet.put(AREA, CHECK, State::NotChecked, "Microsoft Defender does not report its exclusions", None);
         }
     }
 }
@@ -216,36 +189,37 @@ fn linux(sheet: &mut Sheet, guest: &GuestFacts) {
     match guest.service("agent") {
         Some(Part::Known { value, .. }) => {
             let good = value.state == "active" && value.start != "disabled" && value.start != "masked";
-            sheet.judge(SERVICE, good, &format!("{}, {}", value.state, value.start), Some(AGENT));
+            sheet.judge(AREA, SERVICE, good, format!("{}, {}", value.state, value.start), Some(AGENT));
         }
-        Some(Part::Unread { why }) => sheet.put(SERVICE, State::NotChecked, why, None),
+        Some(Part::Unread { why }) => sheet.put(AREA, SERVICE, State::NotChecked, why, None),
         Some(Part::Absent { .. }) => {
-            sheet.put(SERVICE, State::Ok, "none of the usual names; the agent ran this script", None);
+            sheet.put(AREA, SERVICE, State::Ok, "none of the usual names; the agent ran this script", None);
         }
-        None => sheet.put(SERVICE, State::NotChecked, "not requested", None),
+        None => sheet.put(AREA, SERVICE, State::NotChecked, "not requested", None),
     }
-    let Some(conf) = sheet.known("waagent.conf", &guest.agent_conf) else { return };
+    let Some(conf) = sheet.known(AREA, "waagent.conf", &guest.agent_conf) else { return };
     let told = |value: &str| match value {
         "-" => "not set, so the default applies".to_owned(),
         value => value.to_owned(),
     };
     // The agent takes anything but y and n for the default, which is y (WALinuxAgent, conf.py).
     let off = conf.enabled.eq_ignore_ascii_case("n");
-    sheet.judge("waagent.conf: Extensions.Enabled", !off, &told(&conf.enabled), Some(CRASH));
+    sheet.judge(AREA, "waagent.conf: Extensions.Enabled", !off, told(&conf.enabled), Some(CRASH));
     if conf.enable != "-" {
         let said = format!("{}; the agent does not read this key, it reads Extensions.Enabled", conf.enable);
-        sheet.put("waagent.conf: Extensions.Enable", State::Ok, &said, None);
+        sheet.put(AREA, "waagent.conf: Extensions.Enable", State::Ok, &said, None);
     }
     let usual = ["-", "auto", "waagent", "cloud-init"].contains(&conf.provisioning.as_str());
     let said = told(&conf.provisioning);
     let said = if usual { said } else { format!("{said}; the guide asks for auto") };
-    sheet.judge("waagent.conf: Provisioning.Agent", usual, &said, Some(CRASH));
+    sheet.judge(AREA, "waagent.conf: Provisioning.Agent", usual, &said, Some(CRASH));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::catalog::Catalog;
+    use crate::engine::diagnose::Line;
     use crate::facts::guest::{Dhcp, Writer, Writers, parse};
     use jiff::Timestamp;
 
@@ -255,6 +229,12 @@ mod tests {
         service.Dhcp=Running Auto\nservice.WindowsAzureGuestAgent=Running Auto\nservice.RdAgent=absent\n\
         dtc.account=network-service\nvc.x64=absent\ndhcp=1 1\ncrash=0 -\ndefender=on\nexclusion.plugins=no\n\
         exclusion.logs=no\ncom=works\nwriters=12 0\nend=azmend-probe/1\n";
+
+    fn lines(guest: &Guest) -> Vec<Line> {
+        let mut sheet = Sheet::default();
+        super::lines(&mut sheet, guest);
+        sheet.lines
+    }
 
     fn facts() -> GuestFacts {
         parse(WELL, GuestOs::Windows, Timestamp::UNIX_EPOCH).unwrap()

@@ -1,7 +1,9 @@
-//! One line of the checklist.
+//! The lines of the checklist.
 
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::facts::vm_facts::Part;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -29,4 +31,42 @@ pub struct Line {
     pub evidence: String,
     /// The error of the catalogue that it leads to.
     pub code: Option<String>,
+}
+
+/// Collects lines.
+#[derive(Debug, Default)]
+pub(super) struct Sheet {
+    pub lines: Vec<Line>,
+}
+
+impl Sheet {
+    pub fn put(&mut self, area: &str, check: &str, state: State, evidence: impl Into<String>, code: Option<&str>) {
+        self.lines.push(Line {
+            area: area.to_owned(),
+            check: check.to_owned(),
+            state,
+            evidence: evidence.into(),
+            code: code.map(str::to_owned),
+        });
+    }
+
+    pub fn judge<'a>(
+        &mut self,
+        area: &str,
+        check: &str,
+        good: bool,
+        evidence: impl Into<String>,
+        code: impl Into<Option<&'a str>>,
+    ) {
+        let (state, code) = if good { (State::Ok, None) } else { (State::Problem, code.into()) };
+        self.put(area, check, state, evidence, code);
+    }
+
+    /// A line for a part that is not known, or the value.
+    pub fn known<'a, T>(&mut self, area: &str, check: &str, part: &'a Part<T>) -> Option<&'a T> {
+        if let Some(why) = part.unread() {
+            self.put(area, check, State::NotChecked, why, None);
+        }
+        part.known()
+    }
 }

@@ -3,7 +3,7 @@
 //! Duty: pure. Invariants: a lock that the last backup's error names is a problem wherever it stands; one over the restore
 //! points is one by what the group holds, never by its name alone; one that stops nothing is said and is no problem.
 
-use super::{Sheet, State};
+use super::line::{Sheet, State};
 use crate::arm::model::Lock;
 use crate::facts::derive::{LockPlace, lock_place};
 use crate::facts::locked::LockedScopes;

@@ -3,7 +3,7 @@
 //! Duty: pure. Invariant: what was not read is "not checked" and never "nobody" (S12). A policy that leaves a group out, or is
 //! not enforced, puts nothing back there: said, and no problem.
 
-use super::{Sheet, State};
+use super::line::{Sheet, State};
 use crate::arm::id::ResourceId;
 use crate::arm::model::ActivityEvent;
 use crate::facts::lockwatch::{GroupLog, LockPolicy, LockWatch};

@@ -20,17 +20,19 @@ use crate::catalog::Catalog;
 use crate::clock::elapsed;
 use crate::engine::choose::{Choice, symptoms};
 use crate::engine::foresee::Foreseen;
+use crate::engine::hints::as_program;
 use crate::facts::collect::{WARNED, warned_in_a_row};
 use crate::facts::identity;
 use crate::facts::objective::{Objective, Standing, aged, no_job_since, often, standing};
 use crate::facts::surroundings::Around;
 use crate::facts::view::View;
 use crate::facts::vm_facts::{ItemFacts, Part, VmFacts};
-use crate::text::{as_program, plural};
+use crate::text::plural;
 
 /// Name and version of the object.
 pub const DIAGNOSIS_SCHEMA: &str = "azmend.diagnosis/v1";
 
+use line::Sheet;
 pub use line::{Line, State};
 
 /// A likely cause.
@@ -87,36 +89,6 @@ pub struct Refused {
     pub hint: Option<String>,
 }
 
-/// Collects lines.
-struct Sheet {
-    lines: Vec<Line>,
-}
-
-impl Sheet {
-    fn put(&mut self, area: &str, check: &str, state: State, evidence: impl Into<String>, code: Option<&str>) {
-        self.lines.push(Line {
-            area: area.to_owned(),
-            check: check.to_owned(),
-            state,
-            evidence: evidence.into(),
-            code: code.map(str::to_owned),
-        });
-    }
-
-    fn judge(&mut self, area: &str, check: &str, good: bool, evidence: impl Into<String>, code: &str) {
-        let (state, code) = if good { (State::Ok, None) } else { (State::Problem, Some(code)) };
-        self.put(area, check, state, evidence, code);
-    }
-
-    /// A line for a part that is not known, or the value.
-    fn known<'a, T>(&mut self, area: &str, check: &str, part: &'a Part<T>) -> Option<&'a T> {
-        if let Some(why) = part.unread() {
-            self.put(area, check, State::NotChecked, why, None);
-        }
-        part.known()
-    }
-}
-
 /// What a diagnosis is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
@@ -144,7 +116,7 @@ pub fn diagnose(
     now: Timestamp,
     ask: &Ask<'_>,
 ) -> Diagnosis {
-    let mut sheet = Sheet { lines: Vec::new() };
+    let mut sheet = Sheet::default();
     vm(&mut sheet, facts, now);
     extensions(&mut sheet, facts, view);
     sheet.lines.extend(keyvault::lines(facts));
@@ -159,7 +131,7 @@ pub fn diagnose(
     warnings(&mut sheet, facts);
     recovery(&mut sheet, facts, now);
     surroundings::lines(&mut sheet, around);
-    sheet.lines.extend(guest::lines(ask.guest));
+    guest::lines(&mut sheet, ask.guest);
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
     let next = next(choice, ask);
@@ -301,7 +273,7 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
             return sheet.put("vault", "protection", State::NotChecked, said, None);
         }
         let said = match identity::moved(facts) {
-            Some(moved) => format!("no vault protects the VM; {}; {}", moved.words(), identity::Moved::way()),
+            Some(moved) => format!("no vault protects the VM; {}; {}", moved.words(), identity::MOVED_WAY),
             None => "no vault protects the VM".to_owned(),
         };
         return sheet.put("vault", "protection", State::Problem, said, Some("UserErrorBcmDatasourceNotPresent"));
@@ -353,7 +325,7 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
         let harmless =
             passed || detail.title.to_lowercase().contains("green") || detail.title.eq_ignore_ascii_case("Success");
         let said = format!("{health}: {} {}", detail.code, detail.message);
-        sheet.judge("vault", "health", harmless, said.trim(), &code);
+        sheet.judge("vault", "health", harmless, said.trim(), code.as_str());
     }
     if item.health_details.is_empty() {
         sheet.put("vault", "health", if passed { State::Ok } else { State::Problem }, health, None);

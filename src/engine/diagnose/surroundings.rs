@@ -3,7 +3,7 @@
 //! Duty: pure, as the whole checklist. Invariant: limits are those of Azure's documents, and where these disagree or leave
 //! something open the line says so instead of judging.
 
-use super::{Sheet, State};
+use super::line::{Sheet, State};
 use crate::arm::model::{NetworkRule, RuleSet};
 use crate::facts::surroundings::{Around, CPU, DiskFacts, InterfaceRules, Load, MEMORY};
 use crate::facts::vm_facts::{Part, VmFacts};
