@@ -52,12 +52,6 @@ impl Moved<'_> {
         let was = if self.proven { "the VM was moved from there" } else { "the VM may have been moved from there" };
         format!("the vault {} still has the item of {} ({state}){points}: {was}", vault(item), vm.short_name())
     }
-
-    /// What to do.
-    #[must_use]
-    pub fn way() -> &'static str {
-        "protect the VM at its new place; its old recovery points stay under the old item, whose protection is stopped with the data kept"
-    }
 }
 
 fn vault(item: &ProtectedItem) -> String {
@@ -80,6 +74,9 @@ pub fn remade(facts: &VmFacts) -> Option<&str> {
 pub fn remade_words(vm_id: &str) -> String {
     format!("its restore points are of another VM that had this name (vmId {vm_id}): the VM was made again")
 }
+
+/// What to do with a VM that was moved.
+pub const MOVED_WAY: &str = "protect the VM at its new place; its old recovery points stay under the old item, whose protection is stopped with the data kept";
 
 /// What to do with a VM that was made again.
 pub const REMADE_WAY: &str = "the vault knows a VM by its group and name and cannot tell the two apart; to keep the old points, stop the protection with the data kept, move the new VM to another resource group and protect it there";

@@ -100,7 +100,7 @@ pub fn choose(input: &RuleInput<'_>, vault: &str, policy: &str, candidate: &Cand
 pub fn which_vault(facts: &VmFacts) -> Refusal {
     let why = format!("the owner of {} decides which vault protects it, and none was named", facts.id.name());
     let why = match identity::moved(facts) {
-        Some(moved) => format!("{why}; {}; {}", moved.words(), identity::Moved::way()),
+        Some(moved) => format!("{why}; {}; {}", moved.words(), identity::MOVED_WAY),
         None => why,
     };
     let vm = crate::text::shell_quote(facts.id.as_str());

@@ -107,7 +107,7 @@ fn other_machine(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<
     let id = &seen.row.vm.id;
     if let Some(moved) = identity::moved(&seen.facts).filter(|moved| moved.proven) {
         let mut finding = scene.finding("vm-moved", title("vm-moved"), Level::High, id);
-        finding.evidence = vec![moved.words(), identity::Moved::way().to_owned()];
+        finding.evidence = vec![moved.words(), identity::MOVED_WAY.to_owned()];
         let old = &moved.former.item;
         let point = old.last_recovery_point.map(|point| elapsed(point, scene.bulk.at));
         finding.evidence.extend(point.map(|age| format!("its newest recovery point is {} old", aged(age))));

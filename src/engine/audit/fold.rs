@@ -15,26 +15,19 @@ pub(super) fn repeated(seen: &VmUnderAudit<'_>, found: &mut Vec<Finding>, first:
     if found.len() < first + 2 {
         return;
     }
-    let own = found.split_off(first);
+    let mut own = found.split_off(first);
     let chosen = choose::choose_among(seen.applies.clone(), &seen.facts, &seen.view).playbook;
-    let is_root = |one: &Finding| one.rule == "vm-remade" || chosen.as_deref() == Some(one.rule.as_str());
-    let by_name = |name: &str| seen.applies.iter().map(|one| one.playbook).find(|playbook| playbook.name() == name);
+    let place = |rule: &str| own.iter().position(|one| one.rule == rule);
     // That the machine is another one is the root of everything that its item says.
-    let root = own.iter().position(|one| one.rule == "vm-remade").or_else(|| own.iter().position(is_root));
-    let Some(root) = root else { return found.extend(own) };
-    let mut kept = Vec::with_capacity(own.len());
-    let mut repeats = Vec::new();
-    for (place, one) in own.iter().enumerate() {
-        let again = place != root && own.get(root).is_some_and(|root| says_again(one, root, by_name));
-        if again { repeats.push(one.clone()) } else { kept.push(one.clone()) }
+    let Some(place) = place("vm-remade").or_else(|| place(chosen.as_deref()?)) else { return found.extend(own) };
+    let by_name = |name: &str| seen.applies.iter().map(|one| one.playbook).find(|playbook| playbook.name() == name);
+    let mut root = own.remove(place);
+    let (repeats, others): (Vec<_>, Vec<_>) = own.into_iter().partition(|one| says_again(one, &root, by_name));
+    for one in repeats {
+        take(&mut root, one);
     }
-    let key = own.get(root).map(|root| root.key.clone());
-    if let Some(root) = kept.iter_mut().find(|one| Some(&one.key) == key.as_ref()) {
-        for one in repeats {
-            take(root, one);
-        }
-    }
-    found.extend(kept);
+    found.push(root);
+    found.extend(others);
 }
 
 /// Whether `one` is the trouble of `root` once more.

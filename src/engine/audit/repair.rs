@@ -14,6 +14,9 @@ use crate::facts::locked::LockedScopes;
 use crate::playbook::Playbook;
 use crate::text::shell_quote;
 
+/// Rules that count the backups of a day. A reading of many VMs does not have all of their jobs, so there they foretell nothing.
+const COUNT_JOBS: [&str; 2] = ["s10.daily-limit", "s10.hard-limit"];
+
 /// Which command stands under a finding, and why it is not the playbook's own.
 pub(super) struct Repair {
     /// The command.
@@ -54,10 +57,7 @@ pub(super) fn repair(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, playbook: 
         _ => {}
     }
     let foreseen = match foresee(playbook, &seen.facts, &seen.view) {
-        // How many backups were started today is counted by a fix: a reading of many VMs does not have all of their jobs.
-        Foreseen::Refused(refusal) if refusal.rule.starts_with("s10.") && refusal.rule.ends_with("-limit") => {
-            Foreseen::Open
-        }
+        Foreseen::Refused(refusal) if COUNT_JOBS.contains(&refusal.rule.as_str()) => Foreseen::Open,
         other => other,
     };
     let refused = foreseen.refusal().map(|refusal| match (&foreseen, &refusal.hint) {
