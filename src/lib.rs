@@ -13,8 +13,9 @@
 //! `engine -> {playbook, actions, journal, arm, facts, catalog}`;
 //! `playbook -> {actions: names and parameter types, facts: the view, catalog}`; `actions -> {arm, facts, catalog}`;
 //! `facts -> {arm, catalog}`; `sim` knows `arm` only through the transport port and the resource ids; `journal`, `arm`
-//! and `catalog` know no room. Only the calls and the credential of `arm` name an `azure_*` crate. Only `cli` and `main.rs` write to stdout or
-//! stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks this.
+//! and `catalog` know no room. Only the calls and the credential of `arm` name an `azure_*` crate. Only `cli` and `main.rs`
+//! write to stdout or stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks
+//! this, and `tests/it/circles.rs` that no two files import each other.
 //!
 //! [`clock`], [`duration`], [`text`] and [`yaml`] stand under every room.
 

@@ -1,9 +1,9 @@
 //! Keeps two processes of one machine apart: one exclusive file lock for each VM and each scope whose locks are worked on.
 //!
 //! Invariants: a lock is never waited for; several are taken in one order and all or none; the system releases them when
-//! the process ends, however it ends. Who holds a lock stands in a file beside it: on Windows nobody else can read a file that is
-//! locked. That file is for messages only, and one that a killed process left says nothing. Two machines are not kept apart, also when they share the directory over a
-//! network file system that does not carry locks.
+//! the process ends, however it ends. Who holds a lock stands in a file beside it: on Windows nobody else can read a file that
+//! is locked. That file is for messages only, and one that a killed process left says nothing. Two machines are not kept
+//! apart, also when they share the directory over a network file system that does not carry locks.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};

@@ -13,7 +13,7 @@
 //!
 //! Invariants: the directory belongs to the user alone (0700, S11); nothing in it is reached through a symbolic link. On
 //! Windows nothing in the standard library tells who owns a directory or who may read it: there it is private as far as
-//! the user's profile is, and whoever names another place is warned (`cli::store`).
+//! the user's profile is, and whoever names another place is warned by `cli`.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
