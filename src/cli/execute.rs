@@ -5,25 +5,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::azure::{Azure, Sandbox};
+use super::azure::Azure;
 use super::confirm::confirm;
 use super::error::{CliError, Kind};
 use super::interrupt::{self, Interrupts};
 use super::printer::Printer;
 use super::progress::Live;
-use super::settings::{EstateSource, Output, Place, Settings};
+use super::settings::{Output, Settings};
 use super::store;
-use crate::clock::{Clock as _, SystemClock, later};
-use crate::duration::Span;
-use crate::engine::exit;
-use crate::engine::hints::as_program;
-use crate::engine::launch::new_run_id;
+use crate::api::launch;
+pub use crate::api::launch::{deadline, world_key};
+use crate::api::{Note, Watch};
+use crate::engine::Entry;
+use crate::engine::hints::in_world;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
-use crate::engine::{Entry, Launch};
-use crate::journal::{JournalError, LocalRun, LockKey, StateDir};
+use crate::journal::{LocalRun, StateDir};
 use crate::report;
-use crate::text::shell_quote;
 
 /// What every command works with.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Session {
     /// # Errors
     /// See [`Azure::open`].
     pub fn azure(&self) -> Result<Azure, CliError> {
-        let azure = Azure::open(&self.settings)?;
+        let azure = Azure::open(&self.settings.place, &self.settings.state_dir, self.settings.speed)?;
         if self.settings.sandbox() {
             self.printer.say("sandbox: the embedded Azure, nothing real is touched");
         }
@@ -50,13 +48,7 @@ impl Session {
     /// `azmend`, with the options that the next command needs to be in the same world.
     #[must_use]
     pub fn program(&self) -> String {
-        match &self.settings.place {
-            Place::Azure(_) => "azmend".to_owned(),
-            Place::Sandbox(EstateSource::BuiltIn) => "azmend --sandbox".to_owned(),
-            Place::Sandbox(EstateSource::File(file)) => {
-                format!("azmend --sandbox={}", shell_quote(&file.display().to_string()))
-            }
-        }
+        self.settings.place.program()
     }
 
     /// Shows a result in the format that was asked for, and gives back its exit code.
@@ -68,16 +60,24 @@ impl Session {
     }
 
     /// Shows a result in the format that was asked for.
-    pub fn show(&self, mut result: RunResult) {
-        let program = self.program();
-        let here = |text: &mut String| *text = as_program(text, &program);
-        result.next.iter_mut().for_each(here);
-        result.warnings.iter_mut().for_each(here);
-        result.error.iter_mut().filter_map(|error| error.hint.as_mut()).for_each(here);
+    pub fn show(&self, result: RunResult) {
+        let result = in_world(result, &self.program());
         match self.printer.output() {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
             _ => self.printer.json(&result),
         }
+    }
+
+    /// Says what the library says before a run. Signals are [`Session::reading`]'s.
+    #[must_use]
+    pub fn notes(&self) -> Watch {
+        let printer = self.printer.clone();
+        let notes = move |note| match note {
+            Note::Reading(text) => printer.dim(&text),
+            Note::Chosen(text) => printer.note(&text),
+            Note::Warning(text) => printer.warn(&text),
+        };
+        Watch { notes: Arc::new(notes), ..Watch::default() }
     }
 
     /// Reads something; Ctrl-C ends it, for nothing was changed.
@@ -111,11 +111,10 @@ impl Session {
     /// When the journal cannot be begun or another azmend works on the same; nothing was changed then.
     pub async fn start(&self, azure: &Azure, plan: Plan, deadline: Option<Timestamp>) -> Result<u8, CliError> {
         let state = store::open(&self.settings)?;
-        // The id's time is the machine's, so that ids grow even where the sandbox's time starts over.
-        let run_id = new_run_id(SystemClock.now());
-        let stage = self.stage(azure, &state, &run_id, deadline)?;
-        let done = Box::pin(stage.launch.start(plan, run_id)).await;
-        self.done(azure, stage, done)
+        let shown = self.show_run();
+        let done = Box::pin(launch::start(azure, &state, plan, &shown.watch, deadline)).await;
+        shown.end();
+        Ok(self.finish(done?))
     }
 
     /// Takes up a run, and shows its result.
@@ -126,58 +125,36 @@ impl Session {
         &self,
         azure: &Azure,
         state: &StateDir,
-        (plan, log): (Plan, LocalRun),
+        run: (Plan, LocalRun),
         entry: Entry,
         deadline: Option<Timestamp>,
     ) -> Result<u8, CliError> {
-        let stage = self.stage(azure, state, log.id(), deadline)?;
-        let done = Box::pin(stage.launch.enter(plan, log, entry)).await;
-        self.done(azure, stage, done)
+        let shown = self.show_run();
+        let done = Box::pin(launch::enter(azure, state, run, entry, &shown.watch, deadline)).await;
+        shown.end();
+        Ok(self.finish(done?))
     }
 
     /// What a run needs of a command: signals and progress.
-    fn stage<'s>(
-        &self,
-        azure: &Azure,
-        state: &'s StateDir,
-        run_id: &str,
-        deadline: Option<Timestamp>,
-    ) -> Result<Stage<'s>, CliError> {
-        let arm = azure.writer(run_id)?;
+    fn show_run(&self) -> ShownRun {
         let cancel = CancellationToken::new();
         let interrupts = Interrupts::listen(cancel.clone(), self.printer.clone());
         let live = Arc::new(Live::new(&self.printer));
-        let launch = Launch { state, arm, listener: live.clone(), cancel, deadline, also: world_key(azure) };
-        Ok(Stage { launch, live, interrupts })
-    }
-
-    fn done(&self, azure: &Azure, stage: Stage<'_>, done: Result<RunResult, JournalError>) -> Result<u8, CliError> {
-        stage.live.end();
-        drop(stage.interrupts);
-        let mut result = done?;
-        if let Some(error) = azure.sandbox.as_ref().and_then(|sandbox| sandbox.sim.save_error()) {
-            result.warnings.push(error);
-            result.exit_code = exit::worst(result.exit_code, exit::PARTIAL);
-        }
-        Ok(self.finish(result))
+        let watch = Watch { listener: live.clone(), cancel, ..self.notes() };
+        ShownRun { watch, live, interrupts }
     }
 }
 
 /// A run that a command shows.
-struct Stage<'s> {
-    launch: Launch<'s>,
+struct ShownRun {
+    watch: Watch,
     live: Arc<Live>,
     interrupts: Interrupts,
 }
 
-/// The sandbox's world, which one process works on at a time.
-#[must_use]
-pub fn world_key(azure: &Azure) -> Option<LockKey> {
-    azure.sandbox.as_ref().map(Sandbox::key)
-}
-
-/// When a run that begins now must have stopped.
-#[must_use]
-pub fn deadline(azure: &Azure, after: Option<Span>) -> Option<Timestamp> {
-    after.map(|span| later(azure.clock().now(), span.to_std()))
+impl ShownRun {
+    fn end(self) {
+        self.live.end();
+        drop(self.interrupts);
+    }
 }

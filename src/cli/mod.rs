@@ -7,12 +7,9 @@
 //! not confirmed.
 
 pub mod args;
-mod azure;
 mod commands;
 mod confirm;
-mod error;
 mod execute;
-mod files;
 mod interrupt;
 mod logging;
 mod printer;
@@ -34,10 +31,22 @@ use execute::Session;
 use printer::Printer;
 use settings::{Output, Settings, environment, output_of_broken};
 
+use crate::api::{azure, files};
 use crate::engine::exit;
+
+/// The library's error, under the name that the commands use.
+mod error {
+    pub use crate::api::error::{Error as CliError, Kind};
+}
 
 /// Runs azmend with the words of the command line (the program's name first).
 pub fn main(words: Vec<OsString>) -> ExitCode {
+    ExitCode::from(code(&words))
+}
+
+/// The same for a program that is azmend only in part: the exit code as a number.
+#[must_use]
+pub fn code(words: &[OsString]) -> u8 {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
         let printer = Printer::new(Output::Table, false, anstream::ColorChoice::Auto);
@@ -48,19 +57,18 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         );
     }));
     // A panic is turned into exit code 1 and, with JSON, still into one result object.
-    let run = || run(&words);
-    let code = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+    let run = || run(words);
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(code) => code,
         Err(_) => {
-            let output = output_of_broken(&words, &environment);
+            let output = output_of_broken(words, &environment);
             if output != Output::Table {
                 let printer = Printer::new(output, true, anstream::ColorChoice::Never);
                 printer.json(&CliError::new(Kind::Bug, "azmend hit a bug and stopped").result(false));
             }
             exit::BUG
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
 fn run(words: &[OsString]) -> u8 {

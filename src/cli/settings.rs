@@ -7,10 +7,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use url::Url;
-
 use super::args::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg};
 use super::error::CliError;
+use crate::api::place::default_state_dir;
+pub use crate::api::place::{AzureSettings, EstateSource, Place};
 use crate::arm::{Auth, Cloud};
 
 /// Format of stdout.
@@ -32,39 +32,6 @@ pub enum Output {
     Sarif,
     /// JUnit's test results.
     Junit,
-}
-
-/// Which estate the sandbox is loaded with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EstateSource {
-    /// The one that comes with azmend.
-    BuiltIn,
-    /// The user's.
-    File(PathBuf),
-}
-
-/// A real Azure and how to sign in to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AzureSettings {
-    /// Which.
-    pub cloud: Cloud,
-    /// The ARM endpoint, checked.
-    pub endpoint: Url,
-    /// Tenant to sign in to.
-    pub tenant: Option<String>,
-    /// Identity to use.
-    pub client_id: Option<String>,
-    /// How.
-    pub auth: Auth,
-}
-
-/// Where azmend works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// The embedded Azure.
-    Sandbox(EstateSource),
-    /// A real one.
-    Azure(AzureSettings),
 }
 
 /// Everything a command needs to know of how it was called.
@@ -125,21 +92,19 @@ impl Settings {
                     CloudArg::Usgov => Cloud::UsGov,
                     CloudArg::China => Cloud::China,
                 };
-                let endpoint =
-                    cloud.endpoint(global.arm_endpoint.as_deref()).map_err(|e| CliError::input(e.to_string()))?;
-                Place::Azure(AzureSettings {
-                    cloud,
-                    endpoint,
-                    tenant: global.tenant.clone().filter(|id| !id.is_empty()).or_else(|| text("AZURE_TENANT_ID")),
-                    client_id: global.client_id.clone().or_else(|| text("AZURE_CLIENT_ID")),
-                    auth: match global.auth {
-                        AuthArg::Auto => Auth::Auto,
-                        AuthArg::Cli => Auth::Cli,
-                        AuthArg::ManagedIdentity => Auth::ManagedIdentity,
-                        AuthArg::ServicePrincipal => Auth::ServicePrincipal,
-                        AuthArg::Workload => Auth::WorkloadIdentity,
-                    },
-                })
+                let auth = match global.auth {
+                    AuthArg::Auto => Auth::Auto,
+                    AuthArg::Cli => Auth::Cli,
+                    AuthArg::ManagedIdentity => Auth::ManagedIdentity,
+                    AuthArg::ServicePrincipal => Auth::ServicePrincipal,
+                    AuthArg::Workload => Auth::WorkloadIdentity,
+                };
+                let azure = AzureSettings {
+                    tenant: global.tenant.clone().filter(|id| !id.is_empty()),
+                    client_id: global.client_id.clone(),
+                    ..AzureSettings::new(cloud, global.arm_endpoint.as_deref(), auth)?
+                };
+                Place::Azure(azure.with_azures_own(&text))
             }
         };
         let mut subscriptions: Vec<String> =
@@ -171,7 +136,7 @@ impl Settings {
     /// Whether this is the embedded Azure.
     #[must_use]
     pub const fn sandbox(&self) -> bool {
-        matches!(self.place, Place::Sandbox(_))
+        self.place.is_sandbox()
     }
 }
 
@@ -206,19 +171,7 @@ fn state_dir(given: Option<PathBuf>, environment: Environment<'_>) -> Result<Pat
         }
         return Ok(dir);
     }
-    // The XDG specification ignores relative values.
-    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = if cfg!(windows) {
-        absolute("LOCALAPPDATA")
-    } else {
-        absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-    };
-    base.map(|dir| dir.join("azmend")).ok_or_else(|| {
-        let missing =
-            if cfg!(windows) { "%LOCALAPPDATA% is not set" } else { "neither XDG_STATE_HOME nor HOME is set" };
-        CliError::input(format!("there is no place to keep the journal: {missing}"))
-            .hint("name one with --state-dir or AZMEND_STATE_DIR")
-    })
+    default_state_dir(environment)
 }
 
 /// Whether a directory lies in the user's profile, which Windows keeps for the user and the administrators.

@@ -3,6 +3,8 @@
 //! A hint is written where the trouble is known, and there nobody knows in which world it will be read. Must never: change
 //! anything but the beginning of a command of azmend.
 
+use super::result::RunResult;
+
 /// The commands that need the world: those about the sandbox, completions and manual pages are the same everywhere.
 pub const COMMANDS: [&str; 15] = [
     "apply", "audit", "backup", "capture", "diagnose", "doctor", "engines", "explain", "fix", "jobs", "playbook",
@@ -24,6 +26,16 @@ pub fn as_program(text: &str, program: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// A result whose hints name commands as they are begun in this world.
+#[must_use]
+pub fn in_world(mut result: RunResult, program: &str) -> RunResult {
+    let here = |text: &mut String| *text = as_program(text, program);
+    result.next.iter_mut().for_each(here);
+    result.warnings.iter_mut().for_each(here);
+    result.error.iter_mut().filter_map(|error| error.hint.as_mut()).for_each(here);
+    result
 }
 
 #[cfg(test)]

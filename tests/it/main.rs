@@ -30,6 +30,7 @@ mod guest;
 mod interference;
 mod inventory;
 mod keyvault;
+mod library;
 mod lockwatch;
 mod matrix_support;
 mod matrix_truth;

@@ -11,7 +11,8 @@ const FOUNDATION: &[&str] = &["clock", "duration", "text", "yaml"];
 
 /// Room, and the rooms it may know. A room may always know itself and the foundation.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("cli", &["report", "engine", "playbook", "actions", "facts", "journal", "sim", "arm", "catalog"]),
+    ("cli", &["api", "report", "engine", "playbook", "actions", "facts", "journal", "sim", "arm", "catalog"]),
+    ("api", &["report", "engine", "playbook", "actions", "facts", "journal", "sim", "arm", "catalog"]),
     ("report", &["engine", "actions", "journal", "facts"]),
     ("engine", &["playbook", "actions", "journal", "arm", "facts", "catalog"]),
     ("playbook", &["actions", "facts", "catalog"]),

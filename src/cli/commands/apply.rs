@@ -1,5 +1,6 @@
 //! `azmend apply PLAN`: a saved plan, only if it is unchanged, young enough and for this Azure.
 
+use crate::api::fix::world_now;
 use crate::cli::args::ApplyArgs;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
@@ -29,13 +30,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.
     plan.check(azure.clock().now(), &plan.world)?;
-    let arm = azure.reader()?;
-    let world = session
-        .reading(async {
-            azure.sign_in().await?;
-            Ok(azure.world(&arm, plan.vm.subscription()).await)
-        })
-        .await?;
+    let world = session.reading(world_now(&azure, &plan)).await?;
     plan.check(azure.clock().now(), &world)?;
     session.confirm(&plan, args.yes).await?;
     plan.check(azure.clock().now(), &world)?;

@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal, Read};
 
 use serde_json::json;
 
+use crate::api;
 use crate::catalog::Catalog;
-use crate::catalog::search::{Answer, answer};
 use crate::cli::args::ExplainArgs;
 use crate::cli::commands::fix::library;
 use crate::cli::error::CliError;
@@ -34,10 +34,7 @@ pub fn run(session: &Session, args: &ExplainArgs) -> Result<u8, CliError> {
         return Ok(exit::OK);
     }
     let library = library(session, args.playbooks.as_deref());
-    let found = answer(Catalog::get(), &text);
-    let Some(told) = explain::explain(&found, &text, &library, lang, &session.program()) else {
-        return Err(unknown(&found, &text, lang));
-    };
+    let told = api::explain(&text, lang, &library, &session.program())?;
     if session.printer.for_people() {
         session.printer.data(&report::explain::page(&told, session.printer.width()));
     } else {
@@ -77,30 +74,6 @@ fn decoded(bytes: &[u8]) -> String {
     let units: Vec<u16> =
         pairs.iter().map(|pair| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) }).collect();
     String::from_utf16_lossy(&units)
-}
-
-/// That the text is no known error, why, and what is near.
-fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
-    let start = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect::<String>();
-    let message = match (&found.ambiguous, &found.unknown_code) {
-        (Some(code), _) => format!("unknown: several errors send {code}, and the rest of the text names none of them"),
-        (None, Some(code)) => format!("unknown: azmend does not know the code {code}"),
-        (None, None) if found.found.is_empty() => format!("no known error is similar to {start:?}"),
-        (None, None) => format!("unknown: {start:?} is not enough to name one error"),
-    };
-    let mut error = CliError::input(message).code("error_not_found");
-    if let Some(note) = explain::shortened(text.len(), lang == Lang::Ko) {
-        error = error.hint(note);
-    }
-    for near in &found.found {
-        error = error.hint(format!("similar, not certain: {}: {}", near.entry.code, explain::title(near.entry, lang)));
-    }
-    if found.ambiguous.is_some() {
-        return error.hint("give the whole message, not only the code: azmend explain - reads it from stdin");
-    }
-    error
-        .hint("search by a code, by its number (400196), or by a part of the message, English or Korean")
-        .hint("everything that is known: azmend explain --list")
 }
 
 /// The language of the locale, as POSIX says which variable counts.

@@ -1,28 +1,21 @@
-//! `azmend fix PLAYBOOK --vm VM`: the main job.
+//! `azmend fix PLAYBOOK --vm VM`: the main job. What it does is [`crate::api::fix`]; here is what is shown, asked and saved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::actions::change::Refusal;
-use crate::actions::spec::ActionName;
-use crate::arm::{CallPurpose, ReadPost, ResourceId};
+pub use crate::api::fix::{AUTO, check_parameters, find, nothing_fits, reads_more};
+use crate::api::fix::{Decided, FixOptions, Proposal, library as shipped_and_own};
+use crate::api::launch::deadline;
 use crate::cli::args::FixArgs;
-use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Session, deadline};
+use crate::cli::execute::Session;
 use crate::cli::{files, store};
 use crate::engine::Earlier;
-use crate::engine::choose::{Choice, choose};
-use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
-use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
-use crate::facts::collect::{CollectOptions, collect};
-use crate::facts::view::View;
-use crate::playbook::Playbook;
 use crate::playbook::library::Library;
-use crate::report::{self, Subject};
+use crate::report;
 use crate::text::shell_quote;
 
 /// Plans, and unless told otherwise asks and makes the changes.
@@ -31,101 +24,45 @@ use crate::text::shell_quote;
 /// Nothing was changed then.
 pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let library = library(session, args.playbooks.as_deref());
-    let asked = args.playbook.as_deref().unwrap_or(AUTO);
-    let named = if asked == AUTO { None } else { Some(find(&library, asked)?) };
-    let set = parameters(&args.set)?;
-    if let Some(playbook) = named {
-        check_parameters(playbook, &set, args.relock)?;
-    }
-    let vm_text = args.vm.as_deref().unwrap_or_default();
-    Azure::check_names(vm_text, &session.settings.subscriptions)?;
-    if !args.dry_run && args.plan_out.is_none() {
+    let options = FixOptions { subscriptions: session.settings.subscriptions.clone(), ..of_args(&args)? };
+    let checked = options.check(&library)?;
+    let changes = !args.dry_run && args.plan_out.is_none();
+    if changes {
         // Without a place for the journal there will be no run: better said before the question than after it.
         store::open(&session.settings)?;
     }
     let azure = session.azure()?;
-    if !args.dry_run && args.plan_out.is_none() {
+    if changes {
         azure.keep()?;
     }
     let stop_at = deadline(&azure, args.deadline);
-    let started = azure.clock().now();
-    let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();
-    let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
-    let (world, vm, playbook, planned) = session
-        .reading(Box::pin(async {
-            azure.sign_in().await?;
-            session.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
-            let vm = azure.find_vm(&finding, vm_text, &session.settings.subscriptions).await?;
-            let world = azure.world(&arm, vm.subscription()).await;
-            let request = |playbook, why| PlanRequest {
-                playbook,
-                set: set.clone(),
-                vm: vm.clone(),
-                overrides: args.overrides.iter().copied().collect(),
-                named_locks: args.locks.clone(),
-                relock: args.relock,
-                allow_guest: args.allow_guest,
-                max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
-                world: world.clone(),
-                why,
-                earlier: earlier(session, &world, azure.clock().now()),
-            };
-            if let Some(playbook) = named {
-                let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
-                return Ok((world, vm, Some(playbook), planned));
-            }
-            let own_jobs = earlier(session, &world, azure.clock().now()).jobs();
-            let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
-            let view = view_of(&facts, &arm, &BTreeSet::new());
-            if view.unread("backup.last_error").is_some() {
-                let planned = Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
-                return Ok((world, vm, None, planned));
-            }
-            let choice = choose(&library, &facts, &view);
-            let Some(playbook) = choice.playbook.as_deref().and_then(|name| library.find(name).ok()) else {
-                return Ok((world, vm, None, nothing_fits(choice, view)));
-            };
-            session.printer.note(&told(&choice));
-            let planned = Box::pin(plan_of(&arm, &request(playbook, Some(choice.why)), &facts)).await;
-            Ok((world, vm, Some(playbook), planned))
-        }))
-        .await?;
-    let subject = Subject {
-        world: &world,
-        playbook: playbook.map_or(AUTO, Playbook::name),
-        vm: vm.as_str(),
-        started,
-        ended: azure.clock().now(),
-    };
-    let plan = match planned {
-        Planned::Plan(plan) => *plan,
-        Planned::NothingToDo { view, why, not_read, warnings } => {
-            return Ok(session.finish(subject.nothing(&view, &why, &not_read, &warnings)));
-        }
-        Planned::NotChecked { unread, view } => return Ok(session.finish(subject.not_checked(&view, &unread))),
-        Planned::Waiting { why, wait, view } => return Ok(session.finish(subject.waiting(&view, &why, wait))),
-        Planned::Refused { refusals, plan } => {
-            if let Some(plan) = plan.as_deref().filter(|_| session.printer.for_people()) {
+    let state = store::existing(&session.settings).ok().flatten();
+    let notes = session.notes();
+    let proposal = session.reading(Box::pin(checked.propose(&azure, state.as_ref(), &notes))).await?;
+    let plan = match proposal.decided()? {
+        Decided::Plan(plan) => *plan,
+        Decided::Ended { result, refused } => {
+            if let Some(plan) = refused.as_deref().filter(|_| session.printer.for_people()) {
                 session.printer.say(&report::plan(plan, session.printer.err_width()));
             }
-            return Ok(session.finish(subject.refused(&refusals, plan.as_deref())));
-        }
-        Planned::Input(errors) => {
-            return Err(
-                playbook.map_or_else(|| CliError::input(errors.join("\n")), |one| wrong_parameters(one, &errors))
-            );
+            return Ok(session.finish(*result));
         }
     };
     if args.dry_run {
-        return Ok(shown(session, &subject, &plan, command_without_dry_run(session, &args, &vm, &world)));
+        return Ok(shown(session, &proposal, &plan, proposal.command(&options)));
     }
     if let Some(file) = &args.plan_out {
         save(file, &plan)?;
         let next = format!("{} apply {}", session.program(), shell_quote(&file.display().to_string()));
-        return Ok(shown(session, &subject, &plan, next));
+        return Ok(shown(session, &proposal, &plan, next));
     }
     session.confirm(&plan, args.yes).await?;
     session.start(&azure, plan, stop_at).await
+}
+
+/// The playbooks; what is wrong with the user's own is said and hides no other.
+pub fn library(session: &Session, dir: Option<&Path>) -> Library {
+    shipped_and_own(dir, &session.notes())
 }
 
 /// What earlier runs of this machine did in this Azure; nothing when there is no state directory yet.
@@ -134,68 +71,9 @@ pub fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
     state.map(|state| Earlier::read(&state, world, None, now)).unwrap_or_default()
 }
 
-/// What stands for "the one that this VM needs".
-pub const AUTO: &str = "auto";
-
-/// Wrong parameters are said before anything is asked of Azure.
-///
-/// # Errors
-/// Every parameter that is wrong.
-pub fn check_parameters(playbook: &Playbook, set: &BTreeMap<String, String>, relock: bool) -> Result<(), CliError> {
-    let resolved = playbook.resolve(set).map_err(|errors| wrong_parameters(playbook, &errors))?;
-    if relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
-        return Err(CliError::refused(
-            "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
-        )
-        .code("s6.relock-service")
-        .hint("omit --relock, or use --set cleanup=stale"));
-    }
-    Ok(())
-}
-
-/// A vault may be asked to look for VMs before it protects one: nothing of the user's changes by that (S1).
-pub fn reads_more(named: Option<&Playbook>) -> &'static [ReadPost] {
-    let protects =
-        named.is_some_and(|one| one.steps().iter().any(|step| step.action() == ActionName::ProtectionEnable));
-    if protects { &[ReadPost::RefreshContainers] } else { &[] }
-}
-
-/// Why a playbook was chosen, and which others apply too.
-fn told(choice: &Choice) -> String {
-    let others = match choice.others.as_slice() {
-        [] => String::new(),
-        others => format!("; also applies: {}", others.join(", ")),
-    };
-    format!("auto: {}{others}", choice.why)
-}
-
-/// A known error that no playbook is for is refused with the way to its explanation; a VM without one needs nothing.
-pub fn nothing_fits(choice: Choice, view: View) -> Planned {
-    if choice.unread {
-        return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
-    }
-    let also = match choice.others.as_slice() {
-        [] => String::new(),
-        others => format!("; also applies: {}", others.join(", ")),
-    };
-    match choice.code {
-        Some(code) => {
-            let refusal = Refusal::new("guide.not-by-arm", format!("{}{also}", choice.why));
-            let refusal = refusal.hint(format!("what to do in the guest or by hand: azmend explain {code}"));
-            Planned::Refused { refusals: vec![refusal], plan: None }
-        }
-        None => Planned::NothingToDo {
-            not_read: view.unread.clone(),
-            view: Box::new(view),
-            why: choice.why,
-            warnings: Vec::new(),
-        },
-    }
-}
-
 /// Shows a plan that is not applied now.
-fn shown(session: &Session, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
-    let result = subject.planned(plan, next);
+fn shown(session: &Session, proposal: &Proposal, plan: &Plan, next: String) -> u8 {
+    let result = proposal.subject().planned(plan, next);
     if !session.printer.for_people() {
         return session.finish(result);
     }
@@ -213,65 +91,26 @@ fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
     files::write_private(file, &text)
 }
 
-/// The command that does what the dry run showed.
-fn command_without_dry_run(session: &Session, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
-    // In one world a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
-    let vm = if world.sandbox { args.vm.clone().unwrap_or_default() } else { vm.to_string() };
-    let mut words = vec![args.playbook.clone().unwrap_or_default(), "--vm".to_owned(), vm];
-    words.extend(options(args));
-    let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
-    format!("{} fix {}", session.program(), words.join(" "))
-}
-
-/// The options that a plan depends on, as they were typed.
+/// The options that a plan depends on, as words of a command.
 pub fn options(args: &FixArgs) -> Vec<String> {
-    let mut words = Vec::new();
-    for (key, value) in &args.set {
-        words.extend(["--set".to_owned(), format!("{key}={value}")]);
-    }
-    for rule in &args.overrides {
-        words.extend(["--override".to_owned(), rule.name().to_owned()]);
-    }
-    for lock in &args.locks {
-        words.extend(["--lock".to_owned(), lock.to_string()]);
-    }
-    if args.relock {
-        words.push("--relock".to_owned());
-    }
-    if args.allow_guest {
-        words.push("--allow-guest".to_owned());
-    }
-    if let Some(max_changes) = args.max_changes {
-        words.extend(["--max-changes".to_owned(), max_changes.to_string()]);
-    }
-    if let Some(dir) = &args.playbooks {
-        words.extend(["--playbooks".to_owned(), dir.display().to_string()]);
-    }
-    words
+    of_args(args).map(|options| options.words()).unwrap_or_default()
 }
 
-/// The playbooks; what is wrong with the user's own is said and hides no other.
-pub fn library(session: &Session, dir: Option<&Path>) -> Library {
-    let library = dir.map_or_else(Library::shipped, Library::with_directory);
-    for problem in library.problems() {
-        session.printer.warn(&problem.to_string());
-    }
-    library
-}
-
-/// The playbook of this name.
-///
-/// # Errors
-/// With the near names.
-pub fn find<'a>(library: &'a Library, name: &str) -> Result<&'a Playbook, CliError> {
-    library.find(name).map_err(|unknown| {
-        let error = CliError::input(unknown.to_string()).code("playbook_not_found");
-        if unknown.near.is_empty() {
-            let known: Vec<&str> = library.iter().map(|(playbook, _)| playbook.name()).collect();
-            error.hint(format!("the playbooks are {}", known.join(", ")))
-        } else {
-            error.hint(format!("did you mean {}?", unknown.near.join(" or ")))
-        }
+/// What was typed, as the library takes it.
+fn of_args(args: &FixArgs) -> Result<FixOptions, CliError> {
+    Ok(FixOptions {
+        playbook: args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()),
+        vm: args.vm.clone().unwrap_or_default(),
+        subscriptions: Vec::new(),
+        set: parameters(&args.set)?,
+        dry_run: args.dry_run,
+        relock: args.relock,
+        allow_guest: args.allow_guest,
+        max_changes: args.max_changes,
+        deadline: args.deadline,
+        playbooks: args.playbooks.clone(),
+        overrides: args.overrides.iter().copied().collect(),
+        locks: args.locks.clone(),
     })
 }
 
@@ -289,12 +128,6 @@ pub fn parameters(set: &[(String, String)]) -> Result<BTreeMap<String, String>, 
     Ok(out)
 }
 
-fn wrong_parameters(playbook: &Playbook, errors: &[String]) -> CliError {
-    CliError::input(errors.join("\n"))
-        .code("parameter")
-        .hint(format!("the parameters are shown by: azmend playbook show {}", playbook.name()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,14 +137,5 @@ mod tests {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(parameters(&[pair("a", "1"), pair("b", "2")]).unwrap().len(), 2);
         assert!(parameters(&[pair("a", "1"), pair("a", "2")]).is_err());
-    }
-
-    #[test]
-    fn near_playbooks_are_suggested_and_else_all_are_named() {
-        let library = Library::shipped();
-        let error = find(&library, "rp-colection-limit").unwrap_err();
-        assert_eq!((error.exit_code(), error.code.as_str()), (2, "playbook_not_found"));
-        assert!(error.hints.iter().any(|hint| hint.contains("rp-collection-limit")));
-        assert!(find(&library, "zzzzzz").unwrap_err().hints.iter().any(|hint| hint.contains("backup-now")));
     }
 }

@@ -4,21 +4,24 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fleet;
+use crate::api::launch::deadline;
+use crate::api::runs::{self, RunLine, Taken};
+use crate::api::stored::StoredRun;
 use crate::arm::ResourceId;
 use crate::cli::args::RunsCommand;
 use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Session, deadline};
+use crate::cli::execute::Session;
 use crate::cli::settings::Output;
-use crate::cli::store::{self, StoredRun};
+use crate::cli::store;
 use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
 use crate::engine::plan::Plan;
-use crate::engine::result::{ErrorResult, RunResult, Status};
-use crate::engine::state::{ChangeState, Phase, RunPhase, RunState};
+use crate::engine::result::RunResult;
+use crate::engine::state::{Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
-use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
+use crate::journal::{self, Integrity, JournalError, StateDir, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::table;
 use crate::report::plan::place;
 use crate::report::planned::recorded;
@@ -38,67 +41,31 @@ pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError
     }
 }
 
-/// A line of the list.
-struct Line {
-    entry: RunEntry,
-    word: String,
-    locks_off: usize,
-    /// The fleet that it belongs to.
-    fleet: Option<String>,
-}
-
-fn lines(session: &Session, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
-    let list = journal::runs(state)?;
-    let mut fleets = fleet::fleet_of_each_run(session, state);
-    let lines = list
-        .runs
-        .into_iter()
-        .map(|entry| {
-            let (word, locks_off) = match journal::load(state, &entry.id) {
-                Ok(loaded) => {
-                    let off = store::locks_off(&loaded).len();
-                    let word = match store::understand(&entry.id, loaded) {
-                        Ok(run) => run.state.word().to_owned(),
-                        Err(_) => "damaged".to_owned(),
-                    };
-                    (word, off)
-                }
-                Err(_) => ("unreadable".to_owned(), 0),
-            };
-            let word = if entry.damaged.is_some() { "damaged".to_owned() } else { word };
-            let fleet = fleets.remove(&entry.id);
-            Line { entry, word, locks_off, fleet }
-        })
-        .collect();
-    Ok((lines, list.skipped))
-}
-
 fn list(session: &Session) -> Result<u8, CliError> {
-    let found = store::existing(&session.settings)?.map(|state| lines(session, &state)).transpose()?;
-    let (lines, skipped) = found.unwrap_or_default();
-    for skipped in skipped {
-        session.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
+    let found = store::existing(&session.settings)?.map(|state| runs::list(&state)).transpose()?.unwrap_or_default();
+    for why in &found.skipped {
+        session.printer.warn(why);
     }
+    let lines = &found.runs;
     match session.printer.output() {
         Output::Table if lines.is_empty() => session.printer.note("no runs"),
         Output::Table => {
-            let row = |line: &Line| {
-                let entry = &line.entry;
-                let vm = entry.vm.as_deref().unwrap_or("?");
-                let mut state = line.word.clone();
-                if entry.sandbox == Some(true) {
+            let row = |line: &RunLine| {
+                let vm = line.vm.as_deref().unwrap_or("?");
+                let mut state = line.state.clone();
+                if line.sandbox == Some(true) {
                     state.push_str(", sandbox");
                 }
                 if line.locks_off > 0 {
                     state.push_str(&format!(", {} off", plural(line.locks_off, "lock")));
                 }
-                if let Some(fleet) = &line.fleet {
+                if let Some(fleet) = &line.fleet_id {
                     state.push_str(&format!(", fleet {}", store::short(fleet)));
                 }
                 vec![
-                    store::short(&entry.id).to_owned(),
-                    entry.started.map(minute).unwrap_or_default(),
-                    entry.playbook.clone().unwrap_or_else(|| "?".to_owned()),
+                    store::short(&line.run_id).to_owned(),
+                    line.started.map(minute).unwrap_or_default(),
+                    line.playbook.clone().unwrap_or_else(|| "?".to_owned()),
                     ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.name().to_owned()),
                     state,
                 ]
@@ -107,28 +74,10 @@ fn list(session: &Session) -> Result<u8, CliError> {
             let heading = ["run", "started", "playbook", "vm", "state"];
             session.printer.data(&table(&heading, rows, session.printer.width()));
         }
-        Output::Json => {
-            let list: Vec<Value> = lines.iter().map(object).collect();
-            session.printer.json(&json!({ "schema": "azmend.runs/v1", "runs": list }));
-        }
-        _ => lines.iter().for_each(|line| session.printer.json(&object(line))),
+        Output::Json => session.printer.json(&found),
+        _ => lines.iter().for_each(|line| session.printer.json(line)),
     }
     Ok(exit::OK)
-}
-
-fn object(line: &Line) -> Value {
-    json!({
-        "run_id": line.entry.id,
-        "started": line.entry.started,
-        "last": line.entry.last_at(),
-        "playbook": line.entry.playbook,
-        "vm": line.entry.vm,
-        "fleet_id": line.fleet,
-        "sandbox": line.entry.sandbox,
-        "state": line.word,
-        "locks_off": line.locks_off,
-        "damaged": line.entry.damaged,
-    })
 }
 
 /// `2026-11-20 09:00Z`.
@@ -157,70 +106,22 @@ fn show(session: &Session, id: &str) -> Result<u8, CliError> {
     Ok(exit::OK)
 }
 
-/// A run that is taken up: held by this process.
-struct Taken {
-    run: StoredRun,
-    log: LocalRun,
-    state: StateDir,
-}
-
-fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
+/// A run that is taken up, and the place of its journal.
+fn take(session: &Session, id: &str) -> Result<(Taken, StateDir), CliError> {
     let state = store::with_runs(&session.settings)?;
-    let id = resolve_run_id(&state, id)?;
-    let (log, loaded) = LocalRun::open(&state, &id)?;
-    let run = store::understand(&id, loaded)?;
-    if run.plan.world.sandbox != session.settings.sandbox() {
-        let there = place(run.plan.world.sandbox);
-        let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
-        return Err(CliError::refused(format!(
-            "the run {} was made in {there}, this is {}",
-            store::short(&id),
-            place(session.settings.sandbox())
-        ))
-        .code("s13.world")
-        .hint(hint));
-    }
-    Ok(Taken { run, log, state })
-}
-
-/// The world must be the run's (S13). A removed lock can be put back by another identity: it is asked of undo alone.
-async fn same_world(session: &Session, azure: &Azure, plan: &Plan, any_identity: bool) -> Result<(), CliError> {
-    let arm = azure.reader()?;
-    let mut world = session
-        .reading(async {
-            azure.sign_in().await?;
-            Ok(azure.world(&arm, plan.vm.subscription()).await)
-        })
-        .await?;
-    if any_identity {
-        world.identity.clone_from(&plan.world.identity);
-    }
-    match plan.world.difference(&world) {
-        None => Ok(()),
-        Some(why) => Err(CliError::refused(format!("the run is for another place: {why}")).code("s13.world")),
-    }
+    Ok((runs::take(&state, id, session.settings.sandbox())?, state))
 }
 
 async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id)?;
-    if let Integrity::Edited { why, .. } = &run.loaded.integrity {
-        return Err(CliError::refused(format!(
-            "the journal was changed after it was written: {why}; nothing was sent"
-        ))
-        .code("journal_damaged")
-        .hint(format!(
-            "its locks can still be restored: {} runs undo {}",
-            session.program(),
-            store::short(&run.id)
-        )));
-    }
+    let (Taken { run, log }, state) = take(session, id)?;
+    runs::not_edited(&run, &session.program())?;
     let azure = session.azure()?;
     come_back(session, &azure, &run.state);
     let stop_at = deadline(&azure, stop_after);
     if let Err(why) = crate::engine::resume_check(&run.plan, &run.state, azure.clock().now()) {
-        return not_resumed(session, &run, &why);
+        return Ok(session.finish(runs::not_resumed(&run, &why, azure.program())?));
     }
-    same_world(session, &azure, &run.plan, false).await?;
+    session.reading(runs::same_world(&azure, &run.plan, false, &session.notes())).await?;
     let open = run.state.changes.values().filter(|change| !matches!(change.forward, Phase::Ended(_))).count();
     show_state(session, &run, yes);
     let what = if run.state.phase == RunPhase::Undoing {
@@ -233,29 +134,10 @@ async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>
     session.enter(&azure, &state, (run.plan, log), Entry::Resume, stop_at).await
 }
 
-/// A run that is over or too old. "Nothing changed" is not said of one that changed something.
-fn not_resumed(session: &Session, run: &StoredRun, why: &str) -> Result<u8, CliError> {
-    let message = format!("the run {} cannot be resumed: {why}", store::short(&run.id));
-    let hint = (!run.state.locks_off().is_empty())
-        .then(|| format!("its locks can still be restored: {} runs undo {}", session.program(), store::short(&run.id)));
-    if !run.state.changes.values().any(ChangeState::may_have_effect) {
-        return Err(CliError::refused(message).code("not_resumable").maybe_hint(hint));
-    }
-    let error = ErrorResult { code: "not_resumable".to_owned(), message, hint: hint.clone() };
-    let result = RunResult {
-        status: Status::Partial,
-        exit_code: exit::PARTIAL,
-        error: Some(error),
-        next: hint,
-        ..recorded(&run.plan, &run.state, &run.id)
-    };
-    Ok(session.finish(result))
-}
-
 async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id)?;
+    let (Taken { run, log }, state) = take(session, id)?;
     let azure = session.azure()?;
-    same_world(session, &azure, &run.plan, true).await?;
+    session.reading(runs::same_world(&azure, &run.plan, true, &session.notes())).await?;
     let off = store::locks_off(&run.loaded);
     let known: Vec<&str> = run.state.locks_off().into_iter().map(|(id, _)| id).collect();
     // Of an edited journal only the beginning is relied on; what stands behind is at least told.
@@ -283,18 +165,13 @@ fn show_state(session: &Session, run: &StoredRun, yes: bool) {
     }
 }
 
-/// In the sandbox nobody waits: its time moves on to when the run asked to be resumed.
+/// Says until when the run wanted to wait.
 fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     let RunPhase::Paused { retry_after, .. } = &state.phase else { return };
-    if *retry_after <= azure.clock().now() {
-        return;
-    }
-    match &azure.sandbox {
-        Some(sandbox) => {
-            sandbox.sim.clock().advance_to(*retry_after);
-            session.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
-        }
-        None => session.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after))),
+    if runs::advance(azure, state) {
+        session.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
+    } else if *retry_after > azure.clock().now() {
+        session.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after)));
     }
 }
 

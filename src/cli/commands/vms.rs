@@ -8,7 +8,6 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::Session;
 use crate::engine::exit;
 use crate::facts::inventory::{self, VaultError, Visible};
-use crate::facts::resolve::resolve_subscriptions;
 use crate::facts::unread::Unread;
 use crate::report;
 
@@ -77,8 +76,7 @@ pub fn tell_calls(arm: &Arm) {
 /// # Errors
 /// When a text cannot be a name.
 pub fn check_subscriptions(session: &Session) -> Result<(), CliError> {
-    let bad = |error: crate::arm::id::IdError| CliError::input(error.to_string()).code("bad_name");
-    session.settings.subscriptions.iter().try_for_each(|name| check_name("subscription", name).map_err(bad))
+    Azure::check_subscriptions(&session.settings.subscriptions)
 }
 
 /// Signs in and finds the subscriptions.
@@ -94,17 +92,7 @@ pub async fn visible(session: &Session, azure: &Azure, arm: &Arm) -> Result<Visi
 /// # Errors
 /// As [`visible`].
 pub async fn visible_of(azure: &Azure, arm: &Arm, named: &[String]) -> Result<Visible, CliError> {
-    azure.sign_in().await?;
-    let listed = arm.subscriptions().await?;
-    if listed.items.is_empty() && listed.malformed.is_empty() {
-        return Err(CliError::new(
-            Kind::Permission,
-            "no subscription is visible to this identity: it has no role assignment, or it is signed in to another tenant",
-        )
-        .code("no_subscription"));
-    }
-    let chosen = if named.is_empty() { listed.items.clone() } else { resolve_subscriptions(arm, named).await? };
-    Ok(Visible { all: listed.items, chosen, malformed: listed.malformed.into_lines() })
+    azure.visible(arm, named).await
 }
 
 /// A vault that was named and is not there.

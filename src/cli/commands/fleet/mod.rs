@@ -46,7 +46,7 @@ use crate::report::fleet as page;
 use crate::report::{self, Subject};
 use crate::text::{plural, shell_quote};
 
-pub use show::{fleet_of_each_run, forget_fleets_without_runs, show};
+pub use show::{forget_fleets_without_runs, show};
 
 /// How many VMs are planned at once; only reads.
 const PLANNED_AT_ONCE: usize = 8;

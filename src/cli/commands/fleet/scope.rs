@@ -131,7 +131,7 @@ async fn of_scope(order: &Order<'_>, arm: &Arm, visible: &Visible, selection: &S
         sandbox: order.session.settings.sandbox(),
     };
     order.session.printer.dim("reading VMs, vaults, restore points and locks");
-    let found = audit::look(order.session, arm, order.library, visible, selection, None, &ask).await;
+    let found = audit::look(order.session, arm, order.library, visible, selection, &ask).await;
     // Its hint names an option of `audit` that there is none of here: without Resource Graph the lists were tried already.
     let found = found.map_err(|error| {
         let hints = error.hints.iter().filter(|hint| !hint.contains("--collector")).cloned().collect();

@@ -1,7 +1,5 @@
 //! A fleet from its record: `azmend runs show FLEET`, and which run belongs to which fleet.
 
-use std::collections::BTreeMap;
-
 use super::{exit, finish, launch};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
@@ -12,7 +10,7 @@ use crate::engine::fleet::Reason;
 use crate::engine::fleet::result::{Counts, FLEET_SCHEMA, FleetResult, NotStarted, Sums};
 use crate::engine::result::{ErrorResult, Status};
 use crate::engine::state::RunPhase;
-use crate::journal::{self, FileLock, FleetRecord, FleetStage, LockKey, StateDir, fleets, load_fleet, prune_fleets};
+use crate::journal::{self, FileLock, FleetRecord, FleetStage, LockKey, StateDir, load_fleet, prune_fleets};
 use crate::report::fleet::AT_WORK;
 use crate::report::planned::recorded;
 
@@ -94,19 +92,6 @@ pub fn show(session: &Session, state: &StateDir, id: &str) -> Result<u8, CliErro
     // What the fleet came to is data; that it can be shown is success.
     finish(session, &fleet);
     Ok(exit::OK)
-}
-
-/// The fleet of every run that belongs to one. What cannot be read is left out, and said.
-pub fn fleet_of_each_run(session: &Session, state: &StateDir) -> BTreeMap<String, String> {
-    let found = fleets(state).unwrap_or_default();
-    for skipped in &found.skipped {
-        session.printer.warn(&format!("a fleet cannot be shown: {}", skipped.why));
-    }
-    let of = |fleet: FleetRecord| {
-        let id = fleet.id;
-        fleet.vms.into_iter().filter_map(|one| one.run).map(move |run| (run, id.clone())).collect::<Vec<_>>()
-    };
-    found.fleets.into_iter().flat_map(of).collect()
 }
 
 /// The records of fleets go with the last of their runs.

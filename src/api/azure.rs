@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use url::Url;
 
-use super::error::{CliError, Kind};
+use super::error::{Error, Kind};
 use super::files;
-use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use super::place::{AzureSettings, EstateSource, Place, Variables};
 use crate::arm::claims::Claims;
 use crate::arm::id::{IdError, check_name};
 use crate::arm::{
@@ -24,7 +24,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::doctor::SignInReport;
 use crate::engine::plan::World;
 use crate::facts::guest;
-use crate::facts::resolve::resolve_vm;
+use crate::facts::inventory::Visible;
+use crate::facts::resolve::{resolve_subscriptions, resolve_vm};
 use crate::journal::{FileLock, LockKey, StateDir};
 use crate::sim::{self, Estate, Paced, Sim};
 
@@ -52,6 +53,8 @@ pub struct Azure {
     endpoint: Url,
     cloud: String,
     tenant: String,
+    /// `azmend`, with the options that the next command needs to be in this world.
+    program: String,
     /// The sandbox, if it is one.
     pub sandbox: Option<Sandbox>,
     /// Keeps the sandbox's time when the command ends.
@@ -85,16 +88,33 @@ impl Transport for Shared {
 }
 
 impl Azure {
-    /// Gets ready to work; nothing is sent yet.
+    /// The Azure that the environment names: the cloud and the identity as [`AzureSettings::from_variables`] reads them.
+    ///
+    /// # Errors
+    /// When a variable has a value that cannot be, or the way to sign in lacks a setting.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::connect(&AzureSettings::from_variables(&variable)?, &variable)
+    }
+
+    /// The embedded Azure with the estate that comes with azmend, or another. Its world is kept below `dir` as soon as
+    /// something is changed; waits take no time in it.
+    ///
+    /// # Errors
+    /// When the estate or the kept world cannot be read.
+    pub fn sandbox(estate: EstateSource, dir: &Path) -> Result<Self, Error> {
+        Self::open(&Place::Sandbox(estate), dir, None)
+    }
+
+    /// Gets ready to work; nothing is sent yet. A secret or an endpoint to sign in with comes from the process's environment.
     ///
     /// # Errors
     /// When an estate or a sandbox's state cannot be read, or the way to sign in lacks a setting.
-    pub fn open(settings: &Settings) -> Result<Self, CliError> {
-        match &settings.place {
+    pub fn open(place: &Place, state_dir: &Path, speed: Option<u32>) -> Result<Self, Error> {
+        match place {
             Place::Sandbox(source) => {
-                let sandbox = Sandbox::open(source, &settings.state_dir)?;
+                let sandbox = Sandbox::open(source, state_dir)?;
                 let sim = sandbox.sim.clone();
-                let paced = match settings.speed {
+                let paced = match speed {
                     None => Paced::at_once(sim.clone()),
                     Some(speed) => Paced::at(sim.clone(), speed, Arc::new(SystemClock)),
                 };
@@ -105,16 +125,22 @@ impl Azure {
                     endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
                     cloud: "sandbox".to_owned(),
                     tenant: sandbox.tenant.clone(),
+                    program: place.program(),
                     sandbox: Some(sandbox),
                     _closing: Some(Closing(sim)),
                 })
             }
-            Place::Azure(azure) => Self::real(azure),
+            Place::Azure(azure) => Self::connect(azure, &variable),
         }
     }
 
-    fn real(azure: &AzureSettings) -> Result<Self, CliError> {
-        let wire: Arc<dyn Transport> = Arc::new(Wire::new().map_err(|e| CliError::input(e.to_string()).code("tls"))?);
+    /// A real Azure; nothing is sent yet. What signing in needs beyond the settings, a secret or a token file, is asked of
+    /// `variables`; a managed identity's endpoint is found by its library, which reads the process's environment.
+    ///
+    /// # Errors
+    /// When the way to sign in lacks a setting.
+    pub fn connect(azure: &AzureSettings, variables: Variables<'_>) -> Result<Self, Error> {
+        let wire: Arc<dyn Transport> = Arc::new(Wire::new().map_err(|e| Error::input(e.to_string()).code("tls"))?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sign_in = SignIn {
             auth: azure.auth,
@@ -123,8 +149,7 @@ impl Azure {
             cloud: azure.cloud,
             scope: token_scope(&azure.endpoint),
         };
-        let env = |name: &str| std::env::var(name).ok();
-        let tokens = token_source(&sign_in, &env, wire.clone(), clock.clone())?;
+        let tokens = token_source(&sign_in, variables, wire.clone(), clock.clone())?;
         Ok(Self {
             transport: wire,
             tokens,
@@ -132,9 +157,16 @@ impl Azure {
             endpoint: azure.endpoint.clone(),
             cloud: azure.cloud.name().to_owned(),
             tenant: azure.tenant.clone().unwrap_or_default(),
+            program: "azmend".to_owned(),
             sandbox: None,
             _closing: None,
         })
+    }
+
+    /// How the next command in this world starts: `azmend --sandbox`.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.program
     }
 
     /// The clock of this Azure.
@@ -143,7 +175,7 @@ impl Azure {
         &self.clock
     }
 
-    fn arm(&self, transport: Arc<dyn Transport>, run_id: &str) -> Result<Arm, CliError> {
+    fn arm(&self, transport: Arc<dyn Transport>, run_id: &str) -> Result<Arm, Error> {
         let settings = ArmSettings { endpoint: self.endpoint.clone(), run_id: run_id.to_owned() };
         Ok(Arm::new(transport, self.tokens.clone(), self.clock.clone(), settings)?)
     }
@@ -152,7 +184,7 @@ impl Azure {
     ///
     /// # Errors
     /// When the endpoint is not acceptable.
-    pub fn reader(&self) -> Result<Arm, CliError> {
+    pub fn reader(&self) -> Result<Arm, Error> {
         self.reader_with(&[])
     }
 
@@ -160,7 +192,7 @@ impl Azure {
     ///
     /// # Errors
     /// As [`Self::reader`].
-    pub fn reader_with(&self, more: &[ReadPost]) -> Result<Arm, CliError> {
+    pub fn reader_with(&self, more: &[ReadPost]) -> Result<Arm, Error> {
         self.reader_within(more, false)
     }
 
@@ -168,7 +200,7 @@ impl Azure {
     ///
     /// # Errors
     /// As [`Self::reader`].
-    pub fn reader_within(&self, more: &[ReadPost], allow_guest: bool) -> Result<Arm, CliError> {
+    pub fn reader_within(&self, more: &[ReadPost], allow_guest: bool) -> Result<Arm, Error> {
         let allowed = [&[ReadPost::BackupStatus], more].concat();
         let guard = ReadOnly::new(Shared(self.transport.clone()), &allowed);
         let guard = if allow_guest { guard.with_scripts(guest::PROBES) } else { guard };
@@ -179,7 +211,7 @@ impl Azure {
     ///
     /// # Errors
     /// When the sandbox's state cannot be written.
-    pub fn writer(&self, run_id: &str) -> Result<Arm, CliError> {
+    pub fn writer(&self, run_id: &str) -> Result<Arm, Error> {
         self.keep()?;
         self.arm(self.transport.clone(), run_id)
     }
@@ -189,7 +221,7 @@ impl Azure {
     ///
     /// # Errors
     /// When the sandbox's state cannot be written.
-    pub fn keep(&self) -> Result<(), CliError> {
+    pub fn keep(&self) -> Result<(), Error> {
         self.sandbox.as_ref().map_or(Ok(()), Sandbox::keep)
     }
 
@@ -197,8 +229,8 @@ impl Azure {
     ///
     /// # Errors
     /// When no token can be had.
-    pub async fn sign_in(&self) -> Result<(), CliError> {
-        self.tokens.token().await.map(drop).map_err(CliError::from)
+    pub async fn sign_in(&self) -> Result<(), Error> {
+        self.tokens.token().await.map(drop).map_err(Error::from)
     }
 
     /// Signs in and says as whom. The token itself stays here.
@@ -220,11 +252,9 @@ impl Azure {
     ///
     /// # Errors
     /// When a text cannot be a name or an id.
-    pub fn check_names(vm: &str, subscriptions: &[String]) -> Result<(), CliError> {
-        let bad = |error: IdError| CliError::input(error.to_string()).code("bad_name");
-        for name in subscriptions {
-            check_name("subscription", name).map_err(bad)?;
-        }
+    pub fn check_names(vm: &str, subscriptions: &[String]) -> Result<(), Error> {
+        Self::check_subscriptions(subscriptions)?;
+        let bad = |error: IdError| Error::input(error.to_string()).code("bad_name");
         let hint = |error: IdError| bad(error).hint("--vm takes a name, group/name or a resource id");
         if vm.starts_with('/') || vm.to_ascii_lowercase().starts_with("subscriptions/") {
             return ResourceId::parse(vm).map(drop).map_err(hint);
@@ -232,7 +262,7 @@ impl Azure {
         // No VM and no group has these (Azure's naming rules for Microsoft.Compute and Microsoft.Resources); vault items do.
         if let Some(c) = vm.chars().find(|c| ";:\\|<>?*&%#\"'".contains(*c)) {
             let why = format!("a VM cannot have {c:?} in its name");
-            return Err(CliError::input(why).code("bad_name").hint("--vm takes a name, group/name or a resource id"));
+            return Err(Error::input(why).code("bad_name").hint("--vm takes a name, group/name or a resource id"));
         }
         let (group, name) = vm.split_once('/').map_or((None, vm), |(group, name)| (Some(group), name));
         if let Some(group) = group {
@@ -241,20 +271,47 @@ impl Azure {
         check_name("VM", name).map_err(hint)
     }
 
+    /// Refuses subscription names that cannot be.
+    ///
+    /// # Errors
+    /// When a text cannot be a name.
+    pub fn check_subscriptions(subscriptions: &[String]) -> Result<(), Error> {
+        let bad = |error: IdError| Error::input(error.to_string()).code("bad_name");
+        subscriptions.iter().try_for_each(|name| check_name("subscription", name).map_err(bad))
+    }
+
+    /// Signs in and finds these subscriptions; all of them when none is named.
+    ///
+    /// # Errors
+    /// No sign-in, Azure does not answer, none is visible, or a named one does not exist.
+    pub async fn visible(&self, arm: &Arm, named: &[String]) -> Result<Visible, Error> {
+        self.sign_in().await?;
+        let listed = arm.subscriptions().await?;
+        if listed.items.is_empty() && listed.malformed.is_empty() {
+            return Err(Error::new(
+                Kind::Permission,
+                "no subscription is visible to this identity: it has no role assignment, or it is signed in to another tenant",
+            )
+            .code("no_subscription"));
+        }
+        let chosen = if named.is_empty() { listed.items.clone() } else { resolve_subscriptions(arm, named).await? };
+        Ok(Visible { all: listed.items, chosen, malformed: listed.malformed.into_lines() })
+    }
+
     /// The VM that the user means.
     ///
     /// # Errors
     /// Not found, ambiguous, not listable; when Azure itself does not answer, that is what is said.
-    pub async fn find_vm(&self, arm: &Arm, text: &str, subscriptions: &[String]) -> Result<ResourceId, CliError> {
+    pub async fn find_vm(&self, arm: &Arm, text: &str, subscriptions: &[String]) -> Result<ResourceId, Error> {
         match resolve_vm(arm, text, subscriptions).await {
             Ok(id) => Ok(id),
             Err(error) => {
-                let error = CliError::from(error);
+                let error = Error::from(error);
                 // A list that failed may be the network's fault: then it is not the name that is wrong.
                 if error.code == "not_listed"
                     && let Err(cause) = arm.subscriptions().await
                 {
-                    let cause = CliError::from(cause);
+                    let cause = Error::from(cause);
                     if matches!(cause.kind, Kind::SignIn | Kind::ComeBack) {
                         return Err(cause);
                     }
@@ -290,7 +347,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the estate or the kept world cannot be read.
-    pub fn open(source: &EstateSource, state_dir: &Path) -> Result<Self, CliError> {
+    pub fn open(source: &EstateSource, state_dir: &Path) -> Result<Self, Error> {
         Self::load(sim::World::from_estate(&estate(source, None)?), state_dir)
     }
 
@@ -298,11 +355,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// As [`Sandbox::open`].
-    pub fn open_at(source: &EstateSource, state_dir: &Path, now: Timestamp) -> Result<Self, CliError> {
+    pub fn open_at(source: &EstateSource, state_dir: &Path, now: Timestamp) -> Result<Self, Error> {
         Self::load(sim::World::from_estate(&estate(source, Some(now))?), state_dir)
     }
 
-    fn load(fresh: sim::World, state_dir: &Path) -> Result<Self, CliError> {
+    fn load(fresh: sim::World, state_dir: &Path) -> Result<Self, Error> {
         let dir = place(&fresh, state_dir);
         let digest = fresh.estate_digest.clone();
         let (state_dir, key) = (state_dir.to_path_buf(), key(&dir));
@@ -320,12 +377,12 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the file cannot be written, or another process has left one that cannot be read.
-    pub fn keep(&self) -> Result<(), CliError> {
+    pub fn keep(&self) -> Result<(), Error> {
         files::private_dir(&self.dir)?;
         self.sim.keep().map_err(unusable)?;
         match self.sim.save_error() {
             None => Ok(()),
-            Some(error) => Err(CliError::io(error)),
+            Some(error) => Err(Error::io(error)),
         }
     }
 
@@ -339,7 +396,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the estate cannot be read.
-    pub fn place(source: &EstateSource, state_dir: &Path) -> Result<(PathBuf, String), CliError> {
+    pub fn place(source: &EstateSource, state_dir: &Path) -> Result<(PathBuf, String), Error> {
         let fresh = sim::World::from_estate(&estate(source, None)?);
         Ok((place(&fresh, state_dir), fresh.estate_digest))
     }
@@ -348,21 +405,26 @@ impl Sandbox {
     ///
     /// # Errors
     /// When it cannot be deleted.
-    pub fn forget(dir: &Path) -> Result<bool, CliError> {
+    pub fn forget(dir: &Path) -> Result<bool, Error> {
         match std::fs::remove_dir_all(dir) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(CliError::io(format!("cannot remove {}: {error}", dir.display()))),
+            Err(error) => Err(Error::io(format!("cannot remove {}: {error}", dir.display()))),
         }
     }
+}
+
+/// A variable of this process.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn key(dir: &Path) -> LockKey {
     LockKey::scope(&format!("the sandbox {}", dir.display()))
 }
 
-fn unusable(error: sim::LoadError) -> CliError {
-    CliError::io(error.to_string()).hint("reset the sandbox with: azmend sandbox reset")
+fn unusable(error: sim::LoadError) -> Error {
+    Error::io(error.to_string()).hint("reset the sandbox with: azmend sandbox reset")
 }
 
 fn place(world: &sim::World, state_dir: &Path) -> PathBuf {
@@ -370,7 +432,7 @@ fn place(world: &sim::World, state_dir: &Path) -> PathBuf {
 }
 
 /// The estate of a source, at its own time or at `now`.
-fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, CliError> {
+fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, Error> {
     let (text, file) = match source {
         EstateSource::BuiltIn => (Estate::built_in_text().to_owned(), Path::new("built-in.yaml")),
         EstateSource::File(file) => {
@@ -388,7 +450,7 @@ fn estate(source: &EstateSource, now: Option<Timestamp>) -> Result<Estate, CliEr
         let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
         let shown = lines.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
         let more = if lines.len() > 20 { format!("\n  and {} more", lines.len() - 20) } else { String::new() };
-        CliError::input(format!("{} is not a valid estate:\n{shown}{more}", file.display())).code("estate")
+        Error::input(format!("{} is not a valid estate:\n{shown}{more}", file.display())).code("estate")
     })
 }
 
@@ -399,8 +461,8 @@ fn directory_name(name: &str, digest: &str) -> String {
     format!("{}-{}", if plain.is_empty() { "estate" } else { &plain }, digest.get(..8).unwrap_or(digest))
 }
 
-fn bug(message: &str) -> CliError {
-    CliError::new(Kind::Bug, message)
+fn bug(message: &str) -> Error {
+    Error::new(Kind::Bug, message)
 }
 
 #[cfg(test)]

@@ -4,35 +4,35 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use super::error::CliError;
+use super::error::Error;
 
 /// Reads a text file of at most `limit` bytes.
 ///
 /// # Errors
 /// When it is missing, too large, not a file or not UTF-8.
-pub fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
+pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let shown = path.display();
-    let failed = |error: io::Error| CliError::input(format!("cannot read {shown}: {error}"));
+    let failed = |error: io::Error| Error::input(format!("cannot read {shown}: {error}"));
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
-        return Err(CliError::input(format!("{shown} is a directory, not a file")));
+        return Err(Error::input(format!("{shown} is a directory, not a file")));
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
-        return Err(CliError::input(format!("{shown} is larger than {} MB", limit / (1024 * 1024))));
+        return Err(Error::input(format!("{shown} is larger than {} MB", limit / (1024 * 1024))));
     }
-    String::from_utf8(bytes).map_err(|_| CliError::input(format!("{shown} is not a text file in UTF-8")))
+    String::from_utf8(bytes).map_err(|_| Error::input(format!("{shown} is not a text file in UTF-8")))
 }
 
 /// Writes a file for its owner alone (0600): beside its place first, then renamed over it.
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
-    let failed = |error: io::Error| CliError::io(format!("cannot write {}: {error}", path.display()));
+pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::io(format!("cannot write {}: {error}", path.display()));
     if path.is_dir() {
-        return Err(CliError::io(format!("{} is a directory", path.display())));
+        return Err(Error::io(format!("{} is a directory", path.display())));
     }
     let beside = path.with_file_name(format!(".azmend-{}.tmp", uuid::Uuid::new_v4()));
     let written = write_new(&beside, text).and_then(|()| fs::rename(&beside, path));
@@ -83,7 +83,7 @@ pub fn write_new(path: &Path, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn private_dir(path: &Path) -> Result<(), CliError> {
+pub fn private_dir(path: &Path) -> Result<(), Error> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -91,7 +91,7 @@ pub fn private_dir(path: &Path) -> Result<(), CliError> {
         use std::os::unix::fs::DirBuilderExt as _;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(|error| CliError::io(format!("cannot create {}: {error}", path.display())))
+    builder.create(path).map_err(|error| Error::io(format!("cannot create {}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Errors of commands: a kind (which decides the exit code), one sentence, hints apart.
+//! Errors of everything that a user asks for: a kind (which decides the exit code), one sentence, hints apart.
 //!
-//! All conversions from the errors of the rooms stand here, so that no other room knows exit codes of the command line.
+//! All conversions from the errors of the rooms are here, so that no other room knows exit codes of the command line.
 
 use crate::actions::change::Refusal;
 use crate::arm::{ArmError, ErrorClass, SignInError};
@@ -32,10 +32,10 @@ pub enum Kind {
     Bug,
 }
 
-/// Why a command did not do what was asked. Nothing was changed, unless the message says otherwise.
+/// Why azmend did not do what was asked. Nothing was changed, unless the message says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct CliError {
+pub struct Error {
     /// The kind.
     pub kind: Kind,
     /// A stable word for scripts: `usage`, `sign_in`, `s8.newest`.
@@ -48,7 +48,7 @@ pub struct CliError {
     pub retry_after: Option<u64>,
 }
 
-impl CliError {
+impl Error {
     /// An error of a kind, with the kind's own code.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
@@ -140,7 +140,7 @@ impl Kind {
     }
 }
 
-impl From<SignInError> for CliError {
+impl From<SignInError> for Error {
     fn from(error: SignInError) -> Self {
         Self::new(Kind::SignIn, error.to_string())
             .hint("run `az login`, or choose another way with --auth")
@@ -148,7 +148,7 @@ impl From<SignInError> for CliError {
     }
 }
 
-impl From<ArmError> for CliError {
+impl From<ArmError> for Error {
     fn from(error: ArmError) -> Self {
         let kind = match error.class() {
             ErrorClass::SignIn => Kind::SignIn,
@@ -168,7 +168,7 @@ impl From<ArmError> for CliError {
     }
 }
 
-impl From<ResolveError> for CliError {
+impl From<ResolveError> for Error {
     fn from(error: ResolveError) -> Self {
         let code = match &error {
             ResolveError::NotFound { .. } => "vm_not_found",
@@ -182,7 +182,7 @@ impl From<ResolveError> for CliError {
     }
 }
 
-impl From<PlanError> for CliError {
+impl From<PlanError> for Error {
     fn from(error: PlanError) -> Self {
         let (kind, code, hint) = match &error {
             PlanError::NotAPlan(_) => (Kind::Input, "plan_unreadable", None),
@@ -202,7 +202,7 @@ impl From<PlanError> for CliError {
     }
 }
 
-impl From<Refusal> for CliError {
+impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::refused(refusal.why).code(refusal.rule).maybe_hint(refusal.hint)
     }
@@ -225,14 +225,14 @@ mod tests {
             (Kind::Bug, 1),
         ];
         for (kind, code) in codes {
-            let error = CliError::new(kind, "x");
+            let error = Error::new(kind, "x");
             assert_eq!((error.exit_code(), error.result(true).exit_code), (code, code), "{kind:?}");
         }
     }
 
     #[test]
     fn an_edited_plan_is_refused_and_a_broken_one_is_input() {
-        assert_eq!(CliError::from(PlanError::Edited).exit_code(), 5);
-        assert_eq!(CliError::from(PlanError::NotAPlan("x".into())).exit_code(), 2);
+        assert_eq!(Error::from(PlanError::Edited).exit_code(), 5);
+        assert_eq!(Error::from(PlanError::NotAPlan("x".into())).exit_code(), 2);
     }
 }
