@@ -19,11 +19,11 @@ use serde_json::json;
 
 use crate::support::{Ask, Lab, TestLog};
 
-const AZMEND: &str = env!("CARGO_BIN_EXE_azmend");
+pub(crate) const AZMEND: &str = env!("CARGO_BIN_EXE_azmend");
 const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/automation/fix.py");
-const SUB: &str = "5b1c0de0-0000-4000-8000-000000000009";
+pub(crate) const SUB: &str = "5b1c0de0-0000-4000-8000-000000000009";
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -44,13 +44,13 @@ fn runbook(words: &[&str], environment: &[(&str, &str)]) -> Output {
 // ---- for real -------------------------------------------------------------------------------------------------------
 
 /// `azmend sandbox serve`; ends when dropped.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     environment: Vec<(String, String)>,
 }
 
 impl Served {
-    fn start(estate: &Path, state: &Path) -> Self {
+    pub(crate) fn start(estate: &Path, state: &Path) -> Self {
         let mut child = Command::new(AZMEND)
             .arg(format!("--sandbox={}", estate.display()))
             .args(["sandbox", "serve", "--port", "0", "--speed", "60", "-o", "json", "--state-dir"])
@@ -70,13 +70,13 @@ impl Served {
         Self { child, environment }
     }
 
-    fn environment(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     /// Asks it to end, as a service manager does; its exit code.
     #[cfg(unix)]
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
         assert!(killed.success());
         self.child.wait().unwrap().code()
@@ -91,7 +91,7 @@ impl Drop for Served {
 }
 
 /// One machine at its limit, without locks; its policy is not due before six hours have passed.
-fn estate() -> String {
+pub(crate) fn estate() -> String {
     let due = later(SystemClock.now(), Duration::from_secs(6 * 3600)).strftime("%H:%M");
     format!(
         "apiVersion: azmend/estate/v1

@@ -38,6 +38,7 @@ mod permissions;
 mod printed;
 mod process;
 mod protection;
+mod python;
 mod safety;
 mod sandbox_time;
 mod scale;
