@@ -177,19 +177,19 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
         ));
         session.printer.hint("make sure that no one else can: its files decide which locks azmend restores");
     }
-    warn_of_locks(session, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let code = runtime.block_on(async {
+        Box::pin(warn_of_locks(session, &command)).await;
         match command {
             Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(session, *args)).await,
             Command::Fix(args) => Box::pin(commands::fix::run(session, *args)).await,
             Command::Apply(args) => commands::apply::run(session, args).await,
             Command::Runs(command) => commands::runs::run(session, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(session, args).await,
-            Command::Sandbox(command) => commands::sandbox::run(session, command),
+            Command::Sandbox(command) => commands::sandbox::run(session, command).await,
             Command::Backup(args) => Box::pin(commands::backup::run(session, *args)).await,
             Command::Protect(args) => Box::pin(commands::protect::run(session, *args)).await,
             Command::Vms(args) => commands::vms::run(session, &args).await,
@@ -212,9 +212,9 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
 }
 
 /// While a run of this state directory has locks off, every start says so (S6).
-fn warn_of_locks(session: &Session, command: &Command) {
+async fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
-    let Ok(Some(state)) = store::existing(&session.settings) else { return };
+    let Ok(Some(state)) = store::existing(session).await else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
         Command::Runs(
@@ -223,7 +223,7 @@ fn warn_of_locks(session: &Session, command: &Command) {
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
-    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()) {
+    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()).await {
         if about.is_some_and(|id| run.starts_with(&id.to_ascii_lowercase())) {
             continue;
         }

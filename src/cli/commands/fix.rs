@@ -41,7 +41,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     Azure::check_names(vm_text, &session.settings.subscriptions)?;
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(&session.settings)?;
+        store::open(session).await?;
     }
     let azure = session.azure()?;
     if !args.dry_run && args.plan_out.is_none() {
@@ -57,6 +57,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
             session.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
             let vm = azure.find_vm(&finding, vm_text, &session.settings.subscriptions).await?;
             let world = azure.world(&arm, vm.subscription()).await;
+            let earlier = earlier(session, &world, azure.clock().now()).await;
             let request = |playbook, why| PlanRequest {
                 playbook,
                 set: set.clone(),
@@ -68,13 +69,13 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
                 max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
                 world: world.clone(),
                 why,
-                earlier: earlier(session, &world, azure.clock().now()),
+                earlier: earlier.clone(),
             };
             if let Some(playbook) = named {
                 let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
                 return Ok((world, vm, Some(playbook), planned));
             }
-            let own_jobs = earlier(session, &world, azure.clock().now()).jobs();
+            let own_jobs = earlier.jobs();
             let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
             let view = view_of(&facts, &arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
@@ -128,10 +129,12 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     session.start(&azure, plan, stop_at).await
 }
 
-/// What earlier runs of this machine did in this Azure; nothing when there is no state directory yet.
-pub fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
-    let state = store::existing(&session.settings).ok().flatten();
-    state.map(|state| Earlier::read(&state, world, None, now)).unwrap_or_default()
+/// What earlier runs in this state did in this Azure; nothing when there is no state yet.
+pub async fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
+    match store::existing(session).await {
+        Ok(Some(state)) => Earlier::read(&state, world, None, now).await,
+        _ => Earlier::default(),
+    }
 }
 
 /// What stands for "the one that this VM needs".

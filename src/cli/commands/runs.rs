@@ -18,7 +18,7 @@ use crate::engine::plan::Plan;
 use crate::engine::result::{ErrorResult, RunResult, Status};
 use crate::engine::state::{ChangeState, Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
-use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
+use crate::journal::{self, Integrity, JournalError, RunEntry, RunFile, State, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::table;
 use crate::report::plan::place;
 use crate::report::planned::recorded;
@@ -30,11 +30,11 @@ use crate::text::{plural, safe};
 /// Nothing was changed then.
 pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError> {
     match command {
-        RunsCommand::List => list(session),
-        RunsCommand::Show { id } => show(session, &id),
+        RunsCommand::List => list(session).await,
+        RunsCommand::Show { id } => show(session, &id).await,
         RunsCommand::Resume { id, yes, deadline } => resume(session, &id, yes, deadline).await,
         RunsCommand::Undo { id, yes } => undo(session, &id, yes).await,
-        RunsCommand::Prune { older_than } => prune(session, older_than),
+        RunsCommand::Prune { older_than } => prune(session, older_than).await,
     }
 }
 
@@ -47,35 +47,26 @@ struct Line {
     fleet: Option<String>,
 }
 
-fn lines(session: &Session, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
-    let list = journal::runs(state)?;
-    let mut fleets = fleet::fleet_of_each_run(session, state);
-    let lines = list
-        .runs
-        .into_iter()
-        .map(|entry| {
-            let (word, locks_off) = match journal::load(state, &entry.id) {
-                Ok(loaded) => {
-                    let off = store::locks_off(&loaded).len();
-                    let word = match store::understand(&entry.id, loaded) {
-                        Ok(run) => run.state.word().to_owned(),
-                        Err(_) => "damaged".to_owned(),
-                    };
-                    (word, off)
-                }
-                Err(_) => ("unreadable".to_owned(), 0),
-            };
-            let word = if entry.damaged.is_some() { "damaged".to_owned() } else { word };
-            let fleet = fleets.remove(&entry.id);
-            Line { entry, word, locks_off, fleet }
-        })
-        .collect();
-    Ok((lines, list.skipped))
+async fn lines(session: &Session, state: &State) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
+    let fleets = fleet::fleet_of_each_run(session, state).await;
+    let list = journal::survey(state, |entry, loaded| {
+        let locks_off = store::locks_off(&loaded).len();
+        let word = match store::understand(&entry.id, loaded) {
+            Ok(run) if entry.damaged.is_none() => run.state.word().to_owned(),
+            _ => "damaged".to_owned(),
+        };
+        let fleet = fleets.get(&entry.id).cloned();
+        Line { entry, word, locks_off, fleet }
+    });
+    let list = list.await?;
+    Ok((list.found, list.skipped))
 }
 
-fn list(session: &Session) -> Result<u8, CliError> {
-    let found = store::existing(&session.settings)?.map(|state| lines(session, &state)).transpose()?;
-    let (lines, skipped) = found.unwrap_or_default();
+async fn list(session: &Session) -> Result<u8, CliError> {
+    let (lines, skipped) = match store::existing(session).await? {
+        Some(state) => lines(session, &state).await?,
+        None => Default::default(),
+    };
     for skipped in skipped {
         session.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
     }
@@ -137,17 +128,17 @@ fn minute(at: Timestamp) -> String {
     format!("{}Z", text.replacen('T', " ", 1))
 }
 
-fn show(session: &Session, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(&session.settings)?;
-    let id = match (resolve_run_id(&state, id), resolve_fleet_id(&state, id)) {
+async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
+    let state = store::with_runs(session).await?;
+    let id = match (resolve_run_id(&state, id).await, resolve_fleet_id(&state, id).await) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
             return Err(JournalError::Ambiguous { prefix: id.to_owned(), candidates }.into());
         }
-        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet),
+        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet).await,
         (run, Err(_)) => run?,
     };
-    let run = store::understand(&id, journal::load(&state, &id)?)?;
+    let run = store::understand(&id, journal::load(&state, &id).await?)?;
     let mut result = recorded(&run.plan, &run.state, &run.id);
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
@@ -160,14 +151,14 @@ fn show(session: &Session, id: &str) -> Result<u8, CliError> {
 /// A run that is taken up: held by this process.
 struct Taken {
     run: StoredRun,
-    log: LocalRun,
-    state: StateDir,
+    log: RunFile,
+    state: State,
 }
 
-fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
-    let state = store::with_runs(&session.settings)?;
-    let id = resolve_run_id(&state, id)?;
-    let (log, loaded) = LocalRun::open(&state, &id)?;
+async fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
+    let state = store::with_runs(session).await?;
+    let id = resolve_run_id(&state, id).await?;
+    let (log, loaded) = RunFile::open(&state, &id).await?;
     let run = store::understand(&id, loaded)?;
     if run.plan.world.sandbox != session.settings.sandbox() {
         let there = place(run.plan.world.sandbox);
@@ -202,7 +193,7 @@ async fn same_world(session: &Session, azure: &Azure, plan: &Plan, any_identity:
 }
 
 async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id)?;
+    let Taken { run, log, state } = take(session, id).await?;
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         return Err(CliError::refused(format!(
             "the journal was changed after it was written: {why}; nothing was sent"
@@ -253,7 +244,7 @@ fn not_resumed(session: &Session, run: &StoredRun, why: &str) -> Result<u8, CliE
 }
 
 async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id)?;
+    let Taken { run, log, state } = take(session, id).await?;
     let azure = session.azure()?;
     same_world(session, &azure, &run.plan, true).await?;
     let off = store::locks_off(&run.loaded);
@@ -298,8 +289,8 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     }
 }
 
-fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(&session.settings)? else {
+async fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
+    let Some(state) = store::existing(session).await? else {
         return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
@@ -313,8 +304,8 @@ fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
         });
         if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it has not ended".to_owned()) }
     };
-    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
-    fleet::forget_fleets_without_runs(&state, older_than)?;
+    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go).await?;
+    fleet::forget_fleets_without_runs(&state, older_than).await?;
     pruned(session, &done)
 }
 
@@ -335,8 +326,8 @@ fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
 ///
 /// # Errors
 /// When the state directory cannot be used.
-pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(&session.settings)? else { return Ok(0) };
+pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
+    let Some(state) = store::existing(session).await? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {
@@ -346,9 +337,9 @@ pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, Cli
         }
     };
     // Later than any record: in the sandbox times may lie ahead of the machine's.
-    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len();
+    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go).await?.removed.len();
     let of_world = |record: &journal::FleetRecord| record.sandbox && record.estate_digest == digest;
-    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world)?;
+    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world).await?;
     Ok(gone)
 }
 
