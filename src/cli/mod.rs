@@ -67,7 +67,13 @@ fn run(words: &[OsString]) -> u8 {
     let parsed = Args::command_line().try_get_matches_from(words).and_then(|matches| {
         let mut args = Args::from_arg_matches(&matches)?;
         let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-        args.global.typed = Typed { tenant: typed("tenant"), subscription: typed("subscription") };
+        args.global.typed = Typed {
+            tenant: typed("tenant"),
+            subscription: typed("subscription"),
+            state: typed("state"),
+            state_dir: typed("state_dir"),
+            blob_endpoint: typed("blob_endpoint"),
+        };
         Ok(args)
     });
     let args = match parsed {
@@ -87,7 +93,7 @@ fn run(words: &[OsString]) -> u8 {
     if let Err(error) = logging::start(&settings) {
         return failed(&printer, &error, sandbox);
     }
-    let session = Session { settings, printer: printer.clone() };
+    let session = Session::new(settings, printer.clone());
     let code = match dispatch(&session, args.command) {
         Ok(code) => code,
         Err(error) => failed(&printer, &error, sandbox),
@@ -206,6 +212,8 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
             | Command::Man { .. } => Ok(exit::OK),
         }
     });
+    // What was held is free for others before the process ends, and not only when its lease is over.
+    runtime.block_on(store::close(session));
     // A question that nobody answered must not keep the process.
     runtime.shutdown_background();
     code
