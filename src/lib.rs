@@ -17,7 +17,7 @@
 //! runtime.block_on(async {
 //!     // Azure::from_env() is a real one.
 //!     let azure = Azure::sandbox(EstateSource::BuiltIn, home)?;
-//!     let journal = Journal::open(home, true)?;
+//!     let journal = Journal::in_dir(home, true)?;
 //!     let options = FixOptions::new("rp-collection-limit", "web-01");
 //!
 //!     let mut confirm = |plan: &azmend::engine::Plan| plan.changes().count() <= 20;
@@ -68,8 +68,8 @@ pub use azmend_base::{clock, duration, text, yaml};
 pub use azmend_sandbox as sim;
 
 pub use api::{
-    AUTO, AuditOptions, Azure, AzureSettings, Confirm, Decided, DiagnoseOptions, Error, EstateSource, FixOptions, Kind,
-    Note, Place, Proposal, RunLine, Runs, Variables, Watch, apply, audit, check_durable, default_state_dir, diagnose,
-    explain, fix, plan, resume, runs, undo, yes,
+    AUTO, AuditOptions, Azure, AzureSettings, BlobSettings, Confirm, Decided, DiagnoseOptions, Error, EstateSource,
+    FixOptions, Kind, Note, Place, Proposal, RunLine, Runs, Variables, Watch, apply, audit, check_durable,
+    default_state_dir, diagnose, explain, fix, plan, resume, runs, undo, yes,
 };
-pub use journal::StateDir as Journal;
+pub use journal::State as Journal;

@@ -7,7 +7,8 @@ As a scheduled job, by position (Azure Automation passes parameters that way):
   2. the id of its subscription
   3. the playbook; default rp-collection-limit
 and then, in any order:
-  --state=PLACE      where the journal is kept; it must outlive the job. Default: the Automation variable azmend_state
+  --state=PLACE      where the journal is kept, azblob://ACCOUNT/CONTAINER/PREFIX: it must outlive the job. Default: the Automation
+                     variable azmend_state
   --durable-state    PLACE is a directory, and it outlives the job: a hybrid worker's disk, a mounted share
   --client-id=ID     a user-assigned identity
   --relock           restore removed locks at the end of the run
@@ -181,7 +182,7 @@ class Stream(logging.Handler):
 
 def unfinished(given):
     """The newest run of this machine that can be resumed, or None."""
-    for run in azmend.runs(state=given.state)["runs"]:
+    for run in azmend.runs(state=given.state, auth="managed-identity", client_id=given.client_id)["runs"]:
         if run["sandbox"] or str(run["vm"] or "").lower() != given.vm_id.lower():
             continue
         open_run = run["state"] in ("paused", "running", "undoing")

@@ -41,6 +41,8 @@ pub struct Sandbox {
     pub dir: PathBuf,
     /// The digest of the estate.
     pub digest: String,
+    /// The directory that its world is kept below.
+    pub home: PathBuf,
     tenant: String,
 }
 
@@ -167,6 +169,11 @@ impl Azure {
     #[must_use]
     pub fn program(&self) -> &str {
         &self.program
+    }
+
+    /// Other words for it: with the option that names the journal, say.
+    pub fn set_program(&mut self, program: String) {
+        self.program = program;
     }
 
     /// The clock of this Azure.
@@ -362,7 +369,8 @@ impl Sandbox {
     fn load(fresh: sim::World, state_dir: &Path) -> Result<Self, Error> {
         let dir = place(&fresh, state_dir);
         let digest = fresh.estate_digest.clone();
-        let (state_dir, key) = (state_dir.to_path_buf(), key(&dir));
+        let home = state_dir.to_path_buf();
+        let (state_dir, key) = (home.clone(), key(&dir));
         let busy = move || {
             StateDir::open(&state_dir, false)
                 .and_then(|state| FileLock::holder(&state, &key))
@@ -370,7 +378,7 @@ impl Sandbox {
         };
         let sim = Sim::open(dir.join("world.json"), fresh, Box::new(busy)).map_err(unusable)?;
         let tenant = sim.world().tenant;
-        Ok(Self { sim, dir, digest, tenant })
+        Ok(Self { sim, dir, digest, home, tenant })
     }
 
     /// Keeps the world in its file from now on. The caller keeps other processes from doing the same ([`Sandbox::key`]).

@@ -11,6 +11,7 @@
 
 use super::error::Error;
 use super::place::Variables;
+use crate::engine::blob_state::BlobPlace;
 
 /// Variables of a job of Azure Automation, in the cloud or on a hybrid worker.
 const AUTOMATION: [&str; 3] =
@@ -37,7 +38,7 @@ pub fn job(variables: Variables<'_>) -> Option<&'static str> {
 /// When this is such a job and the place is not known to outlive it.
 pub fn check(named: Option<&str>, vouched: bool, variables: Variables<'_>) -> Result<(), Error> {
     let Some(job) = job(variables) else { return Ok(()) };
-    if vouched && named.is_some() {
+    if named.is_some_and(|place| vouched || BlobPlace::is_meant(place)) {
         return Ok(());
     }
     let what = match named {
@@ -48,6 +49,7 @@ pub fn check(named: Option<&str>, vouched: bool, variables: Variables<'_>) -> Re
         "this is {job}, and {what}: a lock that azmend removes could not be restored after the job ends; nothing was changed"
     ))
     .code("s2.not-durable")
+    .hint("keep the journal in a storage account: state=\"azblob://ACCOUNT/CONTAINER/PREFIX\"")
     .hint("on a hybrid worker, or with a mounted share: state=\"/var/lib/azmend\", durable_state=True"))
 }
 
@@ -74,6 +76,7 @@ mod tests {
             assert_eq!(of(Some("/tmp/x"), false, set).unwrap_err(), "s2.not-durable", "{set:?}");
             assert_eq!(of(None, true, set).unwrap_err(), "s2.not-durable", "no place was named: {set:?}");
             assert!(of(Some("/var/lib/azmend"), true, set).is_ok(), "{set:?}");
+            assert!(of(Some("azblob://contoso/state/team"), false, set).is_ok(), "{set:?}");
         }
     }
 

@@ -22,7 +22,7 @@ use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
 use crate::engine::result::RunResult;
 use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::view::View;
-use crate::journal::StateDir;
+use crate::journal::State;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 use crate::report::Subject;
@@ -119,7 +119,7 @@ impl FixOptions {
 /// Nothing was changed then.
 pub async fn fix(
     azure: &Azure,
-    journal: &StateDir,
+    journal: &State,
     options: &FixOptions,
     confirm: Confirm<'_>,
     watch: &Watch,
@@ -147,7 +147,7 @@ pub async fn fix(
 /// Wrong input, no sign-in, Azure does not answer, or interrupted.
 pub async fn plan(
     azure: &Azure,
-    journal: Option<&StateDir>,
+    journal: Option<&State>,
     options: &FixOptions,
     watch: &Watch,
 ) -> Result<Proposal, Error> {
@@ -163,7 +163,7 @@ pub async fn plan(
 /// Nothing was changed then.
 pub async fn apply(
     azure: &Azure,
-    journal: &StateDir,
+    journal: &State,
     plan: Plan,
     hash: &str,
     deadline: Option<Span>,
@@ -296,7 +296,7 @@ impl Checked<'_> {
     ///
     /// # Errors
     /// As [`plan`].
-    pub async fn propose(&self, azure: &Azure, state: Option<&StateDir>, watch: &Watch) -> Result<Proposal, Error> {
+    pub async fn propose(&self, azure: &Azure, state: Option<&State>, watch: &Watch) -> Result<Proposal, Error> {
         let options = self.options;
         let started = azure.clock().now();
         let arm = azure.reader_within(reads_more(self.named), options.allow_guest)?.for_one_reading();
@@ -305,7 +305,10 @@ impl Checked<'_> {
         (watch.notes)(Note::Reading(format!("reading {} and its backup", options.vm.escape_debug())));
         let vm = azure.find_vm(&finding, &options.vm, &options.subscriptions).await?;
         let world = azure.world(&arm, vm.subscription()).await;
-        let earlier = || state.map(|state| Earlier::read(state, &world, None, azure.clock().now())).unwrap_or_default();
+        let earlier = match state {
+            Some(state) => Earlier::read(state, &world, None, azure.clock().now()).await,
+            None => Earlier::default(),
+        };
         let request = |playbook, why| PlanRequest {
             playbook,
             set: options.set.clone(),
@@ -317,12 +320,12 @@ impl Checked<'_> {
             max_changes: options.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
             world: world.clone(),
             why,
-            earlier: earlier(),
+            earlier: earlier.clone(),
         };
         let (playbook, planned) = match self.named {
             Some(playbook) => (playbook.name(), Box::pin(make_plan(&arm, &request(playbook, None))).await),
             None => {
-                let own_jobs = earlier().jobs();
+                let own_jobs = earlier.jobs();
                 let reading = CollectOptions { own_jobs, ..CollectOptions::default() };
                 let facts = Box::pin(collect(&arm, &vm, &reading)).await;
                 let view = view_of(&facts, &arm, &BTreeSet::new());

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::azure::{Azure, Sandbox};
+use super::azure::Azure;
 use super::error::Error;
 use super::watch::Watch;
 use crate::clock::{Clock as _, SystemClock, later};
@@ -13,7 +13,7 @@ use crate::engine::launch::new_run_id;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::{Entry, Launch};
-use crate::journal::{JournalError, LocalRun, LockKey, StateDir};
+use crate::journal::{FileLock, JournalError, RunFile, State, StateDir};
 
 /// Runs a confirmed plan from its beginning.
 ///
@@ -21,15 +21,17 @@ use crate::journal::{JournalError, LocalRun, LockKey, StateDir};
 /// When the journal cannot be begun or another azmend works on the same; nothing was changed then.
 pub async fn start(
     azure: &Azure,
-    state: &StateDir,
+    state: &State,
     plan: Plan,
     watch: &Watch,
     deadline: Option<Timestamp>,
 ) -> Result<RunResult, Error> {
     // The id's time is the machine's, so that ids grow even where the sandbox's time starts over.
     let run_id = new_run_id(SystemClock.now());
+    let world = hold_world(azure, &run_id)?;
     let launch = launch(azure, state, &run_id, watch, deadline)?;
     let done = Box::pin(launch.start(plan, run_id)).await;
+    drop(world);
     ended(azure, done)
 }
 
@@ -39,20 +41,22 @@ pub async fn start(
 /// When another azmend works on the same; nothing was changed then.
 pub async fn enter(
     azure: &Azure,
-    state: &StateDir,
-    (plan, log): (Plan, LocalRun),
+    state: &State,
+    (plan, log): (Plan, RunFile),
     entry: Entry,
     watch: &Watch,
     deadline: Option<Timestamp>,
 ) -> Result<RunResult, Error> {
+    let world = hold_world(azure, log.id())?;
     let launch = launch(azure, state, log.id(), watch, deadline)?;
     let done = Box::pin(launch.enter(plan, log, entry)).await;
+    drop(world);
     ended(azure, done)
 }
 
 fn launch<'s>(
     azure: &Azure,
-    state: &'s StateDir,
+    state: &'s State,
     run_id: &str,
     watch: &Watch,
     deadline: Option<Timestamp>,
@@ -63,7 +67,6 @@ fn launch<'s>(
         listener: watch.listener.clone(),
         cancel: watch.cancel.clone(),
         deadline,
-        also: world_key(azure),
     })
 }
 
@@ -76,10 +79,14 @@ fn ended(azure: &Azure, done: Result<RunResult, JournalError>) -> Result<RunResu
     Ok(in_world(result, azure.program()))
 }
 
-/// The sandbox's world, which one process works on at a time.
-#[must_use]
-pub fn world_key(azure: &Azure) -> Option<LockKey> {
-    azure.sandbox.as_ref().map(Sandbox::key)
+/// Holds the sandbox's world, which one process works on at a time. It is on this machine's disk, wherever the runs are.
+///
+/// # Errors
+/// When another process holds it.
+pub fn hold_world(azure: &Azure, run_id: &str) -> Result<Option<FileLock>, Error> {
+    let Some(sandbox) = &azure.sandbox else { return Ok(None) };
+    let dir = StateDir::open(&sandbox.home, true)?;
+    Ok(Some(FileLock::take(&dir, run_id, [sandbox.key()])?))
 }
 
 /// When a run that begins now must have stopped.

@@ -135,7 +135,7 @@ pub fn default_state_dir(environment: &dyn Fn(&str) -> Option<OsString>) -> Resu
         let missing =
             if cfg!(windows) { "%LOCALAPPDATA% is not set" } else { "neither XDG_STATE_HOME nor HOME is set" };
         Error::input(format!("there is no place to keep the journal: {missing}"))
-            .hint("name one with --state-dir or AZMEND_STATE_DIR")
+            .hint("name one with --state-dir or AZMEND_STATE_DIR, or a storage account with --state azblob://...")
     })
 }
 

@@ -17,7 +17,7 @@ use crate::engine::plan::Plan;
 use crate::engine::result::{ErrorResult, RunResult, Status};
 use crate::engine::state::{ChangeState, RunPhase, RunState};
 use crate::engine::{Entry, exit, resume_check};
-use crate::journal::{self, FleetRecord, Integrity, LocalRun, RunEntry, StateDir, resolve_run_id};
+use crate::journal::{self, FleetRecord, Integrity, Loaded, RunEntry, RunFile, State, resolve_run_id};
 use crate::report::plan::place;
 use crate::report::planned::recorded;
 
@@ -28,13 +28,13 @@ use crate::report::planned::recorded;
 /// Nothing was sent then.
 pub async fn resume(
     azure: &Azure,
-    journal: &StateDir,
+    journal: &State,
     run: &str,
     deadline: Option<Span>,
     confirm: Confirm<'_>,
     watch: &Watch,
 ) -> Result<RunResult, Error> {
-    let Taken { run, log } = take(journal, run, azure.sandbox.is_some())?;
+    let Taken { run, log } = take(journal, run, azure.sandbox.is_some()).await?;
     not_edited(&run, azure.program())?;
     advance(azure, &run.state);
     let stop_at = launch::deadline(azure, deadline);
@@ -52,12 +52,12 @@ pub async fn resume(
 /// Nothing was sent then.
 pub async fn undo(
     azure: &Azure,
-    journal: &StateDir,
+    journal: &State,
     run: &str,
     confirm: Confirm<'_>,
     watch: &Watch,
 ) -> Result<RunResult, Error> {
-    let Taken { run, log } = take(journal, run, azure.sandbox.is_some())?;
+    let Taken { run, log } = take(journal, run, azure.sandbox.is_some()).await?;
     same_world(azure, &run.plan, true, watch).await?;
     confirmed(&run.plan, confirm)?;
     launch::enter(azure, journal, (run.plan, log), Entry::Undo, watch, None).await
@@ -69,16 +69,16 @@ pub struct Taken {
     /// The run.
     pub run: StoredRun,
     /// Its journal.
-    pub log: LocalRun,
+    pub log: RunFile,
 }
 
 /// Takes up a run.
 ///
 /// # Errors
 /// When there is none, another process works on it, it is damaged, or it is of another world (S13).
-pub fn take(state: &StateDir, id: &str, sandbox: bool) -> Result<Taken, Error> {
-    let id = resolve_run_id(state, id)?;
-    let (log, loaded) = LocalRun::open(state, &id)?;
+pub async fn take(state: &State, id: &str, sandbox: bool) -> Result<Taken, Error> {
+    let id = resolve_run_id(state, id).await?;
+    let (log, loaded) = RunFile::open(state, &id).await?;
     let run = understand(&id, loaded)?;
     if run.plan.world.sandbox != sandbox {
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
@@ -171,7 +171,7 @@ pub struct RunLine {
     pub fleet_id: Option<String>,
     /// Whether it was in the embedded Azure.
     pub sandbox: Option<bool>,
-    /// `succeeded`, `paused`, `running`; `damaged` and `unreadable` where the journal says nothing.
+    /// `succeeded`, `paused`, `running`; `damaged` where the journal says nothing.
     pub state: String,
     /// How many locks may be off because of it.
     pub locks_off: usize,
@@ -200,38 +200,32 @@ impl Default for Runs {
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn list(journal: &StateDir) -> Result<Runs, Error> {
-    let found = journal::runs(journal)?;
-    let known = journal::fleets(journal).unwrap_or_default();
+pub async fn list(journal: &State) -> Result<Runs, Error> {
+    let known = journal::fleets(journal).await.unwrap_or_default();
     let mut skipped: Vec<String> =
         known.skipped.iter().map(|skipped| format!("a fleet cannot be shown: {}", skipped.why)).collect();
-    skipped.extend(found.skipped.iter().map(|skipped| format!("{} is not a run: {}", skipped.name, skipped.why)));
     let of = |fleet: FleetRecord| {
         let id = fleet.id;
         fleet.vms.into_iter().filter_map(|one| one.run).map(move |run| (run, id.clone())).collect::<Vec<_>>()
     };
-    let mut fleets: BTreeMap<String, String> = known.fleets.into_iter().flat_map(of).collect();
-    let runs = found.runs.into_iter().map(|entry| line(journal, entry, &mut fleets)).collect();
-    Ok(Runs { runs, skipped, ..Runs::default() })
+    let fleets: BTreeMap<String, String> = known.fleets.into_iter().flat_map(of).collect();
+    let found = journal::survey(journal, |entry, loaded| line(entry, loaded, &fleets)).await?;
+    skipped.extend(found.skipped.iter().map(|skipped| format!("{} is not a run: {}", skipped.name, skipped.why)));
+    Ok(Runs { runs: found.found, skipped, ..Runs::default() })
 }
 
-fn line(journal: &StateDir, entry: RunEntry, fleets: &mut BTreeMap<String, String>) -> RunLine {
-    let (word, locks_off) = match journal::load(journal, &entry.id) {
-        Ok(loaded) => {
-            let off = locks_off(&loaded).len();
-            match understand(&entry.id, loaded) {
-                Ok(run) => (run.state.word().to_owned(), off),
-                Err(_) => ("damaged".to_owned(), off),
-            }
-        }
-        Err(_) => ("unreadable".to_owned(), 0),
+fn line(entry: RunEntry, loaded: Loaded, fleets: &BTreeMap<String, String>) -> RunLine {
+    let off = locks_off(&loaded).len();
+    let word = match understand(&entry.id, loaded) {
+        Ok(run) if entry.damaged.is_none() => run.state.word().to_owned(),
+        _ => "damaged".to_owned(),
     };
     RunLine {
-        state: if entry.damaged.is_some() { "damaged".to_owned() } else { word },
-        locks_off,
+        state: word,
+        locks_off: off,
         started: entry.started,
         last: entry.last_at(),
-        fleet_id: fleets.remove(&entry.id),
+        fleet_id: fleets.get(&entry.id).cloned(),
         sandbox: entry.sandbox,
         playbook: entry.playbook,
         vm: entry.vm,

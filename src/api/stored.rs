@@ -9,7 +9,7 @@ use crate::arm::model::Lock;
 use crate::engine::owed::Locks;
 use crate::engine::plan::Plan;
 use crate::engine::state::RunState;
-use crate::journal::{Integrity, JournalError, Loaded};
+use crate::journal::{Integrity, JournalError, Loaded, Trouble};
 
 /// A run that was read.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ impl From<JournalError> for Error {
             }
             JournalError::NoFleet { .. } => (Kind::Input, "fleet_not_found"),
             JournalError::Busy { .. } => (Kind::Refused, "busy"),
+            JournalError::Storage { trouble: Trouble::Unreachable, .. } => (Kind::ComeBack, "state_unreachable"),
+            JournalError::Storage { trouble: Trouble::SignIn, .. } => (Kind::SignIn, "state_sign_in"),
+            JournalError::Storage { trouble: Trouble::Denied, .. } => (Kind::Permission, "state_denied"),
+            JournalError::Storage { .. } => (Kind::Io, "state"),
             _ => (Kind::Io, "state_dir"),
         };
         let hint = error.hint();

@@ -1,6 +1,6 @@
 //! From a plan to a result: show, ask, lock, journal, run, report. The one way for `fix`, `apply`, `resume` and `undo`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -14,14 +14,15 @@ use super::progress::Live;
 use super::settings::{Output, Settings};
 use super::store;
 use crate::api::launch;
-pub use crate::api::launch::{deadline, world_key};
+pub use crate::api::launch::{deadline, hold_world};
 use crate::api::{Note, Watch};
 use crate::engine::Entry;
 use crate::engine::hints::in_world;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
-use crate::journal::{LocalRun, StateDir};
+use crate::journal::{RunFile, State};
 use crate::report;
+use crate::text::shell_quote;
 
 /// What every command works with.
 #[derive(Debug)]
@@ -30,15 +31,24 @@ pub struct Session {
     pub settings: Settings,
     /// Where it writes.
     pub printer: Printer,
+    /// State in a storage account: opened once, for all that a command does with it.
+    pub(super) remote: OnceLock<State>,
 }
 
 impl Session {
+    /// A session; nothing is opened yet.
+    #[must_use]
+    pub const fn new(settings: Settings, printer: Printer) -> Self {
+        Self { settings, printer, remote: OnceLock::new() }
+    }
+
     /// Gets the Azure ready, and says on stderr when it is the sandbox (S13).
     ///
     /// # Errors
     /// See [`Azure::open`].
     pub fn azure(&self) -> Result<Azure, CliError> {
-        let azure = Azure::open(&self.settings.place, &self.settings.state_dir, self.settings.speed)?;
+        let mut azure = Azure::open(&self.settings.place, &self.settings.state_dir, self.settings.speed)?;
+        azure.set_program(self.program());
         if self.settings.sandbox() {
             self.printer.say("sandbox: the embedded Azure, nothing real is touched");
         }
@@ -48,7 +58,11 @@ impl Session {
     /// `azmend`, with the options that the next command needs to be in the same world.
     #[must_use]
     pub fn program(&self) -> String {
-        self.settings.place.program()
+        let mut program = self.settings.place.program();
+        if let Some(state) = &self.settings.state_typed {
+            program.push_str(&format!(" --state {}", shell_quote(state)));
+        }
+        program
     }
 
     /// Shows a result in the format that was asked for, and gives back its exit code.
@@ -110,7 +124,7 @@ impl Session {
     /// # Errors
     /// When the journal cannot be begun or another azmend works on the same; nothing was changed then.
     pub async fn start(&self, azure: &Azure, plan: Plan, deadline: Option<Timestamp>) -> Result<u8, CliError> {
-        let state = store::open(&self.settings)?;
+        let state = store::open(self).await?;
         let shown = self.show_run();
         let done = Box::pin(launch::start(azure, &state, plan, &shown.watch, deadline)).await;
         shown.end();
@@ -124,8 +138,8 @@ impl Session {
     pub async fn enter(
         &self,
         azure: &Azure,
-        state: &StateDir,
-        run: (Plan, LocalRun),
+        state: &State,
+        run: (Plan, RunFile),
         entry: Entry,
         deadline: Option<Timestamp>,
     ) -> Result<u8, CliError> {

@@ -75,7 +75,13 @@ fn run(words: &[OsString]) -> u8 {
     let parsed = Args::command_line().try_get_matches_from(words).and_then(|matches| {
         let mut args = Args::from_arg_matches(&matches)?;
         let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-        args.global.typed = Typed { tenant: typed("tenant"), subscription: typed("subscription") };
+        args.global.typed = Typed {
+            tenant: typed("tenant"),
+            subscription: typed("subscription"),
+            state: typed("state"),
+            state_dir: typed("state_dir"),
+            blob_endpoint: typed("blob_endpoint"),
+        };
         Ok(args)
     });
     let args = match parsed {
@@ -95,7 +101,7 @@ fn run(words: &[OsString]) -> u8 {
     if let Err(error) = logging::start(&settings) {
         return failed(&printer, &error, sandbox);
     }
-    let session = Session { settings, printer: printer.clone() };
+    let session = Session::new(settings, printer.clone());
     let code = match dispatch(&session, args.command) {
         Ok(code) => code,
         Err(error) => failed(&printer, &error, sandbox),
@@ -185,19 +191,19 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
         ));
         session.printer.hint("make sure that no one else can: its files decide which locks azmend restores");
     }
-    warn_of_locks(session, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let code = runtime.block_on(async {
+        Box::pin(warn_of_locks(session, &command)).await;
         match command {
             Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(session, *args)).await,
             Command::Fix(args) => Box::pin(commands::fix::run(session, *args)).await,
             Command::Apply(args) => commands::apply::run(session, args).await,
             Command::Runs(command) => commands::runs::run(session, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(session, args).await,
-            Command::Sandbox(command) => commands::sandbox::run(session, command),
+            Command::Sandbox(command) => commands::sandbox::run(session, command).await,
             Command::Backup(args) => Box::pin(commands::backup::run(session, *args)).await,
             Command::Protect(args) => Box::pin(commands::protect::run(session, *args)).await,
             Command::Vms(args) => commands::vms::run(session, &args).await,
@@ -214,15 +220,17 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
             | Command::Man { .. } => Ok(exit::OK),
         }
     });
+    // What was held is free for others before the process ends, and not only when its lease is over.
+    runtime.block_on(store::close(session));
     // A question that nobody answered must not keep the process.
     runtime.shutdown_background();
     code
 }
 
 /// While a run of this state directory has locks off, every start says so (S6).
-fn warn_of_locks(session: &Session, command: &Command) {
+async fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
-    let Ok(Some(state)) = store::existing(&session.settings) else { return };
+    let Ok(Some(state)) = store::existing(session).await else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
         Command::Runs(
@@ -231,7 +239,7 @@ fn warn_of_locks(session: &Session, command: &Command) {
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
-    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()) {
+    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()).await {
         if about.is_some_and(|id| run.starts_with(&id.to_ascii_lowercase())) {
             continue;
         }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::args::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg};
 use super::error::CliError;
+use crate::api::journal::BlobSettings;
 use crate::api::place::default_state_dir;
 pub use crate::api::place::{AzureSettings, EstateSource, Place};
-use crate::arm::{Auth, Cloud};
+use crate::arm::{Auth, Cloud, SignIn};
+use crate::engine::blob_state::BlobPlace;
 
 /// Format of stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +59,12 @@ pub struct Settings {
     pub log_level: String,
     /// The log as JSON.
     pub log_json: bool,
-    /// The state directory.
+    /// The state directory: of the runs, unless they are in a storage account, and of the sandboxes' worlds.
     pub state_dir: PathBuf,
+    /// The storage account in which runs are kept.
+    pub blobs: Option<BlobSettings>,
+    /// `--state` as it was typed.
+    pub state_typed: Option<String>,
     /// Whether it cannot be told who may read the state directory, and nothing speaks for its being private.
     pub state_dir_unchecked: bool,
 }
@@ -87,24 +93,9 @@ impl Settings {
                 Place::Sandbox(estate)
             }
             None => {
-                let cloud = match global.cloud {
-                    CloudArg::Public => Cloud::Public,
-                    CloudArg::Usgov => Cloud::UsGov,
-                    CloudArg::China => Cloud::China,
-                };
-                let auth = match global.auth {
-                    AuthArg::Auto => Auth::Auto,
-                    AuthArg::Cli => Auth::Cli,
-                    AuthArg::ManagedIdentity => Auth::ManagedIdentity,
-                    AuthArg::ServicePrincipal => Auth::ServicePrincipal,
-                    AuthArg::Workload => Auth::WorkloadIdentity,
-                };
-                let azure = AzureSettings {
-                    tenant: global.tenant.clone().filter(|id| !id.is_empty()),
-                    client_id: global.client_id.clone(),
-                    ..AzureSettings::new(cloud, global.arm_endpoint.as_deref(), auth)?
-                };
-                Place::Azure(azure.with_azures_own(&text))
+                let SignIn { auth, tenant, client_id, cloud, .. } = sign_in(global, environment);
+                let azure = AzureSettings::new(cloud, global.arm_endpoint.as_deref(), auth)?;
+                Place::Azure(AzureSettings { tenant, client_id, ..azure })
             }
         };
         let mut subscriptions: Vec<String> =
@@ -112,9 +103,9 @@ impl Settings {
         if subscriptions.is_empty() && matches!(place, Place::Azure(_)) {
             subscriptions.extend(text("AZURE_SUBSCRIPTION_ID"));
         }
-        let state_dir = state_dir(global.state_dir.clone(), environment)?;
+        let (state_dir, blobs) = state(global, environment, matches!(place, Place::Sandbox(_)))?;
         Ok(Self {
-            state_dir_unchecked: cfg!(windows) && !in_profile(&state_dir, environment),
+            state_dir_unchecked: cfg!(windows) && blobs.is_none() && !in_profile(&state_dir, environment),
             place,
             speed: global.speed,
             subscriptions,
@@ -130,6 +121,8 @@ impl Settings {
             log_level: global.log_level.clone(),
             log_json: global.log_format == LogFormatArg::Json,
             state_dir,
+            blobs,
+            state_typed: global.place.state.clone().filter(|_| global.typed.state),
         })
     }
 
@@ -161,6 +154,62 @@ fn sandbox(value: Option<&str>) -> Option<EstateSource> {
         "0" | "false" | "no" | "off" => None,
         "" | "built-in" | "1" | "true" | "yes" | "on" => Some(EstateSource::BuiltIn),
         file => Some(EstateSource::File(PathBuf::from(file))),
+    }
+}
+
+/// How to sign in, by the options and Azure's own variables.
+fn sign_in(global: &Global, environment: Environment<'_>) -> SignIn {
+    let text = |name: &str| environment(name).and_then(|value| value.into_string().ok());
+    SignIn {
+        cloud: match global.cloud {
+            CloudArg::Public => Cloud::Public,
+            CloudArg::Usgov => Cloud::UsGov,
+            CloudArg::China => Cloud::China,
+        },
+        tenant: global.tenant.clone().filter(|id| !id.is_empty()).or_else(|| text("AZURE_TENANT_ID")),
+        client_id: global.client_id.clone().or_else(|| text("AZURE_CLIENT_ID")),
+        auth: match global.auth {
+            AuthArg::Auto => Auth::Auto,
+            AuthArg::Cli => Auth::Cli,
+            AuthArg::ManagedIdentity => Auth::ManagedIdentity,
+            AuthArg::ServicePrincipal => Auth::ServicePrincipal,
+            AuthArg::Workload => Auth::WorkloadIdentity,
+        },
+        scope: String::new(),
+    }
+}
+
+/// Where runs are kept: the state directory, and a storage account when that is meant. What is typed wins over a variable.
+fn state(
+    global: &Global,
+    environment: Environment<'_>,
+    sandbox: bool,
+) -> Result<(PathBuf, Option<BlobSettings>), CliError> {
+    let typed = global.typed;
+    let given = global.place.state.as_deref().filter(|text| !text.is_empty());
+    let dir = global.state_dir.clone();
+    let (given, dir) = match (given, dir) {
+        (Some(given), Some(_)) if typed.state && !typed.state_dir => (Some(given), None),
+        (Some(_), Some(dir)) if typed.state_dir && !typed.state => (None, Some(dir)),
+        (Some(_), Some(_)) => {
+            return Err(CliError::input("--state and --state-dir exclude each other, and so do their variables")
+                .code("usage")
+                .hint("--state takes a directory, too"));
+        }
+        (given, dir) => (given, dir),
+    };
+    match given {
+        Some(text) if BlobPlace::is_meant(text) => {
+            let blobs = BlobSettings::new(text, global.place.blob_endpoint.as_deref(), sign_in(global, environment))?;
+            // Only the sandbox's world is on the disk then: without a sandbox no directory is needed.
+            let dir = if sandbox { state_dir(None, environment)? } else { PathBuf::new() };
+            Ok((dir, Some(blobs)))
+        }
+        _ if typed.blob_endpoint => {
+            Err(CliError::input("--blob-endpoint works only with --state azblob://...").code("usage"))
+        }
+        Some(path) => Ok((PathBuf::from(path), None)),
+        None => Ok((state_dir(dir, environment)?, None)),
     }
 }
 
@@ -239,6 +288,29 @@ mod tests {
             assert_eq!(dir(&[], &relative).unwrap(), PathBuf::from("/h/.local/state/azmend"));
         }
         assert_eq!(dir(&[], &[]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn state_is_a_directory_or_a_storage_account_and_never_both() {
+        let home = [("HOME", "/h"), ("LOCALAPPDATA", "/h")];
+        let path = resolve(&["--state", "x"], &home).unwrap();
+        assert_eq!((path.state_dir, path.blobs), (PathBuf::from("x"), None));
+        assert_eq!(resolve(&["--state", "x", "--state-dir", "y"], &home).unwrap_err().exit_code(), 2);
+        let blob = "azblob://contoso/state/team";
+        // No home is needed, but by the sandbox for its world.
+        let settings = resolve(&["--state", blob, "--cloud", "usgov"], &[("AZURE_CLIENT_ID", "c")]).unwrap();
+        let blobs = settings.blobs.unwrap();
+        assert_eq!(blobs.place.to_string(), blob);
+        assert_eq!(blobs.endpoint.as_str(), "https://contoso.blob.core.usgovcloudapi.net/");
+        assert_eq!(blobs.sign_in.client_id.as_deref(), Some("c"));
+        assert_eq!(settings.state_typed.as_deref(), None, "only the command line knows what was typed");
+        assert!(resolve(&["--sandbox", "--state", blob], &[]).is_err());
+        assert!(resolve(&["--sandbox", "--state", blob], &home).unwrap().blobs.is_some());
+        for bad in
+            [vec!["--state", "azblob://contoso"], vec!["--state", blob, "--blob-endpoint", "http://127.0.0.1:1/a"]]
+        {
+            assert_eq!(resolve(&bad, &home).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,53 +1,71 @@
-//! The state directory, as the commands need it.
+//! The state, as the commands need it.
 
 use super::error::CliError;
-use super::settings::Settings;
+use super::execute::Session;
+use crate::api::journal::BlobSettings;
 pub use crate::api::stored::{locks_off, short, understand};
 use crate::arm::model::Lock;
-use crate::journal::{self, JournalError, StateDir};
+use crate::journal::{self, JournalError, State};
 
-/// The state directory, made when it is missing.
+/// The state, ready to be written to: a directory is made when it is missing.
 ///
 /// # Errors
 /// When it is not usable.
-pub fn open(settings: &Settings) -> Result<StateDir, CliError> {
-    Ok(StateDir::open(&settings.state_dir, true)?)
+pub async fn open(session: &Session) -> Result<State, CliError> {
+    let Some(blobs) = &session.settings.blobs else { return Ok(State::in_dir(&session.settings.state_dir, true)?) };
+    let state = remote(session, blobs)?;
+    state.check().await?;
+    Ok(state)
 }
 
-/// The state directory, if there is one.
+/// The state in a storage account. Nothing is sent.
+fn remote(session: &Session, blobs: &BlobSettings) -> Result<State, CliError> {
+    if let Some(state) = session.remote.get() {
+        return Ok(state.clone());
+    }
+    let state = blobs.open(&|name| std::env::var(name).ok())?;
+    Ok(session.remote.get_or_init(|| state).clone())
+}
+
+/// Gives up what is still held in a storage account.
+pub async fn close(session: &Session) {
+    if let Some(state) = session.remote.get() {
+        state.close().await;
+    }
+}
+
+/// The state, if there is one.
 ///
 /// # Errors
 /// When it is not usable.
-pub fn existing(settings: &Settings) -> Result<Option<StateDir>, CliError> {
-    match StateDir::open(&settings.state_dir, false) {
+pub async fn existing(session: &Session) -> Result<Option<State>, CliError> {
+    if let Some(blobs) = &session.settings.blobs {
+        return Ok(Some(remote(session, blobs)?));
+    }
+    match State::in_dir(&session.settings.state_dir, false) {
         Ok(state) => Ok(Some(state)),
         Err(JournalError::NoStateDir { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The state directory of a command that names a run: without the directory there is no such run.
+/// The state of a command that names a run: where there is none there is no such run.
 ///
 /// # Errors
 /// When there is none or it is not usable.
-pub fn with_runs(settings: &Settings) -> Result<StateDir, CliError> {
-    existing(settings)?.ok_or_else(|| {
-        CliError::input(format!("there are no runs in {}", settings.state_dir.display())).code("run_not_found")
-    })
+pub async fn with_runs(session: &Session) -> Result<State, CliError> {
+    let dir = &session.settings.state_dir;
+    existing(session)
+        .await?
+        .ok_or_else(|| CliError::input(format!("there are no runs in {}", dir.display())).code("run_not_found"))
 }
 
 /// Every run of this kind of world that has locks off, with the locks. What cannot be read is left out: `runs list`
 /// tells of it.
-#[must_use]
-pub fn runs_with_locks_off(state: &StateDir, sandbox: bool) -> Vec<(String, Vec<Lock>)> {
-    let Ok(list) = journal::runs(state) else { return Vec::new() };
-    list.runs
-        .iter()
-        .filter(|run| run.sandbox.unwrap_or(sandbox) == sandbox)
-        .filter_map(|run| {
-            let loaded = journal::load(state, &run.id).ok()?;
-            let locks: Vec<Lock> = locks_off(&loaded).into_iter().map(|(_, lock)| lock).collect();
-            (!locks.is_empty()).then(|| (run.id.clone(), locks))
-        })
-        .collect()
+pub async fn runs_with_locks_off(state: &State, sandbox: bool) -> Vec<(String, Vec<Lock>)> {
+    let off = journal::survey(state, |run, loaded| {
+        let locks: Vec<Lock> = locks_off(&loaded).into_iter().map(|(_, lock)| lock).collect();
+        (run.sandbox.unwrap_or(sandbox) == sandbox && !locks.is_empty()).then_some((run.id, locks))
+    });
+    off.await.map_or_else(|_| Vec::new(), |off| off.found.into_iter().flatten().collect())
 }

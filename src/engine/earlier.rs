@@ -1,6 +1,6 @@
-//! What earlier runs of this machine did that the next one must know.
+//! What earlier runs in this state did that the next one must know.
 //!
-//! Duty: from the journals of the state directory, the locks that are off because of them, the backup jobs that they
+//! Duty: from the journals of the state, the locks that are off because of them, the backup jobs that they
 //! started, and the clean-ups of Azure Backup that they wait for. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
 //! first backup after an unlocking is expected to fail once, whoever removed the lock.
 //!
@@ -14,7 +14,7 @@ use super::owed::Locks;
 use super::plan::{Plan, World};
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
-use crate::journal::{self, Effect, EndKind, Event, Fact, PauseReason, Purpose, Record, StateDir};
+use crate::journal::{self, Effect, EndKind, Event, Fact, PauseReason, Purpose, Record, State};
 
 /// Older runs are not looked at: a backup job ends within a day, and Azure Backup cleans up within hours.
 const LOOK_BACK: Duration = Duration::from_secs(48 * 3600);
@@ -53,20 +53,20 @@ pub struct Earlier {
 impl Earlier {
     /// Reads the journals of the last two days but for the run `but`. What cannot be read is left out: `runs list` names it.
     #[must_use]
-    pub fn read(state: &StateDir, place: &World, but: Option<&str>, now: Timestamp) -> Self {
+    pub async fn read(state: &State, place: &World, but: Option<&str>, now: Timestamp) -> Self {
         let mut earlier = Self::default();
-        let Ok(list) = journal::runs(state) else { return earlier };
-        for run in list.runs {
+        let recent = journal::survey(state, |run, loaded| {
             let recent = run.last_at().is_some_and(|at| elapsed(at, now) <= LOOK_BACK);
-            if !recent || but == Some(run.id.as_str()) || run.sandbox.is_some_and(|sandbox| sandbox != place.sandbox) {
-                continue;
-            }
-            let Ok(loaded) = journal::load(state, &run.id) else { continue };
+            let here = run.sandbox.is_none_or(|sandbox| sandbox == place.sandbox);
+            (recent && here && but != Some(run.id.as_str())).then_some((run.id, loaded))
+        });
+        let Ok(recent) = recent.await else { return earlier };
+        for (run, loaded) in recent.found.into_iter().flatten() {
             let Ok(plan) = Plan::parse(&loaded.plan_json) else { continue };
             if same_place(&plan.world, place) {
                 earlier.add(loaded.records.iter().chain(&loaded.salvaged));
                 let until = clean_up(&loaded.records);
-                earlier.clean_ups.extend(until.map(|until| CleanUp { vm: plan.vm, run: run.id, until }));
+                earlier.clean_ups.extend(until.map(|until| CleanUp { vm: plan.vm, run, until }));
             }
         }
         earlier

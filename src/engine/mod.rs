@@ -6,6 +6,7 @@
 
 mod active_run;
 pub mod audit;
+pub mod blob_state;
 pub mod choose;
 pub mod diagnose;
 pub mod doctor;

@@ -26,7 +26,7 @@ impl Home {
     }
 
     fn journal(&self) -> Journal {
-        Journal::open(&self.state(), true).unwrap()
+        Journal::in_dir(&self.state(), true).unwrap()
     }
 
     fn world_is_kept(&self) -> bool {

@@ -36,10 +36,10 @@ const MARGIN: Duration = Duration::from_secs(300);
 
 /// Our network as `azure_core`'s HTTP client.
 #[derive(Debug)]
-struct SignInHttp(Arc<dyn Transport>);
+pub(crate) struct CoreHttp(pub(crate) Arc<dyn Transport>);
 
 #[async_trait]
-impl HttpClient for SignInHttp {
+impl HttpClient for CoreHttp {
     async fn execute_request(&self, request: &azure_core::http::Request) -> azure_core::Result<AsyncRawResponse> {
         let bad = |what: &'static str| azure_core::Error::with_message(ErrorKind::Other, what);
         let method: Method = request.method().as_ref().parse().map_err(|_| bad("unknown verb"))?;
@@ -145,7 +145,7 @@ fn ways(settings: &SignIn, env: &dyn Fn(&str) -> Option<String>, network: Arc<dy
     let configuration = Arc::new(cloud(settings.cloud, var("AZURE_AUTHORITY_HOST")));
     let options = move || ClientOptions {
         // `azure_core` is built without an HTTP client: without a transport of ours it would panic.
-        transport: Some(CoreTransport::new(Arc::new(SignInHttp(Arc::clone(&network))))),
+        transport: Some(CoreTransport::new(Arc::new(CoreHttp(Arc::clone(&network))))),
         cloud: Some(Arc::clone(&configuration)),
         ..ClientOptions::default()
     };

@@ -1,7 +1,7 @@
 //! What Python asks for, and doing it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use azmend::actions::change::Override;
@@ -9,11 +9,13 @@ use azmend::arm::ResourceId;
 use azmend::duration::Span;
 use azmend::engine::Plan;
 use azmend::engine::audit::{Audit, Level};
+use azmend::engine::blob_state::BlobPlace;
 use azmend::engine::explain::Lang;
 use azmend::facts::bulk::Collector;
 use azmend::playbook::library::Library;
+use azmend::text::shell_quote;
 use azmend::{
-    AuditOptions, Azure, AzureSettings, DiagnoseOptions, Error, EstateSource, FixOptions, Journal, Place, Watch,
+    AuditOptions, Azure, AzureSettings, BlobSettings, DiagnoseOptions, Error, EstateSource, FixOptions, Journal, Watch,
 };
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -53,6 +55,7 @@ pub struct Here {
     auth: Option<String>,
     cloud: Option<String>,
     arm_endpoint: Option<String>,
+    blob_endpoint: Option<String>,
     #[serde(default)]
     subscription: Vec<String>,
 }
@@ -151,6 +154,7 @@ impl Operation {
             auth: None,
             cloud: None,
             arm_endpoint: None,
+            blob_endpoint: None,
             subscription: Vec::new(),
         };
         match self {
@@ -194,17 +198,21 @@ async fn work(operation: Operation, interpreter: &Interpreter, watch: &Watch) ->
     match operation {
         Operation::Fix(asked) => fix(*asked, interpreter, watch).await,
         Operation::Resume(asked) => {
-            let (azure, journal) = asked.here.to_change()?;
+            let (azure, journal) = asked.here.to_change().await?;
             let mut confirm = confirm(asked.yes, interpreter)?;
             let stop_after = span(asked.deadline.as_deref())?;
-            let done = azmend::resume(&azure, &journal, &asked.run, stop_after, &mut confirm, watch).await?;
+            let done = azmend::resume(&azure, &journal, &asked.run, stop_after, &mut confirm, watch).await;
+            journal.close().await;
+            let done = done?;
             json(done.exit_code, &done)
         }
         Operation::Undo(asked) => {
             // What was changed is undone wherever its journal is: that is never less safe than leaving it (S6).
-            let (azure, journal) = (asked.here.azure()?, asked.here.journal(false)?);
+            let (azure, journal) = (asked.here.azure()?, asked.here.journal(false).await?);
             let mut confirm = confirm(asked.yes, interpreter)?;
-            let done = azmend::undo(&azure, &journal, &asked.run, &mut confirm, watch).await?;
+            let done = azmend::undo(&azure, &journal, &asked.run, &mut confirm, watch).await;
+            journal.close().await;
+            let done = done?;
             json(done.exit_code, &done)
         }
         Operation::Audit(asked) => audit(*asked, watch).await,
@@ -227,7 +235,10 @@ async fn work(operation: Operation, interpreter: &Interpreter, watch: &Watch) ->
             let library = asked.playbooks.as_deref().map_or_else(Library::shipped, Library::with_directory);
             json(0, &azmend::explain(&asked.text, Lang::of_locale(&asked.lang), &library, "azmend")?)
         }
-        Operation::Runs(asked) => json(0, &azmend::runs(&asked.here.journal(false)?)?),
+        Operation::Runs(asked) => {
+            let journal = asked.here.journal(false).await?;
+            json(0, &azmend::runs(&journal).await?)
+        }
     }
 }
 
@@ -249,14 +260,16 @@ async fn fix(asked: Fix, interpreter: &Interpreter, watch: &Watch) -> Done {
     if asked.dry_run {
         // What earlier runs did counts where there is a journal; none is made.
         let azure = asked.here.azure()?;
-        let journal = asked.here.journal(false).ok();
+        let journal = asked.here.journal(false).await.ok();
         let proposal = azmend::plan(&azure, journal.as_ref(), &options, watch).await?;
         let result = proposal.result(&options)?;
         return json(result.exit_code, &result);
     }
     let mut confirm = confirm(asked.yes, interpreter)?;
-    let (azure, journal) = asked.here.to_change()?;
-    let done = azmend::fix(&azure, &journal, &options, &mut confirm, watch).await?;
+    let (azure, journal) = asked.here.to_change().await?;
+    let done = azmend::fix(&azure, &journal, &options, &mut confirm, watch).await;
+    journal.close().await;
+    let done = done?;
     json(done.exit_code, &done)
 }
 
@@ -336,37 +349,58 @@ impl Here {
         self.state.clone().or_else(|| environment("AZMEND_STATE")).or_else(|| environment("AZMEND_STATE_DIR"))
     }
 
-    fn state(&self) -> Result<PathBuf, Error> {
+    /// The directory of sandboxes' worlds, and of the runs where no storage account is named.
+    fn directory(&self) -> Result<PathBuf, Error> {
         match self.named_state() {
-            Some(place) => Ok(PathBuf::from(place)),
-            None => azmend::default_state_dir(&|name| std::env::var_os(name))
+            Some(place) if !BlobPlace::is_meant(&place) => Ok(PathBuf::from(place)),
+            _ => azmend::default_state_dir(&|name| std::env::var_os(name))
                 .map_err(|error| Error { hints: vec!["name one with state=... or AZMEND_STATE".to_owned()], ..error }),
         }
     }
 
-    fn journal(&self, create: bool) -> Result<Journal, Error> {
-        Ok(Journal::open(&self.state()?, create)?)
+    /// The journal; `create` makes a directory that is missing, and makes sure that a storage account can be written to.
+    async fn journal(&self, create: bool) -> Result<Journal, Error> {
+        let Some(place) = self.named_state().filter(|place| BlobPlace::is_meant(place)) else {
+            return Ok(Journal::in_dir(&self.directory()?, create)?);
+        };
+        let endpoint = self.blob_endpoint.clone().or_else(|| environment("AZMEND_BLOB_ENDPOINT"));
+        let azure = self.azure_settings()?;
+        let journal = BlobSettings::beside(&place, endpoint.as_deref(), &azure)?.open(&environment)?;
+        if create {
+            journal.check().await?;
+        }
+        Ok(journal)
     }
 
     /// An Azure and a journal for a call that changes something: only where the journal is not lost (S2).
-    fn to_change(&self) -> Result<(Azure, Journal), Error> {
+    async fn to_change(&self) -> Result<(Azure, Journal), Error> {
         if !self.is_sandbox() {
             let named = self.named_state();
             azmend::check_durable(named.as_deref(), self.durable_state, &environment)?;
         }
-        let journal = self.journal(true)?;
+        let journal = self.journal(true).await?;
         Ok((self.azure()?, journal))
     }
 
     fn azure(&self) -> Result<Azure, Error> {
-        if let Some(estate) = &self.sandbox {
-            let source = match estate.as_str() {
-                "" | "built-in" => EstateSource::BuiltIn,
-                file => EstateSource::File(PathBuf::from(file)),
-            };
-            return Azure::open(&Place::Sandbox(source), &self.state()?, None);
+        let mut azure = match &self.sandbox {
+            None => Azure::connect(&self.azure_settings()?, &environment)?,
+            Some(estate) => {
+                let source = match estate.as_str() {
+                    "" | "built-in" => EstateSource::BuiltIn,
+                    file => EstateSource::File(PathBuf::from(file)),
+                };
+                Azure::sandbox(source, &self.directory()?)?
+            }
+        };
+        if let Some(place) = self.named_state().filter(|place| BlobPlace::is_meant(place)) {
+            azure.set_program(format!("{} --state {}", azure.program(), shell_quote(&place)));
         }
-        let variables = |name: &str| {
+        Ok(azure)
+    }
+
+    fn azure_settings(&self) -> Result<AzureSettings, Error> {
+        AzureSettings::from_variables(&|name| {
             let given = match name {
                 "AZMEND_CLOUD" => &self.cloud,
                 "AZMEND_AUTH" => &self.auth,
@@ -376,8 +410,7 @@ impl Here {
                 _ => &None,
             };
             given.clone().or_else(|| environment(name))
-        };
-        Azure::open(&Place::Azure(AzureSettings::from_variables(&variables)?), Path::new(""), None)
+        })
     }
 
     fn subscriptions(&self) -> Vec<String> {

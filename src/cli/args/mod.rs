@@ -8,6 +8,7 @@ mod audit;
 mod capture;
 mod fleet;
 mod inventory;
+mod state;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
 pub use capture::CaptureArgs;
 pub use fleet::FleetArgs;
 pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
+pub use state::StateArgs;
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
@@ -98,6 +100,9 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "AZMEND_STATE_DIR", value_hint = ValueHint::DirPath)]
     #[arg(help_heading = "Output", help = STATE_DIR)]
     pub state_dir: Option<PathBuf>,
+    /// Where runs are kept.
+    #[command(flatten)]
+    pub place: StateArgs,
 
     /// Subscription to look in, id or name; repeatable. In the variable, separate several with ;
     /// [default: all that are visible]
@@ -135,6 +140,12 @@ pub struct Typed {
     pub tenant: bool,
     /// `--subscription`.
     pub subscription: bool,
+    /// `--state`.
+    pub state: bool,
+    /// `--state-dir`.
+    pub state_dir: bool,
+    /// `--blob-endpoint`.
+    pub blob_endpoint: bool,
 }
 
 /// Format of stdout.

@@ -21,7 +21,7 @@ use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::state::{Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
-use crate::journal::{self, Integrity, JournalError, StateDir, resolve_fleet_id, resolve_run_id};
+use crate::journal::{self, Integrity, JournalError, State, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::table;
 use crate::report::plan::place;
 use crate::report::planned::recorded;
@@ -33,16 +33,19 @@ use crate::text::{plural, safe};
 /// Nothing was changed then.
 pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError> {
     match command {
-        RunsCommand::List => list(session),
-        RunsCommand::Show { id } => show(session, &id),
+        RunsCommand::List => list(session).await,
+        RunsCommand::Show { id } => show(session, &id).await,
         RunsCommand::Resume { id, yes, deadline } => resume(session, &id, yes, deadline).await,
         RunsCommand::Undo { id, yes } => undo(session, &id, yes).await,
-        RunsCommand::Prune { older_than } => prune(session, older_than),
+        RunsCommand::Prune { older_than } => prune(session, older_than).await,
     }
 }
 
-fn list(session: &Session) -> Result<u8, CliError> {
-    let found = store::existing(&session.settings)?.map(|state| runs::list(&state)).transpose()?.unwrap_or_default();
+async fn list(session: &Session) -> Result<u8, CliError> {
+    let found = match store::existing(session).await? {
+        Some(state) => runs::list(&state).await?,
+        None => runs::Runs::default(),
+    };
     for why in &found.skipped {
         session.printer.warn(why);
     }
@@ -86,17 +89,17 @@ fn minute(at: Timestamp) -> String {
     format!("{}Z", text.replacen('T', " ", 1))
 }
 
-fn show(session: &Session, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(&session.settings)?;
-    let id = match (resolve_run_id(&state, id), resolve_fleet_id(&state, id)) {
+async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
+    let state = store::with_runs(session).await?;
+    let id = match (resolve_run_id(&state, id).await, resolve_fleet_id(&state, id).await) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
             return Err(JournalError::Ambiguous { prefix: id.to_owned(), candidates }.into());
         }
-        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet),
+        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet).await,
         (run, Err(_)) => run?,
     };
-    let run = store::understand(&id, journal::load(&state, &id)?)?;
+    let run = store::understand(&id, journal::load(&state, &id).await?)?;
     let mut result = recorded(&run.plan, &run.state, &run.id);
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
@@ -107,13 +110,13 @@ fn show(session: &Session, id: &str) -> Result<u8, CliError> {
 }
 
 /// A run that is taken up, and the place of its journal.
-fn take(session: &Session, id: &str) -> Result<(Taken, StateDir), CliError> {
-    let state = store::with_runs(&session.settings)?;
-    Ok((runs::take(&state, id, session.settings.sandbox())?, state))
+async fn take(session: &Session, id: &str) -> Result<(Taken, State), CliError> {
+    let state = store::with_runs(session).await?;
+    Ok((runs::take(&state, id, session.settings.sandbox()).await?, state))
 }
 
 async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let (Taken { run, log }, state) = take(session, id)?;
+    let (Taken { run, log }, state) = take(session, id).await?;
     runs::not_edited(&run, &session.program())?;
     let azure = session.azure()?;
     come_back(session, &azure, &run.state);
@@ -135,7 +138,7 @@ async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>
 }
 
 async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
-    let (Taken { run, log }, state) = take(session, id)?;
+    let (Taken { run, log }, state) = take(session, id).await?;
     let azure = session.azure()?;
     session.reading(runs::same_world(&azure, &run.plan, true, &session.notes())).await?;
     let off = store::locks_off(&run.loaded);
@@ -175,8 +178,8 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     }
 }
 
-fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(&session.settings)? else {
+async fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
+    let Some(state) = store::existing(session).await? else {
         return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
@@ -190,8 +193,8 @@ fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
         });
         if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it has not ended".to_owned()) }
     };
-    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
-    fleet::forget_fleets_without_runs(&state, older_than)?;
+    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go).await?;
+    fleet::forget_fleets_without_runs(&state, older_than).await?;
     pruned(session, &done)
 }
 
@@ -212,8 +215,8 @@ fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
 ///
 /// # Errors
 /// When the state directory cannot be used.
-pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(&session.settings)? else { return Ok(0) };
+pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
+    let Some(state) = store::existing(session).await? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {
@@ -223,9 +226,9 @@ pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, Cli
         }
     };
     // Later than any record: in the sandbox times may lie ahead of the machine's.
-    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len();
+    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go).await?.removed.len();
     let of_world = |record: &journal::FleetRecord| record.sandbox && record.estate_digest == digest;
-    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world)?;
+    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world).await?;
     Ok(gone)
 }
 

@@ -14,10 +14,9 @@ use crate::cli::azure::Sandbox;
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 use crate::cli::interrupt;
-use crate::cli::store;
 use crate::clock::{Clock, SystemClock, elapsed};
 use crate::engine::exit;
-use crate::journal::FileLock;
+use crate::journal::{FileLock, StateDir};
 use crate::sim::{Server, ServerOptions};
 use crate::text::plural;
 
@@ -35,7 +34,7 @@ pub async fn run(session: &Session, args: ServeArgs) -> Result<u8, CliError> {
     let behind = elapsed(sandbox.sim.world().now, wall.now());
     sandbox.sim.clock().advance_to(wall.now());
     // Nobody else changes its world meanwhile: what one wrote the other would not know of.
-    let held = FileLock::take(&store::open(&session.settings)?, "sandbox serve", [sandbox.key()])?;
+    let held = FileLock::take(&StateDir::open(&session.settings.state_dir, true)?, "sandbox serve", [sandbox.key()])?;
     sandbox.keep()?;
     let sim = sandbox.sim.clone();
     let name = crate::text::safe(&sim.world().name);

@@ -155,14 +155,15 @@ def fix(
     auth: Auth | None = None,
     cloud: Cloud | None = None,
     arm_endpoint: str | None = None,
+    blob_endpoint: str | None = None,
 ) -> Result:
     """Repairs one VM; the object is `azmend.result/v1`.
 
     Without `dry_run` either `yes=True` confirms whatever the plan says, or `confirm` gets the plan as a dict and answers. `state` is
-    where the journal is kept; inside of a job whose disk may go with it nothing is changed unless `state` is a place that outlives
-    it (`durable_state=True` vouches for a directory). `sandbox=True` works on the embedded Azure, a path on an estate of yours.
+    where the journal is kept, a directory or `azblob://ACCOUNT/CONTAINER/PREFIX`; inside of a job whose disk may go with it nothing is
+    changed unless it is a storage account, or `durable_state=True` vouches for the directory. `sandbox=True` works on the embedded Azure, a path on an estate of yours.
     """
-    here = _here(subscription, state, durable_state, sandbox, tenant, client_id, auth, cloud, arm_endpoint)
+    here = _here(subscription, state, durable_state, sandbox, tenant, client_id, auth, cloud, arm_endpoint, blob_endpoint)
     return _call(
         "fix",
         here,
@@ -206,13 +207,14 @@ def audit(
     auth: Auth | None = None,
     cloud: Cloud | None = None,
     arm_endpoint: str | None = None,
+    blob_endpoint: str | None = None,
 ) -> Result:
     """Checks every VM of a scope and changes nothing; the object is `azmend.audit/v1`.
 
     `whole_tenant=True` is all of the tenant that is signed in to, whatever subscription the environment names; an id is that
     tenant. `baseline` is an earlier audit of the same scope.
     """
-    here = _here(subscription, state, False, sandbox, tenant, client_id, auth, cloud, arm_endpoint)
+    here = _here(subscription, state, False, sandbox, tenant, client_id, auth, cloud, arm_endpoint, blob_endpoint)
     whole = ("" if whole_tenant else None) if isinstance(whole_tenant, bool) else whole_tenant
     return _call(
         "audit",
@@ -252,9 +254,10 @@ def diagnose(
     auth: Auth | None = None,
     cloud: Cloud | None = None,
     arm_endpoint: str | None = None,
+    blob_endpoint: str | None = None,
 ) -> Result:
     """Checks one VM, step by step, and changes nothing; the object is `azmend.diagnose/v1`."""
-    here = _here(subscription, state, False, sandbox, tenant, client_id, auth, cloud, arm_endpoint)
+    here = _here(subscription, state, False, sandbox, tenant, client_id, auth, cloud, arm_endpoint, blob_endpoint)
     return _call(
         "diagnose",
         here,
@@ -289,9 +292,10 @@ def resume(
     auth: Auth | None = None,
     cloud: Cloud | None = None,
     arm_endpoint: str | None = None,
+    blob_endpoint: str | None = None,
 ) -> Result:
     """Continues a run that was paused or killed, by its id or the first characters of it; the object is `azmend.result/v1`."""
-    here = _here(subscription, state, durable_state, sandbox, tenant, client_id, auth, cloud, arm_endpoint)
+    here = _here(subscription, state, durable_state, sandbox, tenant, client_id, auth, cloud, arm_endpoint, blob_endpoint)
     return _call("resume", here, confirm, run=run, yes=yes, deadline=_span(deadline))
 
 
@@ -308,15 +312,24 @@ def undo(
     auth: Auth | None = None,
     cloud: Cloud | None = None,
     arm_endpoint: str | None = None,
+    blob_endpoint: str | None = None,
 ) -> Result:
     """Undoes what can be undone of a run: restores the locks that it removed; the object is `azmend.result/v1`."""
-    here = _here(subscription, state, False, sandbox, tenant, client_id, auth, cloud, arm_endpoint)
+    here = _here(subscription, state, False, sandbox, tenant, client_id, auth, cloud, arm_endpoint, blob_endpoint)
     return _call("undo", here, confirm, run=run, yes=yes, deadline=None)
 
 
-def runs(*, state: PathLike | None = None) -> Result:
-    """Lists the runs of a state, the newest first; the object is `azmend.runs/v1`."""
-    here = _here((), state, False, False, None, None, None, None, None)
+def runs(
+    *,
+    state: PathLike | None = None,
+    tenant: str | None = None,
+    client_id: str | None = None,
+    auth: Auth | None = None,
+    cloud: Cloud | None = None,
+    blob_endpoint: str | None = None,
+) -> Result:
+    """Lists the runs of a state, the newest first; the object is `azmend.runs/v1`. What signs in does so to a storage account."""
+    here = _here((), state, False, False, tenant, client_id, auth, cloud, None, blob_endpoint)
     return _call("runs", here, None)
 
 
@@ -341,6 +354,7 @@ def _here(
     auth: str | None,
     cloud: str | None,
     arm_endpoint: str | None,
+    blob_endpoint: str | None,
 ) -> dict[str, Any]:
     if isinstance(sandbox, bool):
         estate = "built-in" if sandbox else None
@@ -356,6 +370,7 @@ def _here(
         "auth": auth,
         "cloud": cloud,
         "arm_endpoint": arm_endpoint,
+        "blob_endpoint": blob_endpoint,
     }
 
 
