@@ -93,9 +93,16 @@ def webhook_body(words):
     return body
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse writes to stderr and ends the process: no one would see why, and an exit code does not fail the job."""
+
+    def error(self, message):
+        raise JobFailed(f"wrong parameters: {message}")
+
+
 def parameters(words):
     """The parameters of the job."""
-    parser = argparse.ArgumentParser(prog="sandbox_runbook.py", allow_abbrev=False, exit_on_error=False)
+    parser = Parser(prog="sandbox_runbook.py", allow_abbrev=False, add_help=False)
     parser.add_argument("vm")
     parser.add_argument("subscription")
     parser.add_argument("playbook", nargs="?", default="rp-collection-limit")
@@ -110,11 +117,7 @@ def parameters(words):
             words.append(body["playbook"])
         if any(word.startswith("-") for word in words):
             raise JobFailed("the webhook's body has an option where a name is expected")
-    try:
-        given = parser.parse_args(words)
-    except (argparse.ArgumentError, SystemExit) as error:
-        # argparse ends the process for a missing parameter, and an exit code does not fail the job.
-        raise JobFailed(f"wrong parameters: {error}") from None
+    given = parser.parse_args(words)
     given.state = given.state or variable("azmend_state")
     given.client_id = given.client_id or variable("azmend_client_id")
     given.vm_id = vm_id(given.vm, given.subscription)

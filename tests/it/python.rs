@@ -123,7 +123,8 @@ fn the_runbook_repairs_in_the_limits_of_a_cloud_sandbox_and_refuses_a_journal_th
         let refused = job(&trace, words, &environment);
         let (out, err) = (text(&refused.stdout), text(&refused.stderr));
         assert_eq!(refused.status.code(), Some(1), "{out}{err}");
-        assert!(err.contains("nothing was changed") && err.contains("durable_state=True"), "{err}");
+        assert!(err.contains("nothing was changed") && err.contains("azblob://ACCOUNT/CONTAINER/PREFIX"), "{err}");
+        assert!(err.contains("durable_state=True"), "{err}");
         assert_eq!(printed(&out)["error"]["code"], "s2.not-durable", "{out}");
         assert!(!dir.path().join("state").exists());
         no_child(&trace);

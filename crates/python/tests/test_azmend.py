@@ -20,6 +20,7 @@ import unittest
 import azmend
 
 LIMIT = "rp-collection-limit"
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "examples", "automation")
 
 
 class Case(unittest.TestCase):
@@ -90,6 +91,8 @@ class Errors(Case):
             (azmend.InputError, 2, lambda: azmend.fix("auto", vm="web-01", dry_run=True, deadline="soon", **self.here)),
             (azmend.InputError, 2, lambda: azmend.fix("auto", vm="web-01", dry_run=True, override="s9.x", **self.here)),
             (azmend.InputError, 2, lambda: azmend.audit(sandbox=os.path.join(self.home.name, "none.yaml"), state=self.state)),
+            (azmend.InputError, 2, lambda: azmend.runs(state="azblob://contoso")),
+            (azmend.InputError, 2, lambda: azmend.fix("auto", vm="web-01", yes=True, state="azblob://Contoso/state/team")),
             (azmend.AccessError, 4, lambda: azmend.diagnose(vm="web-01", auth="service-principal")),
             (azmend.Refused, 5, lambda: azmend.fix(LIMIT, vm="web-01", **self.here)),
         ]
@@ -170,6 +173,50 @@ class Typing(unittest.TestCase):
         self.assertTrue(os.path.exists(os.path.join(here, "py.typed")))
         for name in azmend.__all__:
             self.assertTrue(inspect.getdoc(getattr(azmend, name)), name)
+
+
+class Runbook(unittest.TestCase):
+    """The parameters of examples/automation/sandbox_runbook.py; tests/it/python.rs runs it for real."""
+
+    SUB = "5b1c0de0-0000-4000-8000-000000000009"
+
+    def setUp(self):
+        sys.path.insert(0, EXAMPLES)
+        self.addCleanup(sys.path.remove, EXAMPLES)
+        import sandbox_runbook
+
+        self.runbook = sandbox_runbook
+
+    def test_a_webhooks_data_is_read_in_each_of_its_forms(self):
+        body = json.dumps({"vm": "rg-app/app-01", "subscription": self.SUB, "playbook": "auto"})
+        loose = f"{{WebhookName:hook,RequestBody:{body},RequestHeader:{{Host:x}}}}"
+        for words in ([loose], loose.split(" "), [json.dumps({"WebhookName": "hook", "RequestBody": body})]):
+            given = self.runbook.parameters(words)
+            self.assertEqual((given.playbook, given.relock, given.durable_state), ("auto", False, False))
+            self.assertTrue(given.vm_id.endswith("/resourceGroups/rg-app/providers/Microsoft.Compute/virtualMachines/app-01"))
+        given = self.runbook.parameters(["rg-app/app-01", self.SUB, "--state=azblob://a/b/c", "--relock"])
+        self.assertEqual((given.playbook, given.state, given.relock), ("rp-collection-limit", "azblob://a/b/c", True))
+
+    def test_whoever_knows_a_webhooks_address_switches_nothing_off(self):
+        good = {"vm": "rg-app/app-01", "subscription": self.SUB}
+        bodies = [
+            "x",
+            [1],
+            {},
+            {**good, "override": "s8.newest"},
+            {**good, "state": "/tmp"},
+            {**good, "playbook": "--durable-state"},
+            {**good, "vm": {"x": 1}},
+            {**good, "vm": "web-01"},
+            {**good, "vm": "/subscriptions/5b1c0de0-0000-4000-8000-000000000008/resourceGroups/a/x/y"},
+            {**good, "subscription": "not an id"},
+        ]
+        for body in bodies:
+            with self.assertRaises(self.runbook.JobFailed, msg=body):
+                self.runbook.parameters([json.dumps({"RequestBody": body})])
+        for words in ([], ["rg-app/app-01"], ["rg-app/app-01", self.SUB, "auto", "--yes"], ["{RequestBody:{"], ["{}"]):
+            with self.assertRaises(self.runbook.JobFailed, msg=words):
+                self.runbook.parameters(words)
 
 
 class CommandLine(Case):

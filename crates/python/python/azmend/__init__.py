@@ -383,7 +383,7 @@ def _call(operation: str, here: dict[str, Any], confirm: Confirm | None, **optio
     error = None if code in (0, 3) else _ERRORS.get(code, AzmendError)(code, result)
     if stopped is not None:
         # Ctrl-C: what it came to by then is the cause, or in `result`.
-        stopped.result = result
+        setattr(stopped, "result", result)
         raise stopped from error
     if error is not None:
         raise error
