@@ -11,6 +11,7 @@
 
 use super::error::Error;
 use super::place::Variables;
+use crate::actions::change::Refusal;
 use crate::engine::blob_state::BlobPlace;
 
 /// Variables of a job of Azure Automation, in the cloud or on a hybrid worker.
@@ -45,12 +46,12 @@ pub fn check(named: Option<&str>, vouched: bool, variables: Variables<'_>) -> Re
         None => "no place was named for the journal".to_owned(),
         Some(place) => format!("{place:?} may be lost with the job"),
     };
-    Err(Error::refused(format!(
+    let why = format!(
         "this is {job}, and {what}: a lock that azmend removes could not be restored after the job ends; nothing was changed"
-    ))
-    .code("s2.not-durable")
-    .hint("keep the journal in a storage account: state=\"azblob://ACCOUNT/CONTAINER/PREFIX\"")
-    .hint("on a hybrid worker, or with a mounted share: state=\"/var/lib/azmend\", durable_state=True"))
+    );
+    let storage = "keep the journal in a storage account: state=\"azblob://ACCOUNT/CONTAINER/PREFIX\"";
+    Err(Error::from(Refusal::new("s2.not-durable", why).hint(storage))
+        .hint("on a hybrid worker, or with a mounted share: state=\"/var/lib/azmend\", durable_state=True"))
 }
 
 #[cfg(test)]

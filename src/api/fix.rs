@@ -17,7 +17,7 @@ use crate::engine::Earlier;
 use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::hints::in_world;
-use crate::engine::plan::{Plan, World};
+use crate::engine::plan::{Plan, PlanError, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
 use crate::engine::result::RunResult;
 use crate::facts::collect::{CollectOptions, collect};
@@ -170,6 +170,9 @@ pub async fn apply(
     watch: &Watch,
 ) -> Result<RunResult, Error> {
     let stop_at = launch::deadline(azure, deadline);
+    if !plan.is_unchanged() {
+        return Err(PlanError::Edited.into());
+    }
     // Its age counts before signing in, too.
     plan.check(azure.clock().now(), &plan.world)?;
     if plan.hash != hash {

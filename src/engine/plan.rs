@@ -353,6 +353,12 @@ impl Plan {
         self
     }
 
+    /// Whether the plan is still what its hash says.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.hash == self.compute_hash()
+    }
+
     /// Reads a saved plan and checks format and hash.
     ///
     /// # Errors
