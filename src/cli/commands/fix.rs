@@ -41,7 +41,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     Azure::check_names(vm_text, &session.settings.subscriptions)?;
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(session).await?;
+        store::open(&session.settings).await?;
     }
     let azure = session.azure()?;
     if !args.dry_run && args.plan_out.is_none() {
@@ -131,7 +131,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
 
 /// What earlier runs in this state did in this Azure; nothing when there is no state yet.
 pub async fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
-    match store::existing(session).await {
+    match store::existing(&session.settings).await {
         Ok(Some(state)) => Earlier::read(&state, world, None, now).await,
         _ => Earlier::default(),
     }

@@ -63,7 +63,7 @@ async fn lines(session: &Session, state: &State) -> Result<(Vec<Line>, Vec<journ
 }
 
 async fn list(session: &Session) -> Result<u8, CliError> {
-    let (lines, skipped) = match store::existing(session).await? {
+    let (lines, skipped) = match store::existing(&session.settings).await? {
         Some(state) => lines(session, &state).await?,
         None => Default::default(),
     };
@@ -129,7 +129,7 @@ fn minute(at: Timestamp) -> String {
 }
 
 async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     let id = match (resolve_run_id(&state, id).await, resolve_fleet_id(&state, id).await) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
@@ -156,7 +156,7 @@ struct Taken {
 }
 
 async fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     let id = resolve_run_id(&state, id).await?;
     let (log, loaded) = RunFile::open(&state, &id).await?;
     let run = store::understand(&id, loaded)?;
@@ -290,7 +290,7 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
 }
 
 async fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(session).await? else {
+    let Some(state) = store::existing(&session.settings).await? else {
         return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
@@ -327,7 +327,7 @@ fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
 /// # Errors
 /// When the state directory cannot be used.
 pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(session).await? else { return Ok(0) };
+    let Some(state) = store::existing(&session.settings).await? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {
