@@ -2,7 +2,7 @@
 //!
 //! Must never: accept a key or a signature; a storage account is signed in to as Azure itself is.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
@@ -14,7 +14,7 @@ use crate::engine::blob_state::{BlobPlace, OpenError, Opening};
 use crate::journal::State;
 
 /// A storage account in which runs are kept, and how to sign in to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BlobSettings {
     /// Which.
     pub place: BlobPlace,
@@ -22,6 +22,8 @@ pub struct BlobSettings {
     pub endpoint: Url,
     /// As to Azure itself; of the sandbox, as the options and Azure's variables say.
     pub sign_in: SignIn,
+    /// The state itself, opened once for all that a command does with it.
+    pub opened: OnceLock<State>,
 }
 
 impl BlobSettings {
@@ -33,7 +35,7 @@ impl BlobSettings {
         let bad = |why: String| Error::input(why).code("usage");
         let place = BlobPlace::parse(place).map_err(bad)?;
         let endpoint = place.endpoint(sign_in.cloud, endpoint).map_err(bad)?;
-        Ok(Self { place, endpoint, sign_in })
+        Ok(Self { place, endpoint, sign_in, opened: OnceLock::new() })
     }
 
     /// The same, signed in to as to this Azure.

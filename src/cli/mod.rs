@@ -101,7 +101,7 @@ fn run(words: &[OsString]) -> u8 {
     if let Err(error) = logging::start(&settings) {
         return failed(&printer, &error, sandbox);
     }
-    let session = Session::new(settings, printer.clone());
+    let session = Session { settings, printer: printer.clone() };
     let code = match dispatch(&session, args.command) {
         Ok(code) => code,
         Err(error) => failed(&printer, &error, sandbox),
@@ -221,7 +221,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
         }
     });
     // What was held is free for others before the process ends, and not only when its lease is over.
-    runtime.block_on(store::close(session));
+    runtime.block_on(store::close(&session.settings));
     // A question that nobody answered must not keep the process.
     runtime.shutdown_background();
     code
@@ -230,7 +230,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
 /// While a run of this state directory has locks off, every start says so (S6).
 async fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
-    let Ok(Some(state)) = store::existing(session).await else { return };
+    let Ok(Some(state)) = store::existing(&session.settings).await else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
         Command::Runs(

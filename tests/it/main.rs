@@ -13,7 +13,10 @@ mod adversity;
 mod advice;
 mod audit;
 mod automation;
+/// State in a real Azurite.
+mod azurite;
 mod behaviour;
+mod blob_matrix;
 mod browser;
 mod calls;
 mod capture;

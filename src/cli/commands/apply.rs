@@ -25,7 +25,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
             .code("s13.world")
             .hint(hint));
     }
-    store::open(session).await?;
+    store::open(&session.settings).await?;
     let azure = session.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.

@@ -29,14 +29,14 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let changes = !args.dry_run && args.plan_out.is_none();
     if changes {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(session).await?;
+        store::open(&session.settings).await?;
     }
     let azure = session.azure()?;
     if changes {
         azure.keep()?;
     }
     let stop_at = deadline(&azure, args.deadline);
-    let state = store::existing(session).await.ok().flatten();
+    let state = store::existing(&session.settings).await.ok().flatten();
     let notes = session.notes();
     let proposal = session.reading(Box::pin(checked.propose(&azure, state.as_ref(), &notes))).await?;
     let plan = match proposal.decided()? {
@@ -67,7 +67,7 @@ pub fn library(session: &Session, dir: Option<&Path>) -> Library {
 
 /// What earlier runs in this state did in this Azure; nothing when there is no state yet.
 pub async fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
-    match store::existing(session).await {
+    match store::existing(&session.settings).await {
         Ok(Some(state)) => Earlier::read(&state, world, None, now).await,
         _ => Earlier::default(),
     }

@@ -42,7 +42,7 @@ pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError
 }
 
 async fn list(session: &Session) -> Result<u8, CliError> {
-    let found = match store::existing(session).await? {
+    let found = match store::existing(&session.settings).await? {
         Some(state) => runs::list(&state).await?,
         None => runs::Runs::default(),
     };
@@ -90,7 +90,7 @@ fn minute(at: Timestamp) -> String {
 }
 
 async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     let id = match (resolve_run_id(&state, id).await, resolve_fleet_id(&state, id).await) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
@@ -111,7 +111,7 @@ async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
 
 /// A run that is taken up, and the place of its journal.
 async fn take(session: &Session, id: &str) -> Result<(Taken, State), CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     Ok((runs::take(&state, id, session.settings.sandbox()).await?, state))
 }
 
@@ -179,7 +179,7 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
 }
 
 async fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(session).await? else {
+    let Some(state) = store::existing(&session.settings).await? else {
         return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
@@ -216,7 +216,7 @@ fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
 /// # Errors
 /// When the state directory cannot be used.
 pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(session).await? else { return Ok(0) };
+    let Some(state) = store::existing(&session.settings).await? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {
