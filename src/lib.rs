@@ -17,7 +17,7 @@
 //! write to stdout or stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks
 //! this, and `tests/it/circles.rs` that no two files import each other.
 //!
-//! [`clock`], [`duration`], [`text`] and [`yaml`] stand under every room.
+//! [`clock`], [`duration`], [`spelling`], [`text`] and [`yaml`] stand under every room.
 
 pub mod actions;
 pub mod catalog;
@@ -29,5 +29,5 @@ pub mod playbook;
 pub mod report;
 
 pub use azmend_arm as arm;
-pub use azmend_base::{clock, duration, text, yaml};
+pub use azmend_base::{clock, duration, spelling, text, yaml};
 pub use azmend_sandbox as sim;

@@ -28,7 +28,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::yaml::nearest;
+use crate::spelling::nearest;
 
 use evidence::{Fit, Messages, rank};
 use paste::{Paste, squeezed};

@@ -14,6 +14,7 @@ use super::read::{Read, Reader, action, complete, one_line, same_id, why};
 use crate::arm::id::{IdError, ResourceId, check_name, is_guid};
 use crate::arm::model::{Collection, Subscription};
 use crate::arm::{Arm, ArmError, ErrorClass};
+use crate::spelling::near_by;
 
 /// Why a text does not name one VM. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -161,7 +162,7 @@ pub async fn resolve_subscriptions(arm: &Arm, filters: &[String]) -> Result<Vec<
             (None, [one]) => *one,
             (None, []) => {
                 let names = visible.iter().map(|one| (one.name.as_str(), one.name.clone()));
-                return Err(ResolveError::SubscriptionNotFound { name: filter.clone(), near: nearest(filter, names) });
+                return Err(ResolveError::SubscriptionNotFound { name: filter.clone(), near: near_by(filter, names) });
             }
             (None, several) => {
                 let ids = several.iter().map(|one| one.id.clone()).collect();
@@ -354,7 +355,7 @@ impl Search<'_> {
     async fn near(&self, scopes: &[ResourceId], name: &str) -> Vec<ResourceId> {
         let listed = self.vms(scopes).await;
         let ids: Vec<ResourceId> = listed.into_iter().filter_map(|(_, listed)| listed.ok()).flatten().collect();
-        nearest(name, ids.iter().map(|id| (id.name(), id.clone())))
+        near_by(name, ids.iter().map(|id| (id.name(), id.clone())))
     }
 }
 
@@ -364,22 +365,6 @@ fn is_vm(id: &ResourceId) -> bool {
 
 fn same_name(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
-}
-
-/// At most three of the candidates whose name is near, the nearest first.
-fn nearest<'a, T: Ord>(name: &str, candidates: impl Iterator<Item = (&'a str, T)>) -> Vec<T> {
-    const MOST: usize = 3;
-    let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
-    let distance = |other: &str| {
-        let other = other.to_lowercase();
-        let distance = strsim::damerau_levenshtein(&name, &other);
-        let part = name.chars().count() >= 3 && (other.contains(&name) || name.contains(&other) && other.len() >= 3);
-        (distance <= allowed || part).then_some(distance)
-    };
-    let mut near: Vec<(usize, T)> = candidates.filter_map(|(other, value)| Some((distance(other)?, value))).collect();
-    near.sort();
-    near.into_iter().take(MOST).map(|(_, value)| value).collect()
 }
 
 #[cfg(test)]
@@ -426,7 +411,7 @@ mod tests {
     #[test]
     fn near_names_are_near() {
         let names = ["web-01", "web-02", "db-01", "web-01-old", "x"];
-        let near = |name: &str| nearest(name, names.iter().map(|name| (*name, *name)));
+        let near = |name: &str| near_by(name, names.iter().map(|name| (*name, *name)));
         assert_eq!(near("wbe-01")[0], "web-01");
         assert_eq!(near("w\u{435}b-01")[0], "web-01", "a Cyrillic letter is one letter away");
         assert_eq!(near("WEB"), ["web-01", "web-02", "web-01-old"]);

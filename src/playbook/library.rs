@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::model::Playbook;
 use super::source;
-use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
+use crate::spelling::nearest;
+use crate::yaml::{self, Diagnostic, Limits, Place, quote};
 
 /// The shipped playbooks: file name and text.
 pub const SHIPPED: [(&str, &str); 16] = [

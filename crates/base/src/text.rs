@@ -13,9 +13,6 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
-/// The most suggestions that [`near`] makes.
-const SUGGESTIONS: usize = 3;
-
 /// The text as one harmless line: a control character becomes its picture (`␛`, `␊`), a bidirectional or invisible one
 /// its code (`\u{202e}`).
 #[must_use]
@@ -200,30 +197,6 @@ pub fn plural(n: usize, noun: &str) -> String {
     }
 }
 
-/// The candidates that somebody who typed `wanted` may have meant, the nearest first; at most three.
-#[must_use]
-pub fn near<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let wanted = wanted.to_lowercase();
-    let letters = wanted.chars().count();
-    if letters == 0 {
-        return Vec::new();
-    }
-    let allowed = (letters / 3).max(1);
-    let mut found: Vec<(usize, &str)> = candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            let lower = candidate.to_lowercase();
-            let distance = strsim::osa_distance(&wanted, &lower);
-            // A part of a name (`limit` for `rp-collection-limit`) is as good as a typing error of the allowed size.
-            let part = letters >= 3 && lower.contains(&wanted);
-            (distance <= allowed || part).then(|| (if part { distance.min(allowed) } else { distance }, candidate))
-        })
-        .collect();
-    found.sort_unstable();
-    found.dedup();
-    found.into_iter().take(SUGGESTIONS).map(|(_, candidate)| candidate).collect()
-}
-
 /// A duration in the two largest units: `45 s`, `12 min 5 s`, `3 h 12 min`, `2 d 3 h`. A part of a second counts as none.
 #[must_use]
 pub fn human_duration(duration: Duration) -> String {
@@ -364,16 +337,6 @@ mod tests {
             ["1 point", "2 points", "0 policies", "3 keys", "2 batches", "2 other VMs", "2 addresses"]
                 .map(String::from)
         );
-    }
-
-    #[test]
-    fn suggestions() {
-        let names = ["rp-collection-limit", "vmsnapshot-failed", "stuck-job", "web-01", "web-02", "WEB-03", "web-04"];
-        assert_eq!(near("rp-colection-limt", names), ["rp-collection-limit"]);
-        assert_eq!(near("LIMIT", names), ["rp-collection-limit"]);
-        assert_eq!(near("web-03", names), ["WEB-03", "web-01", "web-02"]);
-        assert!(near("zzz", names).is_empty());
-        assert!(near("", names).is_empty());
     }
 
     #[test]

@@ -15,7 +15,10 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 pub use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{DuplicateKeyPolicy, Error as YamlError, MergeKeyPolicy, Options, UserMessageFormatter};
+
+use crate::spelling::did_you_mean;
 
 /// A position in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +60,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub suggestion: Option<String>,
+    /// Nothing is wrong but the size: it is over one of the [`Limits`].
+    pub too_large: bool,
 }
 
 impl Diagnostic {
@@ -68,6 +73,7 @@ impl Diagnostic {
             column: place.column,
             message: message.into(),
             suggestion: None,
+            too_large: false,
         }
     }
 
@@ -81,8 +87,8 @@ impl Diagnostic {
     /// Adds "did you mean" when a candidate is near to `word`.
     #[must_use]
     pub fn meant<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
-        match nearest(word, candidates) {
-            Some(near) => self.hint(format!("did you mean {near}?")),
+        match did_you_mean(word, candidates) {
+            Some(hint) => self.hint(hint),
             None => self,
         }
     }
@@ -136,7 +142,7 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
         return Err(fail("is not a regular file".into()));
     }
     if usize::try_from(meta.len()).is_ok_and(|len| len > limits.bytes) {
-        return Err(fail(too_large(usize::try_from(meta.len()).unwrap_or(usize::MAX), limits)));
+        return Err(vec![too_large(&file, limits)]);
     }
     let mut bytes = Vec::new();
     let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX).saturating_add(1);
@@ -153,7 +159,7 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
 pub fn text(bytes: Vec<u8>, file: &str, limits: &Limits) -> Result<String, Vec<Diagnostic>> {
     let at = |place, message: String| vec![Diagnostic::new(file, place, message)];
     if bytes.len() > limits.bytes {
-        return Err(at(Place::START, too_large(bytes.len(), limits)));
+        return Err(vec![too_large(file, limits)]);
     }
     match String::from_utf8(bytes) {
         Ok(text) => match text.find('\0') {
@@ -168,8 +174,11 @@ pub fn text(bytes: Vec<u8>, file: &str, limits: &Limits) -> Result<String, Vec<D
     }
 }
 
-fn too_large(len: usize, limits: &Limits) -> String {
-    format!("is too large: {len} bytes or more; at most {} are read", limits.bytes)
+fn too_large(file: &str, limits: &Limits) -> Diagnostic {
+    const MB: usize = 1024 * 1024;
+    let most = if limits.bytes >= MB { format!("{} MB", limits.bytes / MB) } else { format!("{} bytes", limits.bytes) };
+    let message = format!("is too large: at most {most} are read");
+    Diagnostic { too_large: true, ..Diagnostic::new(file, Place::START, message) }
 }
 
 /// The place of a byte offset.
@@ -191,7 +200,7 @@ pub fn place_of(text: &str, offset: usize) -> Place {
 pub fn parse<T: DeserializeOwned>(text: &str, file: &str, limits: &Limits) -> Result<T, Vec<Diagnostic>> {
     let at = |place, message: &str| vec![Diagnostic::new(file, place, message)];
     if text.len() > limits.bytes {
-        return Err(vec![Diagnostic::new(file, Place::START, too_large(text.len(), limits))]);
+        return Err(vec![too_large(file, limits)]);
     }
     if let Some(nul) = text.find('\0') {
         return Err(at(place_of(text, nul), "contains a NUL: this is a binary file, not text"));
@@ -200,14 +209,15 @@ pub fn parse<T: DeserializeOwned>(text: &str, file: &str, limits: &Limits) -> Re
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Err(at(Place::START, "is empty"));
     }
-    serde_saphyr::from_str_with_options(text, options(limits)).map_err(|error| vec![diagnose(&error, file)])
+    serde_saphyr::from_str_with_options(text, options(limits)).map_err(|error| vec![diagnose(&error, file, limits)])
 }
 
 fn options(limits: &Limits) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: Some(limits.bytes),
-            max_events: limits.nodes.saturating_mul(2),
+            // Every list and map has an end as well.
+            max_events: limits.nodes.saturating_mul(2).saturating_add(16),
             max_nodes: limits.nodes,
             max_depth: limits.depth,
             flow_nesting_limit: limits.depth,
@@ -231,7 +241,7 @@ fn options(limits: &Limits) -> Options {
     }
 }
 
-fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
+fn diagnose(error: &YamlError, file: &str, limits: &Limits) -> Diagnostic {
     let mut error = error.without_snippet();
     let place = error.location().map_or(Place::START, Place::from);
     // The place is where an alias is used; what is wrong there is told by the error inside.
@@ -265,6 +275,10 @@ fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
         YamlError::MultipleDocuments { .. } => {
             diagnostic("a second document starts here (---): one file holds one".into())
         }
+        YamlError::Budget { breach: BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. }, .. } => {
+            let message = format!("has more than {} values, the most that are read", limits.nodes);
+            Diagnostic { too_large: true, ..diagnostic(message) }
+        }
         YamlError::Budget { .. } | YamlError::AliasReplayLimitExceeded { .. } => {
             diagnostic("is too large, too deep or repeats too much by aliases (*name) to be read".into())
         }
@@ -287,24 +301,6 @@ pub fn quote(text: &str) -> String {
 
 fn clean(text: &str) -> String {
     text.chars().take(300).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// The candidate that was probably meant by `word`, if any is near enough.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance is quadratic in the length; nobody misspells a name of 128 characters into a short one.
-    if word.is_empty() || word.len() > 128 {
-        return None;
-    }
-    let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
-    let wanted = plain(word);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&wanted, &plain(candidate)), candidate))
-        .filter(|(score, _)| *score >= 0.6)
-        // The first of equals.
-        .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, candidate)| candidate)
 }
 
 /// A YAML value with places, for readers that want to report every error of a file at once.
@@ -545,16 +541,6 @@ mod tests {
         assert!(read(&path).unwrap_err().message.contains("NUL"));
         std::fs::write(&path, "name: ä\n").unwrap();
         assert_eq!(read(&path).unwrap(), "name: ä\n");
-    }
-
-    #[test]
-    fn near_words() {
-        let known = ["retain", "until", "on_failure", "backup.last_error"];
-        assert_eq!(nearest("retian", known), Some("retain"));
-        assert_eq!(nearest("onFailure", known), Some("on_failure"));
-        assert_eq!(nearest("zzz", known), None);
-        assert_eq!(nearest("", known), None);
-        assert_eq!(nearest(&"r".repeat(100_000), known), None);
     }
 
     proptest::proptest! {

@@ -36,10 +36,11 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use azmend_base::yaml::Diagnostic;
 pub use call::Reply;
 pub use estate::Estate;
 pub use estate::generate::Generate;
-pub use estate::source::{EstateError, MAX_BYTES, MAX_VALUES};
+pub use estate::source::{MAX_BYTES, MAX_VALUES};
 pub use faults::FaultPlan;
 pub use persist::{Busy, LoadError};
 pub use serve::identity::Identity;

@@ -24,7 +24,8 @@ use crate::playbook::library::{Library, Origin};
 use crate::playbook::model::Severity;
 use crate::report;
 use crate::report::audit::{ENDINGS, Format, file, render};
-use crate::text::{near, shell_quote};
+use crate::spelling::near;
+use crate::text::shell_quote;
 
 /// What one VM's plan may change: the default of `azmend fix` (S9).
 const MAX_CHANGES: usize = 20;

@@ -17,7 +17,8 @@ use super::conditions::{Condition, Type};
 use super::model::{Argument, ParamValue, Parameter, ParameterKind, Playbook, Severity, Step};
 use crate::catalog::Catalog;
 use crate::duration::Span;
-use crate::yaml::{self, Diagnostic, Key, Limits, Node, Place, Value, nearest, quote};
+use crate::spelling::nearest;
+use crate::yaml::{self, Diagnostic, Key, Limits, Node, Place, Value, quote};
 
 /// The version of the language.
 pub const API_VERSION: &str = "azmend/v2";
