@@ -1,3 +1,5 @@
+//! Ways to sign in: which one is taken, and what an incomplete one says.
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 

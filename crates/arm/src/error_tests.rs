@@ -1,3 +1,5 @@
+//! Azure's error bodies, as they were recorded, and their classes.
+
 use super::super::http::{Method, Request, Response};
 use super::super::testing::{exchange, lost, not_sent};
 use super::*;

@@ -1,3 +1,5 @@
+//! Every call sends the published request and reads the published answer.
+
 use std::sync::Arc;
 
 use jiff::Timestamp;

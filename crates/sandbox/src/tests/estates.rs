@@ -1,3 +1,5 @@
+//! The file that a world is made of, and its errors.
+
 use super::*;
 
 #[test]
