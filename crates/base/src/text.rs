@@ -11,13 +11,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 /// The most suggestions that [`near`] makes.
 const SUGGESTIONS: usize = 3;
 
-/// The text as one harmless line: a control character becomes its picture (`␛`, `␊`), a bidirectional or invisible one
-/// its code (`\u{202e}`).
+/// The text as one harmless line: line ends and tabs become a space, another control character its picture (`␛`), a
+/// bidirectional or invisible one its code (`\u{202e}`).
 #[must_use]
 pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -70,6 +71,9 @@ pub fn safe_json(json: &str) -> String {
 
 fn push_safe(out: &mut String, c: char) {
     match c {
+        // One space for each run of them: the lines of a note or a message are a sentence for whoever reads it.
+        '\n' | '\r' | '\t' if out.ends_with(' ') => {}
+        '\n' | '\r' | '\t' => out.push(' '),
         '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)),
         '\x7f' => out.push('␡'),
         _ if c.is_control() || is_invisible(c) => {
@@ -241,6 +245,12 @@ pub fn human_duration(duration: Duration) -> String {
     parts.join(" ")
 }
 
+/// A time for people, to the minute: `2026-11-20 09:05Z`. Azure's seconds and their fractions only tire the eye.
+#[must_use]
+pub fn utc(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
+
 /// `3 h 12 min ago`, or `just now` within the last second.
 #[must_use]
 pub fn ago(elapsed: Duration) -> String {
@@ -258,7 +268,7 @@ mod tests {
             ("web-01", "web-01"),
             ("가상 머신 é 日本", "가상 머신 é 日本"),
             ("\x1b[31mred\x1b[0m", "␛[31mred␛[0m"),
-            ("a\r\nb\tc", "a␍␊b␉c"),
+            ("a\r\nb\tc", "a b c"),
             ("\x7f\u{9b}31m", "␡\\u{9b}31m"),
             ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
             ("lo\u{200b}ck\u{feff}", "lo\\u{200b}ck\\u{feff}"),
@@ -374,6 +384,11 @@ mod tests {
         assert_eq!(near("web-03", names), ["WEB-03", "web-01", "web-02"]);
         assert!(near("zzz", names).is_empty());
         assert!(near("", names).is_empty());
+    }
+
+    #[test]
+    fn times_have_no_seconds() {
+        assert_eq!(utc("2026-11-20T09:05:59.123Z".parse().unwrap()), "2026-11-20 09:05Z");
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
         }
     }
     let format = match session.printer.output() {
-        Output::Json => Format::Json,
+        Output::Json | Output::Yaml => Format::Json,
         Output::Jsonl => Format::Jsonl,
         Output::Csv => Format::Csv,
         Output::Markdown => Format::Markdown,
@@ -110,7 +110,12 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
         Output::Junit => Format::Junit,
         Output::Table => Format::Table(session.printer.width()),
     };
-    session.printer.data(&render(&found, format));
+    // The page writes a large audit in parts; a part of it or YAML is made from the whole object.
+    if session.printer.is_json() && !session.printer.plain_json() {
+        session.printer.json(&found);
+    } else {
+        session.printer.data(&render(&found, format));
+    }
     vms::tell_calls(&arm);
     lost.map_or(Ok(found.exit_code), Err)
 }

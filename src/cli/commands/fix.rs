@@ -1,6 +1,7 @@
 //! `azmend fix PLAYBOOK --vm VM`: the main job.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
+use crate::engine::result::RunResult;
 use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::view::View;
 use crate::playbook::Playbook;
@@ -42,6 +44,11 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
         store::open(&session.settings)?;
+    }
+    if let Some(file) = &args.plan_out
+        && file.symlink_metadata().is_ok()
+    {
+        return Err(exists(file));
     }
     let azure = session.azure()?;
     if !args.dry_run && args.plan_out.is_none() {
@@ -100,6 +107,9 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let plan = match planned {
         Planned::Plan(plan) => *plan,
         Planned::NothingToDo { view, why, not_read, warnings } => {
+            if let Some(file) = &args.plan_out {
+                session.printer.note(&format!("no plan was saved to {}", file.display()));
+            }
             return Ok(session.finish(subject.nothing(&view, &why, &not_read, &warnings)));
         }
         Planned::NotChecked { unread, view } => return Ok(session.finish(subject.not_checked(&view, &unread))),
@@ -117,12 +127,13 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
         }
     };
     if args.dry_run {
-        return Ok(shown(session, &subject, &plan, command_without_dry_run(session, &args, &vm, &world)));
+        let next = command_without_dry_run(session, &args, &vm, &world);
+        return Ok(show_planned(session, subject.planned(&plan, next), &plan));
     }
     if let Some(file) = &args.plan_out {
         save(file, &plan)?;
         let next = format!("{} apply {}", session.program(), shell_quote(&file.display().to_string()));
-        return Ok(shown(session, &subject, &plan, next));
+        return Ok(show_planned(session, subject.saved(&plan, next), &plan));
     }
     session.confirm(&plan, args.yes).await?;
     session.start(&azure, plan, stop_at).await
@@ -194,23 +205,32 @@ pub fn nothing_fits(choice: Choice, view: View) -> Planned {
 }
 
 /// Shows a plan that is not applied now.
-fn shown(session: &Session, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
-    let result = subject.planned(plan, next);
+fn show_planned(session: &Session, result: RunResult, plan: &Plan) -> u8 {
     if !session.printer.for_people() {
         return session.finish(result);
     }
     session.printer.data(&report::plan(plan, session.printer.width()));
     if let Some(next) = &result.next {
-        session.printer.note(&format!("nothing was changed; to apply it: {next}"));
+        session.printer.sentence(&format!("nothing was changed; to apply it: {next}"));
     }
     result.exit_code
+}
+
+/// A plan that somebody may have approved is not replaced.
+fn exists(file: &Path) -> CliError {
+    CliError::input(format!("{} exists already: no plan is written over it", file.display()))
+        .code("file_exists")
+        .hint("choose another name, or delete the file")
 }
 
 fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(plan)
         .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
     text.push('\n');
-    files::write_private(file, &text)
+    files::write_private_new(file, &text).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(file),
+        _ => CliError::io(format!("cannot write {}: {error}", file.display())),
+    })
 }
 
 /// The command that does what the dry run showed.
