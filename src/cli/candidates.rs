@@ -15,7 +15,7 @@ use crate::journal::{self, StateDir};
 use crate::playbook::library::Library;
 
 /// More are not offered: no one reads them, and the shell waits.
-const MOST: usize = 5000;
+pub const MOST: usize = 5000;
 
 /// The file of the names; the sandbox has other VMs than Azure.
 const fn file_name(sandbox: bool) -> &'static str {

@@ -16,6 +16,7 @@ mod execute;
 mod files;
 mod interrupt;
 mod logging;
+mod no_plan;
 mod places;
 mod printer;
 mod progress;

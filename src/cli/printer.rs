@@ -199,8 +199,13 @@ impl Printer {
     /// A sentence on stderr that `--quiet` silences.
     pub fn sentence(&self, text: &str) {
         if !self.inner.quiet {
-            self.paragraph(Style::new(), "", text);
+            self.statement(text);
         }
+    }
+
+    /// A sentence on stderr, always.
+    pub fn statement(&self, text: &str) {
+        self.paragraph(Style::new(), "", text);
     }
 
     /// A warning on stderr, always.

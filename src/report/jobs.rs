@@ -100,7 +100,7 @@ pub fn progress(row: &JobRow) -> String {
 }
 
 const COLUMNS: [Column<'_>; 6] = [
-    Column::Text("start (UTC)"),
+    Column::Id("start (UTC)"),
     Column::Text("status"),
     Column::Text("operation"),
     Column::Id("vm"),
@@ -112,7 +112,9 @@ fn cells(row: &JobRow) -> Vec<String> {
     let job = row.job.get(..8).unwrap_or(&row.job);
     // The longest of Azure's words for it would take a quarter of a screen.
     let status = row.status.replace("CompletedWithWarnings", "Completed with warnings");
-    vec![minute(row.start), status, row.operation.clone(), row.vm.clone(), took(row), job.to_owned()]
+    // The year is in the line below the list.
+    let start = row.start.map_or_else(|| "-".to_owned(), |at| at.strftime("%m-%d %H:%M").to_string());
+    vec![start, status, row.operation.clone(), row.vm.clone(), took(row), job.to_owned()]
 }
 
 fn error(page: &mut Page, error: &JobProblem, next: Option<&str>) {

@@ -1,4 +1,4 @@
-//! What a person agrees to: where it happens, what cannot be undone, what is expected to fail, when to come back.
+//! What a person agrees to: where it happens, what cannot be undone, what is expected to fail, when to look again.
 //!
 //! Everything here is read from plans. It is shown with the plan and again in the question, for whoever answers has seen many
 //! plans before this one.
@@ -77,7 +77,7 @@ pub fn irreversible(plan: &Plan) -> Option<String> {
         let verb = if points == 1 { "is" } else { "are" };
         let remain = remaining(plan).map(|(left, limit)| format!("; {left} of the VM remain (limit {limit})"));
         parts.push(format!(
-            "{} {verb} deleted for good{}",
+            "{} {verb} deleted and cannot be recovered{}",
             plural(points, "restore point"),
             remain.unwrap_or_default()
         ));
@@ -105,10 +105,10 @@ pub fn irreversible_in_all(plans: &[Plan]) -> Option<String> {
     let what = match (points, others) {
         (0, 0) => return None,
         (0, others) => format!("{} cannot be undone", plural(others, "change")),
-        (points, 0) => format!("{} are deleted for good", plural(points, "restore point")),
+        (points, 0) => format!("{} cannot be recovered", plural(points, "restore point")),
         (points, others) => {
             format!(
-                "{} are deleted for good, {} cannot be undone",
+                "{} cannot be recovered, {} cannot be undone",
                 plural(points, "restore point"),
                 plural(others, "other change")
             )
@@ -146,9 +146,9 @@ pub fn expected_failure(plan: &Plan) -> Option<String> {
     })
 }
 
-/// When to come back, if the run does not see the end of it.
+/// When to look again, if the run does not see the end of it.
 #[must_use]
-pub fn come_back(plan: &Plan) -> Option<String> {
+pub fn afterwards(plan: &Plan) -> Option<String> {
     if expected_failure(plan).is_some() {
         return Some(format!(
             "the run then stops with exit 7; resume it about {} later: azmend runs resume",
@@ -171,7 +171,7 @@ pub(super) fn rows(page: &mut Page, plan: &Plan) {
     let rows = [
         ("irreversible  ", BAD, irreversible(plan)),
         ("expected      ", CARE, expected_failure(plan)),
-        ("come back     ", Style::new(), come_back(plan)),
+        ("afterwards    ", Style::new(), afterwards(plan)),
     ];
     if rows.iter().all(|(_, _, text)| text.is_none()) {
         return;

@@ -44,7 +44,7 @@ pub struct FixCommand {
     #[arg(long, alias = "out", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "yes")]
     plan_out: Option<PathBuf>,
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
-    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
+    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE", hide_short_help = true)]
     deadline: Option<Span>,
 }
 
@@ -98,7 +98,7 @@ pub struct FixArgs {
     #[arg(long)]
     pub relock: bool,
     /// Let the playbook run scripts inside the VM, through Run Command
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub allow_guest: bool,
     /// Set a parameter of the playbook; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]

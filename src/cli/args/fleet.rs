@@ -18,12 +18,15 @@ pub struct FleetArgs {
     #[arg(conflicts_with_all = ["vm", "resource_group", "tag", "vault"])]
     pub from: Option<PathBuf>,
     /// Only the VMs of this resource group
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "GROUP", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub resource_group: Option<String>,
     /// Only VMs with this tag; with several, with all of them
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "NAME=VALUE", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub tag: Vec<String>,
     /// Only VMs with an item in this vault: name, group/name or resource id
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "VAULT", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub vault: Option<String>,
     /// Look closely at every VM, not only at suspicious ones, as `audit --thorough` does: one to three calls for each

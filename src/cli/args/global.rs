@@ -29,7 +29,9 @@ pub struct Global {
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", env = "AZMEND_OUTPUT")]
     #[arg(default_value = "table", help_heading = "Output")]
     pub output: OutputArg,
-    /// Only this part of the result, a JMESPath expression as in the Azure CLI; with -o json, which it implies, yaml and jsonl
+    /// Only this part of the result: a JMESPath expression, as in the Azure CLI
+    ///
+    /// With -o json, which it implies, -o yaml and -o jsonl.
     #[arg(long, global = true, value_name = "JMESPATH", help_heading = "Output")]
     pub query: Option<String>,
     /// No progress on stderr; warnings and errors stay
@@ -57,14 +59,15 @@ pub struct Global {
     #[arg(help_heading = "Output", help = STATE_DIR)]
     pub state_dir: Option<PathBuf>,
 
-    /// Subscription to look in, id or name; repeatable. In the variable, separate several with ; (an empty variable counts as
-    /// not set, an empty option is an error)
-    /// [default: all that are visible]
+    /// Subscription to look in, id or name; repeatable [default: all that are visible]
+    ///
+    /// In the variable, separate several with ; An empty variable counts as not set, an empty option is an error.
     #[arg(short, long, global = true, value_name = "ID|NAME", env = "AZMEND_SUBSCRIPTION", value_delimiter = ';')]
     #[arg(help_heading = "Azure")]
     pub subscription: Vec<String>,
     /// Tenant to sign in to. For `audit` and `fix --all`, also all of it, whatever subscription the environment names
     #[arg(long, global = true, value_name = "ID", env = "AZMEND_TENANT", help_heading = "Azure")]
+    #[arg(hide_short_help = true)]
     #[arg(num_args = 0..=1, default_missing_value = "")]
     pub tenant: Option<String>,
     /// Which of these were typed, and not found in the environment.

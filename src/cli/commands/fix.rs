@@ -13,6 +13,7 @@ use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
+use crate::cli::no_plan::NoPlan;
 use crate::cli::{files, store};
 use crate::engine::Earlier;
 use crate::engine::choose::{Choice, choose};
@@ -107,8 +108,9 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let plan = match planned {
         Planned::Plan(plan) => *plan,
         Planned::NothingToDo { view, why, not_read, warnings } => {
-            if let Some(file) = &args.plan_out {
-                session.printer.note(&format!("no plan was saved to {}", file.display()));
+            // What could not be read may be something to do: then the next command of a script is not for this.
+            if let Some(file) = args.plan_out.as_ref().filter(|_| not_read.is_empty()) {
+                save(file, &NoPlan::new(subject.ended, &world, subject.playbook, vm.as_str(), &why))?;
             }
             return Ok(session.finish(subject.nothing(&view, &why, &not_read, &warnings)));
         }
@@ -223,7 +225,7 @@ fn exists(file: &Path) -> CliError {
         .hint("choose another name, or delete the file")
 }
 
-fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
+fn save(file: &Path, plan: &impl serde::Serialize) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(plan)
         .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
     text.push('\n');

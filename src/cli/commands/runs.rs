@@ -45,9 +45,12 @@ const COLUMNS: [Column<'_>; 5] =
 /// A line of the list.
 struct Line {
     entry: RunEntry,
+    /// Its state as the journal has it.
+    state: String,
+    /// The same for people, who see at once that a process was killed.
     word: String,
-    /// Whether a process works on it.
-    held: bool,
+    /// Whether a process works on it, as far as that can be told.
+    held: Option<bool>,
     locks_off: usize,
     /// The fleet that it belongs to.
     fleet: Option<String>,
@@ -61,20 +64,21 @@ fn lines(session: &Session, state: &StateDir) -> Result<(Vec<Line>, Vec<journal:
         .into_iter()
         .map(|entry| {
             let held = store::held(state, &entry.id);
-            let (word, locks_off) = match journal::load(state, &entry.id) {
+            let same = |word: &str| (word.to_owned(), word.to_owned());
+            let ((own, word), locks_off) = match journal::load(state, &entry.id) {
                 Ok(loaded) => {
                     let off = store::locks_off(&loaded).len();
-                    let word = match store::understand(&entry.id, loaded) {
-                        Ok(run) => store::word(&run.state, held).to_owned(),
-                        Err(_) => "damaged".to_owned(),
+                    let words = match store::understand(&entry.id, loaded) {
+                        Ok(run) => (run.state.word().to_owned(), store::word(&run.state, held).to_owned()),
+                        Err(_) => same("damaged"),
                     };
-                    (word, off)
+                    (words, off)
                 }
-                Err(_) => ("unreadable".to_owned(), 0),
+                Err(_) => (same("unreadable"), 0),
             };
-            let word = if entry.damaged.is_some() { "damaged".to_owned() } else { word };
+            let (own, word) = if entry.damaged.is_some() { same("damaged") } else { (own, word) };
             let fleet = fleets.remove(&entry.id);
-            Line { entry, word, held: held == Some(true), locks_off, fleet }
+            Line { entry, state: own, word, held, locks_off, fleet }
         })
         .collect();
     Ok((lines, list.skipped))
@@ -136,7 +140,7 @@ fn object(line: &Line) -> Value {
         "vm": line.entry.vm,
         "fleet_id": line.fleet,
         "sandbox": line.entry.sandbox,
-        "state": line.word,
+        "state": line.state,
         "process": line.held,
         "locks_off": line.locks_off,
         "damaged": line.entry.damaged,
@@ -207,7 +211,7 @@ fn meant(
     let vm = entry.vm.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or("?");
     let playbook = entry.playbook.as_deref().unwrap_or("?");
     let started = entry.started.map(utc).unwrap_or_default();
-    session.printer.say(&format!(
+    session.printer.statement(&format!(
         "the last run that can be {verb}: {} ({} on {}, started {started})",
         entry.id,
         safe(playbook),

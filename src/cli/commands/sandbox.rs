@@ -38,7 +38,9 @@ pub fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliError> {
             if !session.printer.for_people() {
                 session.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
             }
-            session.printer.note(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
+            session
+                .printer
+                .sentence(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
             Ok(exit::OK)
         }
         SandboxCommand::Reset => {

@@ -405,7 +405,7 @@ fn not_begun(
             let error = CliError::refused(error.message.clone()).maybe_hint(error.hint.clone());
             session.printer.error(&error);
         }
-        (None, Some(next)) => session.printer.note(&format!("nothing was changed; to apply it: {next}")),
+        (None, Some(next)) => session.printer.sentence(&format!("nothing was changed; to apply it: {next}")),
         (None, None) => session.printer.data(&page::result(&fleet, &session.program(), session.printer.width())),
         _ => {}
     }
