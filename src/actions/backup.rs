@@ -38,7 +38,7 @@ const SKEW: Duration = Duration::from_secs(120);
 /// The most jobs of one VM that are read to find ours: more do not begin in some minutes.
 const MOST_CANDIDATES: usize = 5;
 /// "After some hours" the service has cleaned up (documentation); no exact time is documented.
-const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
+pub const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
 
 /// The snapshot task's id in a job.
 pub const SNAPSHOT: &str = "Take Snapshot";

@@ -266,12 +266,16 @@ impl Azure {
 
     /// Where a plan for this subscription is valid (S13).
     pub async fn world(&self, arm: &Arm, subscription: &str) -> World {
-        let tenant = if self.sandbox.is_some() {
-            self.tenant.clone()
-        } else {
-            let found =
-                arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
-            if found.is_empty() { self.tenant.clone() } else { found }
+        let (tenant, name) = match &self.sandbox {
+            Some(sandbox) => {
+                let world = sandbox.sim.world();
+                let named = world.subscriptions.iter().find(|one| one.id.eq_ignore_ascii_case(subscription));
+                (self.tenant.clone(), named.map(|one| one.name.clone()).unwrap_or_default())
+            }
+            None => {
+                let found = arm.subscription(subscription).await.map(|one| (one.tenant, one.name)).unwrap_or_default();
+                if found.0.is_empty() { (self.tenant.clone(), found.1) } else { found }
+            }
         };
         World {
             sandbox: self.sandbox.is_some(),
@@ -279,6 +283,7 @@ impl Azure {
             endpoint: self.endpoint.to_string(),
             tenant,
             subscription: subscription.to_lowercase(),
+            subscription_name: name,
             identity: self.tokens.describe(),
             estate_digest: self.sandbox.as_ref().map(|sandbox| sandbox.digest.clone()).unwrap_or_default(),
         }

@@ -188,10 +188,10 @@ impl From<PlanError> for CliError {
             PlanError::NotAPlan(_) => (Kind::Input, "plan_unreadable", None),
             PlanError::Format(_) => (Kind::Input, "plan_format", Some("make the plan again with this azmend")),
             PlanError::Edited => {
-                (Kind::Refused, "plan_edited", Some("make the plan again: azmend fix ... --plan-out FILE"))
+                (Kind::Refused, "plan_edited", Some("make the plan again: azmend plan ... --out FILE"))
             }
             PlanError::Expired(_) => {
-                (Kind::Refused, "plan_expired", Some("make the plan again: azmend fix ... --plan-out FILE"))
+                (Kind::Refused, "plan_expired", Some("make the plan again: azmend plan ... --out FILE"))
             }
             PlanError::Future(_) => (Kind::Refused, "plan_future", None),
             PlanError::World(_) => {

@@ -102,7 +102,7 @@ impl Session {
         if !(yes && self.printer.quiet()) {
             self.printer.say(&report::plan(plan, self.printer.err_width()));
         }
-        confirm(&self.printer, yes, &report::plan::question(plan)).await
+        confirm(&self.printer, yes, &report::plan::question(plan, self.printer.err_width())).await
     }
 
     /// Runs a confirmed plan from its beginning, and shows its result.

@@ -9,8 +9,8 @@ use crate::actions::locks::recreate_command;
 use crate::arm::model::Lock;
 use crate::engine::owed::Locks;
 use crate::engine::plan::Plan;
-use crate::engine::state::RunState;
-use crate::journal::{self, Integrity, JournalError, Loaded, StateDir};
+use crate::engine::state::{RunPhase, RunState};
+use crate::journal::{self, Integrity, JournalError, Loaded, LocalRun, StateDir};
 
 /// A run that was read.
 #[derive(Debug)]
@@ -114,8 +114,65 @@ pub fn runs_with_locks_off(state: &StateDir, sandbox: bool) -> Vec<(String, Vec<
         .collect()
 }
 
-/// The beginning of a run id that is enough to name it, for tables.
+/// The beginning of a run id for a sentence: its millisecond and four letters more. A command takes all of the id.
 #[must_use]
 pub fn short(id: &str) -> &str {
-    id.get(..13).unwrap_or(id)
+    id.get(..SHORT).unwrap_or(id)
+}
+
+/// Ids are UUIDv7: two runs that start in the same millisecond have the same first 13 letters.
+const SHORT: usize = 18;
+
+/// How many letters tell each of these ids from the others.
+#[must_use]
+pub fn telling(ids: &[&str]) -> usize {
+    let differ = |length: &usize| {
+        let mut seen = std::collections::BTreeSet::new();
+        ids.iter().all(|id| seen.insert(id.get(..*length).unwrap_or(id)))
+    };
+    // Where a group of the id ends; a longer beginning is as good as all of it.
+    [SHORT, 23].into_iter().find(differ).unwrap_or(36)
+}
+
+/// Whether a process works on a run now. Where it cannot be told nothing is claimed of it.
+#[must_use]
+pub fn held(state: &StateDir, id: &str) -> Option<bool> {
+    LocalRun::holder(state, id).ok().map(|holder| holder.is_some())
+}
+
+/// The state of a run in one word. Of a run that is under way in its journal and that no process works on: that it was
+/// interrupted.
+#[must_use]
+pub const fn word(state: &RunState, held: Option<bool>) -> &'static str {
+    match (&state.phase, held) {
+        (RunPhase::Running | RunPhase::Undoing, Some(false)) => "interrupted",
+        _ => state.word(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_as_long_as_it_takes_to_tell_them_apart() {
+        let ids = [
+            "01a21fd4-0192-7a95-91a4-c160abf0109f",
+            "01a21fd4-0192-7a96-91a4-c160abf0109f",
+            "01a21fd4-0193-7a95-91a4-c160abf0109f",
+        ];
+        assert_eq!(telling(&ids), 18);
+        assert_eq!(telling(&[ids[0], "01a21fd4-0192-7a95-91a5-c160abf0109f"]), 23);
+        assert_eq!(telling(&[ids[0], "01a21fd4-0192-7a95-91a4-c160abf010a0"]), 36);
+        assert_eq!(telling(&[]), 18);
+    }
+
+    #[test]
+    fn a_run_that_nobody_works_on_was_interrupted() {
+        let running = RunState { phase: RunPhase::Running, ..RunState::default() };
+        assert_eq!(word(&running, Some(true)), "running");
+        assert_eq!(word(&running, Some(false)), "interrupted");
+        assert_eq!(word(&running, None), "running");
+        assert_eq!(word(&RunState::default(), Some(false)), "planned");
+    }
 }

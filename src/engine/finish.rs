@@ -90,7 +90,8 @@ impl ActiveRun<'_> {
             let what = plural(lost.len(), "deletion");
             result.warnings.push(format!("{what} cannot be undone: {}", lost.join(", ")));
         }
-        let worst = if lost.is_empty() && !missing { Worst::Holds } else { Worst::Missing };
+        // What cannot be undone was named as irreversible before it was done, and is named again above.
+        let worst = if missing { Worst::Missing } else { Worst::Holds };
         self.conclude(&mut result, Ended::Undone, worst, !restored);
         self.close(result)
     }

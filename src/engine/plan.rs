@@ -40,6 +40,9 @@ pub struct World {
     pub tenant: String,
     /// Subscription of the VM.
     pub subscription: String,
+    /// Its name when it was read: for people, who know no GUIDs. Empty when it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subscription_name: String,
     /// Who signed in, as far as the credential says.
     pub identity: String,
     /// Digest of the estate the sandbox was loaded with; empty outside.
@@ -485,6 +488,7 @@ mod tests {
             endpoint: String::new(),
             tenant: String::new(),
             subscription: String::new(),
+            subscription_name: String::new(),
             identity: String::new(),
             estate_digest: String::new(),
         };

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::chain::{self, Continuation, Integrity, Loaded};
 use super::error::{JournalError, io_hint, shown};
 use super::event::{Event, Record};
-use super::lock::HeldFile;
+use super::lock::{HeldFile, held_by};
 use super::state::{self, StateDir};
 use super::{AppendError, RunLog};
 
@@ -118,6 +118,15 @@ impl LocalRun {
         let (records, salvaged) = (loaded.records.clone(), loaded.salvaged.clone());
         let inner = Inner { sink, records, salvaged, next, torn, plan_sum };
         Ok((Self { id: run.to_owned(), dir, inner: Mutex::new(inner), _held: held }, loaded))
+    }
+
+    /// Who works on a run now, if anybody does: a run that is not over and that nobody works on was killed. Nothing is made or
+    /// changed by looking.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn holder(state: &StateDir, run: &str) -> Result<Option<String>, JournalError> {
+        held_by(&state.run_dir(run)?.join(LOCK))
     }
 
     /// The run's id.

@@ -282,8 +282,11 @@ fn one_process_at_a_time_works_on_a_run() {
     let expected = format!("another azmend (pid {}, run {RUN}) is working on the run {RUN}", std::process::id());
     assert_eq!(error.to_string(), expected);
     assert!(load(&place.state, RUN).is_ok(), "looking is always possible");
+    let holder = LocalRun::holder(&place.state, RUN).unwrap();
+    assert_eq!(holder.as_deref(), Some(format!("pid {}, run {RUN}", std::process::id()).as_str()));
     assert_eq!(LocalRun::create(&place.state, RUN, "{}").unwrap_err(), JournalError::Exists(RUN.into()));
     drop(run);
+    assert_eq!(LocalRun::holder(&place.state, RUN).unwrap(), None, "it was killed, or is over");
     assert_eq!(LocalRun::open(&place.state, RUN).unwrap().1.plan_json, PLAN_JSON);
     assert!(matches!(LocalRun::open(&place.state, OTHER), Err(JournalError::NoRun { .. })));
 }

@@ -86,16 +86,7 @@ impl FileLock {
     /// # Errors
     /// When it cannot be told.
     pub fn holder(state: &StateDir, key: &LockKey) -> Result<Option<String>, JournalError> {
-        let path = state.locks_dir().join(key.file_name());
-        if !expect_file_or_nothing(&path)? {
-            return Ok(None);
-        }
-        let file = File::open(&path).map_err(|e| JournalError::io("open", &path, &e))?;
-        match file.try_lock_shared() {
-            Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => Ok(Some(holder(&path))),
-            Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path, &error)),
-        }
+        held_by(&state.locks_dir().join(key.file_name()))
     }
 
     /// How many locks are held.
@@ -142,6 +133,19 @@ impl Drop for HeldFile {
     fn drop(&mut self) {
         // Before the lock is released, so that it is never the next one's.
         fs::remove_file(&self.beside).ok();
+    }
+}
+
+/// Who holds the lock of this file now, if anybody does. Nothing is made.
+pub(super) fn held_by(path: &Path) -> Result<Option<String>, JournalError> {
+    if !expect_file_or_nothing(path)? {
+        return Ok(None);
+    }
+    let file = File::open(path).map_err(|e| JournalError::io("open", path, &e))?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(holder(path))),
+        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", path, &error)),
     }
 }
 

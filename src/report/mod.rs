@@ -19,6 +19,7 @@ pub mod planned;
 pub mod result;
 pub mod role;
 pub mod schema;
+pub mod stakes;
 pub mod vms;
 
 pub use plan::plan;

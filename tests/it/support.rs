@@ -123,6 +123,7 @@ impl Lab {
             endpoint: "https://management.azure.com/".into(),
             tenant: String::new(),
             subscription: SUB.into(),
+            subscription_name: String::new(),
             identity: "sandbox".into(),
             estate_digest: "test".into(),
         }

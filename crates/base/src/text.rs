@@ -11,10 +11,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
-/// The text as one harmless line: a control character becomes its picture (`␛`, `␊`), a bidirectional or invisible one
-/// its code (`\u{202e}`).
+/// The text as one harmless line: line ends and tabs become a space, another control character its picture (`␛`), a
+/// bidirectional or invisible one its code (`\u{202e}`).
 #[must_use]
 pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -67,6 +68,9 @@ pub fn safe_json(json: &str) -> String {
 
 fn push_safe(out: &mut String, c: char) {
     match c {
+        // One space for each run of them: the lines of a note or a message are a sentence for whoever reads it.
+        '\n' | '\r' | '\t' if out.ends_with(' ') => {}
+        '\n' | '\r' | '\t' => out.push(' '),
         '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)),
         '\x7f' => out.push('␡'),
         _ if c.is_control() || is_invisible(c) => {
@@ -214,6 +218,12 @@ pub fn human_duration(duration: Duration) -> String {
     parts.join(" ")
 }
 
+/// A time for people, to the minute: `2026-11-20 09:05Z`. Azure's seconds and their fractions only tire the eye.
+#[must_use]
+pub fn utc(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
+
 /// `3 h 12 min ago`, or `just now` within the last second.
 #[must_use]
 pub fn ago(elapsed: Duration) -> String {
@@ -231,7 +241,7 @@ mod tests {
             ("web-01", "web-01"),
             ("가상 머신 é 日本", "가상 머신 é 日本"),
             ("\x1b[31mred\x1b[0m", "␛[31mred␛[0m"),
-            ("a\r\nb\tc", "a␍␊b␉c"),
+            ("a\r\nb\tc", "a b c"),
             ("\x7f\u{9b}31m", "␡\\u{9b}31m"),
             ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
             ("lo\u{200b}ck\u{feff}", "lo\\u{200b}ck\\u{feff}"),
@@ -337,6 +347,11 @@ mod tests {
             ["1 point", "2 points", "0 policies", "3 keys", "2 batches", "2 other VMs", "2 addresses"]
                 .map(String::from)
         );
+    }
+
+    #[test]
+    fn times_have_no_seconds() {
+        assert_eq!(utc("2026-11-20T09:05:59.123Z".parse().unwrap()), "2026-11-20 09:05Z");
     }
 
     #[test]

@@ -292,6 +292,16 @@ fn diagnose(error: &YamlError, file: &str, limits: &Limits) -> Diagnostic {
     }
 }
 
+/// A value as a YAML document. Text that could control a terminal is quoted and escaped.
+///
+/// # Errors
+/// When the value cannot be written, in words.
+pub fn write(value: &impl serde::Serialize) -> Result<String, String> {
+    let text = serde_saphyr::to_string(value).map_err(|error| error.to_string())?;
+    // The writer escapes control characters; invisible ones it would let pass.
+    Ok(text.lines().map(|line| crate::text::safe_json(line) + "\n").collect())
+}
+
 /// A text of a file as it may stand in a message: at most 60 characters, quoted, control characters escaped.
 #[must_use]
 pub fn quote(text: &str) -> String {

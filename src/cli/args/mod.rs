@@ -14,7 +14,9 @@ mod engines;
 mod explain;
 mod fix;
 mod fleet;
+mod formats;
 mod global;
+mod help;
 mod jobs;
 mod playbook;
 mod protect;
@@ -37,8 +39,9 @@ pub use diagnose::DiagnoseArgs;
 pub use doctor::DoctorArgs;
 pub use engines::EnginesArgs;
 pub use explain::ExplainArgs;
-pub use fix::FixArgs;
+pub use fix::{FixArgs, FixCommand, PlanCommand};
 pub use fleet::FleetArgs;
+pub use formats::{formats, words as format_words};
 pub use global::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg, Typed};
 pub use jobs::JobsArgs;
 pub use playbook::PlaybookCommand;
@@ -57,11 +60,16 @@ const VERSION: &str = env!("AZMEND_VERSION");
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  verified, or nothing to do          5  refused by a rule or not confirmed; nothing changed
-  1  a bug in azmend                     6  partly done, or something could not be read
-  2  wrong input                         7  not finished: resume later (deadline, Ctrl-C, clean-up)
-  3  a dry run found something to do     8  stuck: a person is needed
-  4  sign-in or permission               9  everything was done, and the backup still fails
+  0  verified, saved, or nothing to do
+  1  a bug in azmend
+  2  wrong input
+  3  a dry run or an audit found something to do
+  4  sign-in or permission
+  5  refused by a rule or not confirmed; nothing changed
+  6  partly done, or something could not be read
+  7  not finished: resume later (deadline, Ctrl-C, clean-up)
+  8  stuck: a person is needed
+  9  everything was done, and the backup still fails
 
 Try it without Azure:
   azmend --sandbox sandbox list
@@ -69,8 +77,8 @@ Try it without Azure:
 
 /// Repairs Azure VM backup: finds what stops a backup, shows the exact changes, makes them and proves the result
 #[derive(Debug, Parser)]
-#[command(name = "azmend", version = VERSION, styles = STYLES, max_term_width = 100, after_help = EXIT_CODES)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true, infer_long_args = false)]
+#[command(name = "azmend", version = VERSION, styles = STYLES, after_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, infer_long_args = false)]
 pub struct Args {
     /// Options of every command.
     #[command(flatten)]
@@ -90,8 +98,13 @@ pub enum Command {
     /// and verified by reading afterwards. Nothing is ever deleted that was not shown. With --all every VM of a scope gets its own plan,
     /// you confirm once, and one VM is done first: each VM is a run of its own.
     #[command(after_help = fix::FIX_EXAMPLES)]
-    Fix(Box<FixArgs>),
-    /// Apply a plan that `fix --plan-out` saved
+    Fix(Box<FixCommand>),
+    /// Show what `fix` would do, and change nothing (the same as `fix --dry-run`)
+    ///
+    /// Exit 0: nothing to do; 3: something. With --out the plan is saved for `azmend apply`, and that is exit 0.
+    #[command(after_help = fix::PLAN_EXAMPLES)]
+    Plan(Box<PlanCommand>),
+    /// Apply a plan that `azmend plan --out` saved
     ///
     /// The plan must be unchanged, at most 24 hours old and for the Azure that is signed in to; everything in it must
     /// still be as it was. It is shown and confirmed again.
@@ -191,19 +204,33 @@ pub enum Command {
 }
 
 impl Args {
-    /// The command line, with variables that are set but empty taken as not set.
+    /// The command line: variables that are set but empty are taken as not set, and each command has its own formats.
     #[must_use]
     pub fn command_line() -> clap::Command {
-        let mut command = Self::command();
-        let empty =
-            |arg: &clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
-        let ids: Vec<clap::Id> =
-            command.get_arguments().filter(|arg| empty(arg)).map(|arg| arg.get_id().clone()).collect();
-        for id in ids {
-            command = command.mut_arg(id, |arg| arg.env(None::<&str>));
-        }
-        command.mut_args(|arg| arg.hide_env_values(true))
+        formats::of_each_command(without_empty_variables(Self::command()))
     }
+
+    /// The same with help texts that are laid out for this many columns. They have to go through [`shown`].
+    #[must_use]
+    pub fn for_people(width: usize) -> clap::Command {
+        help::laid_out(Self::command_line().term_width(width), "azmend", width)
+    }
+}
+
+/// What clap rendered of [`Args::for_people`], as it is printed.
+#[must_use]
+pub fn shown(rendered: &str) -> String {
+    help::shown(rendered)
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty =
+        |arg: &clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+    let command = command.mut_args(|arg| {
+        let arg = arg.hide_env_values(true);
+        if empty(&arg) { arg.env(None::<&str>) } else { arg }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 #[cfg(test)]
@@ -268,10 +295,38 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_takes_the_options_of_a_fix_and_none_that_changes_something() {
+        let plan = |words: &[&str]| match parse(&[&["plan"], words].concat())?.command {
+            Command::Plan(plan) => Ok(FixArgs::from(*plan)),
+            other => panic!("{other:?}"),
+        };
+        let args = plan(&["p", "--vm", "v", "--set", "retain=14d", "--relock"]).unwrap();
+        assert!(args.dry_run && args.relock && args.plan_out.is_none() && !args.yes);
+        let args = plan(&["p", "--vm", "v", "--out", "f.json"]).unwrap();
+        assert!(!args.dry_run && args.plan_out.is_some());
+        assert!(plan(&["auto", "--all"]).unwrap().dry_run);
+        for wrong in [&["p", "--vm", "v", "--yes"][..], &["auto", "--all", "--out", "f"], &["p"]] {
+            assert!(plan(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_dry_run_takes_no_yes() {
         assert!(parse(&["fix", "p", "--vm", "v", "--dry-run", "--yes"]).is_err());
         assert!(parse(&["fix", "p", "--vm", "v", "--set", "x"]).is_err());
         assert!(parse(&["fix", "p", "--vm", "v", "--deadline", "2h45m"]).is_ok());
         assert!(parse(&["fix", "p"]).is_err());
+    }
+
+    #[test]
+    fn a_command_takes_its_own_formats_before_and_behind_its_name() {
+        let parse = |line: &str| Args::command_line().try_get_matches_from(line.split(' '));
+        assert!(parse("azmend audit -o html").is_ok());
+        let error = parse("azmend vms -o html").unwrap_err().to_string();
+        assert!(error.contains("table, json, yaml, jsonl") && !error.contains("sarif"), "{error}");
+        let before = parse("azmend -o yaml runs list").unwrap();
+        assert_eq!(before.get_one::<OutputArg>("output"), Some(&OutputArg::Yaml));
+        let behind = parse("azmend runs list -o yaml").unwrap();
+        assert_eq!(behind.get_one::<OutputArg>("output"), Some(&OutputArg::Yaml));
     }
 }

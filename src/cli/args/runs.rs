@@ -21,11 +21,13 @@ pub enum RunsCommand {
     ///
     /// Everything is read again first; what was done already is not done again. Deletions can be resumed for 24 hours,
     /// restoring locks never expires.
-    #[command(after_help = "Example:\n  azmend runs resume 0199f3a2 --yes --deadline 2h45m")]
+    #[command(
+        after_help = "Examples:\n  azmend runs resume                                    the last one that can be resumed\n  azmend runs resume 0199f3a2 --yes --deadline 2h45m"
+    )]
     Resume {
-        /// The run: its id or its first characters
+        /// The run: its id or its first characters [default: the last one that can be resumed]
         #[arg(value_name = "RUN")]
-        id: String,
+        id: Option<String>,
         /// Do not ask for confirmation; every safety rule still applies
         #[arg(short, long)]
         yes: bool,
@@ -37,11 +39,13 @@ pub enum RunsCommand {
     ///
     /// Deleted restore points cannot be recovered, as the plan shows. The result states for every change whether it was
     /// undone, needs no undo, or is irreversible.
-    #[command(after_help = "Example:\n  azmend runs undo 0199f3a2")]
+    #[command(
+        after_help = "Examples:\n  azmend runs undo                                      the last one that can be undone\n  azmend runs undo 0199f3a2"
+    )]
     Undo {
-        /// The run: its id or its first characters
+        /// The run: its id or its first characters [default: the last one that can be undone]
         #[arg(value_name = "RUN")]
-        id: String,
+        id: Option<String>,
         /// Do not ask for confirmation; every safety rule still applies
         #[arg(short, long)]
         yes: bool,

@@ -9,6 +9,7 @@ use crate::arm::{Arm, GraphScope, ReadPost};
 use crate::catalog::Catalog;
 use crate::cli::args::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
 use crate::cli::azure::Azure;
+use crate::cli::candidates;
 use crate::cli::commands::{fix, vms};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::Session;
@@ -102,7 +103,7 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
         }
     }
     let format = match session.printer.output() {
-        Output::Json => Format::Json,
+        Output::Json | Output::Yaml => Format::Json,
         Output::Jsonl => Format::Jsonl,
         Output::Csv => Format::Csv,
         Output::Markdown => Format::Markdown,
@@ -111,7 +112,12 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
         Output::Junit => Format::Junit,
         Output::Table => Format::Table(session.printer.width()),
     };
-    session.printer.data(&render(&found, format));
+    // The page writes a large audit in parts; a part of it or YAML is made from the whole object.
+    if session.printer.is_json() && !session.printer.plain_json() {
+        session.printer.json(&found);
+    } else {
+        session.printer.data(&render(&found, format));
+    }
     vms::tell_calls(&arm);
     lost.map_or(Ok(found.exit_code), Err)
 }
@@ -148,9 +154,16 @@ pub async fn look(
         return Err(CliError::input(why).code("group_not_found"));
     }
     // VMs are looked at as they come, and let go.
-    let mut sink = |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| auditor.vms(bulk, index, &rows, &deep);
+    let mut names = Vec::new();
+    let mut sink = |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| {
+        names.extend(
+            rows.iter().take(candidates::MOST - names.len().min(candidates::MOST)).map(|row| row.vm.id.short_name()),
+        );
+        auditor.vms(bulk, index, &rows, &deep);
+    };
     let (bulk, index, deep) = Box::pin(scan.run(&mut sink)).await.map_err(no_graph)?;
     scan_progress.end();
+    candidates::remember_vms(&session.settings.state_dir, session.settings.sandbox(), names);
     Ok(auditor.finish(&bulk, &index, &deep, arm.clock().now(), arm.calls()))
 }
 

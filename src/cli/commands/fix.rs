@@ -1,6 +1,7 @@
 //! `azmend fix PLAYBOOK --vm VM`: the main job.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -12,12 +13,14 @@ use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
+use crate::cli::no_plan::NoPlan;
 use crate::cli::{files, store};
 use crate::engine::Earlier;
 use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
+use crate::engine::result::RunResult;
 use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::view::View;
 use crate::playbook::Playbook;
@@ -42,6 +45,11 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
         store::open(&session.settings)?;
+    }
+    if let Some(file) = &args.plan_out
+        && file.symlink_metadata().is_ok()
+    {
+        return Err(exists(file));
     }
     let azure = session.azure()?;
     if !args.dry_run && args.plan_out.is_none() {
@@ -100,6 +108,10 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let plan = match planned {
         Planned::Plan(plan) => *plan,
         Planned::NothingToDo { view, why, not_read, warnings } => {
+            // What could not be read may be something to do: then the next command of a script is not for this.
+            if let Some(file) = args.plan_out.as_ref().filter(|_| not_read.is_empty()) {
+                save(file, &NoPlan::new(subject.ended, &world, subject.playbook, vm.as_str(), &why))?;
+            }
             return Ok(session.finish(subject.nothing(&view, &why, &not_read, &warnings)));
         }
         Planned::NotChecked { unread, view } => return Ok(session.finish(subject.not_checked(&view, &unread))),
@@ -117,12 +129,13 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
         }
     };
     if args.dry_run {
-        return Ok(shown(session, &subject, &plan, command_without_dry_run(session, &args, &vm, &world)));
+        let next = command_without_dry_run(session, &args, &vm, &world);
+        return Ok(show_planned(session, subject.planned(&plan, next), &plan));
     }
     if let Some(file) = &args.plan_out {
         save(file, &plan)?;
         let next = format!("{} apply {}", session.program(), shell_quote(&file.display().to_string()));
-        return Ok(shown(session, &subject, &plan, next));
+        return Ok(show_planned(session, subject.saved(&plan, next), &plan));
     }
     session.confirm(&plan, args.yes).await?;
     session.start(&azure, plan, stop_at).await
@@ -194,23 +207,32 @@ pub fn nothing_fits(choice: Choice, view: View) -> Planned {
 }
 
 /// Shows a plan that is not applied now.
-fn shown(session: &Session, subject: &Subject<'_>, plan: &Plan, next: String) -> u8 {
-    let result = subject.planned(plan, next);
+fn show_planned(session: &Session, result: RunResult, plan: &Plan) -> u8 {
     if !session.printer.for_people() {
         return session.finish(result);
     }
     session.printer.data(&report::plan(plan, session.printer.width()));
     if let Some(next) = &result.next {
-        session.printer.note(&format!("nothing was changed; to apply it: {next}"));
+        session.printer.sentence(&format!("nothing was changed; to apply it: {next}"));
     }
     result.exit_code
 }
 
-fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
+/// A plan that somebody may have approved is not replaced.
+fn exists(file: &Path) -> CliError {
+    CliError::input(format!("{} exists already: no plan is written over it", file.display()))
+        .code("file_exists")
+        .hint("choose another name, or delete the file")
+}
+
+fn save(file: &Path, plan: &impl serde::Serialize) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(plan)
         .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
     text.push('\n');
-    files::write_private(file, &text)
+    files::write_private_new(file, &text).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(file),
+        _ => CliError::io(format!("cannot write {}: {error}", file.display())),
+    })
 }
 
 /// The command that does what the dry run showed.

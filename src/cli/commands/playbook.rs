@@ -12,7 +12,7 @@ use crate::playbook::library::Origin;
 use crate::playbook::model::{Argument, OnFailure, Playbook};
 use crate::playbook::{schema, source};
 use crate::report::layout::{BOLD, DIM, Page, paint};
-use crate::report::lists::table;
+use crate::report::lists::{Column, table};
 use crate::text::plural;
 use crate::yaml::{self, Diagnostic, Limits};
 
@@ -38,12 +38,9 @@ pub fn run(session: &Session, command: &PlaybookCommand) -> Result<u8, CliError>
                             format!("{}{origin}", playbook.title()),
                         ]
                     };
-                    let rows = all.iter().map(row).collect();
-                    session.printer.data(&table(
-                        &["name", "severity", "what it repairs"],
-                        rows,
-                        session.printer.width(),
-                    ));
+                    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+                    let columns = [Column::Id("name"), Column::Id("severity"), Column::Text("what it repairs")];
+                    session.printer.data(&table(&columns, &rows, session.printer.width()));
                 }
                 Output::Json => {
                     let list: Vec<Value> = all.iter().map(|(playbook, origin)| object(playbook, origin)).collect();
@@ -133,7 +130,13 @@ fn page(playbook: &Playbook, width: usize) -> String {
     page.item("", anstyle::Style::new(), playbook.title());
     if !playbook.description().is_empty() {
         page.gap();
-        page.item("  ", anstyle::Style::new(), playbook.description().trim());
+        // An empty line ends a paragraph; other line ends are those of the file.
+        for (index, paragraph) in playbook.description().trim().split("\n\n").enumerate() {
+            if index > 0 {
+                page.line("");
+            }
+            page.item("  ", anstyle::Style::new(), paragraph.trim());
+        }
     }
     page.gap();
     if !playbook.codes().is_empty() {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fleet;
+use crate::actions::change::{Change, Undo};
 use crate::arm::ResourceId;
 use crate::cli::args::RunsCommand;
 use crate::cli::azure::Azure;
@@ -19,10 +20,10 @@ use crate::engine::result::{ErrorResult, RunResult, Status};
 use crate::engine::state::{ChangeState, Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
 use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
-use crate::report::lists::table;
+use crate::report::lists::{Column, table};
 use crate::report::plan::place;
 use crate::report::planned::recorded;
-use crate::text::{plural, safe};
+use crate::text::{plural, safe, utc};
 
 /// Runs the command.
 ///
@@ -32,16 +33,24 @@ pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError
     match command {
         RunsCommand::List => list(session),
         RunsCommand::Show { id } => show(session, &id),
-        RunsCommand::Resume { id, yes, deadline } => resume(session, &id, yes, deadline).await,
-        RunsCommand::Undo { id, yes } => undo(session, &id, yes).await,
+        RunsCommand::Resume { id, yes, deadline } => resume(session, id.as_deref(), yes, deadline).await,
+        RunsCommand::Undo { id, yes } => undo(session, id.as_deref(), yes).await,
         RunsCommand::Prune { older_than } => prune(session, older_than),
     }
 }
 
+const COLUMNS: [Column<'_>; 5] =
+    [Column::Id("run"), Column::Id("started"), Column::Id("playbook"), Column::Id("vm"), Column::Text("state")];
+
 /// A line of the list.
 struct Line {
     entry: RunEntry,
+    /// Its state as the journal has it.
+    state: String,
+    /// The same for people, who see at once that a process was killed.
     word: String,
+    /// Whether a process works on it, as far as that can be told.
+    held: Option<bool>,
     locks_off: usize,
     /// The fleet that it belongs to.
     fleet: Option<String>,
@@ -54,20 +63,22 @@ fn lines(session: &Session, state: &StateDir) -> Result<(Vec<Line>, Vec<journal:
         .runs
         .into_iter()
         .map(|entry| {
-            let (word, locks_off) = match journal::load(state, &entry.id) {
+            let held = store::held(state, &entry.id);
+            let same = |word: &str| (word.to_owned(), word.to_owned());
+            let ((own, word), locks_off) = match journal::load(state, &entry.id) {
                 Ok(loaded) => {
                     let off = store::locks_off(&loaded).len();
-                    let word = match store::understand(&entry.id, loaded) {
-                        Ok(run) => run.state.word().to_owned(),
-                        Err(_) => "damaged".to_owned(),
+                    let words = match store::understand(&entry.id, loaded) {
+                        Ok(run) => (run.state.word().to_owned(), store::word(&run.state, held).to_owned()),
+                        Err(_) => same("damaged"),
                     };
-                    (word, off)
+                    (words, off)
                 }
-                Err(_) => ("unreadable".to_owned(), 0),
+                Err(_) => (same("unreadable"), 0),
             };
-            let word = if entry.damaged.is_some() { "damaged".to_owned() } else { word };
+            let (own, word) = if entry.damaged.is_some() { same("damaged") } else { (own, word) };
             let fleet = fleets.remove(&entry.id);
-            Line { entry, word, locks_off, fleet }
+            Line { entry, state: own, word, held, locks_off, fleet }
         })
         .collect();
     Ok((lines, list.skipped))
@@ -82,6 +93,11 @@ fn list(session: &Session) -> Result<u8, CliError> {
     match session.printer.output() {
         Output::Table if lines.is_empty() => session.printer.note("no runs"),
         Output::Table => {
+            let ids = lines.iter().map(|line| line.entry.id.as_str());
+            let fleets = lines.iter().filter_map(|line| line.fleet.as_deref());
+            let ids: std::collections::BTreeSet<&str> = ids.chain(fleets).collect();
+            let letters = store::telling(&ids.into_iter().collect::<Vec<_>>());
+            let short = |id: &str| id.get(..letters).unwrap_or(id).to_owned();
             let row = |line: &Line| {
                 let entry = &line.entry;
                 let vm = entry.vm.as_deref().unwrap_or("?");
@@ -93,19 +109,18 @@ fn list(session: &Session) -> Result<u8, CliError> {
                     state.push_str(&format!(", {} off", plural(line.locks_off, "lock")));
                 }
                 if let Some(fleet) = &line.fleet {
-                    state.push_str(&format!(", fleet {}", store::short(fleet)));
+                    state.push_str(&format!(", fleet {}", short(fleet)));
                 }
                 vec![
-                    store::short(&entry.id).to_owned(),
-                    entry.started.map(minute).unwrap_or_default(),
+                    short(&entry.id),
+                    entry.started.map(utc).unwrap_or_default(),
                     entry.playbook.clone().unwrap_or_else(|| "?".to_owned()),
                     ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.name().to_owned()),
                     state,
                 ]
             };
-            let rows = lines.iter().map(row).collect();
-            let heading = ["run", "started", "playbook", "vm", "state"];
-            session.printer.data(&table(&heading, rows, session.printer.width()));
+            let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+            session.printer.data(&table(&COLUMNS, &rows, session.printer.width()));
         }
         Output::Json => {
             let list: Vec<Value> = lines.iter().map(object).collect();
@@ -125,16 +140,11 @@ fn object(line: &Line) -> Value {
         "vm": line.entry.vm,
         "fleet_id": line.fleet,
         "sandbox": line.entry.sandbox,
-        "state": line.word,
+        "state": line.state,
+        "process": line.held,
         "locks_off": line.locks_off,
         "damaged": line.entry.damaged,
     })
-}
-
-/// `2026-11-20 09:00Z`.
-fn minute(at: Timestamp) -> String {
-    let text: String = at.to_string().chars().take(16).collect();
-    format!("{}Z", text.replacen('T', " ", 1))
 }
 
 fn show(session: &Session, id: &str) -> Result<u8, CliError> {
@@ -152,9 +162,62 @@ fn show(session: &Session, id: &str) -> Result<u8, CliError> {
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
     }
+    under_way(session, &state, &run, &mut result);
     // What the run came to is data; that it can be shown is success.
     session.show(result);
     Ok(exit::OK)
+}
+
+/// Of a run whose journal has no end: whether its process still runs.
+fn under_way(session: &Session, state: &StateDir, run: &StoredRun, result: &mut RunResult) {
+    let Some(error) = result.error.as_mut().filter(|error| error.code == "running") else { return };
+    match LocalRun::holder(state, &run.id) {
+        Ok(Some(holder)) => {
+            error.message = format!("its process is running ({holder})");
+            result.next = None;
+        }
+        Ok(None) => {
+            error.code = "interrupted".to_owned();
+            error.message = "its process ended before the run did: it was killed, or the machine stopped".to_owned();
+            result.next = Some(format!("{} runs resume {}", session.program(), run.id));
+        }
+        Err(_) => {}
+    }
+}
+
+/// The run that is meant: the one that was named, else the last one of this world that fits and that no process works on.
+fn meant(
+    session: &Session,
+    state: &StateDir,
+    id: Option<&str>,
+    verb: &str,
+    fits: impl Fn(&StoredRun) -> bool,
+) -> Result<String, CliError> {
+    if let Some(id) = id {
+        return Ok(resolve_run_id(state, id)?);
+    }
+    let here = |run: &&RunEntry| run.sandbox == Some(session.settings.sandbox());
+    let list = journal::runs(state)?.runs;
+    let found = list.iter().filter(here).find_map(|entry| {
+        let run = store::understand(&entry.id, journal::load(state, &entry.id).ok()?).ok()?;
+        (fits(&run) && store::held(state, &entry.id) == Some(false)).then_some(entry)
+    });
+    let Some(entry) = found else {
+        let place = place(session.settings.sandbox());
+        return Err(CliError::input(format!("no run in {place} can be {verb}"))
+            .code("run_not_found")
+            .hint(format!("the runs are listed by: {} runs list", session.program())));
+    };
+    let vm = entry.vm.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or("?");
+    let playbook = entry.playbook.as_deref().unwrap_or("?");
+    let started = entry.started.map(utc).unwrap_or_default();
+    session.printer.statement(&format!(
+        "the last run that can be {verb}: {} ({} on {}, started {started})",
+        entry.id,
+        safe(playbook),
+        safe(vm)
+    ));
+    Ok(entry.id.clone())
 }
 
 /// A run that is taken up: held by this process.
@@ -164,9 +227,9 @@ struct Taken {
     state: StateDir,
 }
 
-fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
+fn take(session: &Session, id: Option<&str>, verb: &str, fits: impl Fn(&StoredRun) -> bool) -> Result<Taken, CliError> {
     let state = store::with_runs(&session.settings)?;
-    let id = resolve_run_id(&state, id)?;
+    let id = meant(session, &state, id, verb, fits)?;
     let (log, loaded) = LocalRun::open(&state, &id)?;
     let run = store::understand(&id, loaded)?;
     if run.plan.world.sandbox != session.settings.sandbox() {
@@ -201,18 +264,14 @@ async fn same_world(session: &Session, azure: &Azure, plan: &Plan, any_identity:
     }
 }
 
-async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id)?;
+async fn resume(session: &Session, id: Option<&str>, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
+    let Taken { run, log, state } = take(session, id, "resumed", |run| run.state.resumable())?;
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         return Err(CliError::refused(format!(
             "the journal was changed after it was written: {why}; nothing was sent"
         ))
         .code("journal_damaged")
-        .hint(format!(
-            "its locks can still be restored: {} runs undo {}",
-            session.program(),
-            store::short(&run.id)
-        )));
+        .hint(format!("its locks can still be restored: {} runs undo {}", session.program(), run.id)));
     }
     let azure = session.azure()?;
     come_back(session, &azure, &run.state);
@@ -237,7 +296,7 @@ async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>
 fn not_resumed(session: &Session, run: &StoredRun, why: &str) -> Result<u8, CliError> {
     let message = format!("the run {} cannot be resumed: {why}", store::short(&run.id));
     let hint = (!run.state.locks_off().is_empty())
-        .then(|| format!("its locks can still be restored: {} runs undo {}", session.program(), store::short(&run.id)));
+        .then(|| format!("its locks can still be restored: {} runs undo {}", session.program(), run.id));
     if !run.state.changes.values().any(ChangeState::may_have_effect) {
         return Err(CliError::refused(message).code("not_resumable").maybe_hint(hint));
     }
@@ -252,8 +311,17 @@ fn not_resumed(session: &Session, run: &StoredRun, why: &str) -> Result<u8, CliE
     Ok(session.finish(result))
 }
 
-async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id)?;
+/// Whether something of a run is left to undo.
+fn undoable(run: &StoredRun) -> bool {
+    let left = |(_, change): (_, &Change)| {
+        matches!(change.undo, Undo::Inverse { .. })
+            && run.state.changes.get(&change.id).is_some_and(|state| state.may_have_effect() && !state.undone())
+    };
+    run.state.phase != RunPhase::Planned && (!run.state.locks_off().is_empty() || run.plan.changes().any(left))
+}
+
+async fn undo(session: &Session, id: Option<&str>, yes: bool) -> Result<u8, CliError> {
+    let Taken { run, log, state } = take(session, id, "undone", undoable)?;
     let azure = session.azure()?;
     same_world(session, &azure, &run.plan, true).await?;
     let off = store::locks_off(&run.loaded);
@@ -292,9 +360,9 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     match &azure.sandbox {
         Some(sandbox) => {
             sandbox.sim.clock().advance_to(*retry_after);
-            session.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
+            session.printer.note(&format!("sandbox: time advances to {}", utc(*retry_after)));
         }
-        None => session.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after))),
+        None => session.printer.note(&format!("the run can be resumed from {} on", utc(*retry_after))),
     }
 }
 
@@ -350,14 +418,4 @@ pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, Cli
     let of_world = |record: &journal::FleetRecord| record.sandbox && record.estate_digest == digest;
     journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world)?;
     Ok(gone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_in_lists_are_short() {
-        assert_eq!(minute("2026-11-20T09:05:59.123Z".parse().unwrap()), "2026-11-20 09:05Z");
-    }
 }

@@ -96,6 +96,7 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
         }
     }
     vms::check_subscriptions(session)?;
+    scope::said(session, &args)?;
     let hints = scope::hints(session, &args.fleet)?;
     if !args.dry_run {
         store::open(&session.settings)?;
@@ -147,7 +148,9 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
         fleet.counts.planned = plans.len();
         session.printer.say(&page::overview(&fleet, &plans, &limits, session.printer.err_width()));
     }
-    if let Err(error) = confirm(&session.printer, args.yes, &page::question(&fleet, &plans)).await {
+    if let Err(error) =
+        confirm(&session.printer, args.yes, &page::question(&fleet, &plans, session.printer.err_width())).await
+    {
         session.printer.error(&error);
         return Ok(not_begun(&order, fleet, &plans, &limits, Some(error), azure.clock().now()));
     }
@@ -402,7 +405,7 @@ fn not_begun(
             let error = CliError::refused(error.message.clone()).maybe_hint(error.hint.clone());
             session.printer.error(&error);
         }
-        (None, Some(next)) => session.printer.note(&format!("nothing was changed; to apply it: {next}")),
+        (None, Some(next)) => session.printer.sentence(&format!("nothing was changed; to apply it: {next}")),
         (None, None) => session.printer.data(&page::result(&fleet, &session.program(), session.printer.width())),
         _ => {}
     }

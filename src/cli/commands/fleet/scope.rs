@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::Order;
 use super::retry::Again;
 use crate::arm::{Arm, ResourceId};
-use crate::cli::args::FleetArgs;
+use crate::cli::args::{FixArgs, FleetArgs};
 use crate::cli::azure::Azure;
 use crate::cli::commands::{audit, vms};
 use crate::cli::error::CliError;
@@ -37,6 +37,32 @@ pub(super) struct Wanted {
 pub(super) struct Hints {
     selection: Selection,
     audit: Option<Audit>,
+}
+
+/// Without a question the scope has to be named: what happens to be visible is not what somebody meant. Azure's own variable does not
+/// count, for it may have been set for another purpose.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn said(session: &Session, args: &FixArgs) -> Result<(), CliError> {
+    let fleet = &args.fleet;
+    let named = session.settings.subscriptions_named
+        || tenant(session).is_some()
+        || fleet.from.is_some()
+        || fleet.retry_failed.is_some();
+    if !args.yes || args.dry_run || named {
+        return Ok(());
+    }
+    Err(CliError::input(
+        "--yes with --all needs its scope: without one it is every subscription that this identity sees",
+    )
+    .code("scope_not_named")
+    .hint("name it with --subscription, --tenant ID or --from FILE")
+    .hint(format!(
+        "see what would be done: {} plan {} --all",
+        session.program(),
+        args.playbook.as_deref().unwrap_or("auto")
+    )))
 }
 
 /// Checks the scope's options, and reads the file of `--from`.
