@@ -8,6 +8,7 @@ mod audit;
 mod capture;
 mod fleet;
 mod inventory;
+mod playbook_files;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
 pub use capture::CaptureArgs;
 pub use fleet::FleetArgs;
 pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
+pub use playbook_files::{NewArgs, TestArgs};
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold());
@@ -599,13 +601,24 @@ pub enum PlaybookCommand {
         #[expect(missing_docs, reason = "flattened")]
         dir: PlaybooksDir,
     },
+    /// Write a new playbook to start from: valid, with a comment at every key
+    #[command(after_help = "Example:\n  azmend playbook new weekly-room && azmend playbook test weekly-room.yaml")]
+    New(NewArgs),
     /// Check playbook files: every error at once, with line, column and a suggestion
-    #[command(after_help = "Example:\n  azmend playbook validate playbooks/*.yaml")]
+    #[command(
+        after_help = "Examples:\n  azmend playbook validate playbooks/*.yaml\n  azmend playbook validate playbooks/"
+    )]
     Validate {
-        /// The files
-        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        /// The files, or directories with *.yaml and *.yml files
+        #[arg(required = true, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
         files: Vec<PathBuf>,
     },
+    /// Show what a playbook would do on each VM of an estate, with the values that its conditions saw
+    ///
+    /// Works offline, on the embedded Azure; nothing is kept. Exit 0: nothing to do; 3: something would be changed; 5: a rule
+    /// refuses a plan; 6: something could not be read. The worst of all VMs counts.
+    #[command(after_help = playbook_files::TEST_EXAMPLES)]
+    Test(TestArgs),
     /// Print the JSON Schema of playbooks, for editors
     #[command(after_help = "Example:\n  azmend playbook schema > schema.json")]
     Schema,
