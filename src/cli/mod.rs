@@ -181,7 +181,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
+        .map_err(|error| CliError::io(format!("cannot start: {}", crate::text::io_words(&error))))?;
     let code = runtime.block_on(async {
         match command {
             Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(session, *args)).await,

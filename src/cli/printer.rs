@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::settings::Output;
-use crate::text::safe;
+use crate::text::{io_words, safe};
 
 /// Widest text for people: longer lines are hard to read.
 const WIDEST: usize = 120;
@@ -116,7 +116,7 @@ impl Printer {
             if let Err(error) = written
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
-                self.failed().get_or_insert(error.to_string());
+                self.failed().get_or_insert(io_words(&error));
             }
         });
     }

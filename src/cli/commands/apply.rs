@@ -14,7 +14,7 @@ const MAX_PLAN: u64 = 16 * 1024 * 1024;
 /// # Errors
 /// Nothing was changed then.
 pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
-    let plan = Plan::parse(&files::read_text(&args.plan, MAX_PLAN)?)?;
+    let plan = Plan::parse_file(&files::read_text(&args.plan, MAX_PLAN)?)?;
     // Which world it is for is said before anything is sent to the wrong one.
     if plan.world.sandbox != session.settings.sandbox() {
         let here = if session.settings.sandbox() { "the sandbox" } else { "Azure" };
