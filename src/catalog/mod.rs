@@ -19,6 +19,7 @@ mod labelled_tests;
 pub mod named;
 mod numbers;
 pub mod paste;
+pub mod results;
 pub mod search;
 mod slips;
 mod swap;

@@ -27,6 +27,7 @@ use crate::facts::guest;
 use crate::facts::resolve::resolve_vm;
 use crate::journal::{FileLock, LockKey, StateDir};
 use crate::sim::{self, Estate, Paced, Sim};
+use crate::text::io_words;
 
 /// The endpoint of the embedded Azure: a name that cannot exist (RFC 2606), so that nothing can ever leave for it.
 const SANDBOX_ENDPOINT: &str = "https://management.sandbox.invalid/";
@@ -93,24 +94,40 @@ impl Azure {
         match &settings.place {
             Place::Sandbox(source) => {
                 let sandbox = Sandbox::open(source, &settings.state_dir)?;
-                let sim = sandbox.sim.clone();
-                let paced = match settings.speed {
-                    None => Paced::at_once(sim.clone()),
-                    Some(speed) => Paced::at(sim.clone(), speed, Arc::new(SystemClock)),
-                };
-                Ok(Self {
-                    transport: Arc::new(paced.clone()),
-                    tokens: Arc::new(StaticToken::new("sandbox", "sandbox")),
-                    clock: Arc::new(paced),
-                    endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
-                    cloud: "sandbox".to_owned(),
-                    tenant: sandbox.tenant.clone(),
-                    sandbox: Some(sandbox),
-                    _closing: Some(Closing(sim)),
-                })
+                let closing = Closing(sandbox.sim.clone());
+                Ok(Self { _closing: Some(closing), ..Self::embedded(sandbox, settings.speed)? })
             }
             Place::Azure(azure) => Self::real(azure),
         }
+    }
+
+    /// A fresh embedded Azure of an estate: no kept world is read, and nothing of this one is ever kept.
+    ///
+    /// # Errors
+    /// When the estate cannot be read.
+    pub fn rehearsal(source: &EstateSource) -> Result<Self, CliError> {
+        let fresh = sim::World::from_estate(&estate(source, None)?);
+        let (digest, tenant) = (fresh.estate_digest.clone(), fresh.tenant.clone());
+        let sandbox = Sandbox { sim: Sim::new(fresh), dir: PathBuf::new(), digest, tenant };
+        Self::embedded(sandbox, None)
+    }
+
+    fn embedded(sandbox: Sandbox, speed: Option<u32>) -> Result<Self, CliError> {
+        let sim = sandbox.sim.clone();
+        let paced = match speed {
+            None => Paced::at_once(sim),
+            Some(speed) => Paced::at(sim, speed, Arc::new(SystemClock)),
+        };
+        Ok(Self {
+            transport: Arc::new(paced.clone()),
+            tokens: Arc::new(StaticToken::new("sandbox", "sandbox")),
+            clock: Arc::new(paced),
+            endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
+            cloud: "sandbox".to_owned(),
+            tenant: sandbox.tenant.clone(),
+            sandbox: Some(sandbox),
+            _closing: None,
+        })
     }
 
     fn real(azure: &AzureSettings) -> Result<Self, CliError> {
@@ -330,7 +347,7 @@ impl Sandbox {
         self.sim.keep().map_err(unusable)?;
         match self.sim.save_error() {
             None => Ok(()),
-            Some(error) => Err(CliError::io(error)),
+            Some(error) => Err(CliError::not_written(error)),
         }
     }
 
@@ -357,7 +374,7 @@ impl Sandbox {
         match std::fs::remove_dir_all(dir) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(CliError::io(format!("cannot remove {}: {error}", dir.display()))),
+            Err(error) => Err(CliError::io(format!("cannot remove {}: {}", dir.display(), io_words(&error)))),
         }
     }
 }

@@ -186,7 +186,7 @@ fn dispatch(session: &Session, command: Command, formats: &[args::OutputArg]) ->
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
+        .map_err(|error| CliError::io(format!("cannot start: {}", crate::text::io_words(&error))))?;
     let code = runtime.block_on(async {
         match command {
             Command::Fix(typed) => Box::pin(fix(session, (*typed).into())).await,

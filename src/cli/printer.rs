@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::settings::Output;
 use super::shape::{self, Query};
 use crate::report::layout::hanging;
-use crate::text::safe;
+use crate::text::{io_words, safe};
 
 /// Widest text for people: longer lines are hard to read.
 const WIDEST: usize = 120;
@@ -132,7 +132,7 @@ impl Printer {
             if let Err(error) = written
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
-                self.failed().get_or_insert(error.to_string());
+                self.failed().get_or_insert(io_words(&error));
             }
         });
     }

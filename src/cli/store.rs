@@ -25,6 +25,9 @@ pub struct StoredRun {
     pub state: RunState,
 }
 
+/// What fails when a run cannot be written down; then nothing of it was sent.
+const WRITES: [&str; 4] = ["write", "write to", "create", "lock"];
+
 impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
         let (kind, code) = match &error {
@@ -33,6 +36,11 @@ impl From<JournalError> for CliError {
             }
             JournalError::NoFleet { .. } => (Kind::Input, "fleet_not_found"),
             JournalError::Busy { .. } => (Kind::Refused, "busy"),
+            // S2: without a journal nothing is sent. That is a refusal, and no mistake of who typed.
+            JournalError::Io { action, .. } if WRITES.contains(action) => {
+                let hint = error.hint();
+                return Self::not_written(error.to_string()).maybe_hint(hint);
+            }
             _ => (Kind::Io, "state_dir"),
         };
         let hint = error.hint();

@@ -13,7 +13,7 @@ use crate::catalog::korean::texts;
 use crate::catalog::named::{Named, named};
 use crate::catalog::paste::LONGEST;
 use crate::catalog::search::{Answer, Why};
-use crate::catalog::{Category, Entry};
+use crate::catalog::{Category, Entry, results};
 use crate::facts::groups::{collection_name, default_group_name};
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
@@ -255,6 +255,19 @@ fn notes(entry: &Entry, answer: &Answer<'_>, names: &[Named], length: usize, ko:
         out.push(say(
             format!("several errors send {code}; the rest of the text decided"),
             format!("{code}는 여러 오류가 씁니다. 나머지 문구로 판단했습니다."),
+        ));
+    }
+    if let Some(result) = answer.windows.and_then(results::known) {
+        let shown = format!("0x{:08X}", result.number);
+        out.push(say(
+            format!(
+                "{shown} is a result of Windows ({}): {}; diagnose --allow-guest prints it when the COM+ catalogue in the VM does not open",
+                result.name, result.meaning
+            ),
+            format!(
+                "{shown}은(는) Windows의 결과 코드({})입니다. VM의 COM+ 카탈로그를 열 수 없을 때 diagnose --allow-guest가 출력합니다.",
+                result.name
+            ),
         ));
     }
     if entry.code == "CloudInternalError" {

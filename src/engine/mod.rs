@@ -24,6 +24,7 @@ pub mod plan;
 pub mod planner;
 pub mod progress;
 mod protect_target;
+pub mod rehearsal;
 pub mod result;
 mod run;
 pub mod state;

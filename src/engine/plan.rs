@@ -277,7 +277,7 @@ pub enum PlanError {
     #[error("the plan has the format {0:?}; this azmend reads {PLAN_FORMAT:?}")]
     Format(String),
     /// Changed after it was made.
-    #[error("the plan was changed after it was made: its hash does not match its content")]
+    #[error("the plan was changed after it was made: its hash does not match the file")]
     Edited,
     /// Too old.
     #[error("the plan is {0} old; a plan is valid for 24 hours")]
@@ -361,13 +361,16 @@ impl Plan {
     /// # Errors
     /// [`PlanError`].
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let value: Value = serde_json::from_str(text).map_err(|e| PlanError::NotAPlan(e.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            PlanError::NotAPlan(format!("it is not JSON (line {}, column {})", error.line(), error.column()))
+        })?;
         match value.get("format").and_then(Value::as_str) {
             Some(PLAN_FORMAT) => {}
             Some(other) => return Err(PlanError::Format(other.chars().take(60).collect())),
             None => return Err(PlanError::NotAPlan("it has no \"format\"".into())),
         }
-        let plan: Self = serde_json::from_value(value.clone()).map_err(|e| PlanError::NotAPlan(e.to_string()))?;
+        let plan: Self = serde_json::from_value(value.clone())
+            .map_err(|_| PlanError::NotAPlan("a part of it is missing, or of another kind".into()))?;
         // The hash is over what this azmend understands *and* over what stands in the file: an added key is an edit too.
         let mut file = value;
         if let Some(object) = file.as_object_mut() {
@@ -376,6 +379,26 @@ impl Plan {
         let mut text = String::new();
         canonical(&file, &mut text);
         if plan.hash != plan.compute_hash() || plan.hash != hex(&Sha256::digest(text.as_bytes())) {
+            return Err(PlanError::Edited);
+        }
+        Ok(plan)
+    }
+
+    /// The text of a plan file.
+    #[must_use]
+    pub fn file_text(&self) -> String {
+        // A plan that was just made always serialises.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a plan file. Every byte counts, white space and repeated keys too: what was approved is the file.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; [`PlanError::Edited`] when it is not what [`Self::file_text`] wrote.
+    pub fn parse_file(text: &str) -> Result<Self, PlanError> {
+        let plan = Self::parse(text)?;
+        // Another version may write the same plan in another way; its hash covers the content all the same.
+        if plan.version == env!("CARGO_PKG_VERSION") && plan.file_text() != text {
             return Err(PlanError::Edited);
         }
         Ok(plan)

@@ -280,7 +280,7 @@ impl Machine {
                     Next::Poll(Box::new(operation))
                 }
                 Err(error) => {
-                    let detail = format!("the journaled operation is cannot read: {error}");
+                    let detail = format!("the journaled operation cannot be read: {error}");
                     self.answer(Answer::Lost, &detail)
                 }
             },

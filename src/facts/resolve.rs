@@ -15,6 +15,7 @@ use crate::arm::id::{IdError, ResourceId, check_name, is_guid};
 use crate::arm::model::{Collection, Subscription};
 use crate::arm::{Arm, ArmError, ErrorClass};
 use crate::spelling::near_by;
+use crate::text::look_alikes;
 
 /// Why a text does not name one VM. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,17 +81,19 @@ impl ResolveError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let list = |ids: &[ResourceId]| ids.iter().map(ResourceId::to_string).collect::<Vec<_>>().join("\n  ");
+        let meant = |name: &str, near: Vec<String>| {
+            let near = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")));
+            let letters =
+                look_alikes(name).map(|letters| format!("the name has letters that only look Latin: {letters}"));
+            let hints: Vec<String> = letters.into_iter().chain(near).collect();
+            (!hints.is_empty()).then(|| hints.join("; "))
+        };
         match self {
-            Self::NotFound { near, .. } if near.is_empty() => None,
-            Self::NotFound { near, .. } => {
-                let near: Vec<String> = near.iter().map(ResourceId::short_name).collect();
-                Some(format!("did you mean {}?", near.join(" or ")))
-            }
+            Self::NotFound { name, near, .. } => meant(name, near.iter().map(ResourceId::short_name).collect()),
             Self::Ambiguous { candidates, .. } => Some(format!("give one of these as --vm:\n  {}", list(candidates))),
             Self::CannotList { .. } => Some("give group/name or the resource id of the VM".to_owned()),
             Self::BadName(_) => Some("--vm takes a name, group/name or a resource id".to_owned()),
-            Self::SubscriptionNotFound { near, .. } if near.is_empty() => None,
-            Self::SubscriptionNotFound { near, .. } => Some(format!("did you mean {}?", near.join(" or "))),
+            Self::SubscriptionNotFound { name, near } => meant(name, near.clone()),
             Self::SubscriptionAmbiguous { ids, .. } => Some(format!("give one of the ids: {}", ids.join(", "))),
         }
     }

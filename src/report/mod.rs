@@ -16,6 +16,7 @@ pub mod layout;
 pub mod lists;
 pub mod plan;
 pub mod planned;
+pub mod rehearsal;
 pub mod result;
 pub mod role;
 pub mod schema;

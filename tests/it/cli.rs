@@ -478,6 +478,82 @@ fn playbooks_are_shown_and_checked() {
     assert!(done.out.contains("bad.yaml:2:1: "), "{}", done.show());
 }
 
+/// S2: without a journal nothing is sent, and that is no mistake of who typed the command.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_state_directory_that_cannot_be_written_refuses_and_changes_nothing() {
+    let user = User::new();
+    // No directory can be made below /proc.
+    let value =
+        user.command("--sandbox --state-dir /proc/self/none fix backup-now --vm ok-07 --yes -o json").output().unwrap();
+    let value: Value = serde_json::from_slice(&value.stdout).unwrap();
+    assert_eq!((&value["exit_code"], &value["error"]["code"]), (&5.into(), &"s2.not-written".into()), "{value}");
+    let message = value["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("; nothing was changed") && !message.contains("os error"), "{message}");
+}
+
+#[test]
+fn a_plan_file_counts_by_its_bytes() {
+    let user = User::new();
+    assert_eq!(user.run("--sandbox fix backup-now --vm ok-07 --plan-out plan.json -q").code, 3);
+    let file = user.home.path().join("plan.json");
+    let plan = std::fs::read_to_string(&file).unwrap();
+    for (name, changed) in [
+        ("space", plan.replacen("\": ", "\":  ", 1)),
+        ("end", format!("{plan}\n")),
+        ("repeated key", plan.replacen("{\n", "{\n  \"format\": \"azmend.plan/v1\",\n", 1)),
+    ] {
+        assert_ne!(changed, plan, "{name}");
+        std::fs::write(&file, changed).unwrap();
+        let done = user.run("--sandbox apply plan.json --yes");
+        assert!(done.code == 5 && done.err.contains("was changed after it was made"), "{name}: {}", done.show());
+    }
+    std::fs::write(&file, "{").unwrap();
+    let done = user.run("--sandbox apply plan.json --yes");
+    assert!(done.code == 2 && done.err.contains("it is not JSON (line 1, column 1)"), "{}", done.show());
+    std::fs::write(&file, plan).unwrap();
+    assert_eq!(user.run("--sandbox apply plan.json --yes -q").code, 0);
+}
+
+#[test]
+fn small_words_help() {
+    let user = User::new();
+    // A letter that only looks Latin.
+    let done = user.run("--sandbox fix backup-now --vm w\u{435}b-01 -n");
+    assert!(done.err.contains("character 2 is \"\u{435}\" (Cyrillic, U+0435)"), "{}", done.show());
+    // `protect` prints `protect`.
+    let estate = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/estates/repairs.yaml");
+    let done = user.run(&format!("--sandbox={estate} protect --vm free-09 --vault bkp-repairs --policy daily -n"));
+    assert!(done.err.contains(" protect --vm free-09 --vault bkp-repairs --policy daily"), "{}", done.show());
+    // What `diagnose` prints is known to `explain`, alone too.
+    let done = user.run("explain 0x80070422");
+    assert_eq!(done.code, 0, "{}", done.show());
+    assert!(
+        done.out.contains("ExtensionSnapshotFailedCOM") && done.out.contains("ERROR_SERVICE_DISABLED"),
+        "{}",
+        done.show()
+    );
+    let done = user.run("explain 0x80070002");
+    assert!(done.code == 2 && done.err.contains("net helpmsg 2"), "{}", done.show());
+    // A word is no answer, but it leads somewhere.
+    let done = user.run("explain snapshot");
+    assert_eq!(done.code, 2);
+    assert!(
+        done.err.matches("has these words: ").count() == 5 && done.err.contains("known errors have these words"),
+        "{}",
+        done.show()
+    );
+    assert!(!user.run("explain qwertzuiop").err.contains("has these words"));
+    // Every playbook is named, also the one that is checked by name only.
+    let done = user.run("--sandbox doctor --vm web-01");
+    for (playbook, why) in [("vss-services", "inside the VM"), ("keyvault-permissions", "grants a permission")] {
+        let line = done.out.lines().find(|line| line.contains(playbook)).unwrap_or_default();
+        assert!(line.contains("not checked: "), "{}", done.show());
+        assert!(done.out.contains(why), "{}", done.show());
+    }
+    assert!(!user.run("--sandbox doctor --vm web-01 --playbook vss-services").out.contains("not checked: it runs"));
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     use std::process::{Command as Process, Stdio};

@@ -187,6 +187,34 @@ fn posix_quote(text: &str) -> String {
     out
 }
 
+/// What the system said about a file, without its numbers: `no space is left on the disk`.
+#[must_use]
+pub fn io_words(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let words = match error.kind() {
+        ErrorKind::NotFound => "no such file or directory",
+        ErrorKind::PermissionDenied => "access is denied",
+        ErrorKind::AlreadyExists => "it exists already",
+        ErrorKind::StorageFull => "no space is left on the disk",
+        ErrorKind::QuotaExceeded => "your disk quota is used up",
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
+        ErrorKind::NotADirectory => "a part of the path is a file, not a directory",
+        ErrorKind::IsADirectory => "it is a directory, not a file",
+        ErrorKind::InvalidFilename => "the name is too long or has a character that is not allowed",
+        ErrorKind::FileTooLarge => "the file would be too large",
+        ErrorKind::AddrInUse => "the port is used by another process",
+        ErrorKind::Unsupported => "this file system does not support it",
+        _ => {
+            let text = error.to_string();
+            return match text.find(" (os error ") {
+                Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+                None => text,
+            };
+        }
+    };
+    words.to_owned()
+}
+
 /// `1 point`, `2 points`, `0 policies`.
 #[must_use]
 pub fn plural(n: usize, noun: &str) -> String {
@@ -199,6 +227,31 @@ pub fn plural(n: usize, noun: &str) -> String {
         _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") || noun.ends_with("sh") => format!("{n} {noun}es"),
         _ => format!("{n} {noun}s"),
     }
+}
+
+/// How many look-alikes are named.
+const SHOWN: usize = 3;
+
+/// Letters of another script that look like Latin ones, in a text that is otherwise Latin: `character 2 is "е" (Cyrillic, U+0435)`.
+#[must_use]
+pub fn look_alikes(text: &str) -> Option<String> {
+    let script = |c: char| match c {
+        '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => Some("Greek"),
+        '\u{400}'..='\u{52f}' | '\u{1c80}'..='\u{1c8f}' => Some("Cyrillic"),
+        '\u{530}'..='\u{58f}' => Some("Armenian"),
+        '\u{ff01}'..='\u{ff5e}' => Some("full width"),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => Some("not a hyphen"),
+        _ => None,
+    };
+    let found: Vec<String> = text
+        .chars()
+        .enumerate()
+        .filter_map(|(at, c)| Some(format!("character {} is \"{c}\" ({}, U+{:04X})", at + 1, script(c)?, u32::from(c))))
+        .collect();
+    let latin = text.chars().any(|c| c.is_ascii_alphanumeric());
+    let more = found.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (latin && !found.is_empty()).then(|| found.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ") + &more)
 }
 
 /// A duration in the two largest units: `45 s`, `12 min 5 s`, `3 h 12 min`, `2 d 3 h`. A part of a second counts as none.
@@ -233,6 +286,29 @@ pub fn ago(elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_that_look_like_latin_ones_are_named() {
+        assert_eq!(look_alikes("w\u{435}b-01").unwrap(), "character 2 is \"\u{435}\" (Cyrillic, U+0435)");
+        assert_eq!(look_alikes("web\u{2013}01").unwrap(), "character 4 is \"\u{2013}\" (not a hyphen, U+2013)");
+        assert!(look_alikes("\u{440}\u{430}\u{441}\u{441}-1").unwrap().ends_with("and 1 more"));
+        assert_eq!(look_alikes("web-01"), None);
+        // A name in one script is a name.
+        assert_eq!(look_alikes("\u{440}\u{430}"), None);
+        assert_eq!(look_alikes("웹-01"), None);
+    }
+
+    #[test]
+    fn what_the_system_says_has_no_numbers() {
+        use std::io::{Error, ErrorKind};
+        assert_eq!(io_words(&Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(io_words(&Error::from(ErrorKind::StorageFull)), "no space is left on the disk");
+        for code in 1..=133 {
+            let words = io_words(&Error::from_raw_os_error(code));
+            assert!(!words.is_empty() && !words.contains("os error"), "{code}: {words}");
+        }
+        assert_eq!(io_words(&Error::other("half a line")), "half a line");
+    }
     use proptest::prelude::*;
 
     #[test]

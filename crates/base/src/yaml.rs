@@ -19,6 +19,7 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{DuplicateKeyPolicy, Error as YamlError, MergeKeyPolicy, Options, UserMessageFormatter};
 
 use crate::spelling::did_you_mean;
+use crate::text::io_words;
 
 /// A position in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +135,7 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
     let file = path.display().to_string();
     let fail = |message: String| vec![Diagnostic::new(&file, Place::START, message)];
     // Asked before opening: opening a pipe would wait for its writer.
-    let meta = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let meta = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {}", io_words(&error))))?;
     if meta.is_dir() {
         return Err(fail("is a directory, not a file".into()));
     }
@@ -148,7 +149,7 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
     let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX).saturating_add(1);
     std::fs::File::open(path)
         .and_then(|opened| opened.take(most).read_to_end(&mut bytes))
-        .map_err(|error| fail(format!("cannot be read: {error}")))?;
+        .map_err(|error| fail(format!("cannot be read: {}", io_words(&error))))?;
     text(bytes, &file, limits)
 }
 
@@ -160,6 +161,11 @@ pub fn text(bytes: Vec<u8>, file: &str, limits: &Limits) -> Result<String, Vec<D
     let at = |place, message: String| vec![Diagnostic::new(file, place, message)];
     if bytes.len() > limits.bytes {
         return Err(vec![too_large(file, limits)]);
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        // What `>` of Windows PowerShell writes.
+        let problem = Diagnostic::new(file, Place::START, "is UTF-16 text");
+        return Err(vec![problem.hint("save it as UTF-8")]);
     }
     match String::from_utf8(bytes) {
         Ok(text) => match text.find('\0') {
@@ -287,7 +293,10 @@ fn diagnose(error: &YamlError, file: &str, limits: &Limits) -> Diagnostic {
             let text = text.lines().next().unwrap_or_default();
             // The place stands in front already.
             let text = text.split(" at line ").next().unwrap_or(text);
-            diagnostic(clean(if text.is_empty() { "is not valid YAML" } else { text }))
+            match in_our_words(text) {
+                Some((message, hint)) => diagnostic(message.to_owned()).hint(hint),
+                None => diagnostic(clean(if text.is_empty() { "is not valid YAML" } else { text })),
+            }
         }
     }
 }
@@ -300,6 +309,42 @@ pub fn write(value: &impl serde::Serialize) -> Result<String, String> {
     let text = serde_saphyr::to_string(value).map_err(|error| error.to_string())?;
     // The writer escapes control characters; invisible ones it would let pass.
     Ok(text.lines().map(|line| crate::text::safe_json(line) + "\n").collect())
+}
+
+/// The scanner says which token it wanted; people want to know what to type. What is wrong, and what to do.
+fn in_our_words(text: &str) -> Option<(&'static str, &'static str)> {
+    const WORDS: &[(&str, &str, &str)] = &[
+        ("found a tab", "a tab in the indentation", "indent with spaces"),
+        (
+            "mapping values are not allowed",
+            "a colon with a space after it is not allowed here",
+            "put the value in quotes, or check the indentation of this line and the one above",
+        ),
+        ("did not find expected key", "this line does not fit the lines above", "check its indentation"),
+        ("did not find expected '-'", "this line does not fit the list above", "check its indentation"),
+        ("unclosed quote", "the quote that opens here is never closed", "close it on the same line"),
+        ("unclosed bracket '['", "the list [ that opens here is never closed", "close it with ]"),
+        ("unclosed bracket '{'", "the map { that opens here is never closed", "close it with }"),
+        ("unexpected character", "a value cannot start with this character", "put the value in quotes"),
+        (
+            "reference to unknown value",
+            "*name repeats a value that was marked with &name, and there is none of this name",
+            "put a text that starts with * in quotes",
+        ),
+        ("simple key expected", "a colon is missing after this key", "write it as key: value"),
+        (
+            "invalid trailing content",
+            "text follows the closing quote",
+            "put the whole value in single quotes: '\"a\" == \"b\"'",
+        ),
+        (
+            "unknown escape character",
+            "an escape that YAML does not know",
+            "use single quotes, or write \\\\ for a backslash",
+        ),
+        ("scanning a block scalar", "text follows | or > on its line", "start the text on the next line, indented"),
+    ];
+    WORDS.iter().find(|(theirs, ..)| text.contains(theirs)).map(|(_, message, hint)| (*message, *hint))
 }
 
 /// A text of a file as it may stand in a message: at most 60 characters, quoted, control characters escaped.
@@ -465,6 +510,39 @@ impl<'de> Visitor<'de> for ValueVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slips_of_yaml_are_said_in_our_words() {
+        for (text, at, word, todo) in [
+            ("a: b\n\tc: d\n", "", "a tab", "spaces"),
+            ("a: b: c\n", "f:1:5: ", "a colon with a space", "quotes"),
+            ("a:\n- b: c\n d: e\n", "f:3:", "does not fit", "indentation"),
+            ("a: \"b\n", "f:1:4: ", "never closed", "close it"),
+            ("a: [b, c\n", "f:1:4: ", "never closed", "]"),
+            ("a: {b: c\n", "f:1:4: ", "never closed", "}"),
+            ("a: @b\n", "f:1:4: ", "cannot start", "quotes"),
+            ("a: *b\n", "f:1:4: ", "*name", "quotes"),
+            ("a: b\nc\n", "f:2:1: ", "a colon is missing", "key: value"),
+            ("a: \"b\" == \"c\"\n", "f:1:", "closing quote", "single quotes"),
+            ("a: \"b\\q\"\n", "f:1:4: ", "an escape", "single quotes"),
+            ("a: | b\n", "f:1:4: ", "on its line", "next line"),
+        ] {
+            let found = parse::<Node>(text, "f", &Limits::default()).unwrap_err().remove(0).to_string();
+            let (head, hint) = found.split_once("hint: ").expect(&found);
+            assert!(head.starts_with(at) && head.contains(word) && hint.contains(todo), "{text:?}: {found}");
+            assert!(!found.contains("scalar") && !found.contains("mapping"), "{found}");
+        }
+        let utf16 = text(vec![0xff, 0xfe, b'a', 0], "f", &Limits::default()).unwrap_err().remove(0).to_string();
+        assert!(utf16.contains("UTF-16") && utf16.contains("save it as UTF-8"), "{utf16}");
+    }
+
+    #[test]
+    fn line_ends_of_windows_and_a_byte_order_mark_change_nothing() {
+        let plain = "a: b\nc: |\n  one\n  two\nd: [e, f]\n";
+        let windows = format!("\u{feff}{}", plain.replace('\n', "\r\n"));
+        let read = |text: &str| parse::<Node>(text, "f", &Limits::default()).unwrap();
+        assert_eq!(read(&windows), read(plain));
+    }
 
     fn node(text: &str) -> Result<Node, Vec<Diagnostic>> {
         parse(text, "f.yaml", &Limits::default())

@@ -21,7 +21,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
         let result = nothing.applied(session.azure()?.clock().now())?;
         return Ok(session.finish(result));
     }
-    let plan = Plan::parse(&text)?;
+    let plan = Plan::parse_file(&text)?;
     here(session, &plan.world)?;
     store::open(&session.settings)?;
     let azure = session.azure()?;

@@ -268,6 +268,7 @@ async fn plan_all(session: &Session, azure: &Azure, arm: &Arm, library: &Library
             finding.plan = report::plan::lines(planned);
         }
     }
+    found.spell_groups();
     found.calls = arm.calls();
 }
 
@@ -453,13 +454,13 @@ pub fn read_baseline(path: &Path) -> Result<Audit, CliError> {
             .code("baseline")
             .hint("a baseline is what `azmend audit -o json` or `--out FILE.json` wrote")
     };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(files::json_words(&error)))?;
     match value.get("schema").and_then(serde_json::Value::as_str) {
         Some(AUDIT_SCHEMA) => {}
         Some(other) => return Err(wrong(format!("its schema is {other:?}, not {AUDIT_SCHEMA}"))),
         None => return Err(wrong("it names no schema".to_owned())),
     }
-    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+    serde_json::from_value(value).map_err(|error| wrong(files::json_words(&error)))
 }
 
 /// Another scope would make everything new or gone.

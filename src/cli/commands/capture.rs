@@ -113,7 +113,7 @@ fn write(args: &CaptureArgs, estate: &EstateText) -> Result<(), CliError> {
     // Written whole beside its place, then linked to a name that must still be free.
     files::write_private_new(&args.out, &estate.text).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => taken(args),
-        _ => CliError::io(format!("cannot write {}: {error}", args.out.display())),
+        _ => CliError::io(format!("cannot write {}: {}", args.out.display(), crate::text::io_words(&error))),
     })
 }
 

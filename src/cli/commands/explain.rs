@@ -7,7 +7,8 @@ use std::io::{self, IsTerminal, Read};
 use serde_json::json;
 
 use crate::catalog::Catalog;
-use crate::catalog::search::{Answer, answer};
+use crate::catalog::results::win32;
+use crate::catalog::search::{Answer, answer, mentions};
 use crate::cli::args::ExplainArgs;
 use crate::cli::commands::fix::library;
 use crate::cli::error::CliError;
@@ -17,6 +18,7 @@ use crate::engine::exit;
 use crate::engine::explain::{self, Lang};
 use crate::report;
 use crate::report::layout::{BOLD, Page, paint};
+use crate::text::{io_words, plural};
 
 /// The most that is read of a file or of stdin; what is used of it is less, from its head and its tail.
 const MOST_READ: u64 = 256 * 1024 * 1024;
@@ -51,10 +53,10 @@ fn given_text(args: &ExplainArgs) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     if let Some(path) = &args.file {
         let read = File::open(path).and_then(|file| file.take(MOST_READ).read_to_end(&mut bytes));
-        read.map_err(|error| CliError::input(format!("{} cannot be read: {error}", path.display())))?;
+        read.map_err(|error| CliError::input(format!("{} cannot be read: {}", path.display(), io_words(&error))))?;
     } else if args.text == ["-"] || args.text.is_empty() && !args.list && !io::stdin().is_terminal() {
         let read = io::stdin().lock().take(MOST_READ).read_to_end(&mut bytes);
-        read.map_err(|error| CliError::input(format!("stdin cannot be read: {error}")))?;
+        read.map_err(|error| CliError::input(format!("stdin cannot be read: {}", io_words(&error))))?;
     } else {
         return Ok(args.text.join(" "));
     }
@@ -82,6 +84,9 @@ fn decoded(bytes: &[u8]) -> String {
 /// That the text is no known error, why, and what is near.
 fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
     let start = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect::<String>();
+    if let Some(number) = found.windows {
+        return of_windows(number);
+    }
     let message = match (&found.ambiguous, &found.unknown_code) {
         (Some(code), _) => format!("unknown: several errors send {code}, and the rest of the text names none of them"),
         (None, Some(code)) => format!("unknown: azmend does not know the code {code}"),
@@ -98,9 +103,30 @@ fn unknown(found: &Answer<'_>, text: &str, lang: Lang) -> CliError {
     if found.ambiguous.is_some() {
         return error.hint("give the whole message, not only the code: azmend explain - reads it from stdin");
     }
+    let (near, all) = if found.found.is_empty() { mentions(Catalog::get(), text) } else { (Vec::new(), 0) };
+    let named = near.len();
+    for entry in near {
+        error = error.hint(format!("has these words: {}: {}", entry.code, explain::title(entry, lang)));
+    }
+    if all > named {
+        error = error.hint(format!("{} have these words: give more of the message", plural(all, "known error")));
+    }
     error
         .hint("search by a code, by its number (400196), or by a part of the message, English or Korean")
         .hint("everything that is known: azmend explain --list")
+}
+
+/// A result of Windows that says nothing about a backup by itself.
+fn of_windows(number: u32) -> CliError {
+    let error = CliError::input(format!(
+        "unknown: 0x{number:08X} is a result of Windows, and no error of Azure Backup has this number"
+    ))
+    .code("error_not_found");
+    let error = match win32(number) {
+        Some(inner) => error.hint(format!("what it means in Windows: run there: net helpmsg {inner}")),
+        None => error,
+    };
+    error.hint("give the whole message in which it was printed: azmend explain - reads it from stdin")
 }
 
 /// The language of the locale, as POSIX says which variable counts.

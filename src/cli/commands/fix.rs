@@ -239,10 +239,23 @@ fn save(file: &Path, plan: &impl serde::Serialize) -> Result<(), CliError> {
 fn command_without_dry_run(session: &Session, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
     // In one world a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
     let vm = if world.sandbox { args.vm.clone().unwrap_or_default() } else { vm.to_string() };
-    let mut words = vec![args.playbook.clone().unwrap_or_default(), "--vm".to_owned(), vm];
-    words.extend(options(args));
+    let words = everyday(args, &vm).unwrap_or_else(|| {
+        let mut words = vec!["fix".to_owned(), args.playbook.clone().unwrap_or_default(), "--vm".to_owned(), vm];
+        words.extend(options(args));
+        words
+    });
     let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
-    format!("{} fix {}", session.program(), words.join(" "))
+    format!("{} {}", session.program(), words.join(" "))
+}
+
+/// `protect` for what it can say: people know it by that name.
+fn everyday(args: &FixArgs, vm: &str) -> Option<Vec<String>> {
+    let value = |wanted: &str| args.set.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
+    let (vault, policy) = (value("vault")?, value("policy")?);
+    // Two words for each --set: nothing else was asked for.
+    let plain = args.playbook.as_deref() == Some("unprotected-vm") && args.set.len() == 2 && options(args).len() == 4;
+    let words = ["protect", "--vm", vm, "--vault", vault, "--policy", policy];
+    plain.then(|| words.map(str::to_owned).to_vec())
 }
 
 /// The options that a plan depends on, as they were typed.

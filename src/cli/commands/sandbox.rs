@@ -13,7 +13,7 @@ use crate::engine::exit;
 use crate::report::layout::{BAD, BOLD, DIM, Page, paint};
 use crate::report::lists::{Column, laid_out, table};
 use crate::sim::{Estate, HandlerState, Job, JobStatus, Protection, Vm, World};
-use crate::text::{plural, utc};
+use crate::text::{io_words, plural, utc};
 
 /// Runs the command.
 ///
@@ -32,7 +32,7 @@ pub fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliError> {
         }
         SandboxCommand::Init { file } => {
             files::write_new(&file, Estate::built_in_text()).map_err(|error| {
-                let out = CliError::io(format!("cannot write {}: {error}", file.display()));
+                let out = CliError::io(format!("cannot write {}: {}", file.display(), io_words(&error)));
                 if error.kind() == std::io::ErrorKind::AlreadyExists { out.hint("choose another name") } else { out }
             })?;
             if !session.printer.for_people() {

@@ -42,7 +42,8 @@ pub async fn run(session: &Session, args: ServeArgs) -> Result<u8, CliError> {
     let speed = session.settings.speed.unwrap_or(1);
     let options = ServerOptions { port: args.port, speed, token_life: args.token_life.to_std() };
     let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| {
-        CliError::io(format!("cannot listen on 127.0.0.1:{}: {error}", args.port)).hint("--port 0 takes any free port")
+        CliError::io(format!("cannot listen on 127.0.0.1:{}: {}", args.port, crate::text::io_words(&error)))
+            .hint("--port 0 takes any free port")
     })?;
     let identity = server.identity();
     let environment = [

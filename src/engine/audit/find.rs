@@ -275,6 +275,7 @@ impl<'a> Auditor<'a> {
             scope: self.ask.scope.clone(),
             collector: bulk.collector.as_str().to_owned(),
             calls,
+            baseline: None,
             summary: Summary {
                 vms: bulk.looked_at(),
                 protected: self.protected,
@@ -287,6 +288,7 @@ impl<'a> Auditor<'a> {
             exit_code: exit::OK,
         };
         audit.summary.at_risk = self.risky.iter().filter(|id| bulk.looks_at(id)).count();
+        audit.spell_groups();
         audit.count(self.ask.fail_on);
         audit
     }
@@ -376,6 +378,8 @@ impl Audit {
                 ..one.clone()
             }));
         }
+        self.baseline = Some(baseline.ended);
+        self.spell_groups();
         let count = |wanted: Since| self.findings.iter().filter(|one| one.change == Some(wanted)).count();
         let since = [("new", Since::New), ("unchanged", Since::Unchanged), ("gone", Since::Gone)];
         self.summary.since = since.into_iter().map(|(word, change)| (word.to_owned(), count(change))).collect();

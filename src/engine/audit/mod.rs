@@ -10,6 +10,7 @@ mod fold;
 mod input;
 mod plans;
 mod repair;
+mod spelling;
 mod values;
 
 use crate::facts::unread::Unread;
@@ -165,6 +166,10 @@ pub struct Audit {
     pub collector: String,
     /// ARM calls made, Resource Graph's included.
     pub calls: u64,
+    /// When the baseline was made; absent without one.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub baseline: Option<Timestamp>,
     /// Counts.
     pub summary: Summary,
     /// The findings: by level (worst first), then rule, then resource.

@@ -117,7 +117,8 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
         let worlds = worlds(&azure, &arm, &wanted.vms).await;
         if !wanted.vms.is_empty() {
-            session.printer.dim(&format!("reading {} one by one", plural(wanted.vms.len(), "VM")));
+            let one_by_one = if wanted.vms.len() > 1 { " one by one" } else { "" };
+            session.printer.dim(&format!("reading {}{one_by_one}", plural(wanted.vms.len(), "VM")));
         }
         let (plans, not_planned) = plan_all(&order, &arm, &wanted.vms, &worlds).await;
         Ok((wanted, worlds, plans, not_planned))
