@@ -11,6 +11,7 @@
 
 mod adversity;
 mod advice;
+mod alerts;
 mod audit;
 mod automation;
 mod behaviour;
@@ -42,6 +43,7 @@ mod sandbox_time;
 mod scale;
 mod served;
 mod serving;
+mod sign_in;
 mod simulation;
 mod slow_wire;
 mod support;

@@ -5,6 +5,7 @@
 //! lets azmend change something is typed, not inherited.
 
 mod audit;
+mod automation;
 mod capture;
 mod fleet;
 mod inventory;
@@ -20,6 +21,7 @@ use crate::arm::id::ResourceId;
 use crate::duration::Span;
 
 pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
+pub use automation::{AlertArgs, Guard, GuardArgs, JitterArgs};
 pub use capture::CaptureArgs;
 pub use fleet::FleetArgs;
 pub use inventory::{BackupArgs, EnginesArgs, FollowArg, JobsArgs, ProtectArgs, VmsArgs};
@@ -322,6 +324,7 @@ Examples:
   azmend fix backup-now --vm web-01 --set retain=14d --yes    without confirmation
   azmend fix rp-collection-limit --vm web-01 --plan-out p.json && azmend apply p.json
   azmend fix auto --all -s 'Contoso Production' --dry-run     every VM that needs one
+  azmend fix auto --from-alert alert.json --yes               the VM of an alert of Azure Monitor
   azmend fix --retry-failed 0199f3a2                          the VMs of a fleet that failed
 `azmend playbook list` names the playbooks, `azmend playbook show NAME` their --set keys.";
 
@@ -332,7 +335,7 @@ pub struct FixArgs {
     #[arg(required_unless_present = "retry_failed")]
     pub playbook: Option<String>,
     /// The VM: name, group/name or resource id
-    #[arg(long, value_name = "VM", required_unless_present_any = ["all", "retry_failed"])]
+    #[arg(long, value_name = "VM", required_unless_present_any = ["all", "retry_failed", "from_alert"])]
     pub vm: Option<String>,
     /// Show the plan and change nothing (exit 3 when there is something to do)
     #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
@@ -371,6 +374,15 @@ pub struct FixArgs {
     /// Many VMs.
     #[command(flatten)]
     pub fleet: FleetArgs,
+    /// What happened.
+    #[command(flatten)]
+    pub alert: AlertArgs,
+    /// The wait before the first request.
+    #[command(flatten)]
+    pub jitter: JitterArgs,
+    /// The guard against loops.
+    #[command(flatten)]
+    pub guard: GuardArgs,
 }
 
 /// `azmend apply`.
@@ -385,6 +397,9 @@ pub struct ApplyArgs {
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
     #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
     pub deadline: Option<Span>,
+    /// The guard against loops.
+    #[command(flatten)]
+    pub guard: GuardArgs,
 }
 
 const DOCTOR_EXAMPLES: &str = "\

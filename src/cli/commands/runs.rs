@@ -169,7 +169,7 @@ fn take(session: &Session, id: &str) -> Result<Taken, CliError> {
     let id = resolve_run_id(&state, id)?;
     let (log, loaded) = LocalRun::open(&state, &id)?;
     let run = store::understand(&id, loaded)?;
-    if run.plan.world.sandbox != session.settings.sandbox() {
+    if session.settings.elsewhere(run.plan.world.sandbox) {
         let there = place(run.plan.world.sandbox);
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(CliError::refused(format!(
