@@ -13,7 +13,8 @@ use url::Url;
 
 use super::error::{CliError, Kind};
 use super::files;
-use super::settings::{AzureSettings, EstateSource, Place, Settings};
+use super::printer::Printer;
+use super::settings::{AzureSettings, EstateSource, Place, Served, Settings};
 use crate::arm::claims::Claims;
 use crate::arm::id::{IdError, check_name};
 use crate::arm::{
@@ -53,8 +54,9 @@ pub struct Azure {
     endpoint: Url,
     cloud: String,
     tenant: String,
-    /// The sandbox, if it is one.
+    /// The sandbox of this process, if it is one.
     pub sandbox: Option<Sandbox>,
+    served: Served,
     /// Keeps the sandbox's time when the command ends.
     _closing: Option<Closing>,
 }
@@ -85,19 +87,44 @@ impl Transport for Shared {
     }
 }
 
+/// Watches the answers of an endpoint on this machine for the mark of a served sandbox, and says so once (S13).
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn Transport>,
+    served: Served,
+    printer: Printer,
+}
+
+#[async_trait]
+impl Transport for Watched {
+    async fn send(&self, request: &Request) -> Result<Response, TransportError> {
+        let answer = self.inner.send(request).await?;
+        if let Some(digest) = answer.header(sim::SERVED_HEADER)
+            && request.url.scheme() == "http"
+            && self.served.found(digest)
+        {
+            self.printer.say("sandbox: the endpoint is a served sandbox, nothing real is touched");
+        }
+        Ok(answer)
+    }
+}
+
 impl Azure {
     /// Gets ready to work; nothing is sent yet.
     ///
     /// # Errors
     /// When an estate or a sandbox's state cannot be read, or the way to sign in lacks a setting.
-    pub fn open(settings: &Settings) -> Result<Self, CliError> {
+    pub fn open(settings: &Settings, printer: &Printer) -> Result<Self, CliError> {
         match &settings.place {
             Place::Sandbox(source) => {
                 let sandbox = Sandbox::open(source, &settings.state_dir)?;
                 let closing = Closing(sandbox.sim.clone());
                 Ok(Self { _closing: Some(closing), ..Self::embedded(sandbox, settings.speed)? })
             }
-            Place::Azure(azure) => Self::real(azure),
+            Place::Azure(azure) => {
+                let watch = settings.may_be_served().then_some(printer);
+                Self::real(azure, &settings.served, watch)
+            }
         }
     }
 
@@ -126,12 +153,17 @@ impl Azure {
             cloud: "sandbox".to_owned(),
             tenant: sandbox.tenant.clone(),
             sandbox: Some(sandbox),
+            served: Served::default(),
             _closing: None,
         })
     }
 
-    fn real(azure: &AzureSettings) -> Result<Self, CliError> {
-        let wire: Arc<dyn Transport> = Arc::new(Wire::new().map_err(|e| CliError::input(e.to_string()).code("tls"))?);
+    fn real(azure: &AzureSettings, served: &Served, watch: Option<&Printer>) -> Result<Self, CliError> {
+        let mut wire: Arc<dyn Transport> =
+            Arc::new(Wire::new().map_err(|e| CliError::input(e.to_string()).code("tls"))?);
+        if let Some(printer) = watch {
+            wire = Arc::new(Watched { inner: wire, served: served.clone(), printer: printer.clone() });
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sign_in = SignIn {
             auth: azure.auth,
@@ -150,8 +182,24 @@ impl Azure {
             cloud: azure.cloud.name().to_owned(),
             tenant: azure.tenant.clone().unwrap_or_default(),
             sandbox: None,
+            served: served.clone(),
             _closing: None,
         })
+    }
+
+    /// Whether this is the embedded Azure, in this process or served by another; the latter is known after the first answer.
+    #[must_use]
+    pub fn is_sandbox(&self) -> bool {
+        self.sandbox.is_some() || self.served.digest().is_some()
+    }
+
+    /// The digest of the sandbox's estate; empty elsewhere.
+    #[must_use]
+    pub fn estate_digest(&self) -> String {
+        match &self.sandbox {
+            Some(sandbox) => sandbox.digest.clone(),
+            None => self.served.digest().unwrap_or_default().to_owned(),
+        }
     }
 
     /// The clock of this Azure.
@@ -295,14 +343,14 @@ impl Azure {
             }
         };
         World {
-            sandbox: self.sandbox.is_some(),
+            sandbox: self.is_sandbox(),
             cloud: self.cloud.clone(),
             endpoint: self.endpoint.to_string(),
             tenant,
             subscription: subscription.to_lowercase(),
             subscription_name: name,
             identity: self.tokens.describe(),
-            estate_digest: self.sandbox.as_ref().map(|sandbox| sandbox.digest.clone()).unwrap_or_default(),
+            estate_digest: self.estate_digest(),
         }
     }
 }

@@ -40,8 +40,8 @@ impl Session {
     /// # Errors
     /// See [`Azure::open`].
     pub fn azure(&self) -> Result<Azure, CliError> {
-        let azure = Azure::open(&self.settings)?;
-        if self.settings.sandbox() {
+        let azure = Azure::open(&self.settings, &self.printer)?;
+        if azure.sandbox.is_some() {
             self.printer.say("sandbox: the embedded Azure, nothing real is touched");
         }
         Ok(azure)

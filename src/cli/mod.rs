@@ -15,9 +15,11 @@ mod error;
 mod execute;
 mod files;
 mod interrupt;
+mod jitter;
 mod logging;
 mod no_plan;
 mod places;
+mod port;
 mod printer;
 mod progress;
 mod scan_progress;
@@ -97,14 +99,14 @@ fn run(words: &[OsString]) -> u8 {
         }
     };
     let printer = Printer::with_query(settings.output, settings.query.clone(), settings.quiet, settings.color);
-    let sandbox = settings.sandbox();
     if let Err(error) = logging::start(&settings) {
-        return failed(&printer, &error, sandbox);
+        return failed(&printer, &error, settings.sandbox());
     }
     let session = Session { settings, printer: printer.clone() };
     let code = match dispatch(&session, args.command, formats) {
         Ok(code) => code,
-        Err(error) => failed(&printer, &error, sandbox),
+        // Whether it is a served sandbox may be known only now.
+        Err(error) => failed(&printer, &error, session.settings.sandbox()),
     };
     match printer.failure() {
         None => code,
@@ -236,9 +238,14 @@ fn warn_of_locks(session: &Session, command: &Command) {
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
+    let settings = &session.settings;
+    let mut runs = store::runs_with_locks_off(&state, settings.sandbox());
+    if settings.may_be_served() {
+        runs.extend(store::runs_with_locks_off(&state, true));
+    }
     // A lock that several runs removed is off once: the newest run, which is first, restores it.
     let mut warned = std::collections::BTreeSet::new();
-    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()) {
+    for (run, locks) in runs {
         if about.is_some_and(|id| run.starts_with(&id.to_ascii_lowercase())) {
             warned.extend(locks.iter().map(|lock| lock.id.key().to_owned()));
             continue;

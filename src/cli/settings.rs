@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
@@ -72,11 +73,32 @@ pub enum Place {
     Azure(AzureSettings),
 }
 
+/// Whether the endpoint turned out to be a served sandbox (`azmend sandbox serve`), and the digest of its estate. Its answers say
+/// so; only those of an endpoint on this machine over plain http are believed, which no real Azure is.
+#[derive(Debug, Clone, Default)]
+pub struct Served(Arc<OnceLock<String>>);
+
+impl Served {
+    /// The digest, once an answer named it.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Notes it; true the first time.
+    #[must_use]
+    pub fn found(&self, digest: &str) -> bool {
+        self.0.set(digest.to_owned()).is_ok()
+    }
+}
+
 /// Everything a command needs to know of how it was called.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where.
     pub place: Place,
+    /// Whether the endpoint is a served sandbox, as far as it is known.
+    pub served: Served,
     /// How many of the sandbox's seconds pass in a real one; waits take no time without it.
     pub speed: Option<u32>,
     /// Subscriptions to look in, ids or names; empty for all.
@@ -153,6 +175,7 @@ impl Settings {
         Ok(Self {
             state_dir_unchecked: cfg!(windows) && !in_profile(&state_dir, environment),
             place,
+            served: Served::default(),
             speed: global.speed,
             subscriptions,
             subscriptions_typed: global.typed.subscription,
@@ -172,10 +195,23 @@ impl Settings {
         })
     }
 
-    /// Whether this is the embedded Azure.
+    /// Whether this is the embedded Azure, in this process or served by another; the latter is known after the first answer.
     #[must_use]
-    pub const fn sandbox(&self) -> bool {
-        matches!(self.place, Place::Sandbox(_))
+    pub fn sandbox(&self) -> bool {
+        matches!(self.place, Place::Sandbox(_)) || self.served.digest().is_some()
+    }
+
+    /// Whether the endpoint may turn out to be a served sandbox: it is on this machine, over plain http.
+    #[must_use]
+    pub fn may_be_served(&self) -> bool {
+        matches!(&self.place, Place::Azure(azure) if azure.endpoint.scheme() == "http")
+    }
+
+    /// Whether something that was made in the sandbox, or was not, is certainly not of this place. What [`Self::may_be_served`] is
+    /// compared when its world is known (S13).
+    #[must_use]
+    pub fn elsewhere(&self, sandbox: bool) -> bool {
+        !self.may_be_served() && sandbox != self.sandbox()
     }
 }
 

@@ -1,22 +1,28 @@
 //! What earlier runs of this machine did that the next one must know.
 //!
 //! Duty: from the journals of the state directory, the locks that are off because of them, the backup jobs that they
-//! started, and the clean-ups of Azure Backup that they wait for. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
+//! started, the clean-ups of Azure Backup that they wait for, and which VMs they repaired. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
 //! first backup after an unlocking is expected to fail once, whoever removed the lock.
 //!
 //! Invariants: only runs of the same place count (S13); a run that cannot be read hides no other. Must never: decide anything.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::loop_guard::{self, LoopGuard, Repair};
 use super::owed::Locks;
 use super::plan::{Plan, World};
+use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
 use crate::journal::{self, Effect, EndKind, Event, Fact, PauseReason, Purpose, Record, StateDir};
+use crate::playbook::library::Library;
+use crate::playbook::model::Severity;
 
-/// Older runs are not looked at: a backup job ends within a day, and Azure Backup cleans up within hours.
+/// Of older runs only the repairs matter: a backup job ends within a day, and Azure Backup cleans up within hours.
 const LOOK_BACK: Duration = Duration::from_secs(48 * 3600);
 
 /// A lock that another run of this machine removed and did not restore.
@@ -48,28 +54,57 @@ pub struct Earlier {
     pub jobs: Vec<ResourceId>,
     /// Those of them that wait for a clean-up, of any VM.
     pub clean_ups: Vec<CleanUp>,
+    /// The repairs of the guard's time, of any VM.
+    pub repairs: Vec<Repair>,
+    /// How many of them a VM may have; `None` for any number.
+    pub guard: Option<LoopGuard>,
 }
 
 impl Earlier {
-    /// Reads the journals of the last two days but for the run `but`. What cannot be read is left out: `runs list` names it.
+    /// Reads the journals of the last two days, and those of the default guard's time, but for the run `but`. What cannot be read is
+    /// skipped: `runs list` names it.
     #[must_use]
     pub fn read(state: &StateDir, place: &World, but: Option<&str>, now: Timestamp) -> Self {
-        let mut earlier = Self::default();
+        Self::guarded(state, place, but, now, Some(LoopGuard::default()))
+    }
+
+    /// The same with a guard of the user's.
+    #[must_use]
+    pub fn guarded(
+        state: &StateDir,
+        place: &World,
+        but: Option<&str>,
+        now: Timestamp,
+        guard: Option<LoopGuard>,
+    ) -> Self {
+        let mut earlier = Self { guard, ..Self::default() };
         let Ok(list) = journal::runs(state) else { return earlier };
+        let look_back = guard.map_or(LOOK_BACK, |guard| guard.within().to_std().max(LOOK_BACK));
         for run in list.runs {
-            let recent = run.last_at().is_some_and(|at| elapsed(at, now) <= LOOK_BACK);
-            if !recent || but == Some(run.id.as_str()) || run.sandbox.is_some_and(|sandbox| sandbox != place.sandbox) {
+            let age = run.last_at().map_or(Duration::MAX, |at| elapsed(at, now));
+            let elsewhere = run.sandbox.is_some_and(|sandbox| sandbox != place.sandbox);
+            if age > look_back || but == Some(run.id.as_str()) || elsewhere {
                 continue;
             }
             let Ok(loaded) = journal::load(state, &run.id) else { continue };
             let Ok(plan) = Plan::parse(&loaded.plan_json) else { continue };
-            if same_place(&plan.world, place) {
+            if !same_place(&plan.world, place) {
+                continue;
+            }
+            earlier.repairs.extend(repair(&run.id, &plan, loaded.records.iter().chain(&loaded.salvaged)));
+            if age <= LOOK_BACK {
                 earlier.add(loaded.records.iter().chain(&loaded.salvaged));
                 let until = clean_up(&loaded.records);
                 earlier.clean_ups.extend(until.map(|until| CleanUp { vm: plan.vm, run: run.id, until }));
             }
         }
         earlier
+    }
+
+    /// Why this VM is not repaired once more, by a playbook that is no task.
+    #[must_use]
+    pub fn one_too_many(&self, vm: &ResourceId, now: Timestamp) -> Option<Refusal> {
+        loop_guard::refusal(self.guard, vm, &self.repairs, now)
     }
 
     fn add<'a>(&mut self, records: impl Iterator<Item = &'a Record> + Clone) {
@@ -98,6 +133,41 @@ impl Earlier {
         jobs.dedup();
         jobs
     }
+}
+
+/// The run as a repair: it sent something, and was no task that a person ordered.
+fn repair<'a>(id: &str, plan: &Plan, records: impl Iterator<Item = &'a Record> + Clone) -> Option<Repair> {
+    let sent = |record: &&Record| matches!(record.event, Event::Intent { purpose: Purpose::Do, .. });
+    let first = records.clone().find(sent)?;
+    if is_task(&plan.playbook) {
+        return None;
+    }
+    let ended = records
+        .filter_map(|record| match &record.event {
+            Event::Paused { .. } => Some("paused"),
+            Event::Resumed { .. } | Event::UndoStarted { .. } => Some("not finished"),
+            Event::Finished { status, .. } => Some(status.word()),
+            _ => None,
+        })
+        .last();
+    Some(Repair {
+        vm: plan.vm.clone(),
+        run: id.to_owned(),
+        playbook: plan.playbook.clone(),
+        at: first.at,
+        ended: ended.unwrap_or("not finished"),
+    })
+}
+
+/// Whether a playbook of this name is a task: something that a person orders, and no repair. Playbooks of the user's are repairs.
+#[must_use]
+pub fn is_task(playbook: &str) -> bool {
+    static TASKS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let library = Library::shipped();
+        let tasks = library.iter().filter(|(playbook, _)| playbook.severity() == Severity::Info);
+        tasks.map(|(playbook, _)| playbook.name().to_owned()).collect()
+    });
+    TASKS.contains(playbook)
 }
 
 /// Until when the run of these records waits for a clean-up.

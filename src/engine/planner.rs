@@ -20,6 +20,7 @@ use crate::facts::collect::{self, CollectOptions};
 use crate::facts::guest::{Guest, look};
 use crate::facts::view::View;
 use crate::facts::vm_facts::{Part, VmFacts};
+use crate::playbook::model::Severity;
 use crate::playbook::{Condition, Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::{plural, shell_quote};
 use jiff::Timestamp;
@@ -222,7 +223,12 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         }
         return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
     }
-    Planned::Plan(Box::new(plan))
+    // A task is ordered by a person; everything else may be a timer that repairs the same again and again.
+    let task = request.playbook.severity() == Severity::Info;
+    match request.earlier.one_too_many(&plan.vm, plan.created).filter(|_| !task) {
+        Some(refusal) => Planned::Refused { refusals: vec![refusal], plan: Some(Box::new(plan)) },
+        None => Planned::Plan(Box::new(plan)),
+    }
 }
 
 /// A running backup stops this plan, and it is one that azmend started: the normal case of a runbook that runs every hour,

@@ -11,6 +11,7 @@
 
 mod adversity;
 mod advice;
+mod alerts;
 mod audit;
 mod automation;
 mod behaviour;
@@ -43,6 +44,7 @@ mod scale;
 mod screen;
 mod served;
 mod serving;
+mod sign_in;
 mod simulation;
 mod slow_wire;
 mod support;

@@ -276,6 +276,7 @@ fn an_audit_sends_nothing_but_reads_whatever_its_options() {
         ("out", "--out out.html"),
         ("collector", "--collector arm"),
         ("thorough", "--thorough"),
+        ("jitter", "--jitter 1s"),
     ];
     let line = Args::command_line();
     let audit = line.find_subcommand("audit").unwrap();

@@ -7,6 +7,7 @@ mod absence;
 pub mod arm;
 mod call_counts;
 mod calls;
+mod certificate;
 pub mod claims;
 pub mod cloud;
 pub mod credential;

@@ -45,7 +45,7 @@ pub use faults::FaultPlan;
 pub use persist::{Busy, LoadError};
 pub use serve::identity::Identity;
 pub use serve::pace::Paced;
-pub use serve::{Server, ServerOptions};
+pub use serve::{SERVED_HEADER, Server, ServerOptions};
 pub use sim::{Exchange, Sim};
 pub use world::events::{Effect, Event};
 pub use world::faults::{Corruption, Effect as FaultEffect, Fault, Match as FaultMatch};

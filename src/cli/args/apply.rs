@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
 
+use super::automation::GuardArgs;
 use crate::duration::Span;
 
 /// `azmend apply`.
@@ -18,4 +19,7 @@ pub struct ApplyArgs {
     /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
     #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
     pub deadline: Option<Span>,
+    /// The guard against loops.
+    #[command(flatten)]
+    pub guard: GuardArgs,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ValueHint};
 
+use super::automation::{AlertArgs, GuardArgs, JitterArgs};
 use super::fleet::FleetArgs;
 use crate::actions::change::Override;
 use crate::arm::id::ResourceId;
@@ -18,6 +19,7 @@ Examples:
   azmend fix backup-now --vm web-01 --set retain=14d --yes    without confirmation
   azmend fix rp-collection-limit --vm web-01 --plan-out p.json   save the plan, for azmend apply
   azmend fix auto --all -s 'Contoso Production' --dry-run     every VM that needs one
+  azmend fix auto --from-alert alert.json --yes               the VM of an alert of Azure Monitor
   azmend fix --retry-failed 0199f3a2                          the VMs of a fleet that failed
 `azmend playbook list` names the playbooks, `azmend playbook show NAME` their --set keys.";
 
@@ -92,7 +94,7 @@ pub struct FixArgs {
     #[arg(required_unless_present = "retry_failed")]
     pub playbook: Option<String>,
     /// The VM: name, group/name or resource id
-    #[arg(long, value_name = "VM", required_unless_present_any = ["all", "retry_failed"])]
+    #[arg(long, value_name = "VM", required_unless_present_any = ["all", "retry_failed", "from_alert"])]
     pub vm: Option<String>,
     /// Restore the removed locks at the end of the run, whatever happens
     #[arg(long)]
@@ -119,6 +121,15 @@ pub struct FixArgs {
     /// Many VMs.
     #[command(flatten)]
     pub fleet: FleetArgs,
+    /// What happened.
+    #[command(flatten)]
+    pub alert: AlertArgs,
+    /// The wait before the first request.
+    #[command(flatten)]
+    pub jitter: JitterArgs,
+    /// The guard against loops.
+    #[command(flatten)]
+    pub guard: GuardArgs,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

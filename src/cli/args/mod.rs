@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod automation;
 mod backup;
 mod capture;
 mod diagnose;
@@ -34,6 +35,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 pub use apply::ApplyArgs;
 pub use audit::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
+pub use automation::{AlertArgs, Guard, GuardArgs, JitterArgs};
 pub use backup::{BackupArgs, FollowArg};
 pub use capture::CaptureArgs;
 pub use diagnose::DiagnoseArgs;

@@ -1,11 +1,14 @@
 //! `azmend apply PLAN`: a saved plan, only if it is unchanged, young enough and for this Azure.
 
+use super::fix;
 use crate::cli::args::ApplyArgs;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
 use crate::cli::no_plan::NoPlan;
 use crate::cli::{files, store};
+use crate::engine::earlier::is_task;
 use crate::engine::plan::{Plan, World};
+use crate::report::Subject;
 
 /// The largest plan that is read.
 const MAX_PLAN: u64 = 16 * 1024 * 1024;
@@ -36,6 +39,13 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
         })
         .await?;
     plan.check(azure.clock().now(), &world)?;
+    let now = azure.clock().now();
+    let earlier = fix::earlier(session, &world, now, args.guard.guard());
+    if let Some(refusal) = earlier.one_too_many(&plan.vm, now).filter(|_| !is_task(&plan.playbook)) {
+        let subject =
+            Subject { world: &world, playbook: &plan.playbook, vm: plan.vm.as_str(), started: now, ended: now };
+        return Ok(session.finish(subject.refused(&[refusal], Some(&plan))));
+    }
     session.confirm(&plan, args.yes).await?;
     plan.check(azure.clock().now(), &world)?;
     session.start(&azure, plan, stop_at).await
@@ -43,7 +53,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
 
 /// Which world it is for is said before anything is sent to the wrong one.
 fn here(session: &Session, world: &World) -> Result<(), CliError> {
-    if world.sandbox == session.settings.sandbox() {
+    if !session.settings.elsewhere(world.sandbox) {
         return Ok(());
     }
     let here = if session.settings.sandbox() { "the sandbox" } else { "Azure" };

@@ -14,6 +14,7 @@ use crate::cli::commands::{fix, vms};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::Session;
 use crate::cli::files;
+use crate::cli::jitter;
 use crate::cli::scan_progress::ScanProgress;
 use crate::cli::settings::Output;
 use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Auditor, CHECKS, Level, planned, plans};
@@ -60,9 +61,11 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
     let wide = wide(session, args)?;
     let azure = session.azure()?;
     let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
+    jitter::wait(session, &azure, args.jitter.jitter).await?;
     let found = session.reading(Box::pin(async {
         let named = if wide { &[][..] } else { &session.settings.subscriptions };
         let mut visible = vms::visible_of(&azure, &arm, named).await?;
+        ask.sandbox = session.settings.sandbox();
         if !args.management_group.is_empty() {
             visible = below(&arm, visible, &args.management_group).await?;
         } else if let Some(tenant) = session.settings.whole_tenant.as_deref().filter(|id| wide && !id.is_empty()) {

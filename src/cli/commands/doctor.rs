@@ -83,7 +83,10 @@ async fn examine(
     }
     let arm = azure.reader()?;
     session.printer.dim("reading what is visible");
-    let listed = match arm.subscriptions().await {
+    let listed = arm.subscriptions().await;
+    // A served sandbox says so in its first answer.
+    report.sandbox = session.settings.sandbox();
+    let listed = match listed {
         Ok(listed) => listed,
         Err(error) => return Ok(unanswered(report, CliError::from(error))),
     };

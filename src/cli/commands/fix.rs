@@ -6,21 +6,22 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::from_alert;
 use crate::actions::change::Refusal;
 use crate::actions::spec::ActionName;
 use crate::arm::{CallPurpose, ReadPost, ResourceId};
-use crate::cli::args::FixArgs;
+use crate::cli::args::{FixArgs, Guard};
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
 use crate::cli::no_plan::NoPlan;
-use crate::cli::{files, store};
-use crate::engine::Earlier;
+use crate::cli::{files, jitter, store};
 use crate::engine::choose::{Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
 use crate::engine::result::RunResult;
+use crate::engine::{Earlier, LoopGuard};
 use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::view::View;
 use crate::playbook::Playbook;
@@ -40,8 +41,16 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     if let Some(playbook) = named {
         check_parameters(playbook, &set, args.relock)?;
     }
+    jitter::check(args.jitter.jitter, args.deadline)?;
+    let alerts = args.alert.from_alert.as_deref().map(from_alert::read).transpose()?;
+    if let Some(result) = alerts.as_ref().and_then(|one| from_alert::nothing(one, asked, session.settings.sandbox())) {
+        return Ok(session.finish(result));
+    }
     let vm_text = args.vm.as_deref().unwrap_or_default();
-    Azure::check_names(vm_text, &session.settings.subscriptions)?;
+    match &alerts {
+        None => Azure::check_names(vm_text, &session.settings.subscriptions)?,
+        Some(_) => super::vms::check_subscriptions(session)?,
+    }
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
         store::open(&session.settings)?;
@@ -59,13 +68,23 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let started = azure.clock().now();
     let arm = azure.reader_within(reads_more(named), args.allow_guest)?.for_one_reading();
     let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
+    jitter::wait(session, &azure, args.jitter.jitter).await?;
     let (world, vm, playbook, planned) = session
         .reading(Box::pin(async {
             azure.sign_in().await?;
-            session.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
-            let vm = azure.find_vm(&finding, vm_text, &session.settings.subscriptions).await?;
+            let (vm, alert) = match &alerts {
+                Some(alerts) => {
+                    let meant = from_alert::vm(session, &azure, &finding, alerts).await?;
+                    session.printer.dim(&format!("reading {} and its backup", meant.vm.name().escape_debug()));
+                    (meant.vm, Some(meant.why))
+                }
+                None => {
+                    session.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
+                    (azure.find_vm(&finding, vm_text, &session.settings.subscriptions).await?, None)
+                }
+            };
             let world = azure.world(&arm, vm.subscription()).await;
-            let request = |playbook, why| PlanRequest {
+            let request = |playbook, why: Option<String>| PlanRequest {
                 playbook,
                 set: set.clone(),
                 vm: vm.clone(),
@@ -75,14 +94,15 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
                 allow_guest: args.allow_guest,
                 max_changes: args.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
                 world: world.clone(),
-                why,
-                earlier: earlier(session, &world, azure.clock().now()),
+                // What an alert said is evidence too: it stays in the plan and in the journal.
+                why: [why, alert.clone()].into_iter().flatten().reduce(|why, alert| format!("{why}; {alert}")),
+                earlier: earlier(session, &world, azure.clock().now(), args.guard.guard()),
             };
             if let Some(playbook) = named {
                 let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
                 return Ok((world, vm, Some(playbook), planned));
             }
-            let own_jobs = earlier(session, &world, azure.clock().now()).jobs();
+            let own_jobs = earlier(session, &world, azure.clock().now(), args.guard.guard()).jobs();
             let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
             let view = view_of(&facts, &arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
@@ -141,10 +161,10 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     session.start(&azure, plan, stop_at).await
 }
 
-/// What earlier runs of this machine did in this Azure; nothing when there is no state directory yet.
-pub fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
+/// What earlier runs did in this Azure; nothing when there is no state directory yet.
+pub fn earlier(session: &Session, world: &World, now: Timestamp, guard: Option<LoopGuard>) -> Earlier {
     let state = store::existing(&session.settings).ok().flatten();
-    state.map(|state| Earlier::read(&state, world, None, now)).unwrap_or_default()
+    state.map(|state| Earlier::guarded(&state, world, None, now, guard)).unwrap_or_default()
 }
 
 /// What stands for "the one that this VM needs".
@@ -238,7 +258,7 @@ fn save(file: &Path, plan: &impl serde::Serialize) -> Result<(), CliError> {
 /// The command that does what the dry run showed.
 fn command_without_dry_run(session: &Session, args: &FixArgs, vm: &ResourceId, world: &World) -> String {
     // In one world a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
-    let vm = if world.sandbox { args.vm.clone().unwrap_or_default() } else { vm.to_string() };
+    let vm = args.vm.clone().filter(|_| world.sandbox).unwrap_or_else(|| vm.to_string());
     let words = everyday(args, &vm).unwrap_or_else(|| {
         let mut words = vec!["fix".to_owned(), args.playbook.clone().unwrap_or_default(), "--vm".to_owned(), vm];
         words.extend(options(args));
@@ -278,6 +298,13 @@ pub fn options(args: &FixArgs) -> Vec<String> {
     }
     if let Some(max_changes) = args.max_changes {
         words.extend(["--max-changes".to_owned(), max_changes.to_string()]);
+    }
+    if let Some(guard) = args.guard.loop_guard {
+        let guard = match guard {
+            Guard::Off => "off".to_owned(),
+            Guard::Limit(guard) => guard.to_string(),
+        };
+        words.extend(["--loop-guard".to_owned(), guard]);
     }
     if let Some(dir) = &args.playbooks {
         words.extend(["--playbooks".to_owned(), dir.display().to_string()]);

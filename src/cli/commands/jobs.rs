@@ -95,7 +95,7 @@ impl Wanted {
     }
 }
 
-fn one_of(found: &JobInventory, text: &str) -> Result<ResourceId, CliError> {
+pub(super) fn one_of(found: &JobInventory, text: &str) -> Result<ResourceId, CliError> {
     let fits: Vec<&JobRow> = found.jobs.iter().filter(|job| job.job.to_ascii_lowercase().starts_with(text)).collect();
     match fits.as_slice() {
         [job] => ResourceId::parse(&job.id).map_err(|error| CliError::new(Kind::Bug, error.to_string())),

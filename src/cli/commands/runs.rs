@@ -232,7 +232,7 @@ fn take(session: &Session, id: Option<&str>, verb: &str, fits: impl Fn(&StoredRu
     let id = meant(session, &state, id, verb, fits)?;
     let (log, loaded) = LocalRun::open(&state, &id)?;
     let run = store::understand(&id, loaded)?;
-    if run.plan.world.sandbox != session.settings.sandbox() {
+    if session.settings.elsewhere(run.plan.world.sandbox) {
         let there = place(run.plan.world.sandbox);
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(CliError::refused(format!(

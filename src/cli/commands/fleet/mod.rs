@@ -29,6 +29,7 @@ use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::{Session, deadline};
+use crate::cli::jitter;
 use crate::cli::store;
 use crate::engine::choose::choose;
 use crate::engine::exit;
@@ -95,6 +96,7 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
             )));
         }
     }
+    jitter::check(args.jitter.jitter, args.deadline)?;
     vms::check_subscriptions(session)?;
     scope::said(session, &args)?;
     let hints = scope::hints(session, &args.fleet)?;
@@ -112,6 +114,7 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     let started = azure.clock().now();
     let more = [&[ReadPost::ResourceGraph], fix::reads_more(named)].concat();
     let arm = azure.reader_within(&more, args.allow_guest)?.sharing_jobs();
+    jitter::wait(session, &azure, args.jitter.jitter).await?;
     let order = Order { session, library: &library, named, set, args: &args, concerned: RefCell::default() };
     let looked = session.reading(Box::pin(async {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
@@ -256,7 +259,7 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let earlier = fix::earlier(order.session, world, arm.clock().now());
+    let earlier = fix::earlier(order.session, world, arm.clock().now(), order.args.guard.guard());
     let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
     let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {
@@ -480,6 +483,9 @@ fn args_of(args: &FixArgs) -> FixArgs {
         overrides: args.overrides.clone(),
         locks: args.locks.clone(),
         fleet: args.fleet.clone(),
+        alert: args.alert.clone(),
+        jitter: args.jitter,
+        guard: args.guard,
     }
 }
 

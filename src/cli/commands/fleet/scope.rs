@@ -76,7 +76,7 @@ pub(super) fn hints(session: &Session, args: &FleetArgs) -> Result<Hints, CliErr
     let read = audit::read_baseline(file).map_err(|error| CliError { hints: Vec::new(), ..error }.code("from"));
     let found =
         read.map_err(|error| error.hint("--from takes what `azmend audit -o json` or `--out FILE.json` wrote"))?;
-    if found.sandbox != session.settings.sandbox() {
+    if session.settings.elsewhere(found.sandbox) {
         let word = |sandbox| if sandbox { "the sandbox" } else { "Azure" };
         let (there, here) = (word(found.sandbox), word(session.settings.sandbox()));
         let hint = if found.sandbox { "add --sandbox" } else { "omit --sandbox" };
