@@ -173,6 +173,8 @@ fn clean(text: &str) -> String {
             c => out.push(c),
         }
     }
+    // Where a page may break a long word it is one word still.
+    let out = ["<wbr>", "<wbr/>", "<wbr />", "&shy;"].iter().fold(out, |out, mark| out.replace(mark, ""));
     let tags = out.replace("<br>", "\n").replace("<br/>", "\n").replace("<br />", "\n").replace("<BR>", "\n");
     tags.trim().to_owned()
 }

@@ -167,6 +167,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     {
         warnings.push(format!("the VM is {}: it can be backed up, crash-consistent", instance.power));
     }
+    warnings.extend(agent_warning(facts, &steps));
     let plan = Plan {
         format: PLAN_FORMAT.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -229,6 +230,19 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Some(refusal) => Planned::Refused { refusals: vec![refusal], plan: Some(Box::new(plan)) },
         None => Planned::Plan(Box::new(plan)),
     }
+}
+
+/// A backup of a running VM needs its agent. Some policies make backups without one, so this refuses nothing.
+fn agent_warning(facts: &VmFacts, steps: &[PlannedStep]) -> Option<String> {
+    let instance = facts.instance.known()?;
+    let ready = instance.agent.as_ref().is_some_and(crate::arm::model::Agent::is_ready);
+    let backs_up =
+        steps.iter().flat_map(|step| &step.changes).any(|one| matches!(one.what, ChangeKind::StartBackup(_)));
+    (backs_up && instance.power.eq_ignore_ascii_case("running") && !ready).then(|| {
+        "the guest agent of the running VM is not Ready: this backup is likely to fail with \
+         UserErrorGuestAgentStatusUnavailable until the agent is repaired"
+            .to_owned()
+    })
 }
 
 /// A running backup stops this plan, and it is one that azmend started: the normal case of a runbook that runs every hour,
@@ -564,19 +578,20 @@ fn too_many(weight: usize, allowed: usize) -> Refusal {
 fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &VmFacts) -> Refusal {
     let backup = &view.backup;
     let code = if backup.inner_error.is_empty() { &backup.last_error } else { &backup.inner_error };
-    let off: Vec<String> = steps
-        .iter()
-        .filter_map(|step| match &step.decision {
-            // What holds it back is the fact, not the text of a condition.
+    // What holds the steps back are facts, not the text of conditions; what they would have found besides is a note.
+    let mut held: Vec<String> = Vec::new();
+    for step in steps {
+        match &step.decision {
             Decision::Off { why } => {
                 let when = resolved.steps.iter().find(|one| one.id == step.id).and_then(|one| one.when.as_ref());
-                let values = when.map(|when| touched_values(when, view)).unwrap_or_default();
-                let because = if values.is_empty() { why.clone() } else { values.join(", ") };
-                Some(format!("{} does not apply ({because})", step.id))
+                let facts = when.map(|when| touched_facts(when, view)).unwrap_or_default();
+                held.extend(if facts.is_empty() { vec![why.clone()] } else { facts });
             }
-            Decision::Run => step.notes.first().map(|note| format!("{}: {note}", step.id)),
-        })
-        .collect();
+            Decision::Run => held.extend(step.notes.first().cloned()),
+        }
+    }
+    let mut told = BTreeSet::new();
+    held.retain(|fact| told.insert(fact.clone()));
     let others: Vec<&str> = facts
         .extensions
         .known()
@@ -588,11 +603,10 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
         .collect();
     let passed_on =
         if backup.inner_error.is_empty() { String::new() } else { format!(" (it wraps {})", backup.inner_error) };
+    let because = if held.is_empty() { String::new() } else { format!(": {}", held.join(", ")) };
     let why = format!(
-        "the last backup failed with {}{passed_on}, and nothing that {} can do now repairs it: {}",
-        backup.last_error,
-        resolved.name,
-        if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
+        "the last backup failed with {}{passed_on}, and nothing that {} can do now repairs it{because}",
+        backup.last_error, resolved.name
     );
     let why = match collect::last_failure_words(facts) {
         Some(words) => format!("{why}; Azure says: {words}"),
@@ -635,17 +649,39 @@ pub(super) fn evidence(resolved: &Resolved, view: &View) -> Vec<String> {
 /// The values that a condition looks at.
 fn touched_values(condition: &Condition, view: &View) -> Vec<String> {
     let tree = serde_json::to_value(view).unwrap_or_default();
-    condition
-        .touched()
-        .iter()
-        .filter_map(|path| {
-            let value = tree.pointer(&format!("/{}", path.replace('.', "/")))?;
-            if value.is_object() {
-                return None;
+    condition.touched().iter().filter_map(|path| touched_value(path, &tree)).collect()
+}
+
+/// The same as a person says it: what of the VM keeps a step from running.
+fn touched_facts(condition: &Condition, view: &View) -> Vec<String> {
+    let tree = serde_json::to_value(view).unwrap_or_default();
+    let ready = |ready: bool| if ready { "Ready" } else { "not Ready" };
+    let fact = |path: &String| {
+        Some(match path.as_str() {
+            "vmsnapshot.state" if view.vmsnapshot.state.is_empty() => "VMSnapshot is not installed".to_owned(),
+            "vmsnapshot.state" => format!("VMSnapshot is {}", view.vmsnapshot.state),
+            "agent.ready" => format!("the guest agent is {}", ready(view.agent.ready)),
+            "vm.power" => format!("the VM is {}", view.vm.power),
+            "extensions.other_failed" => {
+                let count = usize::try_from(view.extensions.other_failed).unwrap_or(0);
+                format!("{} failed", plural(count, "other extension"))
             }
-            Some(format!("{path} is {}", value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"))))
+            "points.count" => format!("the VM has {} restore points", view.points.count),
+            "points.limit" => format!("their limit is {}", view.points.limit),
+            // Both stand before it in the sentence; a parameter is what somebody chose.
+            "backup.last_error" | "backup.inner_error" => return None,
+            _ if path.starts_with("params.") => return None,
+            _ => return touched_value(path, &tree),
         })
-        .collect()
+    };
+    condition.touched().iter().filter_map(fact).collect()
+}
+
+/// A value that a condition looks at.
+fn touched_value(path: &str, tree: &serde_json::Value) -> Option<String> {
+    let value = tree.pointer(&format!("/{}", path.replace('.', "/")))?;
+    let said = || value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"));
+    (!value.is_object()).then(|| format!("{path} is {}", said()))
 }
 
 fn values(resolved: &Resolved, view: &View) -> String {

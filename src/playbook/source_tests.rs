@@ -411,7 +411,11 @@ fn the_shipped_playbooks_resolve() {
         ("agent-configuration", "guest.agent_conf -; guest.agent_conf -"),
         ("datasource-not-present", "protection.resume -; backup.start params.backup"),
         ("delete-stale-collections", "locks.remove params.unlock; restore_points.delete_stale -"),
-        ("extension-operation-failed", "extension.uninstall agent.ready; backup.start agent.ready"),
+        (
+            "extension-operation-failed",
+            "extension.uninstall agent.ready; \
+             backup.start agent.ready || vm.power == \"stopped\" || vm.power == \"deallocated\"",
+        ),
         (
             "rp-collection-limit",
             "locks.remove -; restore_points.delete_stale params.cleanup == \"stale\"; \

@@ -347,8 +347,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
          azmend --sandbox explain ExtensionOperationFailedForManagedDisks
       2. ExtensionOperationFailed: VMSnapshot extension operation failed (2018
          spelling of the code: ExtentionOperationFailed).
-         the last backup failed with ExtensionOperationFailed, and the VM shows it
-         now
+         the last backup failed with ExtensionOperationFailed
          azmend --sandbox fix extension-operation-failed --vm app-02
       3. UserErrorVmProvisioningStateFailed: The VM is in a failed provisioning
          state.

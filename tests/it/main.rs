@@ -27,6 +27,7 @@ mod crash_matrix;
 mod doctor;
 mod fleet;
 mod fleet_safety;
+mod foretold;
 mod guest;
 mod interference;
 mod inventory;

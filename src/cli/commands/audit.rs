@@ -17,7 +17,7 @@ use crate::cli::files;
 use crate::cli::jitter;
 use crate::cli::scan_progress::ScanProgress;
 use crate::cli::settings::Output;
-use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Auditor, CHECKS, Level, planned, plans};
+use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Auditor, Check, Level, planned, plans, playbook_of};
 use crate::engine::foresee::asks_a_person;
 use crate::facts::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Scan, Selection};
 use crate::facts::graph::{VmRow, coverage};
@@ -232,7 +232,7 @@ fn name_fleets(session: &Session, args: &AuditArgs, wide: bool, library: &Librar
     // The words of a command that one of its findings has: what is refused, or asks a person, is repaired one by one.
     let program = session.program();
     let words = |rule: &str| {
-        let own = format!("fix {} ", shell_quote(rule));
+        let own = format!("fix {} ", shell_quote(playbook_of(rule)));
         let mut commands =
             found.findings.iter().filter(|one| one.rule == rule).filter_map(|one| one.command.as_deref());
         commands.find_map(|command| {
@@ -245,7 +245,9 @@ fn name_fleets(session: &Session, args: &AuditArgs, wide: bool, library: &Librar
         found.summary.rules.iter().map(|count| (count.rule.clone(), words(&count.rule))).collect();
     for count in found.summary.rules.iter_mut().filter(|count| count.count > 1) {
         let Some(Some(words)) = known.get(&count.rule) else { continue };
-        let Some((_, origin)) = library.iter().find(|(playbook, _)| playbook.name() == count.rule) else { continue };
+        let Some((_, origin)) = library.iter().find(|(playbook, _)| playbook.name() == playbook_of(&count.rule)) else {
+            continue;
+        };
         let own = match (origin, &args.playbooks) {
             (Origin::File(_), Some(dir)) => format!(" --playbooks {}", shell_quote(&dir.display().to_string())),
             _ => String::new(),
@@ -315,7 +317,7 @@ pub fn selection_of(group: Option<&str>, tags: &[String], vault: Option<&str>) -
 }
 
 fn ask(session: &Session, args: &AuditArgs, library: &Library) -> Result<Ask, CliError> {
-    let checks = CHECKS.iter().map(|(name, _)| *name);
+    let checks = Check::ALL.iter().map(|check| check.name());
     let tasks = |name: &str| library.find(name).is_ok_and(|playbook| playbook.severity() == Severity::Info);
     let playbooks = library.iter().map(|(playbook, _)| playbook.name()).filter(|name| !tasks(name));
     let known: Vec<&str> = playbooks.chain(checks).collect();

@@ -16,7 +16,7 @@ use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
 use crate::cli::no_plan::NoPlan;
 use crate::cli::{files, jitter, store};
-use crate::engine::choose::{Choice, choose};
+use crate::engine::choose::{BACKUP, Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
@@ -111,7 +111,8 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
             }
             let choice = choose(&library, &facts, &view);
             let Some(playbook) = choice.playbook.as_deref().and_then(|name| library.find(name).ok()) else {
-                return Ok((world, vm, None, nothing_fits(choice, view)));
+                let planned = nothing_fits(choice, view, &vm);
+                return Ok((world, vm, None, planned));
             };
             session.printer.note(&told(&choice));
             let planned = Box::pin(plan_of(&arm, &request(playbook, Some(choice.why)), &facts)).await;
@@ -202,8 +203,9 @@ fn told(choice: &Choice) -> String {
     format!("auto: {}{others}", choice.why)
 }
 
-/// A known error that no playbook is for is refused with the way to its explanation; a VM without one needs nothing.
-pub fn nothing_fits(choice: Choice, view: View) -> Planned {
+/// A known error that no playbook is for is refused with the way to its explanation, or with a backup where that may help; a
+/// VM without one needs nothing.
+pub fn nothing_fits(choice: Choice, view: View, vm: &ResourceId) -> Planned {
     if choice.unread {
         return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
     }
@@ -211,13 +213,19 @@ pub fn nothing_fits(choice: Choice, view: View) -> Planned {
         [] => String::new(),
         others => format!("; also applies: {}", others.join(", ")),
     };
-    match choice.code {
-        Some(code) => {
-            let refusal = Refusal::new("guide.not-by-arm", format!("{}{also}", choice.why));
-            let refusal = refusal.hint(format!("what to do in the guest or by hand: azmend explain {code}"));
+    let why = || format!("{}{also}", choice.why);
+    let explain = |code: &str| format!("what to do in the guest or by hand: azmend explain {code}");
+    match (&choice.code, choice.retry) {
+        (code, true) => {
+            let backup = format!("start a backup: azmend fix {BACKUP} --vm {}", shell_quote(vm.as_str()));
+            let way = code.as_deref().map(explain).map_or_else(|| backup.clone(), |more| format!("{backup}; {more}"));
+            Planned::Refused { refusals: vec![Refusal::new("auto.backup-by-hand", why()).hint(way)], plan: None }
+        }
+        (Some(code), false) => {
+            let refusal = Refusal::new("guide.not-by-arm", why()).hint(explain(code));
             Planned::Refused { refusals: vec![refusal], plan: None }
         }
-        None => Planned::NothingToDo {
+        (None, false) => Planned::NothingToDo {
             not_read: view.unread.clone(),
             view: Box::new(view),
             why: choice.why,

@@ -39,6 +39,7 @@ pub fn hostile() -> Audit {
         objective: None,
         plan: vec![(*text).to_owned()],
         change: Some(Since::New),
+        vms: Vec::new(),
     };
     let summary = Summary {
         vms: 12,

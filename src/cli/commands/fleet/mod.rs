@@ -320,7 +320,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
                         let request = request(playbook, Some(choice.why));
                         (Some(playbook), Box::pin(plan_of(arm, &request, &facts)).await)
                     }
-                    None => (None, fix::nothing_fits(choice, view)),
+                    None => (None, fix::nothing_fits(choice, view, vm)),
                 }
             }
         }

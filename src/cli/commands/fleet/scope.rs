@@ -13,7 +13,7 @@ use crate::cli::azure::Azure;
 use crate::cli::commands::{audit, vms};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
-use crate::engine::audit::{Ask, Audit, Level, Since};
+use crate::engine::audit::{Ask, Audit, Level, Since, playbook_of};
 use crate::facts::bulk::Selection;
 use crate::facts::inventory::Visible;
 use crate::playbook::model::Severity;
@@ -140,6 +140,7 @@ pub(super) fn tenant(session: &Session) -> Option<&str> {
 
 /// Whether a finding is one that this fleet would repair.
 fn repairs(order: &Order<'_>, rule: &str) -> bool {
+    let rule = playbook_of(rule);
     match order.named {
         Some(playbook) => playbook.name() == rule,
         None => order.library.find(rule).is_ok_and(|playbook| playbook.severity() != Severity::Info),
@@ -190,13 +191,15 @@ fn ids(
 ) -> Result<Vec<ResourceId>, CliError> {
     let mut vms = Vec::new();
     for finding in audit.findings.iter().filter(|one| repairs(order, &one.rule) && also(one)) {
-        let id = ResourceId::parse(&finding.resource).map_err(|error| {
-            let shown = safe_short(&finding.resource, 200);
-            CliError::input(format!("the finding {:?} is about {shown:?}: {error}", safe_short(&finding.rule, 80)))
-                .code("from")
-        })?;
-        if id.is_type("Microsoft.Compute/virtualMachines") {
-            vms.push(id);
+        for resource in finding.repaired() {
+            let id = ResourceId::parse(resource).map_err(|error| {
+                let shown = safe_short(resource, 200);
+                CliError::input(format!("the finding {:?} is about {shown:?}: {error}", safe_short(&finding.rule, 80)))
+                    .code("from")
+            })?;
+            if id.is_type("Microsoft.Compute/virtualMachines") {
+                vms.push(id);
+            }
         }
     }
     Ok(vms)
