@@ -8,10 +8,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap_complete::engine::CompletionCandidate;
+use futures::FutureExt as _;
 
 use super::files;
 use super::places::{environment, state_dir};
-use crate::journal::{self, StateDir};
+use crate::journal::{self, State};
 use crate::playbook::library::Library;
 
 /// More are not offered: no one reads them, and the shell waits.
@@ -90,11 +91,17 @@ fn offered(text: &str, with_group: bool) -> Vec<String> {
     all.iter().map(one).collect()
 }
 
+/// What is read of the state directory, where there is one. A disk never makes a future wait, and storage is not asked while
+/// somebody types.
+fn local<T: Default>(read: impl AsyncFn(&State) -> Option<T>) -> T {
+    let state = default_state_dir().and_then(|dir| State::in_dir(&dir, false).ok());
+    state.and_then(|state| read(&state).now_or_never().flatten()).unwrap_or_default()
+}
+
 /// The runs, the newest first.
 #[must_use]
 pub fn runs() -> Vec<CompletionCandidate> {
-    let state = default_state_dir().and_then(|dir| StateDir::open(&dir, false).ok());
-    let list = state.and_then(|state| journal::runs(&state).ok()).unwrap_or_default();
+    let list = local(async |state| journal::runs(state).await.ok());
     list.runs
         .iter()
         .enumerate()
@@ -111,8 +118,7 @@ pub fn runs() -> Vec<CompletionCandidate> {
 /// The fleets, the newest first.
 #[must_use]
 pub fn fleets() -> Vec<CompletionCandidate> {
-    let state = default_state_dir().and_then(|dir| StateDir::open(&dir, false).ok());
-    let list = state.and_then(|state| journal::fleets(&state).ok()).unwrap_or_default();
+    let list = local(async |state| journal::fleets(state).await.ok());
     list.fleets.iter().take(MOST).map(|fleet| CompletionCandidate::new(&fleet.id)).collect()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::azure::{Azure, Sandbox};
+use super::azure::Azure;
 use super::confirm::confirm;
 use super::error::{CliError, Kind};
 use super::interrupt::{self, Interrupts};
@@ -21,7 +21,7 @@ use crate::engine::launch::new_run_id;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::{Entry, Launch};
-use crate::journal::{JournalError, LocalRun, LockKey, StateDir};
+use crate::journal::{FileLock, JournalError, RunFile, State, StateDir};
 use crate::report;
 use crate::text::shell_quote;
 
@@ -110,7 +110,7 @@ impl Session {
     /// # Errors
     /// When the journal cannot be begun or another azmend works on the same; nothing was changed then.
     pub async fn start(&self, azure: &Azure, plan: Plan, deadline: Option<Timestamp>) -> Result<u8, CliError> {
-        let state = store::open(&self.settings)?;
+        let state = store::open(self).await?;
         // The id's time is the machine's, so that ids grow even where the sandbox's time starts over.
         let run_id = new_run_id(SystemClock.now());
         let stage = self.stage(azure, &state, &run_id, deadline)?;
@@ -125,8 +125,8 @@ impl Session {
     pub async fn enter(
         &self,
         azure: &Azure,
-        state: &StateDir,
-        (plan, log): (Plan, LocalRun),
+        state: &State,
+        (plan, log): (Plan, RunFile),
         entry: Entry,
         deadline: Option<Timestamp>,
     ) -> Result<u8, CliError> {
@@ -139,16 +139,17 @@ impl Session {
     fn stage<'s>(
         &self,
         azure: &Azure,
-        state: &'s StateDir,
+        state: &'s State,
         run_id: &str,
         deadline: Option<Timestamp>,
     ) -> Result<Stage<'s>, CliError> {
+        let world = hold_world(self, azure, run_id)?;
         let arm = azure.writer(run_id)?;
         let cancel = CancellationToken::new();
         let interrupts = Interrupts::listen(cancel.clone(), self.printer.clone());
         let live = Arc::new(Live::new(&self.printer));
-        let launch = Launch { state, arm, listener: live.clone(), cancel, deadline, also: world_key(azure) };
-        Ok(Stage { launch, live, interrupts })
+        let launch = Launch { state, arm, listener: live.clone(), cancel, deadline };
+        Ok(Stage { launch, live, interrupts, _world: world })
     }
 
     fn done(&self, azure: &Azure, stage: Stage<'_>, done: Result<RunResult, JournalError>) -> Result<u8, CliError> {
@@ -168,12 +169,18 @@ struct Stage<'s> {
     launch: Launch<'s>,
     live: Arc<Live>,
     interrupts: Interrupts,
+    /// The sandbox's world: one process works on it at a time.
+    _world: Option<FileLock>,
 }
 
-/// The sandbox's world, which one process works on at a time.
-#[must_use]
-pub fn world_key(azure: &Azure) -> Option<LockKey> {
-    azure.sandbox.as_ref().map(Sandbox::key)
+/// Holds the sandbox's world, which one process works on at a time. It is on this machine's disk, wherever the runs are.
+///
+/// # Errors
+/// When another process holds it.
+pub fn hold_world(session: &Session, azure: &Azure, run_id: &str) -> Result<Option<FileLock>, CliError> {
+    let Some(sandbox) = &azure.sandbox else { return Ok(None) };
+    let dir = StateDir::open(&session.settings.state_dir, true)?;
+    Ok(Some(FileLock::take(&dir, run_id, [sandbox.key()])?))
 }
 
 /// When a run that begins now must have stopped.

@@ -184,19 +184,19 @@ fn dispatch(session: &Session, command: Command, formats: &[args::OutputArg]) ->
         ));
         session.printer.hint("make sure that no one else can: its files decide which locks azmend restores");
     }
-    warn_of_locks(session, &command);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::io(format!("cannot start: {}", crate::text::io_words(&error))))?;
     let code = runtime.block_on(async {
+        Box::pin(warn_of_locks(session, &command)).await;
         match command {
             Command::Fix(typed) => Box::pin(fix(session, (*typed).into())).await,
             Command::Plan(typed) => Box::pin(fix(session, (*typed).into())).await,
             Command::Apply(args) => commands::apply::run(session, args).await,
             Command::Runs(command) => commands::runs::run(session, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(session, args).await,
-            Command::Sandbox(command) => commands::sandbox::run(session, command),
+            Command::Sandbox(command) => commands::sandbox::run(session, command).await,
             Command::Backup(args) => Box::pin(commands::backup::run(session, *args)).await,
             Command::Protect(args) => Box::pin(commands::protect::run(session, *args)).await,
             Command::Vms(args) => commands::vms::run(session, &args).await,
@@ -228,9 +228,9 @@ async fn fix(session: &Session, args: args::FixArgs) -> Result<u8, CliError> {
 }
 
 /// While a run of this state directory has locks off, every start says so (S6).
-fn warn_of_locks(session: &Session, command: &Command) {
+async fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
-    let Ok(Some(state)) = store::existing(&session.settings) else { return };
+    let Ok(Some(state)) = store::existing(session).await else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
         Command::Runs(args::RunsCommand::Show { id }) => Some(id.as_str()),
@@ -239,9 +239,9 @@ fn warn_of_locks(session: &Session, command: &Command) {
         _ => None,
     };
     let settings = &session.settings;
-    let mut runs = store::runs_with_locks_off(&state, settings.sandbox());
+    let mut runs = store::runs_with_locks_off(&state, settings.sandbox()).await;
     if settings.may_be_served() {
-        runs.extend(store::runs_with_locks_off(&state, true));
+        runs.extend(store::runs_with_locks_off(&state, true).await);
     }
     // A lock that several runs removed is off once: the newest run, which is first, restores it.
     let mut warned = std::collections::BTreeSet::new();

@@ -1,16 +1,16 @@
-//! The runs in the state directory, as the commands need them.
+//! The runs in the state, as the commands need them.
 //!
 //! What of a run must survive even when its plan or its journal was damaged, the locks that are off and the commands
 //! that bring them back, is read from the records alone.
 
 use super::error::{CliError, Kind};
-use super::settings::Settings;
+use super::execute::Session;
 use crate::actions::locks::recreate_command;
 use crate::arm::model::Lock;
 use crate::engine::owed::Locks;
 use crate::engine::plan::Plan;
 use crate::engine::state::{RunPhase, RunState};
-use crate::journal::{self, Integrity, JournalError, Loaded, LocalRun, StateDir};
+use crate::journal::{self, Integrity, JournalError, Loaded, RunFile, State, Trouble};
 
 /// A run that was read.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ impl From<JournalError> for CliError {
                 let hint = error.hint();
                 return Self::not_written(error.to_string()).maybe_hint(hint);
             }
+            JournalError::Storage { trouble: Trouble::Unreachable, .. } => (Kind::ComeBack, "state_unreachable"),
+            JournalError::Storage { trouble: Trouble::SignIn, .. } => (Kind::SignIn, "state_sign_in"),
+            JournalError::Storage { trouble: Trouble::Denied, .. } => (Kind::Permission, "state_denied"),
+            JournalError::Storage { .. } => (Kind::Io, "state"),
             _ => (Kind::Io, "state_dir"),
         };
         let hint = error.hint();
@@ -48,34 +52,35 @@ impl From<JournalError> for CliError {
     }
 }
 
-/// The state directory, made when it is missing.
+/// The state, ready to be written to: a directory is made when it is missing.
 ///
 /// # Errors
 /// When it is not usable.
-pub fn open(settings: &Settings) -> Result<StateDir, CliError> {
-    Ok(StateDir::open(&settings.state_dir, true)?)
+pub async fn open(session: &Session) -> Result<State, CliError> {
+    Ok(State::in_dir(&session.settings.state_dir, true)?)
 }
 
-/// The state directory, if there is one.
+/// The state, if there is one.
 ///
 /// # Errors
 /// When it is not usable.
-pub fn existing(settings: &Settings) -> Result<Option<StateDir>, CliError> {
-    match StateDir::open(&settings.state_dir, false) {
+pub async fn existing(session: &Session) -> Result<Option<State>, CliError> {
+    match State::in_dir(&session.settings.state_dir, false) {
         Ok(state) => Ok(Some(state)),
         Err(JournalError::NoStateDir { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The state directory of a command that names a run: without the directory there is no such run.
+/// The state of a command that names a run: where there is none there is no such run.
 ///
 /// # Errors
 /// When there is none or it is not usable.
-pub fn with_runs(settings: &Settings) -> Result<StateDir, CliError> {
-    existing(settings)?.ok_or_else(|| {
-        CliError::input(format!("there are no runs in {}", settings.state_dir.display())).code("run_not_found")
-    })
+pub async fn with_runs(session: &Session) -> Result<State, CliError> {
+    let dir = &session.settings.state_dir;
+    existing(session)
+        .await?
+        .ok_or_else(|| CliError::input(format!("there are no runs in {}", dir.display())).code("run_not_found"))
 }
 
 /// Reads the plan and the state of a run.
@@ -108,18 +113,12 @@ pub fn locks_off(loaded: &Loaded) -> Vec<(String, Lock)> {
 
 /// Every run of this kind of world that has locks off, with the locks. What cannot be read is left out: `runs list`
 /// tells of it.
-#[must_use]
-pub fn runs_with_locks_off(state: &StateDir, sandbox: bool) -> Vec<(String, Vec<Lock>)> {
-    let Ok(list) = journal::runs(state) else { return Vec::new() };
-    list.runs
-        .iter()
-        .filter(|run| run.sandbox.unwrap_or(sandbox) == sandbox)
-        .filter_map(|run| {
-            let loaded = journal::load(state, &run.id).ok()?;
-            let locks: Vec<Lock> = locks_off(&loaded).into_iter().map(|(_, lock)| lock).collect();
-            (!locks.is_empty()).then(|| (run.id.clone(), locks))
-        })
-        .collect()
+pub async fn runs_with_locks_off(state: &State, sandbox: bool) -> Vec<(String, Vec<Lock>)> {
+    let off = journal::survey(state, |run, loaded| {
+        let locks: Vec<Lock> = locks_off(&loaded).into_iter().map(|(_, lock)| lock).collect();
+        (run.sandbox.unwrap_or(sandbox) == sandbox && !locks.is_empty()).then_some((run.id, locks))
+    });
+    off.await.map_or_else(|_| Vec::new(), |off| off.found.into_iter().flatten().collect())
 }
 
 /// The beginning of a run id for a sentence: its millisecond and four letters more. A command takes all of the id.
@@ -144,8 +143,8 @@ pub fn telling(ids: &[&str]) -> usize {
 
 /// Whether a process works on a run now. Where it cannot be told nothing is claimed of it.
 #[must_use]
-pub fn held(state: &StateDir, id: &str) -> Option<bool> {
-    LocalRun::holder(state, id).ok().map(|holder| holder.is_some())
+pub async fn held(state: &State, id: &str) -> Option<bool> {
+    RunFile::holder(state, id).await.ok().map(|holder| holder.is_some())
 }
 
 /// The state of a run in one word. Of a run that is under way in its journal and that no process works on: that it was

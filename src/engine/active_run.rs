@@ -68,6 +68,8 @@ pub(super) enum Halt {
     },
     /// The journal cannot be written: nothing more is sent.
     Log(AppendError),
+    /// Another process may work on the run by now: nothing more is sent, no lock is restored either.
+    Lost(String),
     /// The record does not fit the run so far: a bug, or an edited journal. It was not written.
     Illegal(IllegalRecord),
 }
@@ -75,7 +77,7 @@ pub(super) enum Halt {
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pause { detail, .. } => f.write_str(detail),
+            Self::Pause { detail, .. } | Self::Lost(detail) => f.write_str(detail),
             Self::Log(error) => error.fmt(f),
             Self::Illegal(error) => error.fmt(f),
         }
@@ -138,11 +140,17 @@ impl ActiveRun<'_> {
     }
 
     /// Writes one record, if it fits; nothing may follow when this fails (S2).
-    pub(super) fn record(&mut self, event: Event) -> Result<(), Halt> {
+    pub(super) async fn record(&mut self, event: Event) -> Result<(), Halt> {
         let at = self.now();
         let record = Record { seq: self.seq + 1, at, event };
         let next = self.after(&record)?;
-        let written = self.run.log.append(at, record.event)?;
+        let written = match self.run.log.append(at, record.event).await {
+            Ok(written) => written,
+            Err(error) => {
+                self.still_ours()?;
+                return Err(error.into());
+            }
+        };
         self.seq = written.seq;
         self.state = next;
         Ok(())
@@ -160,8 +168,12 @@ impl ActiveRun<'_> {
     }
 
     /// Journals what concerns an undoing. When that fails the undoing goes on without, and the result says so.
-    pub(super) fn record_all_the_same(&mut self, event: Event) {
-        let Err(halt) = self.record(event.clone()) else { return };
+    pub(super) async fn record_all_the_same(&mut self, event: Event) {
+        let Err(halt) = self.record(event.clone()).await else { return };
+        if matches!(halt, Halt::Lost(_)) {
+            // Nothing follows: the result says what was lost.
+            return;
+        }
         // The state goes on without the disk, so that the result is right.
         let record = Record { seq: self.seq + 1, at: self.now(), event };
         match self.after(&record) {
@@ -179,8 +191,14 @@ impl ActiveRun<'_> {
         self.warnings.push(text);
     }
 
+    /// Whether no other process can work on this run.
+    pub(super) fn still_ours(&self) -> Result<(), Halt> {
+        self.run.log.lost().map_or(Ok(()), |why| Err(Halt::Lost(why)))
+    }
+
     /// Stops here when asked to, or when `ahead` would not fit before the deadline.
     pub(super) fn pause_point(&self, ahead: Duration) -> Result<(), Halt> {
+        self.still_ours()?;
         let pause = |why, detail: &str, wait| Err(Halt::Pause { why, detail: detail.to_owned(), hint: None, wait });
         if self.run.cancel.is_cancelled() {
             return pause(PauseReason::Interrupted, "azmend was interrupted", Duration::ZERO);

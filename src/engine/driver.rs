@@ -27,8 +27,10 @@ use crate::arm::{ArmError, CallPurpose, ErrorClass, Operation, PollState, Sent, 
 use crate::clock::elapsed;
 use crate::facts::collect::Refresh;
 use crate::facts::vm_facts::VmFacts;
-use crate::journal::{Answer, Effect, EndKind, Ending, Event, Fact, Purpose};
+use crate::journal::{Answer, Effect, EndKind, Ending, Event, Fact, PauseReason, Purpose};
 
+/// A request whose intent took longer to write is not sent: what was read before it may be out of date.
+const SLOW_JOURNAL: Duration = Duration::from_secs(10);
 /// How often facts are read again for one request because reading its resource took longer than that.
 const MOST_ROUNDS: usize = 3;
 /// Azure's replicas may enforce a removed lock for this long; then the run is resumed later. No time is documented; Terraform's
@@ -85,11 +87,11 @@ impl ActiveRun<'_> {
                 }
                 Next::Pause { why, detail, hint, wait } => return Err(Halt::Pause { why, detail, hint, wait }),
                 Next::Answer { how, detail } => {
-                    self.answered(task, how, detail)?;
+                    self.answered(task, how, detail).await?;
                     Seen::Answered
                 }
                 Next::Learn(job) => {
-                    self.learned(task, job)?;
+                    self.learned(task, job).await?;
                     Seen::Learned
                 }
                 Next::Poll(operation) => self.poll(task, *operation).await?,
@@ -175,7 +177,7 @@ impl ActiveRun<'_> {
         }
         let name = task.change.resource().short_name();
         Err(Halt::Pause {
-            why: crate::journal::PauseReason::Throttled,
+            why: PauseReason::Throttled,
             detail: format!(
                 "Azure answers so slowly that what decides on {name} is out of date when it could be changed"
             ),
@@ -262,7 +264,7 @@ impl ActiveRun<'_> {
             return Ok(());
         }
         let detail = "Azure Backup is still cleaning up restore points, and there is no room yet".to_owned();
-        Err(Halt::Pause { why: crate::journal::PauseReason::CleanUpPending, detail, hint: None, wait })
+        Err(Halt::Pause { why: PauseReason::CleanUpPending, detail, hint: None, wait })
     }
 
     /// Whether the VM was read to be below its limit.
@@ -326,24 +328,38 @@ impl ActiveRun<'_> {
             before: request.before.clone(),
             client_request_id: tag.client_request_id.to_string(),
         };
-        if let Some(unsent) = self.intend(task, intent)? {
+        let asked = self.now();
+        if let Some(unsent) = self.intend(task, intent).await? {
             return Ok(unsent);
         }
+        if task.purpose == Purpose::Do && elapsed(asked, self.now()) > SLOW_JOURNAL {
+            // What decided on this request may be out of date by now (S3).
+            self.answered(task, Answer::Rejected, "the journal was written too slowly; not sent".to_owned()).await?;
+            return Err(Halt::Pause {
+                why: PauseReason::Unreachable,
+                detail: "the storage of the journal answers so slowly that what was read before is out of date"
+                    .to_owned(),
+                hint: None,
+                wait: Duration::from_secs(120),
+            });
+        }
+        // Writing took its time, too: another process may work on this by now.
+        self.still_ours()?;
         let sent = Box::pin(self.request(task, request, &tag)).await;
         let seen = match sent {
             Ok(Sent::Done { .. }) => {
-                self.answered(task, Answer::Ok, String::new())?;
+                self.answered(task, Answer::Ok, String::new()).await?;
                 SendSeen::Done
             }
             Ok(Sent::Accepted(operation)) => {
                 let value = serde_json::to_value(operation.unsigned()).unwrap_or_default();
                 let event = Event::Accepted { change: change.id.clone(), purpose: task.purpose, operation: value };
-                self.write(task.purpose, event)?;
+                self.write(task.purpose, event).await?;
                 SendSeen::Accepted(Box::new(operation))
             }
             Err(error) => {
                 let deletes = request.verb == Verb::Delete;
-                self.answered(task, answer_of(&error, deletes), error.to_string())?;
+                self.answered(task, answer_of(&error, deletes), error.to_string()).await?;
                 SendSeen::Error(SendError {
                     class: error.class(),
                     failure: failure_of(&error),
@@ -358,17 +374,17 @@ impl ActiveRun<'_> {
     }
 
     /// Writes the intent. `Some`: it could not be written, so nothing is sent.
-    fn intend(&mut self, task: Task<'_>, intent: Event) -> Result<Option<Seen>, Halt> {
+    async fn intend(&mut self, task: Task<'_>, intent: Event) -> Result<Option<Seen>, Halt> {
         if task.purpose == Purpose::Do {
-            self.record(intent)?;
+            self.record(intent).await?;
             return Ok(None);
         }
         // The record of a lock's removal is the intent of its restoration: that one is sent all the same (S2).
         if matches!(task.change.what, ChangeKind::RemoveLock(_)) {
-            self.record_all_the_same(intent);
+            self.record_all_the_same(intent).await;
             return Ok(None);
         }
-        if self.record(intent).is_ok() {
+        if self.record(intent).await.is_ok() {
             return Ok(None);
         }
         let failure = Failure::new("journal", "the journal cannot be written, so nothing was sent");
@@ -390,22 +406,22 @@ impl ActiveRun<'_> {
     }
 
     /// Writes a record: for a change it must succeed, an undoing goes on without it.
-    fn write(&mut self, purpose: Purpose, event: Event) -> Result<(), Halt> {
+    async fn write(&mut self, purpose: Purpose, event: Event) -> Result<(), Halt> {
         if purpose == Purpose::Do {
-            return self.record(event);
+            return self.record(event).await;
         }
-        self.record_all_the_same(event);
+        self.record_all_the_same(event).await;
         Ok(())
     }
 
-    fn answered(&mut self, task: Task<'_>, how: Answer, detail: String) -> Result<(), Halt> {
+    async fn answered(&mut self, task: Task<'_>, how: Answer, detail: String) -> Result<(), Halt> {
         let change = task.change.id.clone();
-        self.write(task.purpose, Event::Answered { change, purpose: task.purpose, how, detail })
+        self.write(task.purpose, Event::Answered { change, purpose: task.purpose, how, detail }).await
     }
 
-    fn learned(&mut self, task: Task<'_>, job: crate::arm::id::ResourceId) -> Result<(), Halt> {
+    async fn learned(&mut self, task: Task<'_>, job: crate::arm::id::ResourceId) -> Result<(), Halt> {
         let change = task.change.id.clone();
-        self.write(task.purpose, Event::Learned { change, key: Fact::Job, value: job.to_string() })
+        self.write(task.purpose, Event::Learned { change, key: Fact::Job, value: job.to_string() }).await
     }
 
     /// One poll.
@@ -422,7 +438,7 @@ impl ActiveRun<'_> {
                 PollState::InProgress => PollSeen::InProgress { operation: Box::new(poll.operation), wait: poll.wait },
                 PollState::Succeeded { body } => {
                     if let Some(job) = actions::learn(task.change, &body) {
-                        self.learned(task, job)?;
+                        self.learned(task, job).await?;
                     }
                     PollSeen::Ended
                 }
@@ -461,7 +477,7 @@ impl ActiveRun<'_> {
         let task = Task { change, purpose: Purpose::Do, step: None };
         let mut proof = Box::pin(self.prove(task)).await;
         if let Verify::Found(job) = proof {
-            self.learned(task, job).ok()?;
+            self.learned(task, job).await.ok()?;
             proof = Box::pin(self.prove(task)).await;
         }
         match proof {
@@ -530,7 +546,7 @@ impl ActiveRun<'_> {
         } else if let (true, Some(last)) = (ending.outcome == EndKind::Failed, last) {
             ending.hint = ending.hint.or_else(|| last.hint.clone());
         }
-        self.write(task.purpose, Event::Ended { change: task.change.id.clone(), purpose: task.purpose, ending })
+        self.write(task.purpose, Event::Ended { change: task.change.id.clone(), purpose: task.purpose, ending }).await
     }
 
     /// A point that was read to be gone is not in the facts any more, so that the rules do not count it as kept.

@@ -1,6 +1,6 @@
-//! What earlier runs of this machine did that the next one must know.
+//! What earlier runs in this state did that the next one must know.
 //!
-//! Duty: from the journals of the state directory, the locks that are off because of them, the backup jobs that they
+//! Duty: from the journals of the state, the locks that are off because of them, the backup jobs that they
 //! started, the clean-ups of Azure Backup that they wait for, and which VMs they repaired. Lists of Azure may not show either yet: a backup that was started a minute ago is known by its own GET, and the
 //! first backup after an unlocking is expected to fail once, whoever removed the lock.
 //!
@@ -18,7 +18,7 @@ use super::plan::{Plan, World};
 use crate::actions::change::Refusal;
 use crate::arm::id::ResourceId;
 use crate::clock::elapsed;
-use crate::journal::{self, Effect, EndKind, Event, Fact, PauseReason, Purpose, Record, StateDir};
+use crate::journal::{self, Effect, EndKind, Event, Fact, PauseReason, Purpose, Record, State};
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
 
@@ -63,39 +63,36 @@ pub struct Earlier {
 impl Earlier {
     /// Reads the journals of the last two days, and those of the default guard's time, but for the run `but`. What cannot be read is
     /// skipped: `runs list` names it.
-    #[must_use]
-    pub fn read(state: &StateDir, place: &World, but: Option<&str>, now: Timestamp) -> Self {
-        Self::guarded(state, place, but, now, Some(LoopGuard::default()))
+    pub async fn read(state: &State, place: &World, but: Option<&str>, now: Timestamp) -> Self {
+        Self::guarded(state, place, but, now, Some(LoopGuard::default())).await
     }
 
     /// The same with a guard of the user's.
-    #[must_use]
-    pub fn guarded(
-        state: &StateDir,
+    pub async fn guarded(
+        state: &State,
         place: &World,
         but: Option<&str>,
         now: Timestamp,
         guard: Option<LoopGuard>,
     ) -> Self {
         let mut earlier = Self { guard, ..Self::default() };
-        let Ok(list) = journal::runs(state) else { return earlier };
         let look_back = guard.map_or(LOOK_BACK, |guard| guard.within().to_std().max(LOOK_BACK));
-        for run in list.runs {
+        let recent = journal::survey(state, |run, loaded| {
             let age = run.last_at().map_or(Duration::MAX, |at| elapsed(at, now));
-            let elsewhere = run.sandbox.is_some_and(|sandbox| sandbox != place.sandbox);
-            if age > look_back || but == Some(run.id.as_str()) || elsewhere {
-                continue;
-            }
-            let Ok(loaded) = journal::load(state, &run.id) else { continue };
+            let here = run.sandbox.is_none_or(|sandbox| sandbox == place.sandbox);
+            (age <= look_back && here && but != Some(run.id.as_str())).then_some((run.id, age, loaded))
+        });
+        let Ok(recent) = recent.await else { return earlier };
+        for (run, age, loaded) in recent.found.into_iter().flatten() {
             let Ok(plan) = Plan::parse(&loaded.plan_json) else { continue };
             if !same_place(&plan.world, place) {
                 continue;
             }
-            earlier.repairs.extend(repair(&run.id, &plan, loaded.records.iter().chain(&loaded.salvaged)));
+            earlier.repairs.extend(repair(&run, &plan, loaded.records.iter().chain(&loaded.salvaged)));
             if age <= LOOK_BACK {
                 earlier.add(loaded.records.iter().chain(&loaded.salvaged));
                 let until = clean_up(&loaded.records);
-                earlier.clean_ups.extend(until.map(|until| CleanUp { vm: plan.vm, run: run.id, until }));
+                earlier.clean_ups.extend(until.map(|until| CleanUp { vm: plan.vm, run, until }));
             }
         }
         earlier

@@ -31,11 +31,17 @@ use crate::facts::vm_facts::VmFacts;
 use crate::journal::{Effect, EndKind, Ending, Event, FinalStatus, PauseReason, Purpose};
 use crate::text::plural;
 
+/// When to come back to a run whose journal cannot be written for a while, or that another process may work on.
+const COME_BACK: Duration = Duration::from_secs(90);
+
 impl ActiveRun<'_> {
     /// Ends a run, however it came to its end.
     pub(super) async fn finish(&mut self, end: StepsEnd) -> RunResult {
         let end = self.held_by_others(end);
-        let restored = Box::pin(self.restore_at_the_end(&end)).await;
+        let restored = self.run.log.lost().is_some() || Box::pin(self.restore_at_the_end(&end)).await;
+        if let Some(why) = self.run.log.lost() {
+            return self.not_ours(&why);
+        }
         // The last reading is part of every end but an unreachable Azure's.
         let read =
             !matches!(&end, StepsEnd::Halted(Halt::Pause { why: PauseReason::Unreachable, .. } | Halt::Illegal(_)));
@@ -43,16 +49,29 @@ impl ActiveRun<'_> {
         let mut result = self.base(after);
         let ended = match end {
             StepsEnd::Halted(Halt::Pause { why, detail, hint, wait }) => {
-                self.paused(&mut result, why, &detail, hint, wait);
+                self.paused(&mut result, why, &detail, hint, wait).await;
                 Ended::Paused
             }
+            StepsEnd::Halted(Halt::Lost(why)) => return self.not_ours(&why),
             StepsEnd::Halted(Halt::Log(error)) => {
+                let resume = format!("azmend runs resume {}", self.run.run_id);
+                let hint = if error.passes {
+                    format!("when the storage answers again: {resume}")
+                } else {
+                    "give azmend a state directory it can write to, then: azmend runs resume".to_owned()
+                };
                 result.error = Some(ErrorResult {
                     code: "journal".to_owned(),
                     message: format!("{error}; nothing more was sent"),
-                    hint: Some("give azmend a state directory it can write to, then: azmend runs resume".to_owned()),
+                    hint: Some(hint),
                 });
-                Ended::JournalLost
+                if error.passes {
+                    result.retry_after = Some(COME_BACK.as_secs());
+                    result.next = Some(resume);
+                    Ended::Paused
+                } else {
+                    Ended::JournalLost
+                }
             }
             StepsEnd::Halted(Halt::Illegal(error)) => return self.illegal(&error),
             StepsEnd::Done | StepsEnd::Stopped => {
@@ -62,11 +81,14 @@ impl ActiveRun<'_> {
         };
         let worst = if ended == Ended::Paused { self.unknown_only() } else { self.worst() };
         self.conclude(&mut result, ended, worst, !restored);
-        self.close(result)
+        self.close(result).await
     }
 
     /// Ends an undo.
     pub(super) async fn finish_undo(&mut self, restored: bool) -> RunResult {
+        if let Some(why) = self.run.log.lost() {
+            return self.not_ours(&why);
+        }
         let after = Box::pin(self.read_after()).await;
         let mut result = self.base(after);
         let mut lost = Vec::new();
@@ -93,7 +115,7 @@ impl ActiveRun<'_> {
         // What cannot be undone was named as irreversible before it was done, and is named again above.
         let worst = if missing { Worst::Missing } else { Worst::Holds };
         self.conclude(&mut result, Ended::Undone, worst, !restored);
-        self.close(result)
+        self.close(result).await
     }
 
     /// The locks that are restored when a run ends: all of them when it is being undone; those of `--relock`, unless Azure
@@ -183,8 +205,28 @@ impl ActiveRun<'_> {
         result
     }
 
+    /// The result of a run that another process may work on by now: nothing more is sent, its locks stay as they are, and
+    /// nothing is written down either.
+    pub(super) fn not_ours(&mut self, why: &str) -> RunResult {
+        let mut result = self.base(None);
+        self.conclude(&mut result, Ended::Paused, Worst::Holds, false);
+        let resume = format!("azmend runs resume {}", self.run.run_id);
+        result.error = Some(ErrorResult {
+            code: "lease_lost".to_owned(),
+            message: format!("{why}; nothing more was sent, for another azmend may work on this by now"),
+            hint: Some(format!("see `azmend runs show {}`; if no one works on it: {resume}", self.run.run_id)),
+        });
+        result.retry_after = Some(COME_BACK.as_secs());
+        result.next = Some(resume);
+        result.warnings.append(&mut self.warnings);
+        result
+    }
+
     /// The result of an undo that could only restore locks.
-    pub(super) fn restored_from_damage(&mut self, error: &IllegalRecord, restored: bool) -> RunResult {
+    pub(super) async fn restored_from_damage(&mut self, error: &IllegalRecord, restored: bool) -> RunResult {
+        if let Some(why) = self.run.log.lost() {
+            return self.not_ours(&why);
+        }
         let mut result = self.illegal(error);
         if let Some(error) = &mut result.error {
             error.message = error.message.replace("nothing was sent", "only its locks were restored");
@@ -194,7 +236,7 @@ impl ActiveRun<'_> {
             error.message =
                 error.message.replace("only its locks were restored", "not all of its locks could be restored");
         }
-        self.close(result)
+        self.close(result).await
     }
 
     /// The result of a run that is not resumed: nothing is sent.
@@ -210,13 +252,20 @@ impl ActiveRun<'_> {
         result
     }
 
-    fn paused(&mut self, result: &mut RunResult, why: PauseReason, detail: &str, hint: Option<String>, wait: Duration) {
+    async fn paused(
+        &mut self,
+        result: &mut RunResult,
+        why: PauseReason,
+        detail: &str,
+        hint: Option<String>,
+        wait: Duration,
+    ) {
         result.retry_after = Some(wait.as_secs());
         result.error = Some(ErrorResult { code: why.word().to_owned(), message: detail.to_owned(), hint });
         result.next = Some(format!("azmend runs resume {}", self.run.run_id));
         let retry_after = later(self.now(), wait);
         let event = Event::Paused { why, detail: detail.to_owned(), retry_after };
-        if self.record(event).is_err() {
+        if self.record(event).await.is_err() {
             result.warnings.push("the pause could not be journaled; resume still works".to_owned());
         }
     }
@@ -271,13 +320,13 @@ impl ActiveRun<'_> {
     }
 
     /// Writes the last record and gives the result out.
-    fn close(&mut self, mut result: RunResult) -> RunResult {
+    async fn close(&mut self, mut result: RunResult) -> RunResult {
         // A pause stays one when a lock could not be restored: the run can then still be resumed.
         let paused = matches!(self.state.phase, RunPhase::Paused { .. });
         let lost = result.error.as_ref().is_some_and(|error| error.code == "journal");
         if let (false, false, Some(status)) = (paused, lost, final_status(result.status)) {
             let event = Event::Finished { status, exit_code: result.exit_code };
-            if self.record(event).is_err() {
+            if self.record(event).await.is_err() {
                 result.warnings.push("the end of the run could not be journaled".to_owned());
             }
         }
@@ -342,7 +391,7 @@ impl ActiveRun<'_> {
             let ours = outcome == Some(EndKind::Succeeded);
             if let Some(ending) = Box::pin(self.contradiction(change, ours, facts)).await {
                 self.warn(ending.detail.clone());
-                self.record_all_the_same(Event::Corrected { change: change.id.clone(), ending });
+                self.record_all_the_same(Event::Corrected { change: change.id.clone(), ending }).await;
             }
         }
         let mut found: Vec<String> = self.cleaned_by_others(facts).into_iter().collect();

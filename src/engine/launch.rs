@@ -1,11 +1,13 @@
 //! Launching a run: the locks between processes, its id and journal, what earlier runs did; then the run itself.
 //!
-//! Duty: the one way from a confirmed plan, or from a journal, to a result, for whoever has a state directory: a command, a
-//! fleet, a program that uses azmend as a library. Invariants: no two processes of a machine work on the same VM or the same
-//! lock scope; a run's journal is on disk before anything is sent. Must never: ask, print, or read arguments.
+//! Duty: the one way from a confirmed plan, or from a journal, to a result, for whoever has a state: a command, a
+//! fleet, a program that uses azmend as a library. Invariants: no two processes that share a state work on the same VM or the
+//! same lock scope; a run's journal is durable before anything is sent; a run that lost what it held stops.
+//! Must never: ask, print, or read arguments.
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +19,7 @@ use super::result::RunResult;
 use crate::actions::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::arm::Arm;
-use crate::journal::{FileLock, JournalError, LocalRun, LockKey, StateDir};
+use crate::journal::{Hold, JournalError, LockKey, RunFile, State};
 
 /// Where a run is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub enum Entry {
 /// What runs are launched with.
 pub struct Launch<'a> {
     /// Where the journals are.
-    pub state: &'a StateDir,
+    pub state: &'a State,
     /// The typed calls, with the run's id.
     pub arm: Arm,
     /// Who watches.
@@ -42,8 +44,6 @@ pub struct Launch<'a> {
     pub cancel: CancellationToken,
     /// When the run must have stopped.
     pub deadline: Option<Timestamp>,
-    /// What else this process must hold: the sandbox's world.
-    pub also: Option<LockKey>,
 }
 
 impl Launch<'_> {
@@ -52,52 +52,58 @@ impl Launch<'_> {
     /// # Errors
     /// When the journal cannot be begun or another process works on the same; nothing was changed then.
     pub async fn start(&self, plan: Plan, run_id: String) -> Result<RunResult, JournalError> {
-        let held = self.lock(&plan, &run_id)?;
-        let log = create(self.state, &plan, &run_id)?;
-        let result = Box::pin(self.run(plan, run_id, log, Entry::Start)).await;
-        drop(held);
-        Ok(result)
+        let held = self.lock(&plan, &run_id).await?;
+        let log = create(self.state, &plan, &run_id).await?;
+        log.adopt(held);
+        Ok(Box::pin(self.run(plan, run_id, log, Entry::Start)).await)
     }
 
     /// Takes up a run whose journal this process holds.
     ///
     /// # Errors
     /// When another process works on the same; nothing was changed then.
-    pub async fn enter(&self, plan: Plan, log: LocalRun, entry: Entry) -> Result<RunResult, JournalError> {
+    pub async fn enter(&self, plan: Plan, log: RunFile, entry: Entry) -> Result<RunResult, JournalError> {
         let run_id = log.id().to_owned();
-        let held = self.lock(&plan, &run_id)?;
-        let result = Box::pin(self.run(plan, run_id, log, entry)).await;
-        drop(held);
-        Ok(result)
+        log.adopt(self.lock(&plan, &run_id).await?);
+        Ok(Box::pin(self.run(plan, run_id, log, entry)).await)
     }
 
     /// Keeps other processes away from the VM and the lock scopes of a plan.
     ///
     /// # Errors
     /// When another process holds one of them.
-    pub fn lock(&self, plan: &Plan, run_id: &str) -> Result<FileLock, JournalError> {
-        FileLock::take(self.state, run_id, keys(plan).into_iter().chain(self.also.clone()))
+    pub async fn lock(&self, plan: &Plan, run_id: &str) -> Result<Hold, JournalError> {
+        Hold::take(self.state, run_id, keys(plan)).await
     }
 
-    /// Runs a plan whose locks are held and whose journal exists.
-    pub async fn run(&self, plan: Plan, run_id: String, log: LocalRun, entry: Entry) -> RunResult {
-        let earlier = Earlier::read(self.state, &plan.world, Some(&run_id), self.arm.clock().now());
+    /// Runs a plan whose journal exists and holds what belongs to it ([`RunFile::adopt`]).
+    pub async fn run(&self, plan: Plan, run_id: String, log: RunFile, entry: Entry) -> RunResult {
+        let earlier = Earlier::read(self.state, &plan.world, Some(&run_id), self.arm.clock().now()).await;
+        let log = Arc::new(log);
+        // Of its own, so that a run that lost its lease stops, and the others of a fleet go on.
+        let cancel = self.cancel.child_token();
         let run = Run {
             arm: self.arm.clone(),
-            log: Arc::new(log),
+            log: log.clone(),
             plan,
             run_id,
             listener: Arc::clone(&self.listener),
-            cancel: self.cancel.clone(),
+            cancel: cancel.clone(),
             deadline: self.deadline,
             pid: std::process::id(),
             earlier,
         };
-        match entry {
-            Entry::Start => Box::pin(run.start()).await,
-            Entry::Resume => Box::pin(run.resume()).await,
-            Entry::Undo => Box::pin(run.undo()).await,
+        let mut way: BoxFuture<'_, RunResult> = match entry {
+            Entry::Start => Box::pin(run.start()),
+            Entry::Resume => Box::pin(run.resume()),
+            Entry::Undo => Box::pin(run.undo()),
+        };
+        tokio::select! {
+            biased;
+            result = &mut way => return result,
+            () = log.when_lost() => cancel.cancel(),
         }
+        way.await
     }
 }
 
@@ -105,9 +111,9 @@ impl Launch<'_> {
 ///
 /// # Errors
 /// When it cannot be written; there is no such run then.
-pub fn create(state: &StateDir, plan: &Plan, run_id: &str) -> Result<LocalRun, JournalError> {
+pub async fn create(state: &State, plan: &Plan, run_id: &str) -> Result<RunFile, JournalError> {
     let text = serde_json::to_string_pretty(plan).unwrap_or_default();
-    LocalRun::create(state, run_id, &text)
+    RunFile::create(state, run_id, &text).await
 }
 
 /// The VM and every scope whose locks a plan works on.

@@ -33,7 +33,7 @@ impl Run {
             plan_hash: self.plan.hash.clone(),
             pid: self.pid,
         };
-        let end = match active.record(event) {
+        let end = match active.record(event).await {
             Ok(()) => Box::pin(active.steps()).await,
             Err(halt) => StepsEnd::Halted(halt),
         };
@@ -53,7 +53,7 @@ impl Run {
         let undoing = matches!(state.phase, RunPhase::Undoing | RunPhase::Paused { undoing: true, .. });
         let mut active = self.active(state, None);
         let event = Event::Resumed { version: env!("CARGO_PKG_VERSION").to_owned(), pid: self.pid };
-        if let Err(halt) = active.record(event) {
+        if let Err(halt) = active.record(event).await {
             return Box::pin(active.finish(StepsEnd::Halted(halt))).await;
         }
         if undoing {
@@ -81,11 +81,11 @@ impl Run {
                 let state = RunState { locks, ..RunState::new(&self.plan) };
                 let mut active = self.active(state, Some(illegal.clone()));
                 let restored = Box::pin(active.restore_from_records()).await;
-                return active.restored_from_damage(&illegal, restored);
+                return active.restored_from_damage(&illegal, restored).await;
             }
         };
         let mut active = self.active(state, None);
-        if let Err(halt) = active.record(Event::UndoStarted { pid: self.pid }) {
+        if let Err(halt) = active.record(Event::UndoStarted { pid: self.pid }).await {
             // The locks come back all the same; nothing else is sent without a journal (S2).
             active.state.phase = RunPhase::Undoing;
             return Box::pin(active.finish(StepsEnd::Halted(halt))).await;
@@ -159,17 +159,17 @@ impl ActiveRun<'_> {
     /// One step. `Ok(false)`: the run ends here.
     async fn step(&mut self, step: &PlannedStep, number: usize, of: usize) -> Result<bool, Halt> {
         if let Decision::Off { why } = &step.decision {
-            return self.step_off(step, why.clone());
+            return self.step_off(step, why.clone()).await;
         }
         if !self.state.steps_started.contains_key(&step.id) {
             self.pause_point(Duration::ZERO)?;
             if let Some(why) = self.not_after(step) {
                 for change in &step.changes {
-                    self.skip(change, &why)?;
+                    self.skip(change, &why).await?;
                 }
-                return self.step_off(step, why);
+                return self.step_off(step, why).await;
             }
-            self.record(Event::StepStarted { step: step.id.clone() })?;
+            self.record(Event::StepStarted { step: step.id.clone() }).await?;
         }
         self.tell(&Progress::Step { id: step.id.clone(), number, of, changes: step.changes.len() });
         for change in &step.changes {
@@ -184,21 +184,21 @@ impl ActiveRun<'_> {
                 || (step.on_failure == OnFailure::Continue && !matches!(outcome, Outcome::Unknown { .. }));
             if !goes_on {
                 let why = outcome.detail();
-                self.record(Event::StepEnded { step: step.id.clone(), how: StepEnd::Stopped, why })?;
+                self.record(Event::StepEnded { step: step.id.clone(), how: StepEnd::Stopped, why }).await?;
                 return Ok(false);
             }
         }
-        self.record(Event::StepEnded { step: step.id.clone(), how: StepEnd::Done, why: String::new() })?;
+        self.record(Event::StepEnded { step: step.id.clone(), how: StepEnd::Done, why: String::new() }).await?;
         Ok(true)
     }
 
-    fn step_off(&mut self, step: &PlannedStep, why: String) -> Result<bool, Halt> {
+    async fn step_off(&mut self, step: &PlannedStep, why: String) -> Result<bool, Halt> {
         self.tell(&Progress::StepOff { id: step.id.clone(), why: why.clone() });
-        self.record(Event::StepEnded { step: step.id.clone(), how: StepEnd::Off, why })?;
+        self.record(Event::StepEnded { step: step.id.clone(), how: StepEnd::Off, why }).await?;
         Ok(true)
     }
 
-    fn skip(&mut self, change: &Change, why: &str) -> Result<(), Halt> {
+    async fn skip(&mut self, change: &Change, why: &str) -> Result<(), Halt> {
         // After a crash between two of these records the first ones are there already.
         if self.state.changes.get(&change.id).is_some_and(|state| matches!(state.forward, Phase::Ended(_))) {
             return Ok(());
@@ -207,7 +207,7 @@ impl ActiveRun<'_> {
         self.tell(&Progress::Settled { change: change.id.clone(), outcome });
         let mut ending = plain(EndKind::Skipped, why.to_owned());
         ending.effect = Some(crate::journal::Effect::None);
-        self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending })
+        self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending }).await
     }
 
     /// Why a step does not run: an earlier one that it names in `after` ended otherwise.

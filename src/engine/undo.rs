@@ -111,7 +111,7 @@ impl ActiveRun<'_> {
                 Undo::Irreversible { reason } => plain(EndKind::Irreversible, reason.clone()),
                 Undo::NotNeeded { reason } => plain(EndKind::NotNeeded, reason.clone()),
             };
-            self.record_all_the_same(Event::Ended { change: change.id.clone(), purpose: Purpose::Undo, ending });
+            self.record_all_the_same(Event::Ended { change: change.id.clone(), purpose: Purpose::Undo, ending }).await;
         }
         Box::pin(self.finish_undo(restored)).await
     }
@@ -129,7 +129,7 @@ impl ActiveRun<'_> {
             if state.restored() && !matches!(state.forward, Phase::Ended(_)) {
                 let mut ending = plain(EndKind::Skipped, "it was restored when the run paused".to_owned());
                 ending.effect = Some(Effect::None);
-                self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending })?;
+                self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending }).await?;
                 continue;
             }
             let phase = state.forward;
@@ -137,14 +137,15 @@ impl ActiveRun<'_> {
                 Phase::Idle | Phase::Ended(_) => continue,
                 Phase::Answered => None,
                 Phase::Intended => {
-                    self.close_request(&change, Answer::Lost, "azmend was stopped before the answer was written")?;
+                    self.close_request(&change, Answer::Lost, "azmend was stopped before the answer was written")
+                        .await?;
                     None
                 }
                 Phase::Accepted(operation) => match serde_json::from_value::<Operation>(operation) {
                     Ok(operation) => Box::pin(self.follow(&change, operation)).await?,
                     Err(error) => {
                         let detail = format!("the journaled operation cannot be read: {error}");
-                        self.close_request(&change, Answer::Lost, &detail)?;
+                        self.close_request(&change, Answer::Lost, &detail).await?;
                         None
                     }
                 },
@@ -153,14 +154,14 @@ impl ActiveRun<'_> {
             self.tell(&Progress::Settled { change: change.id.clone(), outcome: outcome.clone() });
             let ending =
                 crate::journal::Ending { effect: Some(effect), ..super::driver::ending_of(&End::Outcome(outcome)) };
-            self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending })?;
+            self.record(Event::Ended { change: change.id.clone(), purpose: Purpose::Do, ending }).await?;
         }
         Ok(())
     }
 
-    fn close_request(&mut self, change: &Change, how: Answer, detail: &str) -> Result<(), Halt> {
+    async fn close_request(&mut self, change: &Change, how: Answer, detail: &str) -> Result<(), Halt> {
         let detail = detail.to_owned();
-        self.record(Event::Answered { change: change.id.clone(), purpose: Purpose::Do, how, detail })
+        self.record(Event::Answered { change: change.id.clone(), purpose: Purpose::Do, how, detail }).await
     }
 
     /// Polls an operation to its end; the error it ended with, if any.
@@ -170,7 +171,7 @@ impl ActiveRun<'_> {
             let poll = match Box::pin(self.arm.poll(&operation)).await {
                 Ok(poll) => poll,
                 Err(error) => {
-                    self.close_request(change, Answer::Lost, &error.to_string())?;
+                    self.close_request(change, Answer::Lost, &error.to_string()).await?;
                     return Ok(Some(super::step::failure_of(&error)));
                 }
             };
@@ -180,15 +181,15 @@ impl ActiveRun<'_> {
                     self.arm.clock().sleep(poll.wait).await;
                 }
                 PollState::InProgress => {
-                    self.close_request(change, Answer::OperationTimeout, "the operation did not end in time")?;
+                    self.close_request(change, Answer::OperationTimeout, "the operation did not end in time").await?;
                     return Ok(Some(Failure::new("", "the operation did not end in time")));
                 }
                 PollState::Succeeded { .. } | PollState::Gone => {
-                    self.close_request(change, Answer::Ok, "")?;
+                    self.close_request(change, Answer::Ok, "").await?;
                     return Ok(None);
                 }
                 PollState::Failed(error) | PollState::Canceled(error) => {
-                    self.close_request(change, Answer::OperationFailed, &error.to_string())?;
+                    self.close_request(change, Answer::OperationFailed, &error.to_string()).await?;
                     return Ok(Some(super::step::failure_of(&error)));
                 }
             }

@@ -45,26 +45,26 @@ pub enum JournalError {
     #[error("\"{}\" is not a run id", safe(.0))]
     NotARunId(String),
     /// No such run.
-    #[error("there is no run \"{}\" in {}", safe(.run), shown(.state))]
+    #[error("there is no run \"{}\" in {state}", safe(.run))]
     NoRun {
         /// The id or its beginning.
         run: String,
-        /// The state directory.
-        state: PathBuf,
+        /// Where the state is.
+        state: String,
     },
     /// No such fleet.
-    #[error("there is no fleet \"{}\" in {}", safe(.fleet), shown(.state))]
+    #[error("there is no fleet \"{}\" in {state}", safe(.fleet))]
     NoFleet {
         /// The id or its beginning.
         fleet: String,
-        /// The state directory.
-        state: PathBuf,
+        /// Where the state is.
+        state: String,
     },
     /// The record of a fleet cannot be understood.
-    #[error("{} is not the record of a fleet: {}", shown(.path), safe(.why))]
+    #[error("{path} is not the record of a fleet: {}", safe(.why))]
     NotAFleet {
         /// The file.
-        path: PathBuf,
+        path: String,
         /// Why not.
         why: String,
     },
@@ -99,9 +99,46 @@ pub enum JournalError {
         /// Its kind.
         kind: io::ErrorKind,
     },
+    /// The storage account did not do it.
+    #[error("cannot {action} {place}: {why}")]
+    Storage {
+        /// `create`, `read`, `write`, ...
+        action: &'static str,
+        /// The blob or container.
+        place: String,
+        /// What it said.
+        why: String,
+        /// What kind of trouble it is.
+        trouble: Trouble,
+    },
+}
+
+/// What kind of trouble a storage account makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It does not answer, or not in time: it may have done what it was asked.
+    Unreachable,
+    /// No token could be had.
+    SignIn,
+    /// This identity may not.
+    Denied,
+    /// There is no such container.
+    NoContainer,
+    /// The lease was lost: another process may hold what this one held.
+    LeaseLost,
+    /// Something else wrote to it.
+    Changed,
+    /// Anything else.
+    Other,
 }
 
 impl JournalError {
+    /// Whether the same may work in a while, without anybody doing something about it.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Storage { trouble: Trouble::Unreachable, .. })
+    }
+
     pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), why: io_words(error), kind: error.kind() }
     }
@@ -131,8 +168,25 @@ impl JournalError {
                 format!("write more of the id: {}", candidates.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
             }
             Self::Exists(run) => format!("see `azmend runs show {run}`"),
+            Self::Busy { holder, .. } if holder.contains("host ") => {
+                "wait until it has ended; what a machine held that is gone is free a minute after its end".to_owned()
+            }
             Self::Busy { .. } => "wait until it has ended, or end it with Ctrl-C there; then start again".to_owned(),
             Self::Io { kind, path, .. } => io_hint(*kind, path)?,
+            Self::Storage { trouble, place, .. } => match trouble {
+                Trouble::Unreachable => "check the network and the storage account's firewall, then try again".to_owned(),
+                Trouble::SignIn => "azmend signs in to the storage account as it does to Azure: see `azmend doctor`".to_owned(),
+                Trouble::Denied => format!(
+                    "give this identity the role \"Storage Blob Data Contributor\" on the container of {place}; a new \
+                     assignment takes some minutes, and the account's firewall must admit this machine"
+                ),
+                Trouble::NoContainer => {
+                    "make the container first: az storage container create --auth-mode login --account-name ACCOUNT --name NAME"
+                        .to_owned()
+                }
+                Trouble::LeaseLost | Trouble::Changed => "see `azmend runs list` for who works on it now".to_owned(),
+                Trouble::Other => return None,
+            },
         };
         Some(hint)
     }

@@ -10,34 +10,34 @@
 //! Duty: to find the runs of a fleet, and the VMs that are left to do, also after a kill. It proves nothing: what a run did
 //! stands in the run's own journal, and a VM that is taken up again is read and planned anew.
 //!
-//! Invariants: the file appears with its whole first line (written beside, synced, renamed), and after that is only added to;
-//! a line is on disk (fsync) before the change returns, so it says that a VM's run begins before it does. It is read strictly:
+//! Invariants: a record without its whole first line is none, and after that line it is only added to; a line is durable before
+//! the change returns, so it says that a VM's run begins before it does. It is read strictly:
 //! another format, an unknown key, an id that is none is an error, never a guess; only the beginning of a last line is left
 //! out, for its append never returned. Must never: be needed to put a lock back.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::StreamExt as _;
+use futures::stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::JournalError;
-use super::lock::{FileLock, LockKey};
+use super::lock::LockKey;
+use super::place::State;
 use super::runs::Skipped;
-use super::state::{self, StateDir};
+use super::state;
+use super::store::{Lease, Thing};
 use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::text::safe_short;
 
 /// The format this azmend writes and reads.
 pub const FLEET_FORMAT: &str = "azmend.fleet-record/v1";
-/// The largest record that is read: a VM takes about 1 KB.
-const MAX_RECORD: u64 = 512 * 1024 * 1024;
 const ENDING: &str = ".jsonl";
-const UNFINISHED: &str = ".new-";
+/// The folder of fleets.
+const FLEETS: &str = "fleets";
 
 /// How far a VM of a fleet has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,79 +197,117 @@ impl FleetRecord {
     }
 }
 
-/// The record of a fleet that is under way. One process adds to it: the one that holds [`super::LockKey::fleet`].
+/// The record of a fleet that is under way, held by this process.
 #[derive(Debug)]
 pub struct FleetFile {
-    path: PathBuf,
-    inner: Mutex<Inner>,
+    state: State,
+    name: String,
+    lease: Arc<dyn Lease>,
+    writer: tokio::sync::Mutex<Writer>,
+    record: Mutex<FleetRecord>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    /// The file, or why nothing can be added any more.
-    file: Result<File, JournalError>,
-    /// How long it is.
+struct Writer {
+    /// Why nothing can be added any more.
+    broken: Option<JournalError>,
+    /// How long the file is.
     len: u64,
-    record: FleetRecord,
+}
+
+fn name(id: &str) -> String {
+    format!("{FLEETS}/{id}{ENDING}")
 }
 
 impl FleetFile {
-    /// Writes a new record.
+    /// Writes a new record, and holds the fleet: as long as this is there nobody takes the fleet up again.
     ///
     /// # Errors
     /// [`JournalError`]; there is no such fleet then.
-    pub fn create(state: &StateDir, record: FleetRecord) -> Result<Self, JournalError> {
+    pub async fn create(state: &State, record: FleetRecord) -> Result<Self, JournalError> {
         state::check_run_id(&record.id)?;
-        let dir = state.fleets_dir();
-        state::make_private(&dir, false)?;
-        state::expect_dir(&dir)?;
-        let path = dir.join(format!("{}{ENDING}", record.id));
-        if fs::symlink_metadata(&path).is_ok() {
-            return Err(JournalError::Exists(record.id));
-        }
-        let len = write(&dir, &path, &record)?;
-        state::sync_dir(state.root())?;
-        let file = state::open_to_add(&path).map_err(|e| JournalError::io("open", &path, &e))?;
-        Ok(Self { path, inner: Mutex::new(Inner { file: Ok(file), len, record }) })
+        let name = name(&record.id);
+        let lease = state.store().hold(Thing::Key(&LockKey::fleet(&record.id)), &record.id).await?;
+        let mut text = in_json(&name, &record)?;
+        text.push('\n');
+        state.store().create(&[(&name, text.as_bytes())]).await?;
+        let writer = tokio::sync::Mutex::new(Writer { broken: None, len: text.len() as u64 });
+        Ok(Self { state: state.clone(), name, lease, writer, record: Mutex::new(record) })
     }
 
-    /// Changes one VM of the list; on disk when this returns.
+    /// Changes one VM of the list; durable when this returns.
     ///
     /// # Errors
     /// [`JournalError`]: the record is as it was before.
-    pub fn change(&self, index: usize, change: impl FnOnce(&mut FleetVm)) -> Result<(), JournalError> {
-        let mut inner = self.lock();
-        let Some(mut vm) = inner.record.vms.get(index).cloned() else { return Ok(()) };
+    pub async fn change(&self, index: usize, change: impl FnOnce(&mut FleetVm)) -> Result<(), JournalError> {
+        let Some(mut vm) = self.record().vms.get(index).cloned() else { return Ok(()) };
         change(&mut vm);
-        inner.append(&self.path, vec![Line::Vm(Progress::of(index, vm))])
+        self.append(vec![Line::Vm(Progress::of(index, vm))]).await
     }
 
     /// Writes down the VMs whose turn never came, by their place in the list, and that the fleet has ended.
     ///
     /// # Errors
     /// As [`Self::change`].
-    pub fn end(&self, left: Vec<(usize, String, String)>, at: Timestamp) -> Result<(), JournalError> {
-        let mut inner = self.lock();
+    pub async fn end(&self, left: Vec<(usize, String, String)>, at: Timestamp) -> Result<(), JournalError> {
         let mut lines = Vec::with_capacity(left.len() + 1);
         for (index, status, why) in left {
-            if let Some(vm) = inner.record.vms.get(index).cloned() {
+            if let Some(vm) = self.locked().vms.get(index).cloned() {
                 let vm = FleetVm { stage: FleetStage::NotStarted, status, why, ..vm };
                 lines.push(Line::Vm(Progress::of(index, vm)));
             }
         }
         lines.push(Line::Ended(at));
-        inner.append(&self.path, lines)
+        self.append(lines).await
     }
 
-    /// The record as it is on disk.
+    /// The record as it was written.
     #[must_use]
     pub fn record(&self) -> FleetRecord {
-        self.lock().record.clone()
+        self.locked().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Why this process may no longer work on the fleet.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        self.lease.lost()
     }
+
+    fn locked(&self) -> MutexGuard<'_, FleetRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn append(&self, lines: Vec<Line>) -> Result<(), JournalError> {
+        let mut writer = self.writer.lock().await;
+        if let Some(error) = &writer.broken {
+            return Err(error.clone());
+        }
+        let mut text = String::new();
+        for line in &lines {
+            text.push_str(&in_json(&self.name, line)?);
+            text.push('\n');
+        }
+        let store = self.state.store();
+        if let Err(error) = store.append(&self.name, writer.len, text.as_bytes(), &*self.lease).await {
+            // A line behind half a line would make the whole record unreadable.
+            if store.cut(&self.name, writer.len).await.is_err() {
+                writer.broken = Some(error.clone());
+            }
+            return Err(error);
+        }
+        writer.len += text.len() as u64;
+        let mut record = self.locked();
+        for line in lines {
+            // Its place was looked up in this record.
+            record.follow(line).ok();
+        }
+        Ok(())
+    }
+}
+
+fn in_json(name: &str, what: &impl Serialize) -> Result<String, JournalError> {
+    serde_json::to_string(what)
+        .map_err(|error| JournalError::NotAFleet { path: name.to_owned(), why: error.to_string() })
 }
 
 impl Progress {
@@ -278,74 +316,10 @@ impl Progress {
     }
 }
 
-impl Inner {
-    fn append(&mut self, path: &Path, lines: Vec<Line>) -> Result<(), JournalError> {
-        let file = match &mut self.file {
-            Ok(file) => file,
-            Err(error) => return Err(error.clone()),
-        };
-        let mut text = String::new();
-        for line in &lines {
-            let line = serde_json::to_string(line).map_err(io::Error::other);
-            text.push_str(&line.map_err(|e| JournalError::io("write", path, &e))?);
-            text.push('\n');
-        }
-        if let Err(error) = state::add_line(file, text.as_bytes()) {
-            let error = JournalError::io("write", path, &error);
-            // A line behind half a line would make the whole record unreadable.
-            if file.set_len(self.len).and_then(|()| file.sync_data()).is_err() {
-                self.file = Err(error.clone());
-            }
-            return Err(error);
-        }
-        self.len += text.len() as u64;
-        for line in lines {
-            // Its place was looked up in this record.
-            self.record.follow(line).ok();
-        }
-        Ok(())
-    }
-}
-
-/// Makes the file with its first line; gives back its length.
-fn write(dir: &Path, path: &Path, record: &FleetRecord) -> Result<u64, JournalError> {
-    let failed = |error: &io::Error| JournalError::io("write", path, error);
-    let mut text = serde_json::to_string(record).map_err(|error| failed(&io::Error::other(error)))?;
-    text.push('\n');
-    let beside = dir.join(format!("{UNFINISHED}{}", uuid::Uuid::new_v4()));
-    let written = state::create_new(&beside)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&beside, path));
-    if let Err(error) = written {
-        // What is left has no fleet's name: it is never read, and the next prune sweeps it up.
-        fs::remove_file(&beside).ok();
-        return Err(failed(&error));
-    }
-    state::sync_dir(dir)?;
-    Ok(text.len() as u64)
-}
-
-/// The names in the directory of fleets, the newest first; none when there is no such directory yet.
-fn names(state: &StateDir) -> Result<Vec<String>, JournalError> {
-    let dir = state.fleets_dir();
-    let failed = |error: &io::Error| JournalError::io("read", &dir, error);
-    let entries = match fs::read_dir(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|e| failed(&e))?,
-    };
-    let mut names = entries
-        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| failed(&e))?;
+async fn ids(state: &State) -> Result<Vec<String>, JournalError> {
+    let mut names = state.store().names(FLEETS).await?;
     names.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(names)
-}
-
-fn ids(state: &StateDir) -> Result<Vec<String>, JournalError> {
-    let ids = names(state)?.into_iter().filter_map(|name| name.strip_suffix(ENDING).map(str::to_owned));
+    let ids = names.into_iter().filter_map(|name| name.strip_suffix(ENDING).map(str::to_owned));
     Ok(ids.filter(|id| state::is_run_id(id)).collect())
 }
 
@@ -353,18 +327,17 @@ fn ids(state: &StateDir) -> Result<Vec<String>, JournalError> {
 ///
 /// # Errors
 /// [`JournalError`] when there is none or it cannot be understood.
-pub fn load_fleet(state: &StateDir, id: &str) -> Result<FleetRecord, JournalError> {
+pub async fn load_fleet(state: &State, id: &str) -> Result<FleetRecord, JournalError> {
     state::check_run_id(id)?;
-    let path = state.fleets_dir().join(format!("{id}{ENDING}"));
-    if !state::expect_file_or_nothing(&path)? {
-        return Err(JournalError::NoFleet { fleet: id.to_owned(), state: state.root().to_owned() });
+    let name = name(id);
+    let Some(bytes) = state.store().read(&name).await? else {
+        return Err(JournalError::NoFleet { fleet: id.to_owned(), state: state.place() });
+    };
+    if state.store().in_parts() && !bytes.contains(&b'\n') {
+        // Killed while it was made: nothing had begun.
+        return Err(JournalError::NoFleet { fleet: id.to_owned(), state: state.place() });
     }
-    let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX_RECORD + 1).read_to_end(&mut bytes));
-    read.map_err(|e| JournalError::io("read", &path, &e))?;
-    if bytes.len() as u64 > MAX_RECORD {
-        return Err(JournalError::NotAFleet { path, why: "it is too large".to_owned() });
-    }
+    let not = |why: String| JournalError::NotAFleet { path: state.store().shown(&name), why };
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
         // A crash may cut the last line within a letter.
@@ -372,21 +345,26 @@ pub fn load_fleet(state: &StateDir, id: &str) -> Result<FleetRecord, JournalErro
             let (good, bad) = bytes.split_at(error.valid_up_to());
             match std::str::from_utf8(good) {
                 Ok(text) if !bad.contains(&b'\n') => text,
-                _ => return Err(JournalError::NotAFleet { path, why: "it is not text".to_owned() }),
+                _ => return Err(not("it is not text".to_owned())),
             }
         }
     };
-    FleetRecord::parse(text, id).map_err(|why| JournalError::NotAFleet { path, why })
+    FleetRecord::parse(text, id).map_err(not)
 }
 
 /// Lists the fleets; what cannot be read is told apart and hides no other.
 ///
 /// # Errors
-/// [`JournalError`] when the directory itself cannot be read.
-pub fn fleets(state: &StateDir) -> Result<FleetList, JournalError> {
+/// [`JournalError`] when the fleets cannot be listed at all.
+pub async fn fleets(state: &State) -> Result<FleetList, JournalError> {
     let mut list = FleetList::default();
-    for id in ids(state)? {
-        match load_fleet(state, &id) {
+    let readings = ids(state).await?.into_iter().map(|id| async move {
+        let record = load_fleet(state, &id).await;
+        (id, record)
+    });
+    let mut readings = stream::iter(readings).buffered(state.store().width().max(1));
+    while let Some((id, record)) = readings.next().await {
+        match record {
             Ok(record) => list.fleets.push(record),
             Err(JournalError::NoFleet { .. }) => {}
             Err(error) => list.skipped.push(Skipped { name: id, why: error.to_string() }),
@@ -399,15 +377,15 @@ pub fn fleets(state: &StateDir) -> Result<FleetList, JournalError> {
 ///
 /// # Errors
 /// [`JournalError::NoFleet`], or [`JournalError::Ambiguous`] with the candidates.
-pub fn resolve_fleet_id(state: &StateDir, prefix: &str) -> Result<String, JournalError> {
+pub async fn resolve_fleet_id(state: &State, prefix: &str) -> Result<String, JournalError> {
     let wanted = prefix.to_ascii_lowercase();
     if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
         return Err(JournalError::NotARunId(prefix.chars().take(80).collect()));
     }
-    let mut found = ids(state)?;
+    let mut found = ids(state).await?;
     found.retain(|id| id.starts_with(&wanted));
     match found.as_slice() {
-        [] => Err(JournalError::NoFleet { fleet: prefix.to_owned(), state: state.root().to_owned() }),
+        [] => Err(JournalError::NoFleet { fleet: prefix.to_owned(), state: state.place() }),
         [one] => Ok(one.clone()),
         _ => Err(JournalError::Ambiguous { prefix: prefix.to_owned(), candidates: found }),
     }
@@ -417,40 +395,28 @@ pub fn resolve_fleet_id(state: &StateDir, prefix: &str) -> Result<String, Journa
 /// What cannot be read stays, and what a process works on. Returns the ids of those that are gone.
 ///
 /// # Errors
-/// [`JournalError`] when the directory itself cannot be read.
-pub fn prune_fleets(
-    state: &StateDir,
+/// [`JournalError`] when the fleets cannot be listed at all, or one cannot be removed.
+pub async fn prune_fleets(
+    state: &State,
     older_than: Span,
     now: Timestamp,
     may_go: impl Fn(&FleetRecord) -> bool,
 ) -> Result<Vec<String>, JournalError> {
     let mut gone = Vec::new();
-    for record in fleets(state)?.fleets {
+    for record in fleets(state).await?.fleets {
         let age = elapsed(record.ended.unwrap_or(record.started), now);
         if age >= older_than.to_std() && may_go(&record) {
             let key = LockKey::fleet(&record.id);
-            let held = match FileLock::take(state, &record.id, [key.clone()]) {
+            let held = match state.store().hold(Thing::Key(&key), &record.id).await {
                 Ok(held) => held,
                 Err(JournalError::Busy { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let path = state.fleets_dir().join(format!("{}{ENDING}", record.id));
-            fs::remove_file(&path).map_err(|e| JournalError::io("remove", &path, &e))?;
-            drop(held);
-            // Without a record nobody asks for this lock again.
-            fs::remove_file(state.locks_dir().join(key.file_name())).ok();
+            state.store().remove_fleet(&name(&record.id), &key, held).await?;
             gone.push(record.id);
         }
     }
-    for name in names(state)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
-        // Of a process that was killed while it wrote. One that writes right now makes its file anew when this fails it.
-        let path = state.fleets_dir().join(name);
-        let old = fs::metadata(&path).and_then(|found| found.modified());
-        let age = old.ok().and_then(|at| Timestamp::try_from(at).ok()).map(|at| elapsed(at, now));
-        if age.is_some_and(|age| age >= older_than.to_std().max(std::time::Duration::from_secs(86_400))) {
-            fs::remove_file(path).ok();
-        }
-    }
+    state.store().sweep(now).await;
     Ok(gone)
 }
 

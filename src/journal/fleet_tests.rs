@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::journal::{Hold, StateDir, now};
+use std::fs;
 
 const A: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const B: &str = "01890a5d-ff00-774b-bcce-b302099a8057";
@@ -42,60 +44,60 @@ fn record(id: &str) -> FleetRecord {
     }
 }
 
-fn state() -> (tempfile::TempDir, StateDir) {
+fn state() -> (tempfile::TempDir, State, StateDir) {
     let home = tempfile::tempdir().unwrap();
-    let state = StateDir::open(&home.path().join("s"), true).unwrap();
-    (home, state)
+    let dir = StateDir::open(&home.path().join("s"), true).unwrap();
+    (home, State::from(dir.clone()), dir)
 }
 
 #[test]
 fn what_is_written_is_read_again_at_every_moment() {
-    let (_home, state) = state();
-    let file = FleetFile::create(&state, record(A)).unwrap();
-    assert_eq!(load_fleet(&state, A).unwrap(), record(A));
-    assert!(matches!(FleetFile::create(&state, record(A)), Err(JournalError::Exists(_))));
-    file.change(0, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()))).unwrap();
-    let read = load_fleet(&state, A).unwrap();
+    let (_home, state, dir) = state();
+    let file = now(FleetFile::create(&state, record(A))).unwrap();
+    assert_eq!(now(load_fleet(&state, A)).unwrap(), record(A));
+    assert!(matches!(now(FleetFile::create(&state, record(A))), Err(JournalError::Busy { .. })));
+    now(file.change(0, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into())))).unwrap();
+    let read = now(load_fleet(&state, A)).unwrap();
     assert_eq!(read, file.record());
     assert_eq!(read.vms.first().unwrap().run.as_deref(), Some(RUN));
-    file.change(0, |vm| (vm.stage, vm.status) = (FleetStage::Ended, "failed".into())).unwrap();
-    file.end(vec![(1, "failures".into(), "why".into())], at(21)).unwrap();
-    let read = load_fleet(&state, A).unwrap();
+    now(file.change(0, |vm| (vm.stage, vm.status) = (FleetStage::Ended, "failed".into()))).unwrap();
+    now(file.end(vec![(1, "failures".into(), "why".into())], at(21))).unwrap();
+    let read = now(load_fleet(&state, A)).unwrap();
     assert_eq!((&read, read.ended), (&file.record(), Some(at(21))));
     assert_eq!(read.vms.first().map(|vm| (vm.stage, vm.run.as_deref())), Some((FleetStage::Ended, Some(RUN))));
     assert_eq!(read.vms.last().map(|vm| (vm.stage, vm.why.as_str())), Some((FleetStage::NotStarted, "why")));
-    assert_eq!(fs::read_dir(state.fleets_dir()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(dir.fleets_dir()).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]
 fn a_change_writes_little_however_many_vms_there_are() {
-    let (_home, state) = state();
+    let (_home, state, dir) = state();
     let one = record(A).vms.remove(0);
     let vms = (0..2_000).map(|n| FleetVm { vm: format!("{}{n}", one.vm), ..one.clone() }).collect();
-    let file = FleetFile::create(&state, FleetRecord { vms, ..record(A) }).unwrap();
-    let path = state.fleets_dir().join(format!("{A}{ENDING}"));
+    let file = now(FleetFile::create(&state, FleetRecord { vms, ..record(A) })).unwrap();
+    let path = dir.fleets_dir().join(format!("{A}{ENDING}"));
     let before = fs::metadata(&path).unwrap().len();
     for index in [0, 1_999] {
-        file.change(index, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()))).unwrap();
+        now(file.change(index, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into())))).unwrap();
     }
     let grown = fs::metadata(&path).unwrap().len() - before;
     assert!(before > 100_000 && grown < 500, "{before} {grown}");
-    assert_eq!(load_fleet(&state, A).unwrap(), file.record());
+    assert_eq!(now(load_fleet(&state, A)).unwrap(), file.record());
 }
 
 #[test]
 fn a_crash_at_any_byte_leaves_a_record_that_is_understood() {
-    let (_home, state) = state();
-    let file = FleetFile::create(&state, record(A)).unwrap();
-    let path = state.fleets_dir().join(format!("{A}{ENDING}"));
+    let (_home, state, dir) = state();
+    let file = now(FleetFile::create(&state, record(A))).unwrap();
+    let path = dir.fleets_dir().join(format!("{A}{ENDING}"));
     let head = fs::read(&path).unwrap().len();
-    file.change(0, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()))).unwrap();
+    now(file.change(0, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into())))).unwrap();
     let first = fs::read(&path).unwrap().len();
-    file.change(0, |vm| (vm.stage, vm.why) = (FleetStage::Ended, "복원".into())).unwrap();
+    now(file.change(0, |vm| (vm.stage, vm.why) = (FleetStage::Ended, "복원".into()))).unwrap();
     let whole = fs::read(&path).unwrap();
     for cut in head..whole.len() {
         fs::write(&path, whole.get(..cut).unwrap()).unwrap();
-        let stage = load_fleet(&state, A).unwrap_or_else(|e| panic!("{cut}: {e}")).vms.first().unwrap().stage;
+        let stage = now(load_fleet(&state, A)).unwrap_or_else(|e| panic!("{cut}: {e}")).vms.first().unwrap().stage;
         // Where the newline alone is missing the line is there.
         let expected = match cut + 1 {
             end if end >= whole.len() => FleetStage::Ended,
@@ -108,29 +110,35 @@ fn a_crash_at_any_byte_leaves_a_record_that_is_understood() {
     let torn = [whole.get(..first - 5).unwrap(), b"\n", whole.get(first..).unwrap()].concat();
     for bytes in [torn, whole.get(..head / 2).unwrap().to_vec(), Vec::new(), vec![0xff, 0xfe, b'\n', 0xff]] {
         fs::write(&path, bytes).unwrap();
-        assert!(matches!(load_fleet(&state, A), Err(JournalError::NotAFleet { .. })));
+        assert!(matches!(now(load_fleet(&state, A)), Err(JournalError::NotAFleet { .. })));
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_change_that_fails_leaves_the_record_as_it_was() {
-    let (_home, state) = state();
-    let file = FleetFile::create(&state, record(A)).unwrap();
-    // A disk that is full.
-    file.lock().file = Ok(state::open_to_add(Path::new("/dev/full")).unwrap());
+    let (_home, state, dir) = state();
+    let file = now(FleetFile::create(&state, record(A))).unwrap();
+    let path = dir.fleets_dir().join(format!("{A}{ENDING}"));
+    // Something in its place that nothing can be added to.
+    let text = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
     for _ in 0..2 {
-        let error = file.change(0, |vm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()))).unwrap_err();
-        assert!(error.to_string().contains("cannot write"), "{error}");
+        let begun = |vm: &mut FleetVm| (vm.stage, vm.run) = (FleetStage::Begun, Some(RUN.into()));
+        assert!(now(file.change(0, begun)).is_err());
     }
-    assert!(file.end(Vec::new(), at(21)).is_err());
-    assert_eq!((file.record(), load_fleet(&state, A).unwrap()), (record(A), record(A)));
+    assert!(now(file.end(Vec::new(), at(21))).is_err());
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, text).unwrap();
+    assert_eq!((file.record(), now(load_fleet(&state, A)).unwrap()), (record(A), record(A)));
+    drop(file);
+    assert!(matches!(now(FleetFile::create(&state, record(A))), Err(JournalError::Exists(_))));
 }
 
 #[test]
 fn what_is_no_record_is_refused_and_hides_no_other() {
-    let (_home, state) = state();
-    FleetFile::create(&state, record(A)).unwrap();
+    let (_home, state, dir) = state();
+    now(FleetFile::create(&state, record(A))).unwrap();
     let text = format!(
         "{}\n{}\n",
         serde_json::to_string(&record(B)).unwrap(),
@@ -153,31 +161,31 @@ fn what_is_no_record_is_refused_and_hides_no_other() {
     for (from, to) in edits {
         let wrong = text.replacen(from, to, 1);
         assert_ne!(wrong, text);
-        fs::write(state.fleets_dir().join(format!("{B}{ENDING}")), wrong).unwrap();
-        assert!(matches!(load_fleet(&state, B), Err(JournalError::NotAFleet { .. })), "{to}");
-        let list = fleets(&state).unwrap();
+        fs::write(dir.fleets_dir().join(format!("{B}{ENDING}")), wrong).unwrap();
+        assert!(matches!(now(load_fleet(&state, B)), Err(JournalError::NotAFleet { .. })), "{to}");
+        let list = now(fleets(&state)).unwrap();
         assert_eq!((list.fleets.len(), list.skipped.len()), (1, 1), "{to}");
     }
-    fs::write(state.fleets_dir().join(format!("{B}{ENDING}")), &text).unwrap();
-    assert_eq!(fleets(&state).unwrap().fleets.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [B, A]);
+    fs::write(dir.fleets_dir().join(format!("{B}{ENDING}")), &text).unwrap();
+    assert_eq!(now(fleets(&state)).unwrap().fleets.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [B, A]);
 }
 
 #[test]
 fn the_beginning_of_an_id_is_enough_and_old_records_go() {
-    let (_home, state) = state();
-    assert!(matches!(resolve_fleet_id(&state, "01"), Err(JournalError::NoFleet { .. })));
-    FleetFile::create(&state, record(A)).unwrap();
-    FleetFile::create(&state, FleetRecord { ended: Some(at(39)), ..record(B) }).unwrap();
-    assert_eq!(resolve_fleet_id(&state, "01890A5D-f").unwrap(), B);
-    assert!(matches!(resolve_fleet_id(&state, "01890a5d"), Err(JournalError::Ambiguous { .. })));
-    assert!(matches!(resolve_fleet_id(&state, "../.."), Err(JournalError::NotARunId(_))));
+    let (_home, state, dir) = state();
+    assert!(matches!(now(resolve_fleet_id(&state, "01")), Err(JournalError::NoFleet { .. })));
+    now(FleetFile::create(&state, record(A))).unwrap();
+    now(FleetFile::create(&state, FleetRecord { ended: Some(at(39)), ..record(B) })).unwrap();
+    assert_eq!(now(resolve_fleet_id(&state, "01890A5D-f")).unwrap(), B);
+    assert!(matches!(now(resolve_fleet_id(&state, "01890a5d")), Err(JournalError::Ambiguous { .. })));
+    assert!(matches!(now(resolve_fleet_id(&state, "../..")), Err(JournalError::NotARunId(_))));
     let month = Span::from_secs(10 * 86_400);
-    assert_eq!(prune_fleets(&state, month, at(40), |_| false).unwrap(), Vec::<String>::new());
+    assert_eq!(now(prune_fleets(&state, month, at(40), |_| false)).unwrap(), Vec::<String>::new());
     // One that is under way stays.
-    let held = FileLock::take(&state, A, [LockKey::fleet(A)]).unwrap();
-    assert_eq!(prune_fleets(&state, month, at(40), |_| true).unwrap(), Vec::<String>::new());
+    let held = now(Hold::take(&state, A, [LockKey::fleet(A)])).unwrap();
+    assert_eq!(now(prune_fleets(&state, month, at(40), |_| true)).unwrap(), Vec::<String>::new());
     drop(held);
-    assert_eq!(prune_fleets(&state, month, at(40), |_| true).unwrap(), [A]);
-    assert_eq!(fleets(&state).unwrap().fleets.len(), 1);
-    assert_eq!(fs::read_dir(state.locks_dir()).unwrap().count(), 0);
+    assert_eq!(now(prune_fleets(&state, month, at(40), |_| true)).unwrap(), [A]);
+    assert_eq!(now(fleets(&state)).unwrap().fleets.len(), 1);
+    assert_eq!(fs::read_dir(dir.locks_dir()).unwrap().count(), 1, "the lock of the other one");
 }

@@ -1,4 +1,5 @@
-//! Keeps two processes of one machine apart: one exclusive file lock for each VM and each scope whose locks are worked on.
+//! Keeps two processes of one machine apart: one exclusive file lock for each VM and each scope whose locks are worked on. State
+//! on a disk is held by these, and the sandbox's world, which is always on a disk. Leases of blobs are in [`super::blob`].
 //!
 //! Invariants: a lock is never waited for; several are taken in one order and all or none; the system releases them when
 //! the process ends, however it ends. Who holds a lock stands in a file beside it: on Windows nobody else can read a file that
@@ -42,6 +43,11 @@ impl LockKey {
         Self { key: format!("fleet\n{}", id.to_lowercase()), what: format!("the fleet {}", safe_short(id, 80)) }
     }
 
+    /// Whether this is the same lock, whatever it is called.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     pub(super) fn file_name(&self) -> String {
         let mut name = chain::digest(&[self.key.as_bytes()]);
         name.truncate(16);
@@ -70,7 +76,7 @@ impl FileLock {
     pub fn take(state: &StateDir, run: &str, keys: impl IntoIterator<Item = LockKey>) -> Result<Self, JournalError> {
         let mut keys: Vec<LockKey> = keys.into_iter().collect();
         keys.sort();
-        keys.dedup_by(|a, b| a.key == b.key);
+        keys.dedup_by(|a, b| a.is_same(b));
         let dir = state.locks_dir();
         make_private(&dir, false)?;
         expect_dir(&dir)?;
@@ -86,7 +92,7 @@ impl FileLock {
     /// # Errors
     /// When it cannot be told.
     pub fn holder(state: &StateDir, key: &LockKey) -> Result<Option<String>, JournalError> {
-        held_by(&state.locks_dir().join(key.file_name()))
+        HeldFile::holder(&state.locks_dir().join(key.file_name()))
     }
 
     /// How many locks are held.
@@ -127,25 +133,25 @@ impl HeldFile {
         create_new(&beside).and_then(|mut file| file.write_all(text.as_bytes())).ok();
         Ok(Self { beside, _file: file })
     }
+
+    /// Who has this file locked now, if anybody does.
+    pub(super) fn holder(path: &Path) -> Result<Option<String>, JournalError> {
+        if !expect_file_or_nothing(path)? {
+            return Ok(None);
+        }
+        let file = File::open(path).map_err(|e| JournalError::io("open", path, &e))?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(holder(path))),
+            Err(TryLockError::Error(error)) => Err(JournalError::io("lock", path, &error)),
+        }
+    }
 }
 
 impl Drop for HeldFile {
     fn drop(&mut self) {
         // Before the lock is released, so that it is never the next one's.
         fs::remove_file(&self.beside).ok();
-    }
-}
-
-/// Who holds the lock of this file now, if anybody does. Nothing is made.
-pub(super) fn held_by(path: &Path) -> Result<Option<String>, JournalError> {
-    if !expect_file_or_nothing(path)? {
-        return Ok(None);
-    }
-    let file = File::open(path).map_err(|e| JournalError::io("open", path, &e))?;
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(holder(path))),
-        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", path, &error)),
     }
 }
 

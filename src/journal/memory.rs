@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::event::{Event, Record};
@@ -51,11 +52,14 @@ impl MemoryRun {
     }
 }
 
+#[async_trait]
 impl RunLog for MemoryRun {
-    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
+    async fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
         let mut inner = self.lock();
         match &mut inner.room {
-            Some(0) => return Err(AppendError { path: "memory".to_owned(), why: "no space left".to_owned() }),
+            Some(0) => {
+                return Err(AppendError { path: "memory".to_owned(), why: "no space left".to_owned(), passes: false });
+            }
             Some(room) => *room -= 1,
             None => {}
         }
@@ -73,18 +77,19 @@ impl RunLog for MemoryRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::now;
 
     #[test]
     fn it_fails_and_is_cut_when_told() {
         let at = Timestamp::UNIX_EPOCH;
         let warn = |text: &str| Event::Warned { text: text.to_owned() };
         let run = MemoryRun::new().fail_after(2);
-        assert!(run.append(at, warn("a")).is_ok() && run.append(at, warn("b")).is_ok());
-        assert!(run.append(at, warn("c")).is_err() && run.append(at, warn("d")).is_err());
+        assert!(now(run.append(at, warn("a"))).is_ok() && now(run.append(at, warn("b"))).is_ok());
+        assert!(now(run.append(at, warn("c"))).is_err() && now(run.append(at, warn("d"))).is_err());
         let seqs = |run: &MemoryRun| run.records().iter().map(|r| r.seq).collect::<Vec<_>>();
         assert_eq!(seqs(&run), [1, 2]);
         let cut = run.truncated(1);
-        cut.append(at, warn("e")).unwrap();
+        now(cut.append(at, warn("e"))).unwrap();
         assert_eq!(cut.records().iter().map(|r| r.event.clone()).collect::<Vec<_>>(), [warn("a"), warn("e")]);
         assert_eq!(seqs(&cut), [1, 2]);
     }

@@ -1,25 +1,22 @@
-//! The runs of a state directory: listing, finding by the beginning of an id, sweeping up old ones.
+//! The runs of a state: listing, finding by the beginning of an id, sweeping up old ones.
 //!
 //! Invariants: one unreadable run never hides the others; nothing is removed that the caller's judgement (are its locks
 //! back? is it over?) does not release, that is damaged, or that a process works on.
 
-use std::fs;
-use std::io;
-
+use futures::StreamExt as _;
+use futures::stream;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::chain::{Integrity, Loaded};
 use super::error::JournalError;
 use super::event::Record;
-use super::local::{LocalRun, UNFINISHED, load};
-use super::state::{self, StateDir};
+use super::place::State;
+use super::run::{RUNS, RunFile, load};
+use super::state;
 use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::text::{human_duration, safe_short};
-
-/// What a run's directory is called while it is removed.
-const REMOVED: &str = ".old-";
 
 /// One run in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub struct RunEntry {
     pub damaged: Option<String>,
 }
 
-/// Something in the directory of runs that is not one.
+/// Something among the runs that is not one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// Its name.
@@ -96,19 +93,10 @@ impl RunEntry {
     }
 }
 
-/// The names in the directory of runs; none when there is no such directory yet.
-fn names(state: &StateDir) -> Result<Vec<String>, JournalError> {
-    let dir = state.runs_dir();
-    let failed = |e: &io::Error| JournalError::io("read", &dir, e);
-    let mut names = match fs::read_dir(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries
-            .map_err(|e| failed(&e))?
-            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| failed(&e))?,
-    };
-    // Ids are UUIDs that begin with the time, so this is the newest first.
+/// The names among the runs, the newest first.
+async fn names(state: &State) -> Result<Vec<String>, JournalError> {
+    let mut names = state.store().names(RUNS).await?;
+    // Ids are UUIDs that begin with the time.
     names.sort_unstable_by(|a, b| b.cmp(a));
     Ok(names)
 }
@@ -116,38 +104,61 @@ fn names(state: &StateDir) -> Result<Vec<String>, JournalError> {
 /// Lists the runs; damaged ones are marked, and what is not a run is told apart.
 ///
 /// # Errors
-/// [`JournalError`] when the directory itself cannot be read.
-pub fn runs(state: &StateDir) -> Result<RunList, JournalError> {
-    let mut list = RunList::default();
-    for name in names(state)? {
-        // Beginnings and remains of runs that nobody will ever read.
-        if name.starts_with(UNFINISHED) || name.starts_with(REMOVED) {
-            continue;
-        }
-        match load(state, &name) {
-            Ok(loaded) => list.runs.push(RunEntry::new(&name, &loaded)),
+/// [`JournalError`] when the runs cannot be listed at all.
+pub async fn runs(state: &State) -> Result<RunList, JournalError> {
+    let Surveyed { found, skipped } = survey(state, |entry, _| entry).await?;
+    Ok(RunList { runs: found, skipped })
+}
+
+/// What was made of each run, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed<T> {
+    /// One for each run.
+    pub found: Vec<T>,
+    /// What was skipped.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Reads every run once, several at a time where that is quicker, and keeps what `look` makes of it.
+///
+/// # Errors
+/// [`JournalError`] when the runs cannot be listed at all.
+pub async fn survey<T>(state: &State, look: impl Fn(RunEntry, Loaded) -> T) -> Result<Surveyed<T>, JournalError> {
+    let names = names(state).await?;
+    let readings = names.into_iter().map(|name| async move {
+        let loaded = load(state, &name).await;
+        (name, loaded)
+    });
+    let mut readings = stream::iter(readings).buffered(state.store().width().max(1));
+    let (mut found, mut skipped) = (Vec::new(), Vec::new());
+    while let Some((name, loaded)) = readings.next().await {
+        match loaded {
+            Ok(loaded) => {
+                let entry = RunEntry::new(&name, &loaded);
+                found.push((entry.started, name, look(entry, loaded)));
+            }
             // Removed since the names were read.
             Err(JournalError::NoRun { .. }) => {}
-            Err(error) => list.skipped.push(Skipped { name: safe_short(&name, 80), why: error.to_string() }),
+            Err(error) => skipped.push(Skipped { name: safe_short(&name, 80), why: error.to_string() }),
         }
     }
-    list.runs.sort_by(|a, b| (b.started, &b.id).cmp(&(a.started, &a.id)));
-    Ok(list)
+    found.sort_by(|(a, one, _), (b, other, _)| (b, other).cmp(&(a, one)));
+    Ok(Surveyed { found: found.into_iter().map(|(_, _, one)| one).collect(), skipped })
 }
 
 /// The full id of the run whose id begins with `prefix`.
 ///
 /// # Errors
 /// [`JournalError::NoRun`], or [`JournalError::Ambiguous`] with the candidates.
-pub fn resolve_run_id(state: &StateDir, prefix: &str) -> Result<String, JournalError> {
+pub async fn resolve_run_id(state: &State, prefix: &str) -> Result<String, JournalError> {
     let wanted = prefix.to_ascii_lowercase();
     if wanted.is_empty() || !wanted.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
         return Err(JournalError::NotARunId(prefix.chars().take(80).collect()));
     }
-    let mut found = names(state)?;
+    let mut found = names(state).await?;
     found.retain(|name| state::is_run_id(name) && name.starts_with(&wanted));
     match found.as_slice() {
-        [] => Err(JournalError::NoRun { run: prefix.to_owned(), state: state.root().to_owned() }),
+        [] => Err(JournalError::NoRun { run: prefix.to_owned(), state: state.place() }),
         [one] => Ok(one.clone()),
         _ => Err(JournalError::Ambiguous { prefix: prefix.to_owned(), candidates: found }),
     }
@@ -160,22 +171,22 @@ pub fn resolve_run_id(state: &StateDir, prefix: &str) -> Result<String, JournalE
 /// run must stay: it is not over, or has locks off. Damaged runs are never removed, for nobody can know this of them.
 ///
 /// # Errors
-/// [`JournalError`] when the directory itself cannot be read.
-pub fn prune(
-    state: &StateDir,
+/// [`JournalError`] when the runs cannot be listed at all.
+pub async fn prune(
+    state: &State,
     older_than: Span,
     now: Timestamp,
     only_look: bool,
     may_go: impl Fn(&Loaded) -> Result<(), String>,
 ) -> Result<Pruned, JournalError> {
     let mut out = Pruned::default();
-    for entry in runs(state)?.runs {
+    for entry in runs(state).await?.runs {
         let age = entry.last_at().map(|at| elapsed(at, now));
         if age.is_some_and(|age| age < older_than.to_std()) {
             continue;
         }
         let id = entry.id.clone();
-        match prune_one(state, &entry, only_look, &may_go) {
+        match prune_one(state, &entry, only_look, &may_go).await {
             Ok(()) => out.removed.push(id),
             Err(why) => {
                 let age = age.map_or(String::new(), |age| format!(" (last used {} ago)", human_duration(age)));
@@ -184,21 +195,18 @@ pub fn prune(
         }
     }
     if !only_look {
-        for name in names(state)?.iter().filter(|name| name.starts_with(REMOVED)) {
-            // Left over when a removal was interrupted; the next prune tries again.
-            fs::remove_dir_all(state.runs_dir().join(name)).ok();
-        }
+        state.store().sweep(now).await;
     }
     Ok(out)
 }
 
-fn prune_one(
-    state: &StateDir,
+async fn prune_one(
+    state: &State,
     entry: &RunEntry,
     only_look: bool,
     may_go: &impl Fn(&Loaded) -> Result<(), String>,
 ) -> Result<(), String> {
-    let (held, loaded) = LocalRun::open(state, &entry.id).map_err(|e| e.to_string())?;
+    let (held, loaded) = RunFile::open(state, &entry.id).await.map_err(|e| e.to_string())?;
     if !loaded.is_intact() {
         return Err(RunEntry::new(&entry.id, &loaded).damaged.unwrap_or_default());
     }
@@ -206,23 +214,15 @@ fn prune_one(
     if only_look {
         return Ok(());
     }
-    // First out of sight in one step, so that an interrupted removal leaves no half run behind.
-    let removed = state.runs_dir().join(format!("{REMOVED}{}", entry.id));
-    if cfg!(windows) {
-        // A directory with open files cannot be renamed there.
-        drop(held);
-        fs::rename(state.runs_dir().join(&entry.id), &removed).map_err(|e| e.to_string())?;
-    } else {
-        fs::rename(held.dir(), &removed).map_err(|e| e.to_string())?;
-        drop(held);
-    }
-    fs::remove_dir_all(&removed).map_err(|e| format!("cannot be removed wholly: {e}"))
+    held.remove().await.map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Event, RunLog as _};
+    use std::fs;
+
+    use crate::journal::{Event, RunLog as _, StateDir, now};
     use std::time::Duration;
 
     const A: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -237,16 +237,18 @@ mod tests {
         format!(r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":true}}}}"#)
     }
 
-    fn finished(state: &StateDir, id: &str, day: u64) {
-        let run = LocalRun::create(state, id, &plan(id)).unwrap();
-        run.append(at(day), Event::Warned { text: "x".into() }).unwrap();
-        run.append(at(day), Event::Finished { status: crate::journal::FinalStatus::Succeeded, exit_code: 0 }).unwrap();
+    fn finished(state: &State, id: &str, day: u64) {
+        let run = now(RunFile::create(state, id, &plan(id))).unwrap();
+        now(run.append(at(day), Event::Warned { text: "x".into() })).unwrap();
+        let end = Event::Finished { status: crate::journal::FinalStatus::Succeeded, exit_code: 0 };
+        now(run.append(at(day), end)).unwrap();
     }
 
-    fn state() -> (tempfile::TempDir, StateDir) {
+    fn state() -> (tempfile::TempDir, State, std::path::PathBuf) {
         let home = tempfile::tempdir().unwrap();
-        let state = StateDir::open(&home.path().join("s"), true).unwrap();
-        (home, state)
+        let dir = StateDir::open(&home.path().join("s"), true).unwrap();
+        let runs = dir.runs_dir();
+        (home, State::from(dir), runs)
     }
 
     fn is_finished(loaded: &Loaded) -> Result<(), String> {
@@ -258,14 +260,14 @@ mod tests {
 
     #[test]
     fn the_list_is_newest_first_and_says_what_it_skipped() {
-        let (_home, state) = state();
+        let (_home, state, dir) = state();
         finished(&state, A, 20);
         finished(&state, B, 30);
-        LocalRun::create(&state, C, "no json").unwrap();
-        fs::create_dir(state.runs_dir().join("holiday photos")).unwrap();
-        fs::create_dir(state.runs_dir().join(".new-x")).unwrap();
-        fs::write(state.runs_dir().join("01890a5d-0000-774b-bcce-b302099a8057"), "").unwrap();
-        let list = runs(&state).unwrap();
+        now(RunFile::create(&state, C, "no json")).unwrap();
+        fs::create_dir(dir.join("holiday photos")).unwrap();
+        fs::create_dir(dir.join(".new-x")).unwrap();
+        fs::write(dir.join("01890a5d-0000-774b-bcce-b302099a8057"), "").unwrap();
+        let list = now(runs(&state)).unwrap();
         let ids: Vec<_> = list.runs.iter().map(|run| run.id.as_str()).collect();
         assert_eq!(ids, [B, A, C], "without any time it is the last");
         let first = list.runs.first().unwrap();
@@ -280,37 +282,37 @@ mod tests {
 
     #[test]
     fn the_beginning_of_an_id_is_enough_when_it_is_unique() {
-        let (_home, state) = state();
+        let (_home, state, _) = state();
         finished(&state, A, 1);
         finished(&state, B, 2);
-        assert_eq!(resolve_run_id(&state, "01890A5D-f").unwrap(), B);
-        assert_eq!(resolve_run_id(&state, A).unwrap(), A);
-        let error = resolve_run_id(&state, "0189").unwrap_err();
+        assert_eq!(now(resolve_run_id(&state, "01890A5D-f")).unwrap(), B);
+        assert_eq!(now(resolve_run_id(&state, A)).unwrap(), A);
+        let error = now(resolve_run_id(&state, "0189")).unwrap_err();
         assert!(error.hint().unwrap().ends_with(&format!("{B}, {A}")), "{error}");
-        assert!(matches!(resolve_run_id(&state, "02"), Err(JournalError::NoRun { .. })));
-        assert!(matches!(resolve_run_id(&state, "../.."), Err(JournalError::NotARunId(_))));
-        assert!(matches!(resolve_run_id(&state, ""), Err(JournalError::NotARunId(_))));
+        assert!(matches!(now(resolve_run_id(&state, "02")), Err(JournalError::NoRun { .. })));
+        assert!(matches!(now(resolve_run_id(&state, "../..")), Err(JournalError::NotARunId(_))));
+        assert!(matches!(now(resolve_run_id(&state, "")), Err(JournalError::NotARunId(_))));
     }
 
     #[test]
     fn prune_removes_only_what_is_old_over_and_whole() {
-        let (_home, state) = state();
+        let (_home, state, dir) = state();
         finished(&state, A, 10);
         finished(&state, B, 39);
-        let unfinished = LocalRun::create(&state, C, &plan("vm")).unwrap();
-        unfinished.append(at(1), Event::Warned { text: "x".into() }).unwrap();
+        let unfinished = now(RunFile::create(&state, C, &plan("vm"))).unwrap();
+        now(unfinished.append(at(1), Event::Warned { text: "x".into() })).unwrap();
         let damaged = "01880000-0000-774b-bcce-b302099a8057";
         finished(&state, damaged, 1);
-        fs::write(state.runs_dir().join(damaged).join("plan.json"), "{}").unwrap();
+        fs::write(dir.join(damaged).join("plan.json"), "{}").unwrap();
         let month = Span::from_secs(30 * 86_400);
 
-        let held = prune(&state, month, at(40), true, |_| Ok(())).unwrap();
+        let held = now(prune(&state, month, at(40), true, |_| Ok(()))).unwrap();
         assert!(held.kept.iter().any(|kept| kept.name == C && kept.why.contains("another azmend")), "{held:?}");
         drop(unfinished);
 
-        let look = prune(&state, month, at(40), true, is_finished).unwrap();
-        assert_eq!(runs(&state).unwrap().runs.len(), 4);
-        let done = prune(&state, month, at(40), false, is_finished).unwrap();
+        let look = now(prune(&state, month, at(40), true, is_finished)).unwrap();
+        assert_eq!(now(runs(&state)).unwrap().runs.len(), 4);
+        let done = now(prune(&state, month, at(40), false, is_finished)).unwrap();
         assert_eq!(look, done);
         assert_eq!(done.removed, [A]);
         let kept: Vec<_> = done.kept.iter().map(|kept| (kept.name.as_str(), kept.why.as_str())).collect();
@@ -319,7 +321,7 @@ mod tests {
             (damaged, "plan.json is not the plan of this run (last used 39 d ago)"),
         ];
         assert_eq!(kept, expected);
-        let left: Vec<_> = fs::read_dir(state.runs_dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), 3, "{left:?}");
     }
 }

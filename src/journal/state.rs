@@ -90,7 +90,7 @@ impl StateDir {
         check_run_id(run)?;
         let dir = self.runs_dir().join(run);
         if is_missing(&dir)? {
-            return Err(JournalError::NoRun { run: run.to_owned(), state: self.root.clone() });
+            return Err(JournalError::NoRun { run: run.to_owned(), state: super::error::shown(&self.root) });
         }
         expect_dir(&self.runs_dir())?;
         expect_dir(&dir)?;
@@ -130,7 +130,7 @@ pub(super) fn check_run_id(text: &str) -> Result<(), JournalError> {
     if is_run_id(text) { Ok(()) } else { Err(JournalError::NotARunId(text.chars().take(80).collect())) }
 }
 
-fn is_missing(path: &Path) -> Result<bool, JournalError> {
+pub(super) fn is_missing(path: &Path) -> Result<bool, JournalError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use azmend::actions::backup::StartBackup;
 use azmend::actions::change::{ChangeKind, Override};
 use azmend::actions::guest::SetGuest;
@@ -63,8 +64,9 @@ impl Tape {
     }
 }
 
+#[async_trait]
 impl RunLog for Tape {
-    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
+    async fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
         if self.keep {
             let frame = self.sim.world();
             locked(&self.frames).push(frame);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use async_trait::async_trait;
 use azmend::actions::change::{ChangeKind, Override};
 use azmend::actions::guest::SetGuest;
 use azmend::actions::job::CancelJob;
@@ -253,11 +254,16 @@ impl TestLog {
     }
 }
 
+#[async_trait]
 impl RunLog for TestLog {
-    fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
+    async fn append(&self, at: Timestamp, event: Event) -> Result<Record, AppendError> {
         let mut records = self.records.lock().unwrap();
         if self.fail_after.lock().unwrap().is_some_and(|n| records.len() >= n) {
-            return Err(AppendError { path: "journal.jsonl".into(), why: "no space left on device".into() });
+            return Err(AppendError {
+                path: "journal.jsonl".into(),
+                why: "no space left on device".into(),
+                passes: false,
+            });
         }
         let record = Record { seq: records.len() as u64 + 1, at, event };
         records.push(record.clone());

@@ -9,7 +9,7 @@ use azmend::actions::change::ChangeKind;
 use azmend::actions::locks::RemoveLock;
 use azmend::clock::elapsed;
 use azmend::engine::{Launch, Plan, RunResult, RunState, Silent, Status};
-use azmend::journal::{Answer, Effect, EndKind, Ending, Event, JournalError, Purpose, Record, RunLog as _, StateDir};
+use azmend::journal::{Answer, Effect, EndKind, Ending, Event, JournalError, Purpose, Record, RunLog as _, State};
 use azmend::sim::{Fault, FaultEffect, FaultMatch, World, WorldEvent};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -309,7 +309,8 @@ impl User {
 
 /// Changes the world that a saved run says it is for; the plan's and the journal's sums are made to fit again, as somebody
 /// would have them who ran it as another identity in the first place.
-fn in_another_world(user: &User, run: &str, key: &str, value: &str) {
+#[tokio::main(flavor = "current_thread")]
+async fn in_another_world(user: &User, run: &str, key: &str, value: &str) {
     let plan = user.file(run, "plan.json");
     let text = std::fs::read_to_string(&plan).unwrap();
     let mut made = Plan::parse(&text).unwrap();
@@ -318,10 +319,10 @@ fn in_another_world(user: &User, run: &str, key: &str, value: &str) {
         _ => made.world.identity = value.to_owned(),
     }
     made.hash = made.compute_hash();
-    let state = StateDir::open(&user.0.path().join("state"), false).unwrap();
-    let loaded = azmend::journal::load(&state, run).unwrap();
+    let state = State::in_dir(&user.0.path().join("state"), false).unwrap();
+    let loaded = azmend::journal::load(&state, run).await.unwrap();
     std::fs::remove_dir_all(user.file(run, "")).unwrap();
-    let log = azmend::engine::launch::create(&state, &made, run).unwrap();
+    let log = azmend::engine::launch::create(&state, &made, run).await.unwrap();
     for record in loaded.records {
         let event = match record.event {
             Event::Started { format, run, version, pid, .. } => {
@@ -329,7 +330,7 @@ fn in_another_world(user: &User, run: &str, key: &str, value: &str) {
             }
             event => event,
         };
-        log.append(record.at, event).unwrap();
+        log.append(record.at, event).await.unwrap();
     }
 }
 
@@ -525,30 +526,29 @@ async fn a_lock_that_another_one_replaced_is_no_success() {
 async fn two_runs_never_work_on_the_same_vm_or_the_same_lock_scope() {
     let lab = Lab::new();
     let dir = tempfile::tempdir().unwrap();
-    let state = StateDir::open(&dir.path().join("state"), true).unwrap();
+    let state = State::in_dir(&dir.path().join("state"), true).unwrap();
     let launch = Launch {
         state: &state,
         arm: lab.arm.clone(),
         listener: Arc::new(Silent),
         cancel: CancellationToken::new(),
         deadline: None,
-        also: None,
     };
     let unlock = lab.planned("unlock-backup-groups", "web-01", &Ask::default()).await;
     let backup = lab.planned("backup-now", "ok-07", &Ask::default()).await;
-    let busy = |plan: &Plan| matches!(launch.lock(plan, "other"), Err(JournalError::Busy { .. }));
-    let held = launch.lock(&unlock, "one").unwrap();
-    assert!(!busy(&backup), "another VM, no common lock");
+    let busy = async |plan: &Plan| matches!(launch.lock(plan, "other").await, Err(JournalError::Busy { .. }));
+    let held = launch.lock(&unlock, "one").await.unwrap();
+    assert!(!busy(&backup).await, "another VM, no common lock");
     // The same VM, and no lock in common.
     let mut same_vm = backup.clone();
     same_vm.vm = unlock.vm.clone();
-    assert!(busy(&same_vm), "the same VM");
+    assert!(busy(&same_vm).await, "the same VM");
     // Another VM, and a lock of the same scope.
     let mut same_scope = unlock.clone();
     same_scope.vm = backup.vm.clone();
-    assert!(busy(&same_scope), "the same lock scope");
+    assert!(busy(&same_scope).await, "the same lock scope");
     drop(held);
-    assert!(!busy(&same_vm) && !busy(&same_scope));
+    assert!(!busy(&same_vm).await && !busy(&same_scope).await);
 }
 
 // ---- The journal's table

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
 
-use super::key_value;
+use super::fix::key_value;
 
 pub(super) const TEST_EXAMPLES: &str = "\
 Examples:

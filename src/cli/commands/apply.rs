@@ -26,7 +26,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
     }
     let plan = Plan::parse_file(&text)?;
     here(session, &plan.world)?;
-    store::open(&session.settings)?;
+    store::open(session).await?;
     let azure = session.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.
@@ -40,7 +40,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
         .await?;
     plan.check(azure.clock().now(), &world)?;
     let now = azure.clock().now();
-    let earlier = fix::earlier(session, &world, now, args.guard.guard());
+    let earlier = fix::earlier(session, &world, now, args.guard.guard()).await;
     if let Some(refusal) = earlier.one_too_many(&plan.vm, now).filter(|_| !is_task(&plan.playbook)) {
         let subject =
             Subject { world: &world, playbook: &plan.playbook, vm: plan.vm.as_str(), started: now, ended: now };

@@ -53,7 +53,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     }
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(&session.settings)?;
+        store::open(session).await?;
     }
     if let Some(file) = &args.plan_out
         && file.symlink_metadata().is_ok()
@@ -84,6 +84,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
                 }
             };
             let world = azure.world(&arm, vm.subscription()).await;
+            let earlier = earlier(session, &world, azure.clock().now(), args.guard.guard()).await;
             let request = |playbook, why: Option<String>| PlanRequest {
                 playbook,
                 set: set.clone(),
@@ -96,13 +97,13 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
                 world: world.clone(),
                 // What an alert said is evidence too: it stays in the plan and in the journal.
                 why: [why, alert.clone()].into_iter().flatten().reduce(|why, alert| format!("{why}; {alert}")),
-                earlier: earlier(session, &world, azure.clock().now(), args.guard.guard()),
+                earlier: earlier.clone(),
             };
             if let Some(playbook) = named {
                 let planned = Box::pin(make_plan(&arm, &request(playbook, None))).await;
                 return Ok((world, vm, Some(playbook), planned));
             }
-            let own_jobs = earlier(session, &world, azure.clock().now(), args.guard.guard()).jobs();
+            let own_jobs = earlier.jobs();
             let facts = Box::pin(collect(&arm, &vm, &CollectOptions { own_jobs, ..CollectOptions::default() })).await;
             let view = view_of(&facts, &arm, &BTreeSet::new());
             if view.unread("backup.last_error").is_some() {
@@ -162,10 +163,12 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     session.start(&azure, plan, stop_at).await
 }
 
-/// What earlier runs did in this Azure; nothing when there is no state directory yet.
-pub fn earlier(session: &Session, world: &World, now: Timestamp, guard: Option<LoopGuard>) -> Earlier {
-    let state = store::existing(&session.settings).ok().flatten();
-    state.map(|state| Earlier::guarded(&state, world, None, now, guard)).unwrap_or_default()
+/// What earlier runs in this state did in this Azure; nothing when there is no state yet.
+pub async fn earlier(session: &Session, world: &World, now: Timestamp, guard: Option<LoopGuard>) -> Earlier {
+    match store::existing(session).await {
+        Ok(Some(state)) => Earlier::guarded(&state, world, None, now, guard).await,
+        _ => Earlier::default(),
+    }
 }
 
 /// What stands for "the one that this VM needs".

@@ -19,7 +19,7 @@ use crate::engine::plan::Plan;
 use crate::engine::result::{ErrorResult, RunResult, Status};
 use crate::engine::state::{ChangeState, Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
-use crate::journal::{self, Integrity, JournalError, LocalRun, RunEntry, StateDir, resolve_fleet_id, resolve_run_id};
+use crate::journal::{self, Integrity, JournalError, RunEntry, RunFile, State, resolve_fleet_id, resolve_run_id};
 use crate::report::lists::{Column, table};
 use crate::report::plan::place;
 use crate::report::planned::recorded;
@@ -31,11 +31,11 @@ use crate::text::{plural, safe, utc};
 /// Nothing was changed then.
 pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError> {
     match command {
-        RunsCommand::List => list(session),
-        RunsCommand::Show { id } => show(session, &id),
+        RunsCommand::List => list(session).await,
+        RunsCommand::Show { id } => show(session, &id).await,
         RunsCommand::Resume { id, yes, deadline } => resume(session, id.as_deref(), yes, deadline).await,
         RunsCommand::Undo { id, yes } => undo(session, id.as_deref(), yes).await,
-        RunsCommand::Prune { older_than } => prune(session, older_than),
+        RunsCommand::Prune { older_than } => prune(session, older_than).await,
     }
 }
 
@@ -56,37 +56,30 @@ struct Line {
     fleet: Option<String>,
 }
 
-fn lines(session: &Session, state: &StateDir) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
-    let list = journal::runs(state)?;
-    let mut fleets = fleet::fleet_of_each_run(session, state);
-    let lines = list
-        .runs
-        .into_iter()
-        .map(|entry| {
-            let held = store::held(state, &entry.id);
-            let same = |word: &str| (word.to_owned(), word.to_owned());
-            let ((own, word), locks_off) = match journal::load(state, &entry.id) {
-                Ok(loaded) => {
-                    let off = store::locks_off(&loaded).len();
-                    let words = match store::understand(&entry.id, loaded) {
-                        Ok(run) => (run.state.word().to_owned(), store::word(&run.state, held).to_owned()),
-                        Err(_) => same("damaged"),
-                    };
-                    (words, off)
-                }
-                Err(_) => (same("unreadable"), 0),
-            };
-            let (own, word) = if entry.damaged.is_some() { same("damaged") } else { (own, word) };
-            let fleet = fleets.remove(&entry.id);
-            Line { entry, state: own, word, held, locks_off, fleet }
-        })
-        .collect();
+async fn lines(session: &Session, state: &State) -> Result<(Vec<Line>, Vec<journal::Skipped>), CliError> {
+    let mut fleets = fleet::fleet_of_each_run(session, state).await;
+    let list = journal::survey(state, |entry, loaded| {
+        let locks_off = store::locks_off(&loaded).len();
+        let run = store::understand(&entry.id, loaded).ok().filter(|_| entry.damaged.is_none());
+        (entry, run.map(|run| run.state), locks_off)
+    });
+    let list = list.await?;
+    let mut lines = Vec::with_capacity(list.found.len());
+    for (entry, run, locks_off) in list.found {
+        let held = store::held(state, &entry.id).await;
+        let (own, word) = run.map_or(("damaged", "damaged"), |run| (run.word(), store::word(&run, held)));
+        let (state, word) = (own.to_owned(), word.to_owned());
+        let fleet = fleets.remove(&entry.id);
+        lines.push(Line { entry, state, word, held, locks_off, fleet });
+    }
     Ok((lines, list.skipped))
 }
 
-fn list(session: &Session) -> Result<u8, CliError> {
-    let found = store::existing(&session.settings)?.map(|state| lines(session, &state)).transpose()?;
-    let (lines, skipped) = found.unwrap_or_default();
+async fn list(session: &Session) -> Result<u8, CliError> {
+    let (lines, skipped) = match store::existing(session).await? {
+        Some(state) => lines(session, &state).await?,
+        None => Default::default(),
+    };
     for skipped in skipped {
         session.printer.warn(&format!("{} is not a run: {}", skipped.name, skipped.why));
     }
@@ -147,31 +140,31 @@ fn object(line: &Line) -> Value {
     })
 }
 
-fn show(session: &Session, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(&session.settings)?;
-    let id = match (resolve_run_id(&state, id), resolve_fleet_id(&state, id)) {
+async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
+    let state = store::with_runs(session).await?;
+    let id = match (resolve_run_id(&state, id).await, resolve_fleet_id(&state, id).await) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
             return Err(JournalError::Ambiguous { prefix: id.to_owned(), candidates }.into());
         }
-        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet),
+        (_, Ok(fleet)) => return fleet::show(session, &state, &fleet).await,
         (run, Err(_)) => run?,
     };
-    let run = store::understand(&id, journal::load(&state, &id)?)?;
+    let run = store::understand(&id, journal::load(&state, &id).await?)?;
     let mut result = recorded(&run.plan, &run.state, &run.id);
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
     }
-    under_way(session, &state, &run, &mut result);
+    under_way(session, &state, &run, &mut result).await;
     // What the run came to is data; that it can be shown is success.
     session.show(result);
     Ok(exit::OK)
 }
 
 /// Of a run whose journal has no end: whether its process still runs.
-fn under_way(session: &Session, state: &StateDir, run: &StoredRun, result: &mut RunResult) {
+async fn under_way(session: &Session, state: &State, run: &StoredRun, result: &mut RunResult) {
     let Some(error) = result.error.as_mut().filter(|error| error.code == "running") else { return };
-    match LocalRun::holder(state, &run.id) {
+    match RunFile::holder(state, &run.id).await {
         Ok(Some(holder)) => {
             error.message = format!("its process is running ({holder})");
             result.next = None;
@@ -186,22 +179,27 @@ fn under_way(session: &Session, state: &StateDir, run: &StoredRun, result: &mut 
 }
 
 /// The run that is meant: the one that was named, else the last one of this world that fits and that no process works on.
-fn meant(
+async fn meant(
     session: &Session,
-    state: &StateDir,
+    state: &State,
     id: Option<&str>,
     verb: &str,
     fits: impl Fn(&StoredRun) -> bool,
 ) -> Result<String, CliError> {
     if let Some(id) = id {
-        return Ok(resolve_run_id(state, id)?);
+        return Ok(resolve_run_id(state, id).await?);
     }
-    let here = |run: &&RunEntry| run.sandbox == Some(session.settings.sandbox());
-    let list = journal::runs(state)?.runs;
-    let found = list.iter().filter(here).find_map(|entry| {
-        let run = store::understand(&entry.id, journal::load(state, &entry.id).ok()?).ok()?;
-        (fits(&run) && store::held(state, &entry.id) == Some(false)).then_some(entry)
+    let fitting = journal::survey(state, |entry, loaded| {
+        let run = store::understand(&entry.id, loaded).ok()?;
+        (entry.sandbox == Some(session.settings.sandbox()) && fits(&run)).then_some(entry)
     });
+    let mut found = None;
+    for entry in fitting.await?.found.into_iter().flatten() {
+        if store::held(state, &entry.id).await == Some(false) {
+            found = Some(entry);
+            break;
+        }
+    }
     let Some(entry) = found else {
         let place = place(session.settings.sandbox());
         return Err(CliError::input(format!("no run in {place} can be {verb}"))
@@ -217,20 +215,25 @@ fn meant(
         safe(playbook),
         safe(vm)
     ));
-    Ok(entry.id.clone())
+    Ok(entry.id)
 }
 
 /// A run that is taken up: held by this process.
 struct Taken {
     run: StoredRun,
-    log: LocalRun,
-    state: StateDir,
+    log: RunFile,
+    state: State,
 }
 
-fn take(session: &Session, id: Option<&str>, verb: &str, fits: impl Fn(&StoredRun) -> bool) -> Result<Taken, CliError> {
-    let state = store::with_runs(&session.settings)?;
-    let id = meant(session, &state, id, verb, fits)?;
-    let (log, loaded) = LocalRun::open(&state, &id)?;
+async fn take(
+    session: &Session,
+    id: Option<&str>,
+    verb: &str,
+    fits: impl Fn(&StoredRun) -> bool,
+) -> Result<Taken, CliError> {
+    let state = store::with_runs(session).await?;
+    let id = meant(session, &state, id, verb, fits).await?;
+    let (log, loaded) = RunFile::open(&state, &id).await?;
     let run = store::understand(&id, loaded)?;
     if session.settings.elsewhere(run.plan.world.sandbox) {
         let there = place(run.plan.world.sandbox);
@@ -265,7 +268,7 @@ async fn same_world(session: &Session, azure: &Azure, plan: &Plan, any_identity:
 }
 
 async fn resume(session: &Session, id: Option<&str>, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id, "resumed", |run| run.state.resumable())?;
+    let Taken { run, log, state } = take(session, id, "resumed", |run| run.state.resumable()).await?;
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         return Err(CliError::refused(format!(
             "the journal was changed after it was written: {why}; nothing was sent"
@@ -321,7 +324,7 @@ fn undoable(run: &StoredRun) -> bool {
 }
 
 async fn undo(session: &Session, id: Option<&str>, yes: bool) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id, "undone", undoable)?;
+    let Taken { run, log, state } = take(session, id, "undone", undoable).await?;
     let azure = session.azure()?;
     same_world(session, &azure, &run.plan, true).await?;
     let off = store::locks_off(&run.loaded);
@@ -366,8 +369,8 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     }
 }
 
-fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(&session.settings)? else {
+async fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
+    let Some(state) = store::existing(session).await? else {
         return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
@@ -381,8 +384,8 @@ fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
         });
         if over == Some(true) || loaded.records.is_empty() { Ok(()) } else { Err("it has not ended".to_owned()) }
     };
-    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go)?;
-    fleet::forget_fleets_without_runs(&state, older_than)?;
+    let done = journal::prune(&state, older_than, SystemClock.now(), false, may_go).await?;
+    fleet::forget_fleets_without_runs(&state, older_than).await?;
     pruned(session, &done)
 }
 
@@ -403,8 +406,8 @@ fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
 ///
 /// # Errors
 /// When the state directory cannot be used.
-pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(&session.settings)? else { return Ok(0) };
+pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
+    let Some(state) = store::existing(session).await? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {
@@ -414,8 +417,8 @@ pub fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, Cli
         }
     };
     // Later than any record: in the sandbox times may lie ahead of the machine's.
-    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go)?.removed.len();
+    let gone = journal::prune(&state, Span::from_secs(0), Timestamp::MAX, false, may_go).await?.removed.len();
     let of_world = |record: &journal::FleetRecord| record.sandbox && record.estate_digest == digest;
-    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world)?;
+    journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world).await?;
     Ok(gone)
 }

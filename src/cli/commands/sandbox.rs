@@ -19,7 +19,7 @@ use crate::text::{io_words, plural, utc};
 ///
 /// # Errors
 /// When the estate or the kept world cannot be used.
-pub fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliError> {
+pub async fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliError> {
     let source = source(session);
     match command {
         SandboxCommand::List => {
@@ -47,7 +47,7 @@ pub fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliError> {
             // A kept world that cannot be read any more is a reason to reset, not an obstacle.
             let (dir, digest) = Sandbox::place(&source, &session.settings.state_dir)?;
             let world = Sandbox::forget(&dir)?;
-            let runs = forget_sandbox_runs(session, &digest)?;
+            let runs = forget_sandbox_runs(session, &digest).await?;
             if session.printer.for_people() {
                 let state = if world { "the sandbox was reset to its estate" } else { "the sandbox was not used" };
                 session.printer.data(&format!("{state}; {} deleted", plural(runs, "run")));

@@ -16,10 +16,9 @@ use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 use crate::cli::interrupt;
 use crate::cli::port;
-use crate::cli::store;
 use crate::clock::{Clock, SystemClock, elapsed};
 use crate::engine::exit;
-use crate::journal::FileLock;
+use crate::journal::{FileLock, StateDir};
 use crate::sim::{Server, ServerOptions};
 use crate::text::plural;
 
@@ -58,7 +57,7 @@ pub async fn run(session: &Session, args: ServeArgs) -> Result<u8, CliError> {
     let options = ServerOptions { port: args.port, speed, token_life: args.token_life.to_std() };
     let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| no_port(args.port, &error))?;
     // Nobody else changes its world meanwhile: what one wrote the other would not know of.
-    let held = FileLock::take(&store::open(&session.settings)?, "sandbox serve", [sandbox.key()])?;
+    let held = FileLock::take(&StateDir::open(&session.settings.state_dir, true)?, "sandbox serve", [sandbox.key()])?;
     sandbox.keep()?;
     let identity = server.identity();
     let environment = [

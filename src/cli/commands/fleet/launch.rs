@@ -18,7 +18,7 @@ use crate::arm::Arm;
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
-use crate::cli::execute::{Session, world_key};
+use crate::cli::execute::{Session, hold_world};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::store::{self, short};
 use crate::clock::{Clock as _, SystemClock, later};
@@ -29,9 +29,7 @@ use crate::engine::plan::{Plan, PlanError};
 use crate::engine::progress::{Listener, Silent};
 use crate::engine::result::Status;
 use crate::engine::{Entry, Launch};
-use crate::journal::{
-    FLEET_FORMAT, FileLock, FleetFile, FleetRecord, FleetStage, FleetVm, JournalError, LocalRun, LockKey, StateDir,
-};
+use crate::journal::{FLEET_FORMAT, FleetFile, FleetRecord, FleetStage, FleetVm, JournalError, RunFile, State};
 use crate::text::plural;
 
 /// No VM begins this shortly before a deadline: it could only pause.
@@ -49,7 +47,7 @@ pub(super) struct Confirmed<'a> {
 struct FleetRun<'a> {
     session: &'a Session,
     plans: &'a [Plan],
-    state: StateDir,
+    state: State,
     file: FleetFile,
     arm: Arm,
     cancel: CancellationToken,
@@ -67,14 +65,12 @@ struct FleetRun<'a> {
 /// When the record cannot be begun or another azmend works in the same sandbox; nothing was changed then.
 pub(super) async fn run_waves(session: &Session, azure: &Azure, orders: Confirmed<'_>) -> Result<u8, CliError> {
     let Confirmed { mut fleet, plans, limits, args, stop_at } = orders;
-    let state = store::open(&session.settings)?;
+    let state = store::open(session).await?;
     let begun = SystemClock.now();
     let id = new_run_id(begun);
-    // As long as this is held the fleet is under way, and nobody takes it up again.
-    let alive = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
-    let world = FileLock::take(&state, &id, world_key(azure))?;
+    let world = hold_world(session, azure, &id)?;
     let arm = azure.writer(&id)?;
-    let file = FleetFile::create(&state, record(azure, &fleet, &plans, args, &id))?;
+    let file = FleetFile::create(&state, record(azure, &fleet, &plans, args, &id)).await?;
     session.printer.note(&format!("fleet {}: {}", short(&id), plural(plans.len(), "VM")));
     let cancel = CancellationToken::new();
     let interrupts = Interrupts::listen(cancel.clone(), session.printer.clone());
@@ -95,7 +91,7 @@ pub(super) async fn run_waves(session: &Session, azure: &Azure, orders: Confirme
     let outcomes =
         Box::pin(fleet::run_waves(&members, &limits, halt, |index, wave| Box::pin(fleet_run.one(index, wave)))).await;
     drop(interrupts);
-    fleet_run.close(&outcomes, &mut fleet);
+    fleet_run.close(&outcomes, &mut fleet).await;
     fleet.fleet_id = Some(id.clone());
     fleet.ended = Some(azure.clock().now());
     fleet.take(&plans, outcomes);
@@ -105,7 +101,7 @@ pub(super) async fn run_waves(session: &Session, azure: &Azure, orders: Confirme
         fleet.exit_code = exit::worst(fleet.exit_code, exit::PARTIAL);
     }
     fleet.next = next(session, &mut fleet, &id);
-    drop((world, alive));
+    drop(world);
     Ok(finish(session, &fleet))
 }
 
@@ -174,7 +170,7 @@ impl FleetRun<'_> {
         if self.cancel.is_cancelled() {
             return Some(Reason::Interrupted);
         }
-        let broken = self.broken.take();
+        let broken = self.broken.take().or_else(|| self.file.lost());
         let is_broken = broken.is_some();
         self.broken.set(broken);
         if is_broken {
@@ -196,17 +192,17 @@ impl FleetRun<'_> {
         let Some(plan) = self.plans.get(index) else {
             return not_started(Reason::CouldNotBegin, "it has no plan".to_owned());
         };
-        let outcome = match self.begin(index, plan) {
-            Ok((run_id, log, locks)) => {
+        let outcome = match self.begin(index, plan).await {
+            Ok((run_id, log)) => {
                 let voice = self.board.begins(plan, &run_id, wave);
                 let launch = self.launch(&run_id, Arc::new(voice));
                 let result = Box::pin(launch.run(plan.clone(), run_id, log, Entry::Start)).await;
-                drop(locks);
                 let status = word(result.status);
                 let why = result.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-                self.write(self.file.change(index, |one| {
+                let ended = |one: &mut FleetVm| {
                     (one.stage, one.status, one.why) = (FleetStage::Ended, status, why);
-                }));
+                };
+                self.write(self.file.change(index, ended).await);
                 MemberOutcome::Ran(Box::new(result))
             }
             Err((reason, why)) => not_started(reason, why),
@@ -223,12 +219,11 @@ impl FleetRun<'_> {
             listener,
             cancel: self.cancel.clone(),
             deadline: self.stop_at,
-            also: None,
         }
     }
 
     /// Locks the VM, writes down that it begins, and makes its run. Nothing was sent when this fails.
-    fn begin(&self, index: usize, plan: &Plan) -> Result<(String, LocalRun, FileLock), (Reason, String)> {
+    async fn begin(&self, index: usize, plan: &Plan) -> Result<(String, RunFile), (Reason, String)> {
         let could_not = |why: String| (Reason::CouldNotBegin, why);
         plan.check(self.arm.clock().now(), &plan.world).map_err(|error| match error {
             PlanError::Expired(_) => (Reason::Expired, error.to_string()),
@@ -236,19 +231,24 @@ impl FleetRun<'_> {
         })?;
         let run_id = self.next_id();
         let launch = self.launch(&run_id, Arc::new(Silent));
-        let locks = launch.lock(plan, &run_id).map_err(|error| could_not(error.to_string()))?;
-        let written = self.file.change(index, |one| {
-            (one.stage, one.run) = (FleetStage::Begun, Some(run_id.clone()));
-        });
+        let locks = launch.lock(plan, &run_id).await.map_err(|error| could_not(error.to_string()))?;
+        let begun = |one: &mut FleetVm| (one.stage, one.run) = (FleetStage::Begun, Some(run_id.clone()));
+        let written = self.file.change(index, begun).await;
         if let Err(error) = written {
             self.broken.set(Some(error.to_string()));
             return Err(could_not(format!("the fleet's record could not be written: {error}")));
         }
-        let log = launch::create(&self.state, plan, &run_id).map_err(|error| {
-            self.write(self.file.change(index, |one| (one.stage, one.run) = (FleetStage::NotStarted, None)));
-            could_not(error.to_string())
-        })?;
-        Ok((run_id, log, locks))
+        match launch::create(&self.state, plan, &run_id).await {
+            Ok(log) => {
+                log.adopt(locks);
+                Ok((run_id, log))
+            }
+            Err(error) => {
+                let not = |one: &mut FleetVm| (one.stage, one.run) = (FleetStage::NotStarted, None);
+                self.write(self.file.change(index, not).await);
+                Err(could_not(error.to_string()))
+            }
+        }
     }
 
     /// Nothing else begins when the record cannot be written any more.
@@ -259,13 +259,13 @@ impl FleetRun<'_> {
     }
 
     /// Writes down what was not started, and the end.
-    fn close(&self, outcomes: &[MemberOutcome], fleet: &mut FleetResult) {
+    async fn close(&self, outcomes: &[MemberOutcome], fleet: &mut FleetResult) {
         let ended = self.arm.clock().now();
         let left = outcomes.iter().enumerate().filter_map(|(index, outcome)| match outcome {
             MemberOutcome::NotStarted { reason, why } => Some((index, word(reason), why.clone())),
             MemberOutcome::Ran(_) => None,
         });
-        self.write(self.file.end(left.collect(), ended));
+        self.write(self.file.end(left.collect(), ended).await);
         if let Some(why) = self.broken.take() {
             let text = format!("{why}; what each run did is in its own journal");
             self.session.printer.warn(&text);

@@ -72,7 +72,10 @@ struct Order<'a> {
 /// Nothing was changed then.
 pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     // Everything that was typed is checked before anything is sent.
-    let again = args.fleet.retry_failed.as_deref().map(|id| retry::load(session, id)).transpose()?;
+    let again = match args.fleet.retry_failed.as_deref() {
+        Some(id) => Some(retry::load(session, id).await?),
+        None => None,
+    };
     if let Some(again) = &again {
         again.adopt(&mut args)?;
     }
@@ -101,7 +104,7 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     scope::said(session, &args)?;
     let hints = scope::hints(session, &args.fleet)?;
     if !args.dry_run {
-        store::open(&session.settings)?;
+        store::open(session).await?;
     }
     let azure = session.azure()?;
     if !args.dry_run {
@@ -259,7 +262,7 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let earlier = fix::earlier(order.session, world, arm.clock().now(), order.args.guard.guard());
+    let earlier = fix::earlier(order.session, world, arm.clock().now(), order.args.guard.guard()).await;
     let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
     let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {

@@ -15,7 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::engine::resume_check;
 use crate::engine::state::RunPhase;
 use crate::journal::{
-    self, Event, FileLock, FinalStatus, FleetRecord, FleetStage, FleetVm, JournalError, LockKey, StateDir, load_fleet,
+    self, Event, FinalStatus, FleetRecord, FleetStage, FleetVm, Hold, JournalError, LockKey, State, load_fleet,
     resolve_fleet_id,
 };
 use crate::report::plan::place;
@@ -30,7 +30,7 @@ pub(super) struct Again {
     /// VMs that are not done and not taken up either, and why.
     pub left: Vec<String>,
     /// Keeps everybody else from taking it up too.
-    _held: FileLock,
+    _held: Hold,
 }
 
 /// What is to be done with a VM of an earlier fleet.
@@ -47,12 +47,15 @@ enum Left {
 ///
 /// # Errors
 /// No such fleet, its record cannot be understood, or the fleet is still running.
-pub(super) fn load(session: &Session, id: &str) -> Result<Again, CliError> {
-    let state = store::with_runs(&session.settings)?;
-    let id = resolve_fleet_id(&state, id).map_err(|error| not_a_fleet(&state, id, error))?;
+pub(super) async fn load(session: &Session, id: &str) -> Result<Again, CliError> {
+    let state = store::with_runs(session).await?;
+    let id = match resolve_fleet_id(&state, id).await {
+        Ok(id) => id,
+        Err(error) => return Err(not_a_fleet(&state, id, error).await),
+    };
     // Its VMs that wait would be taken for VMs that were left.
-    let held = FileLock::take(&state, &id, [LockKey::fleet(&id)])?;
-    let record = load_fleet(&state, &id)?;
+    let held = Hold::take(&state, &id, [LockKey::fleet(&id)]).await?;
+    let record = load_fleet(&state, &id).await?;
     if session.settings.elsewhere(record.sandbox) {
         let hint = if record.sandbox { "add --sandbox" } else { "omit --sandbox" };
         let (there, here) = (place(record.sandbox), place(session.settings.sandbox()));
@@ -64,7 +67,7 @@ pub(super) fn load(session: &Session, id: &str) -> Result<Again, CliError> {
     for one in &record.vms {
         let vm = ResourceId::parse(&one.vm)
             .map_err(|error| CliError::io(format!("the record of the fleet {id} is damaged: {error}")).code("fleet"))?;
-        match stands(session, &state, one, &vm) {
+        match stands(session, &state, one, &vm).await {
             Left::Done => {}
             Left::Again => vms.push(vm),
             Left::Alone(why) => left.push(format!("{} is skipped: {why}", vm.short_name())),
@@ -74,19 +77,19 @@ pub(super) fn load(session: &Session, id: &str) -> Result<Again, CliError> {
 }
 
 /// The id of a single run is a common slip.
-fn not_a_fleet(state: &StateDir, text: &str, error: JournalError) -> CliError {
+async fn not_a_fleet(state: &State, text: &str, error: JournalError) -> CliError {
     let error = CliError::from(error);
-    let Ok(run) = journal::resolve_run_id(state, text) else { return error };
-    let fleets = journal::fleets(state).unwrap_or_default().fleets;
+    let Ok(run) = journal::resolve_run_id(state, text).await else { return error };
+    let fleets = journal::fleets(state).await.unwrap_or_default().fleets;
     match fleets.iter().find(|fleet| fleet.vms.iter().any(|one| one.run.as_deref() == Some(&run))) {
         Some(fleet) => error.hint(format!("this is a run of the fleet {}", fleet.id)),
         None => error.hint("this is a run of one VM: fix it again with --vm, or resume it with `azmend runs resume`"),
     }
 }
 
-fn stands(session: &Session, state: &StateDir, one: &FleetVm, vm: &ResourceId) -> Left {
+async fn stands(session: &Session, state: &State, one: &FleetVm, vm: &ResourceId) -> Left {
     let Some(run) = one.run.as_deref().filter(|_| one.stage != FleetStage::NotStarted) else { return Left::Again };
-    let stored = match journal::load(state, run) {
+    let stored = match journal::load(state, run).await {
         Ok(loaded) => store::understand(run, loaded),
         // Killed between the record and the run: nothing was sent.
         Err(JournalError::NoRun { .. }) if one.stage == FleetStage::Begun => return Left::Again,

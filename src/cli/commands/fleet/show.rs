@@ -12,7 +12,7 @@ use crate::engine::fleet::Reason;
 use crate::engine::fleet::result::{Counts, FLEET_SCHEMA, FleetResult, NotStarted, Sums};
 use crate::engine::result::{ErrorResult, Status};
 use crate::engine::state::RunPhase;
-use crate::journal::{self, FileLock, FleetRecord, FleetStage, LockKey, StateDir, fleets, load_fleet, prune_fleets};
+use crate::journal::{self, FleetRecord, FleetStage, Hold, LockKey, State, fleets, load_fleet, prune_fleets};
 use crate::report::fleet::AT_WORK;
 use crate::report::planned::recorded;
 
@@ -20,10 +20,10 @@ use crate::report::planned::recorded;
 ///
 /// # Errors
 /// When the record cannot be understood.
-pub fn show(session: &Session, state: &StateDir, id: &str) -> Result<u8, CliError> {
-    let record = load_fleet(state, id)?;
+pub async fn show(session: &Session, state: &State, id: &str) -> Result<u8, CliError> {
+    let record = load_fleet(state, id).await?;
     // Where it cannot be told nothing is claimed: taking the fleet up again asks for the lock itself.
-    let holder = FileLock::holder(state, &LockKey::fleet(&record.id)).unwrap_or_default();
+    let holder = Hold::holder(state, &LockKey::fleet(&record.id)).await.unwrap_or_default();
     let running = holder.is_some() && record.ended.is_none();
     let mut fleet = FleetResult {
         schema: FLEET_SCHEMA.to_owned(),
@@ -53,10 +53,13 @@ pub fn show(session: &Session, state: &StateDir, id: &str) -> Result<u8, CliErro
     };
     let mut plans = Vec::new();
     for one in &record.vms {
-        let stored = one.run.as_deref().map(|run| {
-            let loaded = journal::load(state, run).map_err(CliError::from)?;
-            store::understand(run, loaded)
-        });
+        let stored = match one.run.as_deref() {
+            None => None,
+            Some(run) => {
+                let loaded = journal::load(state, run).await.map_err(CliError::from);
+                Some(loaded.and_then(|loaded| store::understand(run, loaded)))
+            }
+        };
         match stored {
             Some(Ok(run)) => {
                 let mut result = recorded(&run.plan, &run.state, &run.id);
@@ -97,8 +100,8 @@ pub fn show(session: &Session, state: &StateDir, id: &str) -> Result<u8, CliErro
 }
 
 /// The fleet of every run that belongs to one. What cannot be read is left out, and said.
-pub fn fleet_of_each_run(session: &Session, state: &StateDir) -> BTreeMap<String, String> {
-    let found = fleets(state).unwrap_or_default();
+pub async fn fleet_of_each_run(session: &Session, state: &State) -> BTreeMap<String, String> {
+    let found = fleets(state).await.unwrap_or_default();
     for skipped in &found.skipped {
         session.printer.warn(&format!("a fleet cannot be shown: {}", skipped.why));
     }
@@ -113,9 +116,9 @@ pub fn fleet_of_each_run(session: &Session, state: &StateDir) -> BTreeMap<String
 ///
 /// # Errors
 /// When the state directory cannot be used.
-pub fn forget_fleets_without_runs(state: &StateDir, older_than: Span) -> Result<usize, CliError> {
-    let kept: Vec<String> = journal::runs(state)?.runs.into_iter().map(|run| run.id).collect();
+pub async fn forget_fleets_without_runs(state: &State, older_than: Span) -> Result<usize, CliError> {
+    let kept: Vec<String> = journal::runs(state).await?.runs.into_iter().map(|run| run.id).collect();
     let may_go =
         |record: &FleetRecord| !record.vms.iter().any(|one| one.run.as_ref().is_some_and(|run| kept.contains(run)));
-    Ok(prune_fleets(state, older_than, SystemClock.now(), may_go)?.len())
+    Ok(prune_fleets(state, older_than, SystemClock.now(), may_go).await?.len())
 }

@@ -19,7 +19,8 @@ use crate::engine::{Earlier, exit};
 use crate::playbook::{Playbook, source};
 use crate::report::{Subject, rehearsal};
 use crate::sim::World;
-use crate::text::{io_words, near, plural};
+use crate::spelling::near;
+use crate::text::{io_words, plural};
 use crate::yaml::{self, Limits};
 
 /// Tests the playbook.

@@ -1,11 +1,15 @@
-use std::sync::Arc;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::journal::{Ending, FORMAT, Purpose, Tail};
+use crate::journal::disk::UNFINISHED;
+use crate::journal::lock::LockKey;
+use crate::journal::{Ending, FORMAT, Purpose, StateDir, Tail, now};
 
 const RUN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
@@ -58,28 +62,29 @@ fn events_of(format: u32) -> Vec<Event> {
 
 struct Place {
     _home: tempfile::TempDir,
-    state: StateDir,
+    dir: StateDir,
+    state: State,
 }
 
 impl Place {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let state = StateDir::open(&home.path().join("s"), true).unwrap();
-        Self { _home: home, state }
+        let dir = StateDir::open(&home.path().join("s"), true).unwrap();
+        Self { _home: home, state: State::from(dir.clone()), dir }
     }
 
     /// A place with a run that says [`events`].
     fn with_run() -> Self {
         let place = Self::new();
-        let run = LocalRun::create(&place.state, RUN, PLAN_JSON).unwrap();
+        let run = now(RunFile::create(&place.state, RUN, PLAN_JSON)).unwrap();
         for (second, event) in (0..).zip(events()) {
-            run.append(at(second), event).unwrap();
+            now(run.append(at(second), event)).unwrap();
         }
         place
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.state.runs_dir().join(RUN).join(name)
+        self.dir.runs_dir().join(RUN).join(name)
     }
 
     fn journal(&self) -> Vec<u8> {
@@ -106,15 +111,15 @@ fn warned(text: &str) -> Event {
 #[test]
 fn what_is_written_is_read_back_and_goes_on() {
     let place = Place::with_run();
-    let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+    let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
     assert_eq!((loaded.tail, &loaded.integrity, loaded.format), (Tail::Clean, &Integrity::Intact, FORMAT));
     assert_eq!(loaded.plan_json, PLAN_JSON);
     assert_eq!(said(&loaded.records), events());
     assert_eq!(loaded.deletions().count(), 1);
-    run.append(at(9), Event::Resumed { version: "0.1.0".into(), pid: 1 }).unwrap();
+    now(run.append(at(9), Event::Resumed { version: "0.1.0".into(), pid: 1 })).unwrap();
     assert_eq!(run.records().last().unwrap().seq, 7);
     drop(run);
-    let loaded = load(&place.state, RUN).unwrap();
+    let loaded = now(load(&place.state, RUN)).unwrap();
     assert!(loaded.is_intact());
     assert_eq!(loaded.records.len(), 7);
     assert_eq!(loaded.records.iter().map(|r| r.at).take(2).collect::<Vec<_>>(), [at(0), at(1)]);
@@ -123,12 +128,12 @@ fn what_is_written_is_read_back_and_goes_on() {
 #[test]
 fn a_journal_can_be_shown_on_a_terminal() {
     let place = Place::with_run();
-    let run = LocalRun::open(&place.state, RUN).unwrap().0;
+    let run = now(RunFile::open(&place.state, RUN)).unwrap().0;
     let text = "\u{9b}31m\u{7f}\u{e0041}\x1b";
-    run.append(at(0), warned(text)).unwrap();
+    now(run.append(at(0), warned(text))).unwrap();
     let written = String::from_utf8(place.journal()).unwrap();
     assert!(written.lines().all(|line| crate::text::safe(line) == line), "{written:?}");
-    assert_eq!(load(&place.state, RUN).unwrap().records.last().unwrap().event, warned(text));
+    assert_eq!(now(load(&place.state, RUN)).unwrap().records.last().unwrap().event, warned(text));
 }
 
 #[test]
@@ -161,13 +166,13 @@ fn a_cut_run_goes_on_behind_its_last_whole_line() {
     let near_the_ends = [last_line, last_line + 1, whole.len() - 1, whole.len()];
     for length in (last_line..whole.len()).step_by(29).chain(near_the_ends) {
         place.set_journal(&whole[..length]);
-        let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+        let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
         let before = loaded.records.len();
         assert_eq!(fs::metadata(place.path(JOURNAL)).unwrap().len(), length as u64, "opening changes nothing");
-        run.append(at(10), warned("one")).unwrap();
-        run.append(at(11), warned("two")).unwrap();
+        now(run.append(at(10), warned("one"))).unwrap();
+        now(run.append(at(11), warned("two"))).unwrap();
         drop(run);
-        let again = load(&place.state, RUN).unwrap();
+        let again = now(load(&place.state, RUN)).unwrap();
         assert_eq!((again.tail, again.integrity), (Tail::Clean, Integrity::Intact), "cut at {length}");
         assert_eq!(again.records[..before], loaded.records);
         assert_eq!(said(&again.records[before..]), [warned("one"), warned("two")]);
@@ -180,17 +185,17 @@ fn what_stands_after_an_edit_is_only_salvaged() {
     let text = String::from_utf8(place.journal()).unwrap();
     place.set_journal(text.replace("\"unlock\"", "\"Unlock\"").as_bytes());
     let edited = place.journal();
-    let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+    let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
     let why = "its checksum does not fit it and the line before".to_owned();
     assert_eq!(loaded.integrity, Integrity::Edited { line: 2, why });
     assert_eq!(said(&loaded.records), events()[..1]);
     assert_eq!(loaded.salvaged.len(), 5);
     assert_eq!(loaded.deletions().count(), 1, "the lock is still found");
     // A relock can still be recorded; what is there stays as it is, and the journal stays flagged.
-    run.append(at(20), warned("put back")).unwrap();
+    now(run.append(at(20), warned("put back"))).unwrap();
     drop(run);
     assert!(place.journal().starts_with(&edited));
-    let again = load(&place.state, RUN).unwrap();
+    let again = now(load(&place.state, RUN)).unwrap();
     assert!(!again.is_intact());
     let last = again.salvaged.last().unwrap();
     assert_eq!((last.seq, &last.event), (7, &warned("put back")));
@@ -203,23 +208,23 @@ fn an_edited_journal_with_a_torn_end_keeps_every_byte() {
     bytes[10] ^= 1;
     bytes.truncate(bytes.len() - 30);
     place.set_journal(&bytes);
-    let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+    let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
     assert!(matches!((loaded.tail, loaded.integrity), (Tail::Torn { .. }, Integrity::Edited { line: 1, .. })));
-    run.append(at(20), warned("put back")).unwrap();
+    now(run.append(at(20), warned("put back"))).unwrap();
     assert!(place.journal().starts_with(&bytes));
-    assert_eq!(load(&place.state, RUN).unwrap().salvaged.last().unwrap().event, warned("put back"));
+    assert_eq!(now(load(&place.state, RUN)).unwrap().salvaged.last().unwrap().event, warned("put back"));
 }
 
 #[test]
 fn the_plan_belongs_to_the_journal() {
     let place = Place::with_run();
     fs::write(place.path(PLAN), PLAN_JSON.replace("stuck", "other")).unwrap();
-    let loaded = load(&place.state, RUN).unwrap();
+    let loaded = now(load(&place.state, RUN)).unwrap();
     let why = "plan.json is not the plan of this run".to_owned();
     assert_eq!(loaded.integrity, Integrity::Edited { line: 0, why });
     assert_eq!(said(&loaded.records), events(), "what happened can be relied on");
     fs::remove_file(place.path(PLAN)).unwrap();
-    let loaded = load(&place.state, RUN).unwrap();
+    let loaded = now(load(&place.state, RUN)).unwrap();
     assert_eq!(loaded.integrity, Integrity::Edited { line: 0, why: "plan.json is missing".into() });
     assert_eq!(loaded.records.len(), 6);
 }
@@ -227,13 +232,13 @@ fn the_plan_belongs_to_the_journal() {
 #[test]
 fn a_journal_of_another_run_and_a_missing_one_are_damage() {
     let place = Place::with_run();
-    LocalRun::create(&place.state, OTHER, PLAN_JSON).unwrap();
-    fs::copy(place.path(JOURNAL), place.state.runs_dir().join(OTHER).join(JOURNAL)).unwrap();
-    assert!(matches!(load(&place.state, OTHER).unwrap().integrity, Integrity::Edited { line: 1, .. }));
+    now(RunFile::create(&place.state, OTHER, PLAN_JSON)).unwrap();
+    fs::copy(place.path(JOURNAL), place.dir.runs_dir().join(OTHER).join(JOURNAL)).unwrap();
+    assert!(matches!(now(load(&place.state, OTHER)).unwrap().integrity, Integrity::Edited { line: 1, .. }));
     fs::remove_file(place.path(JOURNAL)).unwrap();
-    let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+    let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
     assert_eq!(loaded.integrity, Integrity::Edited { line: 1, why: "journal.jsonl is missing".into() });
-    assert!(run.append(at(0), warned("x")).is_err(), "the run opens, and its journal cannot be written");
+    assert!(now(run.append(at(0), warned("x"))).is_err(), "the run opens, and its journal cannot be written");
 }
 
 #[test]
@@ -243,10 +248,10 @@ fn a_newer_format_is_read_and_not_written() {
     // A newer azmend may sum in another way and say things this one does not know.
     let newer = text.replace("\"format\":2", "\"format\":3").replace("\"event\":\"answered\"", "\"event\":\"heard\"");
     place.set_journal(newer.as_bytes());
-    let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+    let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
     assert_eq!((loaded.integrity.clone(), loaded.format), (Integrity::TooNew { format: 3 }, 3));
     assert_eq!((loaded.records.len() + loaded.salvaged.len(), loaded.deletions().count()), (5, 1));
-    let error = run.append(at(0), warned("x")).unwrap_err();
+    let error = now(run.append(at(0), warned("x"))).unwrap_err();
     assert!(error.why.contains("newer azmend"), "{error}");
     assert_eq!(place.journal(), newer.as_bytes());
 }
@@ -277,65 +282,122 @@ fn old_formats_stay_readable() {
 #[test]
 fn one_process_at_a_time_works_on_a_run() {
     let place = Place::new();
-    let run = LocalRun::create(&place.state, RUN, PLAN_JSON).unwrap();
-    let error = LocalRun::open(&place.state, RUN).unwrap_err();
+    let run = now(RunFile::create(&place.state, RUN, PLAN_JSON)).unwrap();
+    let error = now(RunFile::open(&place.state, RUN)).unwrap_err();
     let expected = format!("another azmend (pid {}, run {RUN}) is working on the run {RUN}", std::process::id());
     assert_eq!(error.to_string(), expected);
-    assert!(load(&place.state, RUN).is_ok(), "looking is always possible");
-    let holder = LocalRun::holder(&place.state, RUN).unwrap();
+    assert!(now(load(&place.state, RUN)).is_ok(), "looking is always possible");
+    let holder = now(RunFile::holder(&place.state, RUN)).unwrap();
     assert_eq!(holder.as_deref(), Some(format!("pid {}, run {RUN}", std::process::id()).as_str()));
-    assert_eq!(LocalRun::create(&place.state, RUN, "{}").unwrap_err(), JournalError::Exists(RUN.into()));
+    assert_eq!(now(RunFile::create(&place.state, RUN, "{}")).unwrap_err(), JournalError::Exists(RUN.into()));
     drop(run);
-    assert_eq!(LocalRun::holder(&place.state, RUN).unwrap(), None, "it was killed, or is over");
-    assert_eq!(LocalRun::open(&place.state, RUN).unwrap().1.plan_json, PLAN_JSON);
-    assert!(matches!(LocalRun::open(&place.state, OTHER), Err(JournalError::NoRun { .. })));
+    assert_eq!(now(RunFile::holder(&place.state, RUN)).unwrap(), None, "it was killed, or is over");
+    assert_eq!(now(RunFile::open(&place.state, RUN)).unwrap().1.plan_json, PLAN_JSON);
+    assert!(matches!(now(RunFile::open(&place.state, OTHER)), Err(JournalError::NoRun { .. })));
 }
 
 #[test]
 fn a_run_that_cannot_be_made_leaves_nothing() {
     let place = Place::new();
     // A leftover of a crash under the same id is cleared away first; a file in its place cannot be.
-    fs::create_dir(place.state.runs_dir().join(format!("{UNFINISHED}{RUN}"))).unwrap();
-    drop(LocalRun::create(&place.state, RUN, PLAN_JSON).unwrap());
-    fs::write(place.state.runs_dir().join(format!("{UNFINISHED}{OTHER}")), "").unwrap();
-    let error = LocalRun::create(&place.state, OTHER, PLAN_JSON).unwrap_err();
+    fs::create_dir(place.dir.runs_dir().join(format!("{UNFINISHED}{RUN}"))).unwrap();
+    drop(now(RunFile::create(&place.state, RUN, PLAN_JSON)).unwrap());
+    fs::write(place.dir.runs_dir().join(format!("{UNFINISHED}{OTHER}")), "").unwrap();
+    let error = now(RunFile::create(&place.state, OTHER, PLAN_JSON)).unwrap_err();
     assert!(error.to_string().starts_with("cannot clear away /"), "{error}");
-    assert!(matches!(load(&place.state, OTHER), Err(JournalError::NoRun { .. })));
-    fs::remove_dir_all(place.state.runs_dir()).unwrap();
-    fs::write(place.state.runs_dir(), "").unwrap();
-    assert!(matches!(LocalRun::create(&place.state, OTHER, PLAN_JSON), Err(JournalError::WrongKind { .. })));
+    assert!(matches!(now(load(&place.state, OTHER)), Err(JournalError::NoRun { .. })));
+    fs::remove_dir_all(place.dir.runs_dir()).unwrap();
+    fs::write(place.dir.runs_dir(), "").unwrap();
+    assert!(matches!(now(RunFile::create(&place.state, OTHER, PLAN_JSON)), Err(JournalError::WrongKind { .. })));
 }
 
 #[cfg(unix)]
 #[test]
 fn links_in_a_run_are_not_followed() {
     let place = Place::with_run();
-    let elsewhere = place.state.root().join("elsewhere");
+    let elsewhere = place.dir.root().join("elsewhere");
     fs::rename(place.path(JOURNAL), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, place.path(JOURNAL)).unwrap();
-    let error = load(&place.state, RUN).unwrap_err();
+    let error = now(load(&place.state, RUN)).unwrap_err();
     assert!(error.to_string().ends_with("journal.jsonl is a symbolic link, not a file"), "{error}");
 }
 
 /// A disk with room for some bytes; then it writes what fits and fails.
 #[derive(Debug)]
 struct FullDisk {
-    file: File,
-    room: usize,
-    calls: Arc<AtomicUsize>,
+    disk: Arc<dyn Store>,
+    room: AtomicUsize,
+    calls: AtomicUsize,
 }
 
-impl Sink for FullDisk {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let fits = bytes.len().min(self.room);
-        Sink::append(&mut self.file, &bytes[..fits])?;
-        self.room -= fits;
-        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+impl FullDisk {
+    fn under(place: &Place, room: usize) -> (Arc<Self>, State) {
+        let disk = Arc::clone(place.state.store());
+        let full = Arc::new(Self { disk, room: AtomicUsize::new(room), calls: AtomicUsize::new(0) });
+        (Arc::clone(&full), State::of(full))
+    }
+}
+
+fn full() -> JournalError {
+    JournalError::io("write", Path::new("journal.jsonl"), &io::ErrorKind::StorageFull.into())
+}
+
+#[async_trait]
+impl Store for FullDisk {
+    fn place(&self) -> String {
+        self.disk.place()
     }
 
-    fn cut(&mut self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::StorageFull.into())
+    fn shown(&self, name: &str) -> String {
+        self.disk.shown(name)
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        self.disk.read(name).await
+    }
+
+    async fn has(&self, folder: &str) -> Result<bool, JournalError> {
+        self.disk.has(folder).await
+    }
+
+    async fn create(&self, files: &[(&str, &[u8])]) -> Result<(), JournalError> {
+        self.disk.create(files).await
+    }
+
+    async fn append(&self, name: &str, at: u64, bytes: &[u8], lease: &dyn Lease) -> Result<(), JournalError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let fits = bytes.len().min(self.room.load(Ordering::Relaxed));
+        self.disk.append(name, at, &bytes[..fits], lease).await?;
+        self.room.fetch_sub(fits, Ordering::Relaxed);
+        if fits < bytes.len() { Err(full()) } else { Ok(()) }
+    }
+
+    async fn cut(&self, _: &str, _: u64) -> Result<(), JournalError> {
+        Err(full())
+    }
+
+    async fn names(&self, folder: &str) -> Result<Vec<String>, JournalError> {
+        self.disk.names(folder).await
+    }
+
+    async fn remove_run(&self, run: &str, lease: Arc<dyn Lease>) -> Result<(), JournalError> {
+        self.disk.remove_run(run, lease).await
+    }
+
+    async fn remove_fleet(&self, name: &str, key: &LockKey, lease: Arc<dyn Lease>) -> Result<(), JournalError> {
+        self.disk.remove_fleet(name, key, lease).await
+    }
+
+    async fn sweep(&self, now: Timestamp) {
+        self.disk.sweep(now).await;
+    }
+
+    async fn hold(&self, thing: Thing<'_>, run: &str) -> Result<Arc<dyn Lease>, JournalError> {
+        self.disk.hold(thing, run).await
+    }
+
+    async fn holder(&self, thing: Thing<'_>) -> Result<Option<String>, JournalError> {
+        self.disk.holder(thing).await
     }
 }
 
@@ -344,7 +406,19 @@ impl Sink for FullDisk {
 #[test]
 fn an_append_is_over_when_the_disk_has_it() {
     let mut file = state::open_to_add(Path::new("/dev/null")).unwrap();
-    assert!(Sink::append(&mut file, b"a line\n").is_err());
+    assert!(state::add_line(&mut file, b"a line\n").is_err());
+}
+
+#[test]
+fn what_another_process_added_is_not_written_behind() {
+    let place = Place::with_run();
+    let (run, _) = now(RunFile::open(&place.state, RUN)).unwrap();
+    let mut bytes = place.journal();
+    bytes.extend_from_slice(b"{}\n");
+    place.set_journal(&bytes);
+    let error = now(run.append(at(9), warned("x"))).unwrap_err();
+    assert!(error.why.contains("something else changed it") && !error.passes, "{error}");
+    assert_eq!(place.journal(), bytes);
 }
 
 #[test]
@@ -352,26 +426,24 @@ fn a_full_disk_stops_the_run_and_loses_nothing_that_was_written() {
     let size = Place::with_run().journal().len();
     for room in (0..size).step_by(61) {
         let place = Place::new();
-        let run = LocalRun::create(&place.state, RUN, PLAN_JSON).unwrap();
-        let file = state::open_to_add(&place.path(JOURNAL)).unwrap();
-        let calls = Arc::new(AtomicUsize::new(0));
-        run.lock().sink = Ok(Box::new(FullDisk { file, room, calls: calls.clone() }));
-        let answers: Vec<bool> = events().into_iter().map(|event| run.append(at(0), event).is_ok()).collect();
+        let (disk, state) = FullDisk::under(&place, room);
+        let run = now(RunFile::create(&state, RUN, PLAN_JSON)).unwrap();
+        let answers: Vec<bool> = events().into_iter().map(|event| now(run.append(at(0), event)).is_ok()).collect();
         let written = answers.iter().filter(|ok| **ok).count();
         assert!(answers.iter().skip(written).all(|ok| !ok), "after one failure all fail: {answers:?}");
-        assert_eq!(calls.load(Ordering::Relaxed), written + 1, "the disk is not asked again");
-        let error = run.append(at(0), warned("x")).unwrap_err();
+        assert_eq!(disk.calls.load(Ordering::Relaxed), written + 1, "the disk is not asked again");
+        let error = now(run.append(at(0), warned("x"))).unwrap_err();
         assert!(error.to_string().contains("no storage space (free some space where"), "{error}");
         assert_eq!(run.records().len(), written);
         drop(run);
 
-        let (run, loaded) = LocalRun::open(&place.state, RUN).unwrap();
+        let (run, loaded) = now(RunFile::open(&place.state, RUN)).unwrap();
         assert!(loaded.is_intact());
         // A line that lacks only its newline is read although its append failed.
         assert!((written..=written + 1).contains(&loaded.records.len()));
-        run.append(at(1), warned("space again")).unwrap();
+        now(run.append(at(1), warned("space again"))).unwrap();
         drop(run);
-        let again = load(&place.state, RUN).unwrap();
+        let again = now(load(&place.state, RUN)).unwrap();
         assert_eq!((again.integrity, again.tail), (Integrity::Intact, Tail::Clean), "room {room}");
     }
 }
@@ -381,10 +453,9 @@ fn a_torn_end_that_cannot_be_cut_is_not_written_over() {
     let place = Place::with_run();
     let whole = place.journal();
     place.set_journal(&whole[..whole.len() - 5]);
-    let (run, _) = LocalRun::open(&place.state, RUN).unwrap();
-    let file = state::open_to_add(&place.path(JOURNAL)).unwrap();
-    run.lock().sink = Ok(Box::new(FullDisk { file, room: 10_000, calls: Arc::default() }));
-    assert!(run.append(at(1), warned("x")).is_err());
+    let (_, state) = FullDisk::under(&place, 10_000);
+    let (run, _) = now(RunFile::open(&state, RUN)).unwrap();
+    assert!(now(run.append(at(1), warned("x"))).is_err());
     assert_eq!(place.journal(), &whole[..whole.len() - 5]);
 }
 
