@@ -223,8 +223,10 @@ impl House {
                 }
                 None => Err("no such VM".to_owned()),
             },
-            Command::Fix(fix) if fix.fleet.wanted() => Ok(Vec::new()),
-            Command::Fix(fix) => self.plan(&fix, &subscriptions).await,
+            Command::Fix(fix) => {
+                let fix = FixArgs::from(*fix);
+                if fix.fleet.wanted() { Ok(Vec::new()) } else { self.plan(&fix, &subscriptions).await }
+            }
             Command::Protect(protect) => match self.vm(&protect.vm, &subscriptions) {
                 Some(vm) => {
                     let set = vec![("vault".to_owned(), protect.vault), ("policy".to_owned(), protect.policy)];

@@ -174,12 +174,12 @@ fn every_command_says_the_same_at_every_width_and_breaks_nothing() {
     }
     for (name, seen) in COMMANDS.iter().map(|(name, _)| name).zip(&narrow) {
         if ["sandbox-show", "vms", "jobs", "plan", "runs-list", "short-help-fix"].contains(name) {
-            insta::assert_snapshot!(format!("{name}@60"), seen.text);
+            insta::assert_snapshot!(format!("{name}@60"), seen.text.clone());
         }
     }
     for (name, seen) in COMMANDS.iter().map(|(name, _)| name).zip(&wide) {
         if ["sandbox-show", "vms", "jobs", "plan", "runs-list"].contains(name) {
-            insta::assert_snapshot!(format!("{name}@120"), seen.text);
+            insta::assert_snapshot!(format!("{name}@120"), seen.text.clone());
         }
     }
 }

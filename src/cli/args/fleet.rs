@@ -72,7 +72,7 @@ mod tests {
     fn parse(line: &str) -> Result<FixArgs, clap::Error> {
         let args = Args::try_parse_from(std::iter::once("azmend").chain(line.split_whitespace()))?;
         match args.command {
-            Command::Fix(fix) => Ok(*fix),
+            Command::Fix(fix) => Ok((*fix).into()),
             _ => panic!("{line}"),
         }
     }

@@ -300,9 +300,11 @@ mod tests {
 
     #[test]
     fn a_plan_takes_the_options_of_a_fix_and_none_that_changes_something() {
-        let plan = |words: &[&str]| match parse(&[&["plan"], words].concat())?.command {
-            Command::Plan(plan) => Ok(FixArgs::from(*plan)),
-            other => panic!("{other:?}"),
+        let plan = |words: &[&str]| -> Result<FixArgs, clap::Error> {
+            match parse(&[&["plan"][..], words].concat())?.command {
+                Command::Plan(plan) => Ok(FixArgs::from(*plan)),
+                other => panic!("{other:?}"),
+            }
         };
         let args = plan(&["p", "--vm", "v", "--set", "retain=14d", "--relock"]).unwrap();
         assert!(args.dry_run && args.relock && args.plan_out.is_none() && !args.yes);
