@@ -154,7 +154,7 @@ pub fn answer<'a>(catalog: &'a Catalog, text: &str) -> Answer<'a> {
 pub fn mentions<'a>(catalog: &'a Catalog, text: &str) -> (Vec<&'a Entry>, usize) {
     let words: BTreeSet<String> = text
         .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.chars().count() >= 3 || word.chars().any(|c| !c.is_ascii()) && word.chars().count() >= 2)
+        .filter(|word| word.chars().count() >= 3 || !word.is_ascii() && word.chars().count() >= 2)
         .map(str::to_lowercase)
         .collect();
     let count = |entry: &&Entry| {

@@ -40,6 +40,8 @@ pub struct Rehearsal {
 /// One VM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestedVm {
+    /// Its resource group and name.
+    pub name: String,
     /// What the conditions came to: `applies` first, then the `when` of each step.
     pub conditions: Vec<Seen>,
     /// What a dry run gives back.

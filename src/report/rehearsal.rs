@@ -23,19 +23,13 @@ pub fn page(rehearsal: &Rehearsal, planned: &[Planned], width: usize) -> String 
         page.gap();
         let applies = vm.conditions.first().map(|seen| seen.came_to);
         let (word, style) = outcome(vm.result.status, applies, vm.result.changes.len());
-        let name = vm.result.vm.as_deref().map(short).unwrap_or_default();
-        page.line(&format!("{}  {}", paint(BOLD, &safe(&name)), paint(style, &word)));
+        page.line(&format!("{}  {}", paint(BOLD, &safe(&vm.name)), paint(style, &word)));
         vm.conditions.iter().for_each(|seen| condition(&mut page, seen));
         if applies == Some(CameTo::True) {
             super::plan::lines(planned).iter().for_each(|line| page.item("  - ", Style::new(), line));
         }
     }
     page.finish()
-}
-
-/// `group/name` of a resource id.
-fn short(id: &str) -> String {
-    crate::arm::ResourceId::parse(id).map_or_else(|_| id.to_owned(), |id| id.short_name())
 }
 
 fn outcome(status: Status, applies: Option<CameTo>, changes: usize) -> (String, Style) {

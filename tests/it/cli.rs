@@ -536,7 +536,7 @@ fn small_words_help() {
     let done = user.run("explain 0x80070002");
     assert!(done.code == 2 && done.err.contains("net helpmsg 2"), "{}", done.show());
     // A word is no answer, but it leads somewhere.
-    let done = user.run("explain snapshot");
+    let done = user.run("explain backup");
     assert_eq!(done.code, 2);
     assert!(
         done.err.matches("has these words: ").count() == 5 && done.err.contains("known errors have these words"),

@@ -110,6 +110,8 @@ const EVERYTHING: &[&str] = &[
     "playbook list",
     "playbook show backup-now",
     "playbook validate plan.json",
+    "playbook new own",
+    "playbook test own.yaml --vm web-01",
     "playbook schema",
     "sandbox list",
     "sandbox show",

@@ -120,7 +120,7 @@ async fn one(
         Planned::Input(errors) => CliError::new(Kind::Input, errors.join("; ")).code("condition").result(true),
     };
     let result = crate::engine::RunResult { vm: Some(vm.to_string()), ..result };
-    Ok((TestedVm { conditions, result }, planned))
+    Ok((TestedVm { name: vm.short_name(), conditions, result }, planned))
 }
 
 /// Those with something to do first, those that it does not apply to last.
