@@ -169,18 +169,16 @@ struct State {
 /// Where Azure VMs find their identity.
 const IMDS: &str = "169.254.169.254";
 
-/// What happened, with the cause that says which host it was.
+/// What happened: of a network that failed its own words, which name the host, and not the credential's around them.
 fn told(error: &azure_core::Error) -> String {
-    let text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if let Some(network) = inner.downcast_ref::<TransportError>() {
-            let network = network.to_string();
-            return if text.contains(&network) { text } else { format!("{text}: {network}") };
+            return network.to_string();
         }
         cause = inner.source();
     }
-    text
+    error.to_string()
 }
 
 /// The token source for these settings. `env` looks up an environment variable.

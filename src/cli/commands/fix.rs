@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use super::from_alert;
 use crate::actions::change::Refusal;
 use crate::actions::spec::ActionName;
-use crate::arm::{CallPurpose, ReadPost, ResourceId};
+use crate::arm::{Arm, CallPurpose, ReadPost, ResourceId};
 use crate::cli::args::{FixArgs, Guard};
 use crate::cli::azure::Azure;
 use crate::cli::error::CliError;
 use crate::cli::execute::{Session, deadline};
 use crate::cli::no_plan::NoPlan;
 use crate::cli::{files, jitter, store};
+use crate::engine::alert::Alerts;
 use crate::engine::choose::{BACKUP, Choice, choose};
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::plan::{Plan, World};
@@ -72,17 +73,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let (world, vm, playbook, planned) = session
         .reading(Box::pin(async {
             azure.sign_in().await?;
-            let (vm, alert) = match &alerts {
-                Some(alerts) => {
-                    let meant = from_alert::vm(session, &azure, &finding, alerts).await?;
-                    session.printer.dim(&format!("reading {} and its backup", meant.vm.name().escape_debug()));
-                    (meant.vm, Some(meant.why))
-                }
-                None => {
-                    session.printer.dim(&format!("reading {} and its backup", vm_text.escape_debug()));
-                    (azure.find_vm(&finding, vm_text, &session.settings.subscriptions).await?, None)
-                }
-            };
+            let (vm, alert) = which(session, &azure, &finding, alerts.as_ref(), vm_text).await?;
             let world = azure.world(&arm, vm.subscription()).await;
             let earlier = earlier(session, &world, azure.clock().now(), args.guard.guard()).await;
             let request = |playbook, why: Option<String>| PlanRequest {
@@ -161,6 +152,24 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     }
     session.confirm(&plan, args.yes).await?;
     session.start(&azure, plan, stop_at).await
+}
+
+/// The VM that is meant, and what an alert said of it.
+async fn which(
+    session: &Session,
+    azure: &Azure,
+    finding: &Arm,
+    alerts: Option<&Alerts>,
+    text: &str,
+) -> Result<(ResourceId, Option<String>), CliError> {
+    let reading = |name: &str| session.printer.dim(&format!("reading {} and its backup", name.escape_debug()));
+    let Some(alerts) = alerts else {
+        reading(text);
+        return Ok((azure.find_vm(finding, text, &session.settings.subscriptions).await?, None));
+    };
+    let meant = from_alert::vm(session, azure, finding, alerts).await?;
+    reading(meant.vm.name());
+    Ok((meant.vm, Some(meant.why)))
 }
 
 /// What earlier runs in this state did in this Azure; nothing when there is no state yet.
