@@ -207,6 +207,11 @@ fn unescaped_once(text: &str) -> String {
             continue;
         }
         match letters.clone().next() {
+            // A carriage return comes with a line feed; before a word it is a backslash of Azure's own ("registered\registering").
+            Some('r') if letters.clone().nth(1).is_some_and(char::is_alphanumeric) => {
+                out.push('\\');
+                continue;
+            }
             Some('n' | 'r') => out.push('\n'),
             Some('t') => out.push(' '),
             Some('"' | '\\' | '/' | '\'') => out.extend(letters.clone().next()),

@@ -73,7 +73,9 @@ impl Session {
         let here = |text: &mut String| *text = as_program(text, &program);
         result.next.iter_mut().for_each(here);
         result.warnings.iter_mut().for_each(here);
-        result.error.iter_mut().filter_map(|error| error.hint.as_mut()).for_each(here);
+        let errors =
+            result.error.iter_mut().chain(result.changes.iter_mut().filter_map(|change| change.error.as_mut()));
+        errors.filter_map(|error| error.hint.as_mut()).for_each(here);
         match self.printer.output() {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
             _ => self.printer.json(&result),
@@ -94,13 +96,27 @@ impl Session {
         }
     }
 
+    /// A plan as a page, with the commands in its hints as they begin here.
+    #[must_use]
+    pub fn plan_page(&self, plan: &Plan, width: usize) -> String {
+        let program = self.program();
+        let here = |text: &mut String| *text = as_program(text, &program);
+        let mut plan = plan.clone();
+        plan.warnings.iter_mut().for_each(here);
+        for step in &mut plan.steps {
+            step.notes.iter_mut().for_each(here);
+            step.kept.iter_mut().filter_map(|kept| kept.refusal.hint.as_mut()).for_each(here);
+        }
+        report::plan(&plan, width)
+    }
+
     /// Shows a plan on stderr and asks.
     ///
     /// # Errors
     /// When the answer is no, or nobody can be asked.
     pub async fn confirm(&self, plan: &Plan, yes: bool) -> Result<(), CliError> {
         if !(yes && self.printer.quiet()) {
-            self.printer.say(&report::plan(plan, self.printer.err_width()));
+            self.printer.say(&self.plan_page(plan, self.printer.err_width()));
         }
         confirm(&self.printer, yes, &report::plan::question(plan, self.printer.err_width())).await
     }

@@ -320,6 +320,22 @@ async fn a_vm_whose_job_hangs_is_at_risk() {
     assert_eq!(found.summary.at_risk, 2);
 }
 
+/// A job that hangs in its snapshot is waited for by default, and the plan says how to cancel it.
+#[tokio::test]
+async fn a_job_that_hangs_is_waited_for_with_the_way_to_cancel_it() {
+    let notes = |phase: &str| {
+        let jobs = format!("jobs: [{{ age: 30h, status: in-progress, phase: {phase}, ends_in: 20d }}]");
+        let lab = lab("", "", &jobs, POINTS);
+        async move {
+            let plan = lab.planned("backup-in-progress", "saw-01", &Ask::default()).await;
+            plan.steps.into_iter().flat_map(|step| step.notes).collect::<Vec<_>>().join("; ")
+        }
+    };
+    assert!(notes("snapshot").await.contains("--set mode=cancel"));
+    // Azure cancels no transfer.
+    assert!(!notes("transfer").await.contains("mode=cancel"));
+}
+
 /// Backups with warnings, one after the other, by both ways to read many VMs.
 #[tokio::test]
 async fn warnings_in_a_row_are_found_by_both_collectors() {

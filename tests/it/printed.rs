@@ -383,3 +383,15 @@ fn commands_of_the_other_pages_run() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(tried.iter().any(|one| one.contains("explain")), "{tried:?}");
 }
+
+/// A plan is read in the world that it was made in: its hints are commands for that one.
+#[test]
+fn the_hints_of_a_plan_begin_as_the_program_was_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("azmend").unwrap();
+    let words = ["--sandbox", "fix", "auto", "--vm", "rg-lab/dup-09", "--dry-run"];
+    let out = command.env_clear().env("HOME", dir.path()).env("COLUMNS", "400").args(words).output().unwrap();
+    let text = plain(&format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)));
+    assert!(text.matches("azmend --sandbox protect").count() >= 2, "{text}");
+    assert!(!text.contains("azmend protect"), "{text}");
+}

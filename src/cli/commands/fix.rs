@@ -27,7 +27,7 @@ use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::view::View;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
-use crate::report::{self, Subject};
+use crate::report::Subject;
 use crate::text::shell_quote;
 
 /// Plans, and unless told otherwise asks and makes the changes.
@@ -131,7 +131,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
         Planned::Waiting { why, wait, view } => return Ok(session.finish(subject.waiting(&view, &why, wait))),
         Planned::Refused { refusals, plan } => {
             if let Some(plan) = plan.as_deref().filter(|_| session.printer.for_people()) {
-                session.printer.say(&report::plan(plan, session.printer.err_width()));
+                session.printer.say(&session.plan_page(plan, session.printer.err_width()));
             }
             return Ok(session.finish(subject.refused(&refusals, plan.as_deref())));
         }
@@ -251,7 +251,7 @@ fn show_planned(session: &Session, result: RunResult, plan: &Plan) -> u8 {
     if !session.printer.for_people() {
         return session.finish(result);
     }
-    session.printer.data(&report::plan(plan, session.printer.width()));
+    session.printer.data(&session.plan_page(plan, session.printer.width()));
     if let Some(next) = &result.next {
         session.printer.sentence(&format!("nothing was changed; to apply it: {next}"));
     }
