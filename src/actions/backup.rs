@@ -380,6 +380,15 @@ fn judge(job: &Job, until: BackupUntil, expected: bool) -> Verify {
                 );
                 return Verify::CleanUpPending { why, wait: CLEAN_UP };
             }
+            // Nothing is wrong with the VM: another backup was there first, which no list of jobs showed before.
+            if ["UserErrorBackupOperationInProgress", "BMSUserErrorBackupOperationInProgress"]
+                .iter()
+                .any(|running| code.eq_ignore_ascii_case(running))
+            {
+                let why = format!("Azure ended the backup job {id}: another backup of the VM is running");
+                let hint = "run azmend again when that one has ended; azmend jobs shows it";
+                return Verify::Refused(Refusal::new("s10.job-active", why).hint(hint));
+            }
             let failure = Failure::new(code.clone(), format!("the backup job {id} failed: {}", job_text(job)));
             Verify::Failed(failure.with_hint(hint_for(job)))
         }
@@ -467,6 +476,12 @@ mod tests {
         assert!(matches!(say(&full("Failed", 1), false), Verify::Failed(_)));
         assert!(matches!(say(&full("Completed", 1), true), Verify::Done(_)));
         assert!(matches!(say(&full("Canceled", 1), true), Verify::Failed(_)));
+        let mut second = full("Failed", 1);
+        for title in ["UserErrorBackupOperationInProgress", "BMSUserErrorBackupOperationInProgress"] {
+            second.errors[0].title = title.into();
+            let Verify::Refused(refusal) = say(&second, true) else { panic!("another backup runs: {second:?}") };
+            assert_eq!(refusal.rule, "s10.job-active");
+        }
         // A state that azmend does not know is not an end, whatever its tasks say of the rest.
         for status in ["Suspended", "", "InProgress"] {
             let mut job = full(status, 1);

@@ -185,6 +185,20 @@ impl ActiveRun<'_> {
     /// The result of an undo that could only restore locks.
     pub(super) fn restored_from_damage(&mut self, error: &IllegalRecord, restored: bool) -> RunResult {
         let mut result = self.illegal(error);
+        if self.run.plan.is_lost() {
+            let what = if restored { "only its locks were restored" } else { "not all of its locks could be restored" };
+            result.error = Some(ErrorResult {
+                code: "plan_lost".to_owned(),
+                message: format!("the plan of this run is missing or was changed; {what}"),
+                hint: Some("what else the run changed is in its journal.jsonl".to_owned()),
+            });
+            // What the VM was like before stood in the plan.
+            result.before = None;
+            if restored {
+                (result.status, result.exit_code) = (Status::Partial, exit::PARTIAL);
+            }
+            return self.close(result);
+        }
         if let Some(error) = &mut result.error {
             error.message = error.message.replace("nothing was sent", "only its locks were restored");
             error.hint = Some("what else it changed is in its journal: azmend runs show".to_owned());
@@ -199,7 +213,8 @@ impl ActiveRun<'_> {
     /// The result of a run that is not resumed: nothing is sent.
     pub(super) fn not_resumed(&mut self, why: &str) -> RunResult {
         let mut result = self.base(None);
-        self.conclude(&mut result, Ended::Steps, Worst::Refused, false);
+        let owed = self.run.plan.relock && !self.state.locks_off().is_empty();
+        self.conclude(&mut result, Ended::Steps, Worst::Refused, owed);
         result.error = Some(ErrorResult {
             code: "not_resumable".to_owned(),
             message: format!("the run cannot be resumed: {why}"),

@@ -19,7 +19,7 @@ mod state;
 pub use chain::{Integrity, Loaded, Tail};
 pub use error::JournalError;
 pub use event::{
-    Answer, Effect, EndKind, Ending, Event, FORMAT, Fact, FinalStatus, PauseReason, Purpose, Record, StepEnd,
+    Answer, Effect, EndKind, Ending, Event, FORMAT, Fact, FinalStatus, Origin, PauseReason, Purpose, Record, StepEnd,
 };
 pub use fleet::{
     FLEET_FORMAT, FleetFile, FleetList, FleetRecord, FleetStage, FleetVm, fleets, load_fleet, prune_fleets,

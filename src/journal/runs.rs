@@ -71,6 +71,8 @@ impl RunEntry {
     fn new(id: &str, loaded: &Loaded) -> Self {
         let plan: Value = serde_json::from_str(&loaded.plan_json).unwrap_or_default();
         let text = |key: &str| plan.get(key).and_then(Value::as_str).map(str::to_owned);
+        // Of a plan that is lost the journal says what it was for.
+        let origin = loaded.origin();
         let first = loaded.records.first().map(|record| record.at);
         let damaged = match &loaded.integrity {
             Integrity::Intact => None,
@@ -81,9 +83,9 @@ impl RunEntry {
         Self {
             id: id.to_owned(),
             started: first.or_else(|| text("created")?.parse().ok()),
-            playbook: text("playbook"),
-            vm: text("vm"),
-            sandbox: plan.pointer("/world/sandbox").and_then(Value::as_bool),
+            playbook: text("playbook").or_else(|| Some(origin?.playbook.clone())),
+            vm: text("vm").or_else(|| Some(origin?.vm.clone())),
+            sandbox: plan.pointer("/world/sandbox").and_then(Value::as_bool).or_else(|| Some(origin?.sandbox)),
             last: loaded.records.last().or(loaded.salvaged.last()).cloned(),
             damaged,
         }
@@ -170,7 +172,7 @@ pub fn prune(
 ) -> Result<Pruned, JournalError> {
     let mut out = Pruned::default();
     for entry in runs(state)?.runs {
-        let age = entry.last_at().map(|at| elapsed(at, now));
+        let age = last_used(&entry).map(|at| elapsed(at, now));
         if age.is_some_and(|age| age < older_than.to_std()) {
             continue;
         }
@@ -190,6 +192,16 @@ pub fn prune(
         }
     }
     Ok(out)
+}
+
+/// When a run was last used, by this machine's clock. The times of a sandbox run are those of its world: of it the id says when
+/// it began here.
+fn last_used(entry: &RunEntry) -> Option<Timestamp> {
+    let here = || {
+        let (seconds, _) = uuid::Uuid::parse_str(&entry.id).ok()?.get_timestamp()?.to_unix();
+        Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+    };
+    if entry.sandbox == Some(true) { here().or_else(|| entry.last_at()) } else { entry.last_at() }
 }
 
 fn prune_one(
