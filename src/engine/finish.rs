@@ -18,6 +18,7 @@ use super::result::{CallsResult, ChangeResult, ErrorResult, LockResult, RunResul
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
 use crate::actions::ChangeKind;
+use crate::actions::backup::ran_into_another;
 use crate::actions::change::{Change, Undo};
 use crate::actions::locks::{self, RemoveLock, recreate_command};
 use crate::actions::points::{DeleteCollection, DeletePoint};
@@ -275,8 +276,11 @@ impl ActiveRun<'_> {
                     EndKind::Unknown => Worst::Unknown,
                 },
             };
-            // "The backup still fails" is only said of one that was started.
-            let started = state.is_some_and(|state| !state.history.attempts.is_empty());
+            // "The backup still fails" is only said of one that was started, and that failed of itself.
+            let started = state.is_some_and(|state| {
+                let code = state.ending().map_or("", |ending| ending.code.as_str());
+                !state.history.attempts.is_empty() && !ran_into_another(code)
+            });
             backup_failed |= backup && started && matches!(this, Worst::Failed | Worst::Forbidden);
             only_the_backup &= backup || this == Worst::Holds || step.on_failure == OnFailure::Continue;
             worst = worst.max(this);

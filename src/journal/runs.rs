@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn plan(vm: &str) -> String {
-        format!(r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":true}}}}"#)
+        format!(r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":false}}}}"#)
     }
 
     fn finished(state: &StateDir, id: &str, day: u64) {
@@ -283,7 +283,7 @@ mod tests {
         let first = list.runs.first().unwrap();
         assert_eq!(
             (first.playbook.as_deref(), first.vm.as_deref(), first.sandbox, first.started),
-            (Some("stuck-job"), Some(B), Some(true), Some(at(30)))
+            (Some("stuck-job"), Some(B), Some(false), Some(at(30)))
         );
         assert!(matches!(first.last.as_ref().unwrap().event, Event::Finished { .. }));
         let names: Vec<_> = list.skipped.iter().map(|s| (s.name.as_str(), s.why.contains("is not a run id"))).collect();
@@ -302,6 +302,23 @@ mod tests {
         assert!(matches!(resolve_run_id(&state, "02"), Err(JournalError::NoRun { .. })));
         assert!(matches!(resolve_run_id(&state, "../.."), Err(JournalError::NotARunId(_))));
         assert!(matches!(resolve_run_id(&state, ""), Err(JournalError::NotARunId(_))));
+    }
+
+    /// The sandbox's time is its own: the id has this machine's.
+    #[test]
+    fn a_run_of_the_sandbox_is_as_old_as_its_id() {
+        let id = "01a21f00-0000-774b-bcce-b302099a8057";
+        let (_home, state) = state();
+        let log = LocalRun::create(&state, id, &plan("vm").replace("false", "true")).unwrap();
+        log.append(at(1), Event::Warned { text: "years ago, there".into() }).unwrap();
+        drop(log);
+        let (seconds, _) = uuid::Uuid::parse_str(id).unwrap().get_timestamp().unwrap().to_unix();
+        let began = Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
+        let day = Span::from_secs(86_400);
+        let after = |hours| crate::clock::later(began, std::time::Duration::from_secs(hours * 3600));
+        let removed = |now| prune(&state, day, now, true, |_| Ok(())).unwrap().removed;
+        assert_eq!(removed(after(23)), Vec::<String>::new());
+        assert_eq!(removed(after(25)), [id]);
     }
 
     #[test]
