@@ -315,7 +315,7 @@ mod tests {
         let (seconds, _) = uuid::Uuid::parse_str(id).unwrap().get_timestamp().unwrap().to_unix();
         let began = Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
         let day = Span::from_secs(86_400);
-        let after = |hours| crate::clock::later(began, std::time::Duration::from_secs(hours * 3600));
+        let after = |hours: u64| crate::clock::later(began, std::time::Duration::from_secs(hours * 3600));
         let removed = |now| prune(&state, day, now, true, |_| Ok(())).unwrap().removed;
         assert_eq!(removed(after(23)), Vec::<String>::new());
         assert_eq!(removed(after(25)), [id]);
