@@ -311,6 +311,20 @@ impl ChangeKind {
         with_change!(self, |it| it.resource())
     }
 
+    /// Whether a backup of the VM that runs at the same time could fail for it, or be the second one.
+    #[must_use]
+    pub const fn disturbs_a_backup(&self) -> bool {
+        matches!(
+            self,
+            Self::StartBackup(_)
+                | Self::DeletePoint(_)
+                | Self::DeleteCollection(_)
+                | Self::UninstallExtension(_)
+                | Self::ReapplyVm(_)
+                | Self::RestartVm(_)
+        )
+    }
+
     /// How it is undone.
     #[must_use]
     pub fn undo(&self) -> Undo {

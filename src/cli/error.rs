@@ -184,7 +184,13 @@ impl From<ResolveError> for CliError {
             ResolveError::SubscriptionNotFound { .. } => "subscription_not_found",
             ResolveError::SubscriptionAmbiguous { .. } => "subscription_ambiguous",
         };
-        Self::input(error.to_string()).code(code).maybe_hint(error.hint())
+        let mut out = Self::input(error.to_string()).code(code).maybe_hint(error.hint());
+        if matches!(error, ResolveError::CannotList { passing: true, .. }) {
+            // Nothing is wrong with what was typed: a scheduler is to come back.
+            out.kind = Kind::ComeBack;
+            out.retry_after = Some(60);
+        }
+        out
     }
 }
 

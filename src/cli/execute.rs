@@ -67,8 +67,8 @@ impl Session {
         code
     }
 
-    /// Shows a result in the format that was asked for.
-    pub fn show(&self, mut result: RunResult) {
+    /// Makes the commands that a result names those of the world that this command works in.
+    pub fn commands_of_this_world(&self, result: &mut RunResult) {
         let program = self.program();
         let here = |text: &mut String| *text = as_program(text, &program);
         result.next.iter_mut().for_each(here);
@@ -76,6 +76,11 @@ impl Session {
         let errors =
             result.error.iter_mut().chain(result.changes.iter_mut().filter_map(|change| change.error.as_mut()));
         errors.filter_map(|error| error.hint.as_mut()).for_each(here);
+    }
+
+    /// Shows a result in the format that was asked for.
+    pub fn show(&self, mut result: RunResult) {
+        self.commands_of_this_world(&mut result);
         match self.printer.output() {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
             _ => self.printer.json(&result),

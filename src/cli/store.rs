@@ -104,6 +104,20 @@ pub fn understand(id: &str, loaded: Loaded) -> Result<StoredRun, CliError> {
     Ok(StoredRun { id: id.to_owned(), loaded, plan, state })
 }
 
+/// Reads a run for its undoing. Of one whose plan is missing or was changed the journal says where it works (S13): that is
+/// enough to restore its locks, and for nothing else.
+///
+/// # Errors
+/// As [`understand`].
+pub fn understand_to_undo(id: &str, loaded: Loaded) -> Result<StoredRun, CliError> {
+    let plan_lost = matches!(loaded.integrity, Integrity::Edited { line: 0, .. });
+    let started = loaded.records.first().map(|record| record.at).unwrap_or_default();
+    let plan = loaded.origin().filter(|_| plan_lost).and_then(|origin| Plan::lost(origin, started).ok());
+    let Some(plan) = plan else { return understand(id, loaded) };
+    let state = RunState { locks: Locks::of(&loaded.records), ..RunState::new(&plan) };
+    Ok(StoredRun { id: id.to_owned(), loaded, plan, state })
+}
+
 /// The locks that may be off because of a run, by change id: [`Locks`] of everything that can be read of its journal.
 #[must_use]
 pub fn locks_off(loaded: &Loaded) -> Vec<(String, Lock)> {

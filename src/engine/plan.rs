@@ -13,11 +13,12 @@ use sha2::{Digest, Sha256};
 
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::spec::ActionSpec;
-use crate::arm::id::ResourceId;
+use crate::arm::id::{IdError, ResourceId};
 use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::facts::view::View;
 use crate::facts::vm_facts::VmFacts;
+use crate::journal::Origin;
 use crate::playbook::ParamValue;
 pub use crate::playbook::{After, StepOutcome};
 
@@ -47,6 +48,20 @@ pub struct World {
     pub identity: String,
     /// Digest of the estate the sandbox was loaded with; empty outside.
     pub estate_digest: String,
+}
+
+impl From<&Origin> for World {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            sandbox: origin.sandbox,
+            cloud: origin.cloud.clone(),
+            endpoint: origin.endpoint.clone(),
+            tenant: origin.tenant.clone(),
+            subscription: origin.subscription.clone(),
+            identity: origin.identity.clone(),
+            estate_digest: origin.estate_digest.clone(),
+        }
+    }
 }
 
 impl World {
@@ -291,6 +306,60 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// What stands in for a plan that is lost: it has no steps, so that nothing but locks can be restored with it.
+    ///
+    /// # Errors
+    /// When the origin names no VM.
+    pub fn lost(origin: &Origin, created: Timestamp) -> Result<Self, IdError> {
+        Ok(Self {
+            format: PLAN_FORMAT.to_owned(),
+            version: String::new(),
+            created,
+            world: origin.into(),
+            playbook: origin.playbook.clone(),
+            playbook_digest: String::new(),
+            codes: Vec::new(),
+            vm: ResourceId::parse(&origin.vm)?,
+            vm_id: String::new(),
+            params: BTreeMap::new(),
+            overrides: BTreeSet::new(),
+            named_locks: Vec::new(),
+            relock: false,
+            allow_guest: false,
+            max_changes: 0,
+            evidence: Vec::new(),
+            steps: Vec::new(),
+            warnings: Vec::new(),
+            not_read: BTreeMap::new(),
+            before: View::default(),
+            hash: String::new(),
+            facts: None,
+        })
+    }
+
+    /// Whether it stands in for one that is lost: each other one has its hash.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.hash.is_empty()
+    }
+
+    /// Where it is valid and what it is for, as a journal keeps it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let world = self.world.clone();
+        Origin {
+            sandbox: world.sandbox,
+            cloud: world.cloud,
+            endpoint: world.endpoint,
+            tenant: world.tenant,
+            subscription: world.subscription,
+            identity: world.identity,
+            estate_digest: world.estate_digest,
+            playbook: self.playbook.clone(),
+            vm: self.vm.to_string(),
+        }
+    }
+
     /// Every change of the steps that run.
     pub fn changes(&self) -> impl Iterator<Item = (&PlannedStep, &Change)> {
         self.steps

@@ -196,6 +196,9 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     if plan.weight() > request.max_changes {
         fatal.push(too_many(plan.weight(), request.max_changes));
     }
+    if let Some((why, wait)) = requested_backup(&plan, facts, &request.earlier) {
+        return Planned::Waiting { why, wait, view: Box::new(view) };
+    }
     if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
         return Planned::Waiting { why, wait, view: Box::new(view) };
     }
@@ -253,10 +256,24 @@ fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(
     }
     let items = facts.items.known().into_iter().flatten();
     let mut jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());
-    let job = jobs.find(|job| job.running() && earlier.jobs.contains(&job.id))?;
+    let job = jobs.find(|job| job.running() && earlier.started(&facts.id, job))?;
     let since = job.start.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     let why = format!("a backup that was started{since} is running (job {}); nothing else was changed", job.id.name());
     Some((why, OWN_BACKUP))
+}
+
+/// A run that was stopped has requested a backup a moment ago, and no list shows its job yet: a second one would run into it, and
+/// a deletion into its snapshot.
+fn requested_backup(plan: &Plan, facts: &VmFacts, earlier: &Earlier) -> Option<(String, Duration)> {
+    if !plan.changes().any(|(_, change)| change.what.disturbs_a_backup()) {
+        return None;
+    }
+    let (one, wait) = earlier.unseen_backup(facts, plan.created)?;
+    let why = format!(
+        "a backup was requested at {:.0}, and its job is not listed yet; nothing was changed; to follow it: azmend runs resume {}",
+        one.at, one.run
+    );
+    Some((why, wait))
 }
 
 /// A backup without room for its point, while an earlier run of this machine waits for Azure Backup to make room: it would only

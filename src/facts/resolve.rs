@@ -47,6 +47,8 @@ pub enum ResolveError {
         scope: String,
         /// Why.
         why: String,
+        /// Azure could not be asked now: the same may be answered later.
+        passing: bool,
     },
     /// The text cannot be a name or an id.
     #[error("{0}")]
@@ -91,6 +93,9 @@ impl ResolveError {
         match self {
             Self::NotFound { name, near, .. } => meant(name, near.iter().map(ResourceId::short_name).collect()),
             Self::Ambiguous { candidates, .. } => Some(format!("give one of these as --vm:\n  {}", list(candidates))),
+            Self::CannotList { passing: true, .. } => {
+                Some("try again later; with group/name or the resource id of the VM nothing is listed".to_owned())
+            }
             Self::CannotList { .. } => Some("give group/name or the resource id of the VM".to_owned()),
             Self::BadName(_) => Some("--vm takes a name, group/name or a resource id".to_owned()),
             Self::SubscriptionNotFound { name, near } => meant(name, near.clone()),
@@ -142,16 +147,18 @@ pub async fn resolve_vm(arm: &Arm, text: &str, subscriptions: &[String]) -> Resu
 /// # Errors
 /// [`ResolveError`] when one is not found, is ambiguous, or the subscriptions cannot be listed.
 pub async fn resolve_subscriptions(arm: &Arm, filters: &[String]) -> Result<Vec<Subscription>, ResolveError> {
-    let cannot = |name: &str, why: String| ResolveError::CannotList {
-        name: name.to_owned(),
-        scope: "the tenant".to_owned(),
-        why,
-    };
     for filter in filters {
         check_name("subscription", filter)?;
     }
     let first = filters.first().map_or("", String::as_str);
-    let visible = complete(arm.subscriptions().await, "subscriptions").map_err(|why| cannot(first, why))?;
+    let listed = arm.subscriptions().await;
+    let passing = listed.as_ref().is_err_and(ArmError::is_passing);
+    let visible = complete(listed, "subscriptions").map_err(|why| ResolveError::CannotList {
+        name: first.to_owned(),
+        scope: "the tenant".to_owned(),
+        why,
+        passing,
+    })?;
     if filters.is_empty() {
         return Ok(visible);
     }
@@ -220,7 +227,9 @@ struct Search<'a> {
 impl Search<'_> {
     async fn scopes(&self, filters: &[String]) -> Result<Vec<ResourceId>, ResolveError> {
         let chosen = resolve_subscriptions(self.reader.arm, filters).await.map_err(|error| match error {
-            ResolveError::CannotList { scope, why, .. } => self.cannot(scope, why),
+            ResolveError::CannotList { scope, why, passing, .. } => {
+                ResolveError::CannotList { name: self.text.to_owned(), scope, why, passing }
+            }
             other => other,
         })?;
         let ids: Result<Vec<ResourceId>, IdError> =
@@ -234,7 +243,7 @@ impl Search<'_> {
     }
 
     fn cannot(&self, scope: String, why: String) -> ResolveError {
-        ResolveError::CannotList { name: self.text.to_owned(), scope, why }
+        ResolveError::CannotList { name: self.text.to_owned(), scope, why, passing: self.reader.may_pass() }
     }
 
     /// The VM's id as Azure writes it. It is read as the facts read it, so that one reading asks once; whether that needs a
@@ -276,6 +285,7 @@ impl Search<'_> {
         let calls = ids.iter().map(|id| self.vm(id));
         let mut found = Vec::new();
         let mut unknown = None;
+        let mut passing = false;
         for (id, answer) in ids.iter().zip(self.reader.side_by_side(calls.collect()).await) {
             match answer {
                 Ok(id) => found.push(id),
@@ -284,6 +294,7 @@ impl Search<'_> {
                 // cannot mean; but then nothing may be said to be missing either.
                 Err(error) => {
                     let fatal = error.class() != ErrorClass::Forbidden;
+                    passing |= error.is_passing();
                     unknown = Some((id.subscription_id().to_string(), why(&error), fatal));
                     if fatal {
                         break;
@@ -292,7 +303,9 @@ impl Search<'_> {
             }
         }
         match (found.len(), unknown) {
-            (_, Some((scope, why, true))) | (0, Some((scope, why, false))) => Err(self.cannot(scope, why)),
+            (_, Some((scope, why, true))) | (0, Some((scope, why, false))) => {
+                Err(ResolveError::CannotList { name: self.text.to_owned(), scope, why, passing })
+            }
             (1, _) => Ok(found.remove(0)),
             (0, None) => {
                 let in_group = |id: &ResourceId| id.resource_group().is_some_and(|one| same_name(one, group));

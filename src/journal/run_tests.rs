@@ -46,7 +46,14 @@ fn events_of(format: u32) -> Vec<Event> {
         effect: None,
     };
     vec![
-        Event::Started { format, run: RUN.into(), version: "0.1.0".into(), plan_hash: "ab".into(), pid: 4711 },
+        Event::Started {
+            format,
+            run: RUN.into(),
+            version: "0.1.0".into(),
+            plan_hash: "ab".into(),
+            pid: 4711,
+            origin: None,
+        },
         Event::StepStarted { step: "unlock".into() },
         intent("unlock.1", "DELETE"),
         Event::Answered {

@@ -132,6 +132,19 @@ fn unreachable_is_only_what_was_not_reached() {
 }
 
 #[test]
+fn a_refusal_without_a_code_of_azure_may_hide_a_request_that_took_effect() {
+    for status in [400, 403, 404, 409, 410, 412, 413, 423, 428, 451] {
+        for body in ["", "<html>blocked</html>", r#"{"id":"/subscriptions/x","properties":{}}"#] {
+            assert!(answered(status, body).may_have_taken_effect(), "{status} {body}");
+        }
+        assert!(!coded(status, "SomethingOfAzure", "no").may_have_taken_effect(), "{status}");
+    }
+    for status in [401, 407, 429] {
+        assert!(!answered(status, "").may_have_taken_effect(), "{status}: said before anything is passed on");
+    }
+}
+
+#[test]
 fn other_classes() {
     use ErrorClass as C;
     assert_eq!(coded(409, "DiskRestorePointUsedByCustomer", "m").class(), C::InUse);

@@ -19,7 +19,9 @@ use crate::engine::plan::Plan;
 use crate::engine::result::{ErrorResult, RunResult, Status};
 use crate::engine::state::{ChangeState, Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
-use crate::journal::{self, Integrity, JournalError, RunEntry, RunFile, State, resolve_fleet_id, resolve_run_id};
+use crate::journal::{
+    self, Integrity, JournalError, Loaded, RunEntry, RunFile, State, resolve_fleet_id, resolve_run_id,
+};
 use crate::report::lists::{Column, table};
 use crate::report::plan::place;
 use crate::report::planned::recorded;
@@ -229,12 +231,13 @@ async fn take(
     session: &Session,
     id: Option<&str>,
     verb: &str,
+    understand: fn(&str, Loaded) -> Result<StoredRun, CliError>,
     fits: impl Fn(&StoredRun) -> bool,
 ) -> Result<Taken, CliError> {
     let state = store::with_runs(session).await?;
     let id = meant(session, &state, id, verb, fits).await?;
     let (log, loaded) = RunFile::open(&state, &id).await?;
-    let run = store::understand(&id, loaded)?;
+    let run = understand(&id, loaded)?;
     if session.settings.elsewhere(run.plan.world.sandbox) {
         let there = place(run.plan.world.sandbox);
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
@@ -268,7 +271,8 @@ async fn same_world(session: &Session, azure: &Azure, plan: &Plan, any_identity:
 }
 
 async fn resume(session: &Session, id: Option<&str>, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id, "resumed", |run| run.state.resumable()).await?;
+    let Taken { run, log, state } =
+        take(session, id, "resumed", store::understand, |run| run.state.resumable()).await?;
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         return Err(CliError::refused(format!(
             "the journal was changed after it was written: {why}; nothing was sent"
@@ -304,13 +308,11 @@ fn not_resumed(session: &Session, run: &StoredRun, why: &str) -> Result<u8, CliE
         return Err(CliError::refused(message).code("not_resumable").maybe_hint(hint));
     }
     let error = ErrorResult { code: "not_resumable".to_owned(), message, hint: hint.clone() };
-    let result = RunResult {
-        status: Status::Partial,
-        exit_code: exit::PARTIAL,
-        error: Some(error),
-        next: hint,
-        ..recorded(&run.plan, &run.state, &run.id)
-    };
+    // What the run was to restore and did not is as stuck as it was when the run ended.
+    let owed = run.plan.relock && !run.state.locks_off().is_empty();
+    let (status, exit_code) = if owed { (Status::Stuck, exit::STUCK) } else { (Status::Partial, exit::PARTIAL) };
+    let result =
+        RunResult { status, exit_code, error: Some(error), next: hint, ..recorded(&run.plan, &run.state, &run.id) };
     Ok(session.finish(result))
 }
 
@@ -324,7 +326,7 @@ fn undoable(run: &StoredRun) -> bool {
 }
 
 async fn undo(session: &Session, id: Option<&str>, yes: bool) -> Result<u8, CliError> {
-    let Taken { run, log, state } = take(session, id, "undone", undoable).await?;
+    let Taken { run, log, state } = take(session, id, "undone", store::understand_to_undo, undoable).await?;
     let azure = session.azure()?;
     same_world(session, &azure, &run.plan, true).await?;
     let off = store::locks_off(&run.loaded);
@@ -347,7 +349,9 @@ async fn undo(session: &Session, id: Option<&str>, yes: bool) -> Result<u8, CliE
 
 /// The run so far, for the person who is asked.
 fn show_state(session: &Session, run: &StoredRun, yes: bool) {
-    if !(yes && session.printer.quiet()) {
+    if run.plan.is_lost() {
+        session.printer.warn("the plan of this run is missing or was changed: only its locks can be restored");
+    } else if !(yes && session.printer.quiet()) {
         // The next step is what is asked for right now.
         let result = RunResult { next: None, ..recorded(&run.plan, &run.state, &run.id) };
         session.printer.say(&crate::report::result(&result, session.printer.err_width()));

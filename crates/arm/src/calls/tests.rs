@@ -236,6 +236,35 @@ async fn answers_to_changes() {
 }
 
 #[tokio::test]
+async fn what_is_not_the_lock_that_was_asked_for_or_written_is_no_answer() {
+    let level = |level: &str| Response::json(200, &json!({ "properties": { "level": level } }));
+    let rpc = id(&format!("{RG}/providers/Microsoft.Compute/restorePointCollections/c"));
+    let there = rpc.resource("Microsoft.Authorization", "locks", "l").unwrap();
+    let lock = |name: &str| {
+        let id = format!("{rpc}/providers/Microsoft.Authorization/locks/{name}");
+        Response::json(200, &json!({ "id": id, "name": name, "properties": { "level": "ReadOnly" } }))
+    };
+    let script = Script::list(vec![
+        Response::empty(204),
+        Response::json(200, &json!({})),
+        level("CanNotDelete"),
+        level("readonly"),
+        lock("other"),
+        lock("L"),
+    ]);
+    let arm = arm(&script);
+    let written = Lock { id: there.clone(), level: "ReadOnly".into(), notes: String::new(), owners: vec![] };
+    for what in ["nothing", "an empty object", "another level"] {
+        let error = arm.put_lock(&written, &tag()).await.unwrap_err();
+        assert!(error.may_have_taken_effect(), "{what}: {error}");
+    }
+    assert_eq!(arm.put_lock(&written, &tag()).await.unwrap(), Sent::Done { status: 200 });
+    let error = arm.lock(&there).await.unwrap_err();
+    assert!(error.to_string().contains("locks/other"), "{error}");
+    assert_eq!(arm.lock(&there).await.unwrap().id, there, "names are compared without case");
+}
+
+#[tokio::test]
 async fn lists_and_documents_come_through_the_sdk_unharmed() {
     let next = format!(
         "https://management.azure.com/subscriptions/{SUB}/providers/Microsoft.Compute/restorePointCollections?$skiptoken=1"

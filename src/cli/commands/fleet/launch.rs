@@ -107,11 +107,7 @@ pub(super) async fn run_waves(session: &Session, azure: &Azure, orders: Confirme
 
 /// What is most urgent. The commands of the single results are made to be of this world too.
 pub(super) fn next(session: &Session, fleet: &mut FleetResult, id: &str) -> Option<String> {
-    for result in &mut fleet.results {
-        if let Some(rest) = result.next.as_deref().and_then(|next| next.strip_prefix("azmend runs ")) {
-            result.next = Some(format!("{} runs {rest}", session.program()));
-        }
-    }
+    fleet.results.iter_mut().for_each(|result| session.commands_of_this_world(result));
     let of = |status: Status| fleet.results.iter().find(|one| one.status == status);
     if let Some(stuck) = of(Status::Stuck) {
         return stuck.next.clone();
