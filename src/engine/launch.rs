@@ -70,7 +70,7 @@ impl Launch<'_> {
         let records: Vec<_> = log.records().into_iter().chain(log.salvaged()).collect();
         let owed = Locks::of(&records);
         let owed = owed.off().map(|(_, lock)| scope_key(lock));
-        let keys = keys(&plan).into_iter().chain(owed).chain(self.also.clone());
+        let keys = keys(&plan).into_iter().chain(owed);
         log.adopt(Hold::take(self.state, &run_id, keys).await?);
         Ok(Box::pin(self.run(plan, run_id, log, entry)).await)
     }

@@ -312,15 +312,15 @@ mod tests {
     #[test]
     fn a_run_of_the_sandbox_is_as_old_as_its_id() {
         let id = "01a21f00-0000-774b-bcce-b302099a8057";
-        let (_home, state) = state();
-        let log = LocalRun::create(&state, id, &plan("vm").replace("false", "true")).unwrap();
-        log.append(at(1), Event::Warned { text: "years ago, there".into() }).unwrap();
+        let (_home, state, _) = state();
+        let log = now(RunFile::create(&state, id, &plan("vm").replace("false", "true"))).unwrap();
+        now(log.append(at(1), Event::Warned { text: "years ago, there".into() })).unwrap();
         drop(log);
         let (seconds, _) = uuid::Uuid::parse_str(id).unwrap().get_timestamp().unwrap().to_unix();
         let began = Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
         let day = Span::from_secs(86_400);
         let after = |hours: u64| crate::clock::later(began, std::time::Duration::from_secs(hours * 3600));
-        let removed = |now| prune(&state, day, now, true, |_| Ok(())).unwrap().removed;
+        let removed = |at| now(prune(&state, day, at, true, |_| Ok(()))).unwrap().removed;
         assert_eq!(removed(after(23)), Vec::<String>::new());
         assert_eq!(removed(after(25)), [id]);
     }
