@@ -1,6 +1,6 @@
 //! From a plan to a result: show, ask, lock, journal, run, report. The one way for `fix`, `apply`, `resume` and `undo`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +32,17 @@ pub struct Session {
     pub settings: Settings,
     /// Where it writes.
     pub printer: Printer,
+    /// State in a storage account: opened once, for all that a command does with it.
+    pub(super) remote: OnceLock<State>,
 }
 
 impl Session {
+    /// A session; nothing is opened yet.
+    #[must_use]
+    pub const fn new(settings: Settings, printer: Printer) -> Self {
+        Self { settings, printer, remote: OnceLock::new() }
+    }
+
     /// Gets the Azure ready, and says on stderr when it is the sandbox (S13).
     ///
     /// # Errors
@@ -50,6 +58,14 @@ impl Session {
     /// `azmend`, with the options that the next command needs to be in the same world.
     #[must_use]
     pub fn program(&self) -> String {
+        let mut program = self.program_in_its_world();
+        if let Some(state) = &self.settings.state_typed {
+            program.push_str(&format!(" --state {}", shell_quote(state)));
+        }
+        program
+    }
+
+    fn program_in_its_world(&self) -> String {
         match &self.settings.place {
             Place::Azure(_) => "azmend".to_owned(),
             Place::Sandbox(EstateSource::BuiltIn) => "azmend --sandbox".to_owned(),

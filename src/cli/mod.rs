@@ -82,8 +82,14 @@ fn run(words: &[OsString]) -> u8 {
     let parsed = Args::for_people(width).try_get_matches_from(words).and_then(|matches| {
         let mut args = Args::from_arg_matches(&matches)?;
         let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-        let output = matches.value_source("output") != Some(ValueSource::DefaultValue);
-        args.global.typed = Typed { tenant: typed("tenant"), subscription: typed("subscription"), output };
+        args.global.typed = Typed {
+            tenant: typed("tenant"),
+            subscription: typed("subscription"),
+            output: matches.value_source("output") != Some(ValueSource::DefaultValue),
+            state: typed("state"),
+            state_dir: typed("state_dir"),
+            blob_endpoint: typed("blob_endpoint"),
+        };
         Ok((args, args::formats(matches.subcommand_name().unwrap_or_default())))
     });
     let (args, formats) = match parsed {
@@ -102,7 +108,7 @@ fn run(words: &[OsString]) -> u8 {
     if let Err(error) = logging::start(&settings) {
         return failed(&printer, &error, settings.sandbox());
     }
-    let session = Session { settings, printer: printer.clone() };
+    let session = Session::new(settings, printer.clone());
     let code = match dispatch(&session, args.command, formats) {
         Ok(code) => code,
         // Whether it is a served sandbox may be known only now.
@@ -213,6 +219,8 @@ fn dispatch(session: &Session, command: Command, formats: &[args::OutputArg]) ->
             | Command::Man { .. } => Ok(exit::OK),
         }
     });
+    // What was held is free for others before the process ends, and not only when its lease is over.
+    runtime.block_on(store::close(session));
     // A question that nobody answered must not keep the process.
     runtime.shutdown_background();
     code

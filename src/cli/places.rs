@@ -36,6 +36,6 @@ pub fn state_dir(given: Option<PathBuf>, environment: Environment<'_>) -> Result
         let missing =
             if cfg!(windows) { "%LOCALAPPDATA% is not set" } else { "neither XDG_STATE_HOME nor HOME is set" };
         CliError::input(format!("there is no place to keep the journal: {missing}"))
-            .hint("name one with --state-dir or AZMEND_STATE_DIR")
+            .hint("name one with --state-dir or AZMEND_STATE_DIR, or a storage account with --state azblob://...")
     })
 }

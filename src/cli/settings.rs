@@ -15,7 +15,8 @@ use super::error::CliError;
 use super::places::state_dir;
 pub use super::places::{Environment, environment};
 use super::shape::Query;
-use crate::arm::{Auth, Cloud};
+use crate::arm::{Auth, Cloud, SignIn};
+use crate::engine::blob_state::BlobPlace;
 
 /// Format of stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,17 @@ impl Served {
     }
 }
 
+/// A storage account in which runs are kept, and how to sign in to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobSettings {
+    /// Which.
+    pub place: BlobPlace,
+    /// Its blob endpoint, checked.
+    pub endpoint: Url,
+    /// As to Azure itself; of the sandbox, as the options and Azure's variables say.
+    pub sign_in: SignIn,
+}
+
 /// Everything a command needs to know of how it was called.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -122,8 +134,12 @@ pub struct Settings {
     pub log_level: String,
     /// The log as JSON.
     pub log_json: bool,
-    /// The state directory.
+    /// The state directory: of the runs, unless they are in a storage account, and of the sandboxes' worlds.
     pub state_dir: PathBuf,
+    /// The storage account in which runs are kept.
+    pub blobs: Option<BlobSettings>,
+    /// `--state` as it was typed.
+    pub state_typed: Option<String>,
     /// Whether it cannot be told who may read the state directory, and nothing speaks for its being private.
     pub state_dir_unchecked: bool,
 }
@@ -143,26 +159,10 @@ impl Settings {
                 Place::Sandbox(estate)
             }
             None => {
-                let cloud = match global.cloud {
-                    CloudArg::Public => Cloud::Public,
-                    CloudArg::Usgov => Cloud::UsGov,
-                    CloudArg::China => Cloud::China,
-                };
+                let SignIn { auth, tenant, client_id, cloud, .. } = sign_in(global, environment);
                 let endpoint =
                     cloud.endpoint(global.arm_endpoint.as_deref()).map_err(|e| CliError::input(e.to_string()))?;
-                Place::Azure(AzureSettings {
-                    cloud,
-                    endpoint,
-                    tenant: global.tenant.clone().filter(|id| !id.is_empty()).or_else(|| text("AZURE_TENANT_ID")),
-                    client_id: global.client_id.clone().or_else(|| text("AZURE_CLIENT_ID")),
-                    auth: match global.auth {
-                        AuthArg::Auto => Auth::Auto,
-                        AuthArg::Cli => Auth::Cli,
-                        AuthArg::ManagedIdentity => Auth::ManagedIdentity,
-                        AuthArg::ServicePrincipal => Auth::ServicePrincipal,
-                        AuthArg::Workload => Auth::WorkloadIdentity,
-                    },
-                })
+                Place::Azure(AzureSettings { cloud, endpoint, tenant, client_id, auth })
             }
         };
         let mut subscriptions = subscriptions(global)?;
@@ -171,9 +171,9 @@ impl Settings {
             subscriptions.extend(text("AZURE_SUBSCRIPTION_ID"));
         }
         let (output, query) = wanted(global)?;
-        let state_dir = state_dir(global.state_dir.clone(), environment)?;
+        let (state_dir, blobs) = state(global, environment, matches!(place, Place::Sandbox(_)))?;
         Ok(Self {
-            state_dir_unchecked: cfg!(windows) && !in_profile(&state_dir, environment),
+            state_dir_unchecked: cfg!(windows) && blobs.is_none() && !in_profile(&state_dir, environment),
             place,
             served: Served::default(),
             speed: global.speed,
@@ -192,6 +192,8 @@ impl Settings {
             log_level: global.log_level.clone(),
             log_json: global.log_format == LogFormatArg::Json,
             state_dir,
+            blobs,
+            state_typed: global.place.state.clone().filter(|_| global.typed.state),
         })
     }
 
@@ -269,6 +271,65 @@ fn sandbox(value: Option<&str>) -> Option<EstateSource> {
     }
 }
 
+/// How to sign in, by the options and Azure's own variables.
+fn sign_in(global: &Global, environment: Environment<'_>) -> SignIn {
+    let text = |name: &str| environment(name).and_then(|value| value.into_string().ok());
+    SignIn {
+        cloud: match global.cloud {
+            CloudArg::Public => Cloud::Public,
+            CloudArg::Usgov => Cloud::UsGov,
+            CloudArg::China => Cloud::China,
+        },
+        tenant: global.tenant.clone().filter(|id| !id.is_empty()).or_else(|| text("AZURE_TENANT_ID")),
+        client_id: global.client_id.clone().or_else(|| text("AZURE_CLIENT_ID")),
+        auth: match global.auth {
+            AuthArg::Auto => Auth::Auto,
+            AuthArg::Cli => Auth::Cli,
+            AuthArg::ManagedIdentity => Auth::ManagedIdentity,
+            AuthArg::ServicePrincipal => Auth::ServicePrincipal,
+            AuthArg::Workload => Auth::WorkloadIdentity,
+        },
+        scope: String::new(),
+    }
+}
+
+/// Where runs are kept: the state directory, and a storage account when that is meant. What is typed wins over a variable.
+fn state(
+    global: &Global,
+    environment: Environment<'_>,
+    sandbox: bool,
+) -> Result<(PathBuf, Option<BlobSettings>), CliError> {
+    let typed = global.typed;
+    let given = global.place.state.as_deref().filter(|text| !text.is_empty());
+    let dir = global.state_dir.clone();
+    let (given, dir) = match (given, dir) {
+        (Some(given), Some(_)) if typed.state && !typed.state_dir => (Some(given), None),
+        (Some(_), Some(dir)) if typed.state_dir && !typed.state => (None, Some(dir)),
+        (Some(_), Some(_)) => {
+            return Err(CliError::input("--state and --state-dir exclude each other, and so do their variables")
+                .code("usage")
+                .hint("--state takes a directory, too"));
+        }
+        (given, dir) => (given, dir),
+    };
+    match given {
+        Some(text) if BlobPlace::is_meant(text) => {
+            let bad = |why: String| CliError::input(why).code("usage");
+            let sign_in = sign_in(global, environment);
+            let place = BlobPlace::parse(text).map_err(bad)?;
+            let endpoint = place.endpoint(sign_in.cloud, global.place.blob_endpoint.as_deref()).map_err(bad)?;
+            // Only the sandbox's world is on the disk then: without a sandbox no directory is needed.
+            let dir = if sandbox { state_dir(None, environment)? } else { PathBuf::new() };
+            Ok((dir, Some(BlobSettings { place, endpoint, sign_in })))
+        }
+        _ if typed.blob_endpoint => {
+            Err(CliError::input("--blob-endpoint works only with --state azblob://...").code("usage"))
+        }
+        Some(path) => Ok((PathBuf::from(path), None)),
+        None => Ok((state_dir(dir, environment)?, None)),
+    }
+}
+
 /// Whether a directory lies in the user's profile, which Windows keeps for the user and the administrators.
 fn in_profile(dir: &Path, environment: Environment<'_>) -> bool {
     let Ok(dir) = std::path::absolute(dir) else { return false };
@@ -335,6 +396,29 @@ mod tests {
             assert_eq!(dir(&[], &relative).unwrap(), PathBuf::from("/h/.local/state/azmend"));
         }
         assert_eq!(dir(&[], &[]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn state_is_a_directory_or_a_storage_account_and_never_both() {
+        let home = [("HOME", "/h"), ("LOCALAPPDATA", "/h")];
+        let path = resolve(&["--state", "x"], &home).unwrap();
+        assert_eq!((path.state_dir, path.blobs), (PathBuf::from("x"), None));
+        assert_eq!(resolve(&["--state", "x", "--state-dir", "y"], &home).unwrap_err().exit_code(), 2);
+        let blob = "azblob://contoso/state/team";
+        // No home is needed, but by the sandbox for its world.
+        let settings = resolve(&["--state", blob, "--cloud", "usgov"], &[("AZURE_CLIENT_ID", "c")]).unwrap();
+        let blobs = settings.blobs.unwrap();
+        assert_eq!(blobs.place.to_string(), blob);
+        assert_eq!(blobs.endpoint.as_str(), "https://contoso.blob.core.usgovcloudapi.net/");
+        assert_eq!(blobs.sign_in.client_id.as_deref(), Some("c"));
+        assert_eq!(settings.state_typed.as_deref(), None, "only the command line knows what was typed");
+        assert!(resolve(&["--sandbox", "--state", blob], &[]).is_err());
+        assert!(resolve(&["--sandbox", "--state", blob], &home).unwrap().blobs.is_some());
+        for bad in
+            [vec!["--state", "azblob://contoso"], vec!["--state", blob, "--blob-endpoint", "http://127.0.0.1:1/a"]]
+        {
+            assert_eq!(resolve(&bad, &home).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,8 +5,14 @@
 
 use super::error::{CliError, Kind};
 use super::execute::Session;
+use super::settings::{BlobSettings, environment};
+use std::sync::Arc;
+
 use crate::actions::locks::recreate_command;
+use crate::arm::Wire;
 use crate::arm::model::Lock;
+use crate::clock::SystemClock;
+use crate::engine::blob_state::{OpenError, Opening};
 use crate::engine::owed::Locks;
 use crate::engine::plan::Plan;
 use crate::engine::state::{RunPhase, RunState};
@@ -57,7 +63,50 @@ impl From<JournalError> for CliError {
 /// # Errors
 /// When it is not usable.
 pub async fn open(session: &Session) -> Result<State, CliError> {
-    Ok(State::in_dir(&session.settings.state_dir, true)?)
+    let Some(blobs) = &session.settings.blobs else { return Ok(State::in_dir(&session.settings.state_dir, true)?) };
+    let state = remote(session, blobs)?;
+    state.check().await?;
+    Ok(state)
+}
+
+/// The state in a storage account. Nothing is sent.
+fn remote(session: &Session, blobs: &BlobSettings) -> Result<State, CliError> {
+    if let Some(state) = session.remote.get() {
+        return Ok(state.clone());
+    }
+    let network = Wire::new().map_err(|error| CliError::input(error.to_string()).code("tls"))?;
+    let opening = Opening {
+        place: &blobs.place,
+        endpoint: &blobs.endpoint,
+        sign_in: &blobs.sign_in,
+        env: &|name| std::env::var(name).ok(),
+        network: Arc::new(network),
+        clock: Arc::new(SystemClock),
+        host: &host(),
+    };
+    let state = opening.open().map_err(|error| match error {
+        OpenError::SignIn(error) => CliError::from(error),
+        OpenError::Place(why) => CliError::input(why).code("state"),
+    })?;
+    Ok(session.remote.get_or_init(|| state).clone())
+}
+
+/// The name of this machine, for messages: there is no call for it in the standard library.
+fn host() -> String {
+    let named =
+        ["COMPUTERNAME", "HOSTNAME"].into_iter().filter_map(environment).find_map(|name| name.into_string().ok());
+    named
+        .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Gives up what is still held in a storage account.
+pub async fn close(session: &Session) {
+    if let Some(state) = session.remote.get() {
+        state.close().await;
+    }
 }
 
 /// The state, if there is one.
@@ -65,6 +114,9 @@ pub async fn open(session: &Session) -> Result<State, CliError> {
 /// # Errors
 /// When it is not usable.
 pub async fn existing(session: &Session) -> Result<Option<State>, CliError> {
+    if let Some(blobs) = &session.settings.blobs {
+        return Ok(Some(remote(session, blobs)?));
+    }
     match State::in_dir(&session.settings.state_dir, false) {
         Ok(state) => Ok(Some(state)),
         Err(JournalError::NoStateDir { .. }) => Ok(None),

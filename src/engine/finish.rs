@@ -241,7 +241,7 @@ impl ActiveRun<'_> {
             if restored {
                 (result.status, result.exit_code) = (Status::Partial, exit::PARTIAL);
             }
-            return self.close(result);
+            return self.close(result).await;
         }
         if let Some(error) = &mut result.error {
             error.message = error.message.replace("nothing was sent", "only its locks were restored");

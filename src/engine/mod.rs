@@ -7,6 +7,7 @@
 mod active_run;
 pub mod alert;
 pub mod audit;
+pub mod blob_state;
 pub mod choose;
 pub mod diagnose;
 pub mod doctor;

@@ -58,6 +58,7 @@ impl From<&Origin> for World {
             endpoint: origin.endpoint.clone(),
             tenant: origin.tenant.clone(),
             subscription: origin.subscription.clone(),
+            subscription_name: String::new(),
             identity: origin.identity.clone(),
             estate_digest: origin.estate_digest.clone(),
         }

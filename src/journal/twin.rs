@@ -30,6 +30,8 @@ pub enum Answering {
     Late(u32),
     /// It is done, and never answered.
     Silence,
+    /// Just before it somebody breaks the lease of the blob and takes it.
+    Taken,
 }
 
 type Rule = Box<dyn FnMut(u32, &str, &str) -> Answering + Send>;
@@ -164,6 +166,13 @@ impl MemoryBlobs {
         match answering {
             Answering::Truly => self.lock().apply(now, name, act),
             Answering::LostBefore => Err(lost()),
+            Answering::Taken => {
+                let mut inner = self.lock();
+                if let Some(blob) = inner.blobs.get_mut(name) {
+                    blob.lease = Some(("another".to_owned(), later(now, Duration::from_secs(60))));
+                }
+                inner.apply(now, name, act)
+            }
             Answering::LostAfter => {
                 self.lock().apply(now, name, act).ok();
                 Err(lost())
@@ -188,7 +197,7 @@ impl MemoryBlobs {
         see: impl FnOnce(&Inner) -> Result<T, BlobFault> + Send,
     ) -> Result<T, BlobFault> {
         match self.arrives(verb, name) {
-            Answering::Truly => see(&self.lock()),
+            Answering::Truly | Answering::Taken => see(&self.lock()),
             Answering::Silence => std::future::pending().await,
             _ => Err(lost()),
         }

@@ -49,14 +49,39 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_m
 
 /// Our network as `azure_core`'s HTTP client.
 #[derive(Debug)]
-struct SignInHttp {
+pub(crate) struct CoreHttp {
+    network: Arc<dyn Transport>,
+    /// What `azure_core` takes a failure for: `Connection` and `Io` are what its clients send again.
+    kind: fn(&TransportError) -> ErrorKind,
+}
+
+impl CoreHttp {
+    /// For a client whose own retries are meant.
+    pub(crate) fn new(network: Arc<dyn Transport>) -> Self {
+        let kind = |error: &TransportError| match error {
+            TransportError::NotSent { .. } => ErrorKind::Connection,
+            _ => ErrorKind::Io,
+        };
+        Self { network, kind }
+    }
+
+    /// For a credential: it would send again for more than a minute.
+    fn sent_once(network: Arc<dyn Transport>) -> Self {
+        Self { network, kind: |_| ErrorKind::Other }
+    }
+}
+
+/// The network of a sign-in: what was not answered is sent again a little later, and the last answer is known.
+#[derive(Debug)]
+struct SignInNetwork {
     network: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     /// The status of the last answer; 0 before one.
     last: Arc<AtomicU16>,
 }
 
-impl SignInHttp {
+#[async_trait]
+impl Transport for SignInNetwork {
     async fn send(&self, request: &Request) -> Result<Response, TransportError> {
         let mut pauses = AGAIN_AFTER.iter();
         loop {
@@ -75,7 +100,7 @@ impl SignInHttp {
 }
 
 #[async_trait]
-impl HttpClient for SignInHttp {
+impl HttpClient for CoreHttp {
     async fn execute_request(&self, request: &azure_core::http::Request) -> azure_core::Result<AsyncRawResponse> {
         let bad = |what: &'static str| azure_core::Error::with_message(ErrorKind::Other, what);
         let method: Method = request.method().as_ref().parse().map_err(|_| bad("unknown verb"))?;
@@ -90,11 +115,10 @@ impl HttpClient for SignInHttp {
             Body::Bytes(bytes) => bytes.clone(),
             Body::SeekableStream(_) => return Err(bad("streams are not sent")),
         };
-        // `Connection` and `Io` would be sent again by the credential, for more than a minute.
-        let response = self
-            .send(&ours)
-            .await
-            .map_err(|error| azure_core::Error::with_error(ErrorKind::Other, error.clone(), error.to_string()))?;
+        let failed = |error: TransportError| {
+            azure_core::Error::with_error((self.kind)(&error), error.clone(), error.to_string())
+        };
+        let response = self.network.send(&ours).await.map_err(failed)?;
         let mut headers = Headers::new();
         for (name, value) in &response.headers {
             if let Ok(value) = value.to_str() {
@@ -235,10 +259,11 @@ fn ways(
     let last = Arc::new(AtomicU16::new(0));
     let (heard, waits) = (Arc::clone(&last), Arc::clone(clock));
     let options = move || {
-        let http = SignInHttp { network: Arc::clone(&network), clock: Arc::clone(&waits), last: Arc::clone(&heard) };
+        let network =
+            SignInNetwork { network: Arc::clone(&network), clock: Arc::clone(&waits), last: Arc::clone(&heard) };
         ClientOptions {
             // `azure_core` is built without an HTTP client: without a transport of ours it would panic.
-            transport: Some(CoreTransport::new(Arc::new(http))),
+            transport: Some(CoreTransport::new(Arc::new(CoreHttp::sent_once(Arc::new(network))))),
             cloud: Some(Arc::clone(&configuration)),
             ..ClientOptions::default()
         }

@@ -1,10 +1,11 @@
 //! The gateway to Azure Resource Manager.
 //!
-//! Duty: resource ids, tokens, sending with retry and throttling, polling long-running operations, and typed calls.
-//! It knows no playbook and makes no decision about what should be changed. Only `calls` and `credential` name an `azure_*` crate.
+//! Duty: resource ids, tokens, sending with retry and throttling, polling long-running operations, and typed calls; blobs for the state that outlives a machine.
+//! It knows no playbook and makes no decision about what should be changed. Only `calls`, `credential` and `blob` name an `azure_*` crate.
 
 mod absence;
 pub mod arm;
+pub mod blob;
 mod call_counts;
 mod calls;
 mod certificate;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::state::StateArgs;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args as ClapArgs, ValueEnum, ValueHint};
 
@@ -58,6 +59,9 @@ pub struct Global {
     #[arg(hide_short_help = true)]
     #[arg(help_heading = "Output", help = STATE_DIR)]
     pub state_dir: Option<PathBuf>,
+    /// Where runs are kept.
+    #[command(flatten)]
+    pub place: StateArgs,
 
     /// Subscription to look in, id or name; repeatable [default: all that are visible]
     ///
@@ -103,6 +107,12 @@ pub struct Typed {
     pub subscription: bool,
     /// `--output`, also by its variable.
     pub output: bool,
+    /// `--state`.
+    pub state: bool,
+    /// `--state-dir`.
+    pub state_dir: bool,
+    /// `--blob-endpoint`.
+    pub blob_endpoint: bool,
 }
 
 /// Format of stdout.

@@ -26,6 +26,7 @@ mod purpose;
 mod role;
 mod runs;
 mod sandbox;
+mod state;
 mod vms;
 
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ pub use purpose::PurposeArgs;
 pub use role::RoleArgs;
 pub use runs::RunsCommand;
 pub use sandbox::{SandboxCommand, ServeArgs};
+pub use state::StateArgs;
 pub use vms::VmsArgs;
 
 const STYLES: Styles =
