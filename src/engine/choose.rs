@@ -129,7 +129,8 @@ fn gone(code: &str, view: &View) -> Option<String> {
         "UserErrorGuestAgentStatusUnavailable" | "VMAgentStatusCommunicationError" if view.agent.ready => {
             Some("the guest agent is Ready now".to_owned())
         }
-        "UserErrorVmNotInDesirableState"
+        // What was in the way was a moment, or other requests.
+        "UserErrorVmNotInDesirableState" | "OperationNotAllowed_VmChanged" | "TooManyRequests"
             if view.vm.provisioning_state.eq_ignore_ascii_case("Succeeded") && (off || power == "running") =>
         {
             Some(format!("the VM is {power} now, and its provisioning state is Succeeded"))
@@ -159,6 +160,11 @@ fn quiet(facts: &VmFacts, view: &View, choice: Choice) -> Choice {
     }
     let Some(main) = facts.active_item() else { return choice };
     if view.unread("backup.running").is_some() || view.backup.running {
+        return choice;
+    }
+    // Of a VM in two vaults the backups of either count.
+    let mut active = facts.items.known().into_iter().flatten();
+    if active.any(|item| matches!(standing(item, facts.at), Standing::Within { .. })) {
         return choice;
     }
     let (what, every) = match standing(main, facts.at) {
@@ -196,7 +202,7 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
     if choice.playbook.is_none() && !unread {
         match choice.code.as_deref().and_then(|code| gone(code, view)) {
             Some(gone) => {
-                choice.why = format!("{}; {gone}: a backup can be tried", choice.why);
+                choice.why = format!("{}; {gone}", choice.why);
                 choice.retry = true;
             }
             None if choice.code.is_none() => choice = quiet(facts, view, choice),
@@ -206,6 +212,9 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
     // What would be refused is no way out.
     let open = |task: &Playbook| foresee(task, facts, view) == Foreseen::Open;
     choice.retry = choice.retry && library.find(BACKUP).is_ok_and(open);
+    if choice.retry {
+        choice.why.push_str(": a backup can be tried");
+    }
     let chosen = choice.playbook.as_deref().and_then(|name| library.find(name).ok());
     let foreseen = chosen.map(|playbook| foresee(playbook, facts, view)).unwrap_or_default();
     Choice { unread: unread && choice.playbook.is_none(), foreseen, ..choice }

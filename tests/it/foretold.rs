@@ -166,6 +166,7 @@ async fn a_backup_is_named_as_the_way_when_what_stopped_the_last_one_is_gone() {
         (&["power: deallocated", "agent: missing", "os: linux"], "UserErrorFsFreezeFailed", true),
         (&["os: linux"], "UserErrorFsFreezeFailed", false),
         (&["power: running"], "UserErrorVmNotInDesirableState", true),
+        (&["power: running"], "OperationNotAllowed_VmChanged", true),
         (&["power: running"], "UserErrorUnsupportedDiskSize", false),
     ] {
         let lab = lab(&vm(lines), "", &failed(code), POINTS);
@@ -177,6 +178,41 @@ async fn a_backup_is_named_as_the_way_when_what_stopped_the_last_one_is_gone() {
     // The vault would refuse it.
     let locked = lab("", &group("locks: [{ name: seal, level: ReadOnly }]"), &failed(agent), POINTS);
     assert!(!chosen(&locked).await.retry);
+}
+
+/// A backup that a rule would refuse is no way out, and is not said to be one.
+#[tokio::test]
+async fn a_backup_that_is_refused_is_not_called_worth_a_try() {
+    let each = (1..10).map(|age| {
+        format!("{{ age: {age}h, status: failed, error: UserErrorGuestAgentStatusUnavailable, user: true }}")
+    });
+    let jobs = format!("jobs: [{}]", each.collect::<Vec<_>>().join(", "));
+    let choice = chosen(&lab("", "", &jobs, POINTS)).await;
+    assert!(!choice.retry && !choice.why.contains("can be tried"), "{choice:#?}");
+}
+
+/// Failed restore points that are older than a good one are history.
+#[tokio::test]
+async fn failed_points_matter_only_when_no_good_one_is_newer() {
+    let points = |newest: &str| {
+        format!(
+            "        collections: [{{ of: saw-01, points: [{{ count: 3, newest: 9h }}, {{ count: 2, newest: {newest}, state: failed }}] }}]\n"
+        )
+    };
+    let old = diagnosed(&lab("", "", WELL, &points("5d"))).await;
+    assert_eq!((old.exit_code, old.causes.len()), (0, 0), "{:#?}", old.causes);
+    let new = diagnosed(&lab("", "", WELL, &points("3h"))).await;
+    assert_eq!(new.causes[0].code, "VMRestorePointInternalError");
+}
+
+/// Of a VM in two vaults the backups of either count.
+#[tokio::test]
+async fn a_vm_that_another_vault_backs_up_was_not_never_backed_up() {
+    let second = "      - name: rg-second\n        vaults: [{ name: attic, policies: [{ name: nightly, snapshot_days: 2 }], items: [{ of: rg-mill/saw-01, policy: nightly }] }]\n";
+    let estate = lab("", "", WELL, &format!("{POINTS}{second}"));
+    assert!(!chosen(&estate).await.retry);
+    let found = looked(&estate, Collector::Graph).await;
+    assert!(!rules(&found, "saw-01").contains(&"backup-late"), "{:#?}", found.findings);
 }
 
 /// Of a VM that is off the disks alone are backed up: no extension is uninstalled for that.

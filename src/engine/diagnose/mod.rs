@@ -239,13 +239,15 @@ fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     }
     if view.unread("points.failed").is_none() && view.points.failed > 0 {
         let count = usize::try_from(view.points.failed).unwrap_or(0);
-        sheet.put(
-            "points",
-            "failed points",
-            State::Problem,
-            plural(count, "point"),
-            Some("VMRestorePointInternalError"),
-        );
+        let newest = |good: bool| {
+            let points = facts.collections().flat_map(|one| one.points());
+            points.filter(|point| point.succeeded() == good).filter_map(|point| point.created).max()
+        };
+        // Older than a good one they are history.
+        let history = newest(true) > newest(false);
+        let age = if history { ", older than the newest good one" } else { "" };
+        let said = format!("{}{age}", plural(count, "point"));
+        sheet.judge("points", "failed points", history, said, "VMRestorePointInternalError");
     }
     let newest: Option<&Point> = facts
         .collections()
@@ -404,7 +406,9 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let said = format!("{kind}, {age} ago");
     let (state, said) = match standing {
         Standing::Late { every, .. } => {
+            let running = main.jobs.known().into_iter().flatten().any(|job| job.running());
             let since = match (no_job_since(main), cancelled_in_a_row(main)) {
+                _ if running => "; a job is running now".to_owned(),
                 (Some(true), _) => "; since then no backup failed, and none is running".to_owned(),
                 (_, 0) => String::new(),
                 (_, count) => format!("; {} since then, cancelled by someone", plural(count, "backup")),
