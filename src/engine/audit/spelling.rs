@@ -92,6 +92,7 @@ mod tests {
             objective: None,
             plan: Vec::new(),
             change: None,
+            vms: Vec::new(),
         }
     }
 
