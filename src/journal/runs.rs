@@ -246,7 +246,9 @@ mod tests {
     }
 
     fn plan(vm: &str) -> String {
-        format!(r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":false}}}}"#)
+        format!(
+            r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":false}}}}"#
+        )
     }
 
     fn finished(state: &StateDir, id: &str, day: u64) {
