@@ -235,10 +235,10 @@ fn requested(records: &[Record]) -> Option<Timestamp> {
     let mut open: BTreeMap<&str, Timestamp> = BTreeMap::new();
     for record in records {
         match &record.event {
-            Event::Intent { change, purpose: Purpose::Do, verb, target, .. } if verb == "POST" => {
-                if ResourceId::parse(target).is_ok_and(|id| id.is_type(ITEM)) {
-                    open.insert(change, record.at);
-                }
+            Event::Intent { change, purpose: Purpose::Do, verb, target, .. }
+                if verb == "POST" && ResourceId::parse(target).is_ok_and(|id| id.is_type(ITEM)) =>
+            {
+                open.insert(change, record.at);
             }
             Event::Answered { change, purpose: Purpose::Do, how, .. } if how.is_rejection() => {
                 open.remove(change.as_str());
