@@ -166,6 +166,7 @@ impl Printer {
 
     /// A dimmed line on stderr that `--quiet` silences.
     pub fn dim(&self, text: &str) {
+        let text = self.message_width().map_or_else(|| safe(text), |width| hanging("", text, width));
         self.note(&format!("{DIM}{text}{DIM:#}"));
     }
 
