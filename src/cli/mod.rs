@@ -20,6 +20,7 @@ mod no_plan;
 mod places;
 mod printer;
 mod progress;
+mod query;
 mod scan_progress;
 mod settings;
 mod shape;

@@ -13,8 +13,9 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::query::Query;
 use super::settings::Output;
-use super::shape::{self, Query};
+use super::shape;
 use crate::report::layout::hanging;
 use crate::text::safe;
 
