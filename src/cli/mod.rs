@@ -22,6 +22,7 @@ mod places;
 mod port;
 mod printer;
 mod progress;
+mod query;
 mod scan_progress;
 mod settings;
 mod shape;

@@ -13,8 +13,9 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::query::Query;
 use super::settings::Output;
-use super::shape::{self, Query};
+use super::shape;
 use crate::report::layout::hanging;
 use crate::text::{io_words, safe};
 
@@ -166,6 +167,7 @@ impl Printer {
 
     /// A dimmed line on stderr that `--quiet` silences.
     pub fn dim(&self, text: &str) {
+        let text = self.message_width().map_or_else(|| safe(text), |width| hanging("", text, width));
         self.note(&format!("{DIM}{text}{DIM:#}"));
     }
 

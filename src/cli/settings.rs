@@ -14,7 +14,7 @@ use super::args::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg};
 use super::error::CliError;
 use super::places::state_dir;
 pub use super::places::{Environment, environment};
-use super::shape::Query;
+use super::query::Query;
 use crate::arm::{Auth, Cloud, SignIn};
 use crate::engine::blob_state::BlobPlace;
 

@@ -1,44 +1,13 @@
-//! A part of a result, and how an object is written.
+//! How an object is written: all of it or a part, as JSON, JSON lines or YAML.
 //!
-//! A query is checked before anything is asked of Azure. Must never: change what a command does; one that fails on the result
-//! only makes the exit code tell, for what was done is done.
+//! Must never: let a text control a terminal.
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::error::CliError;
+use super::query::Query;
 use super::settings::Output;
 use crate::text::safe_json;
 use crate::yaml;
-
-/// A JMESPath expression that can be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query(String);
-
-impl Query {
-    /// Reads an expression.
-    ///
-    /// # Errors
-    /// Where it is wrong.
-    pub fn parse(text: &str) -> Result<Self, CliError> {
-        match jmespath::compile(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => Err(CliError::input(format!("--query is not a JMESPath expression: {}", first_line(&error)))
-                .code("usage")
-                .hint("for example --query 'vms[].name', in quotes; the language: https://jmespath.org")),
-        }
-    }
-
-    fn of(&self, value: &impl Serialize) -> Result<Value, String> {
-        let found = jmespath::compile(&self.0).and_then(|expression| expression.search(value));
-        let found = found.map_err(|error| format!("--query failed on it: {}", first_line(&error)))?;
-        serde_json::to_value(&*found).map_err(|error| error.to_string())
-    }
-}
-
-fn first_line(error: &jmespath::JmespathError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
 
 /// An object as stdout gets it; `None` for a line of `jsonl` in which the query finds nothing.
 ///
@@ -68,7 +37,7 @@ fn lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -46,9 +46,13 @@ pub fn command_at(text: &str) -> Option<usize> {
     // The word before was an option, or joins two commands: the next one belongs to it.
     let mut open = false;
     for (at, word) in words {
+        // A gap: what is behind it says what the command is for.
+        if at > end + 1 {
+            break;
+        }
         let joins = matches!(word, "|" | "&&" | ">" | ">>" | "<" | "2>&1");
         let option = word.starts_with('-');
-        let plain = word.trim_end_matches([',', ';', ':', '.', ')']);
+        let plain = word.trim_end_matches([',', ';', ':', '.', ')', '`']);
         if !verb && program == "azmend" && !option {
             if !(COMMANDS.contains(&plain) || ["completions", "help", "sandbox"].contains(&plain)) {
                 break;
@@ -124,6 +128,8 @@ mod tests {
             Some("az lock delete --ids /subscriptions/x,")
         );
         assert_eq!(of("azmend explain 400196; then rest"), Some("azmend explain 400196;"));
+        assert_eq!(of("azmend fix auto --dry-run   what would be done"), Some("azmend fix auto --dry-run"));
+        assert_eq!(of("azmend fix --dry-run` does"), Some("azmend fix --dry-run`"));
         for prose in ["azmend again", "azmend", "az", "a azmend fix", "azmend has found", "azure cli"] {
             assert_eq!(of(prose), None, "{prose}");
         }

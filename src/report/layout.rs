@@ -126,21 +126,24 @@ pub fn longest(text: &str) -> usize {
 pub fn wrap(parts: &[(Style, &str)], width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = Runs::default();
-    // Whether the next unit stands behind a space.
-    let mut spaced = false;
+    // The spaces before the next unit: a line breaks there, whichever part of the text they belong to.
+    let mut spaces = 0;
     for (style, text) in parts {
         let text = safe(text);
         for (index, unit) in units(&text).enumerate() {
-            spaced |= index > 0;
-            if spaced && line.length > 0 {
-                if line.length + 1 + unit.width() > width {
+            spaces += usize::from(index > 0);
+            if unit.is_empty() {
+                continue;
+            }
+            if spaces > 0 && line.length > 0 {
+                if line.length + spaces + unit.width() > width {
                     lines.push(std::mem::take(&mut line).painted());
                 } else {
-                    line.push(*style, " ");
+                    line.push(*style, &" ".repeat(spaces));
                 }
             }
             line.push(*style, unit);
-            spaced = false;
+            spaces = 0;
         }
     }
     lines.push(line.painted());
@@ -190,8 +193,11 @@ fn unbroken(text: &str) -> usize {
         let tail = text.get(from..).unwrap_or_default();
         from + tail.find(' ').unwrap_or(tail.len())
     };
-    let quoted = text.strip_prefix('`').and_then(|inside| inside.find('`')).map(|end| end + 2);
-    to_space(quoted.or_else(|| command_at(text)).unwrap_or(0))
+    let word = to_space(0);
+    // A backtick that is opened in this word and not closed.
+    let opened = text.get(..word).is_some_and(|word| word.matches('`').count() % 2 == 1);
+    let closed = text.get(word..).and_then(|tail| tail.find('`')).map(|at| word + at + 1);
+    to_space(closed.filter(|_| opened).or_else(|| command_at(text)).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -212,11 +218,11 @@ mod tests {
     fn a_command_is_never_broken() {
         let mut page = Page::new(40);
         page.item("  - ", Style::new(), "restore it with azmend --sandbox runs undo 0199f3a2 now");
-        page.item("", Style::new(), "the list of `azmend playbook list --playbooks DIR` names all");
+        page.item("", Style::new(), "the list (`azmend playbook list --playbooks DIR`) names all");
         assert_eq!(
             page.finish(),
-            "  - restore it with\n    azmend --sandbox runs undo 0199f3a2\n    now\nthe list of\n\
-             `azmend playbook list --playbooks DIR`\nnames all\n"
+            "  - restore it with\n    azmend --sandbox runs undo 0199f3a2\n    now\nthe list\n\
+             (`azmend playbook list --playbooks DIR`)\nnames all\n"
         );
     }
 
@@ -225,6 +231,8 @@ mod tests {
         let bold = |text: &str| paint(BOLD, text);
         let lines = wrap(&[(BOLD, "partly done"), (Style::new(), ": a on"), (BOLD, " b")], 16);
         assert_eq!(lines, [format!("{}: a", bold("partly done")), format!("on{}", bold(" b"))]);
+        let parts = [(BOLD, "succeeded"), (Style::new(), ": "), (BOLD, "a-long-name")];
+        assert_eq!(wrap(&parts, 16), [format!("{}:", bold("succeeded")), bold("a-long-name")]);
         assert_eq!(longest("a bcd ef"), 3);
         assert_eq!(hanging("hint: ", "one two three four", 26), "hint: one two three four");
         assert_eq!(hanging("hint: ", "one two three four five", 26), "hint: one two three four\n      five");

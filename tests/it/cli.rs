@@ -140,8 +140,10 @@ fn a_dry_run_shows_the_plan_and_changes_nothing() {
     exit 3
     --- stdout
     rp-collection-limit on rg-shop/web-01 in the sandbox  plan <hash>
-    why  backup.last_error is "UserErrorRpCollectionLimitReached", points.count is 21, points.limit is
-         18
+    where  the sandbox, tenant 1e2f0131-d95b-417c-89f6-2f4a4555c609, subscription Contoso Production
+           (5b1c0de0-0000-4000-8000-000000000001), as sandbox
+    why    backup.last_error is "UserErrorRpCollectionLimitReached", points.count is 21, points.limit is
+           18
 
      1 unlock  1 change
        - remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1, notes "Protect backups.
@@ -159,6 +161,10 @@ fn a_dry_run_shows_the_plan_and_changes_nothing() {
        - start an on-demand backup of web-01 in vault bkp-vault, kept 30d, followed until the snapshot
          is taken
          No undo needed: the extra recovery point expires automatically after 30d
+
+    irreversible  5 restore points are deleted and cannot be recovered; 16 of the VM remain (limit 18)
+    afterwards    the run ends with the snapshot; the transfer to the vault takes longer:
+                  azmend jobs --vm rg-shop/web-01
     --- stderr
     sandbox: the embedded Azure, nothing real is touched
     reading web-01 and its backup
@@ -191,8 +197,10 @@ fn the_main_job_is_done_and_told() {
     sandbox: the embedded Azure, nothing real is touched
     reading web-01 and its backup
     rp-collection-limit on rg-shop/web-01 in the sandbox  plan <hash>
-    why  backup.last_error is "UserErrorRpCollectionLimitReached", points.count is 21, points.limit is
-         18
+    where  the sandbox, tenant 1e2f0131-d95b-417c-89f6-2f4a4555c609, subscription Contoso Production
+           (5b1c0de0-0000-4000-8000-000000000001), as sandbox
+    why    backup.last_error is "UserErrorRpCollectionLimitReached", points.count is 21, points.limit is
+           18
 
      1 unlock  1 change
        - remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1, notes "Protect backups.
@@ -211,27 +219,38 @@ fn the_main_job_is_done_and_told() {
          is taken
          No undo needed: the extra recovery point expires automatically after 30d
 
+    irreversible  5 restore points are deleted and cannot be recovered; 16 of the VM remain (limit 18)
+    afterwards    the run ends with the snapshot; the transfer to the vault takes longer:
+                  azmend jobs --vm rg-shop/web-01
+
     [1/5] unlock  1 change
       to restore the lock no-delete by hand: az lock create --name no-delete --lock-type CanNotDelete --resource-group AzureBackupRG_westeurope_1 --notes 'Protect backups. Contact: platform@contoso.example' --subscription 5b1c0de0-0000-4000-8000-000000000001
-      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed) (16 s)
+      done    remove the CanNotDelete lock no-delete on AzureBackupRG_westeurope_1: removed (confirmed)
+              (16 s)
     [2/5] clean  5 changes
           waiting: Azure to release the removed lock
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261029_230000 of 2026-10-29T23:00:03.4Z: deleted (confirmed) (36 s)
+      done    delete the expired point AzureBackup_20261029_230000 of 2026-10-29 23:00Z: deleted
+              (confirmed) (36 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30T23:00:03.537Z: deleted (confirmed) (5 s)
+      done    delete the expired point AzureBackup_20261030_230000 of 2026-10-30 23:00Z: deleted
+              (confirmed) (5 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31T23:00:03.674Z: deleted (confirmed) (6 s)
+      done    delete the expired point AzureBackup_20261031_230000 of 2026-10-31 23:00Z: deleted
+              (confirmed) (6 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01T23:00:03.811Z: deleted (confirmed) (5 s)
+      done    delete the expired point AzureBackup_20261101_230000 of 2026-11-01 23:00Z: deleted
+              (confirmed) (5 s)
           waiting: Azure's operation
-      done    delete the expired point AzureBackup_20261102_230000 of 2026-11-02T23:00:03.948Z: deleted (confirmed) (5 s)
+      done    delete the expired point AzureBackup_20261102_230000 of 2026-11-02 23:00Z: deleted
+              (confirmed) (5 s)
           empty skipped: params.cleanup is not collection
           reload skipped: vmsnapshot.state is not Failed
     [5/5] backup  1 change
           waiting: Azure's operation
           waiting: the snapshot
-      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job 5efbb086-34cd-49b3-80c2-97017de24403); transfer to the vault running, not verified (3 min)
+      done    start an on-demand backup of web-01 in vault bkp-vault: snapshot taken (job
+              5efbb086-34cd-49b3-80c2-97017de24403); transfer to the vault running, not verified (3 min)
       relock  no-delete: succeeded: restored (confirmed)
     "#);
     assert_snapshot!(user.run("runs list").show(), @r#"

@@ -124,7 +124,7 @@ fn a_run_without_an_id_is_the_last_one_that_fits() {
     let paused = user.json("--sandbox fix rp-collection-limit --vm nas-04 --yes --deadline 5s");
     assert_eq!(paused["status"], "paused", "{paused}");
     let resumed = user.json("--sandbox runs resume --yes");
-    assert_eq!((&resumed["run_id"], &resumed["status"]), (&paused["run_id"], &json!("succeeded")), "{resumed}");
+    assert_eq!(resumed["run_id"], paused["run_id"], "{resumed}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ pub enum LogFormatArg {
 pub enum AuthArg {
     /// Service principal or workload identity from the environment, else managed identity, else the Azure CLI
     Auto,
-    /// The Azure CLI's sign-in (`az login`)
+    /// The sign-in of the Azure CLI
     Cli,
     /// Managed identity of this machine
     ManagedIdentity,
