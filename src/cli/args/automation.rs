@@ -66,7 +66,6 @@ mod tests {
     use clap::Parser as _;
 
     use super::super::{Args, Command, FixArgs};
-    use super::*;
 
     fn parse(line: &str) -> Result<FixArgs, clap::Error> {
         let args = Args::try_parse_from(std::iter::once("azmend").chain(line.split_whitespace()))?;
