@@ -228,7 +228,8 @@ async fn a_service_principal_signs_in_with_a_certificate() {
 async fn what_is_set_up_incompletely_is_named_without_a_request() {
     let principal = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c")];
     let with = |more: &[(&'static str, &'static str)]| [&principal[..], more].concat();
-    let cases: [(Auth, Vec<(&str, &str)>, &str); 8] = [
+    type Case = (Auth, Vec<(&'static str, &'static str)>, &'static str);
+    let cases: [Case; 8] = [
         (Auth::ServicePrincipal, with(&[]), "neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set"),
         (Auth::ServicePrincipal, vec![("AZURE_CLIENT_SECRET", "hush"), principal[1]], "AZURE_TENANT_ID is not set"),
         (Auth::ServicePrincipal, vec![("AZURE_CLIENT_SECRET", "hush"), principal[0]], "AZURE_CLIENT_ID is not set"),

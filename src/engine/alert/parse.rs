@@ -12,6 +12,7 @@ use crate::text::safe_short;
 const MOST: usize = 200;
 const VM: &str = "Microsoft.Compute/virtualMachines";
 const JOB: &str = "Microsoft.RecoveryServices/vaults/backupJobs";
+const ITEM: &str = "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems";
 
 /// Reads what was given.
 ///
@@ -262,7 +263,7 @@ impl Found {
     /// A backup item: of a VM, or of something that azmend does not repair (a database in a VM, a file share).
     fn backup_item(&mut self, item: &ResourceId) {
         let container = item.segment("protectionContainers").unwrap_or_default().to_lowercase();
-        if container.starts_with("iaasvmcontainer") {
+        if item.is_type(ITEM) && container.starts_with("iaasvmcontainer") {
             self.item = Some(item.clone());
             self.vault = item.up_to("vaults").or(self.vault.take());
         } else {
