@@ -1,6 +1,6 @@
 //! From a plan to a result: show, ask, lock, journal, run, report. The one way for `fix`, `apply`, `resume` and `undo`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -32,17 +32,9 @@ pub struct Session {
     pub settings: Settings,
     /// Where it writes.
     pub printer: Printer,
-    /// State in a storage account: opened once, for all that a command does with it.
-    pub(super) remote: OnceLock<State>,
 }
 
 impl Session {
-    /// A session; nothing is opened yet.
-    #[must_use]
-    pub const fn new(settings: Settings, printer: Printer) -> Self {
-        Self { settings, printer, remote: OnceLock::new() }
-    }
-
     /// Gets the Azure ready, and says on stderr when it is the sandbox (S13).
     ///
     /// # Errors
@@ -147,7 +139,7 @@ impl Session {
     /// # Errors
     /// When the journal cannot be begun or another azmend works on the same; nothing was changed then.
     pub async fn start(&self, azure: &Azure, plan: Plan, deadline: Option<Timestamp>) -> Result<u8, CliError> {
-        let state = store::open(self).await?;
+        let state = store::open(&self.settings).await?;
         // The id's time is the machine's, so that ids grow even where the sandbox's time starts over.
         let run_id = new_run_id(SystemClock.now());
         let stage = self.stage(azure, &state, &run_id, deadline)?;

@@ -109,7 +109,7 @@ fn run(words: &[OsString]) -> u8 {
     if let Err(error) = logging::start(&settings) {
         return failed(&printer, &error, settings.sandbox());
     }
-    let session = Session::new(settings, printer.clone());
+    let session = Session { settings, printer: printer.clone() };
     let code = match dispatch(&session, args.command, formats) {
         Ok(code) => code,
         // Whether it is a served sandbox may be known only now.
@@ -221,7 +221,7 @@ fn dispatch(session: &Session, command: Command, formats: &[args::OutputArg]) ->
         }
     });
     // What was held is free for others before the process ends, and not only when its lease is over.
-    runtime.block_on(store::close(session));
+    runtime.block_on(store::close(&session.settings));
     // A question that nobody answered must not keep the process.
     runtime.shutdown_background();
     code
@@ -239,7 +239,7 @@ async fn fix(session: &Session, args: args::FixArgs) -> Result<u8, CliError> {
 /// While a run of this state directory has locks off, every start says so (S6).
 async fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
-    let Ok(Some(state)) = store::existing(session).await else { return };
+    let Ok(Some(state)) = store::existing(&session.settings).await else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
         Command::Runs(args::RunsCommand::Show { id }) => Some(id.as_str()),

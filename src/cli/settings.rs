@@ -17,6 +17,7 @@ pub use super::places::{Environment, environment};
 use super::query::Query;
 use crate::arm::{Auth, Cloud, SignIn};
 use crate::engine::blob_state::BlobPlace;
+use crate::journal::State;
 
 /// Format of stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl Served {
 }
 
 /// A storage account in which runs are kept, and how to sign in to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BlobSettings {
     /// Which.
     pub place: BlobPlace,
@@ -102,6 +103,8 @@ pub struct BlobSettings {
     pub endpoint: Url,
     /// As to Azure itself; of the sandbox, as the options and Azure's variables say.
     pub sign_in: SignIn,
+    /// The state itself, opened once for all that a command does with it.
+    pub opened: OnceLock<State>,
 }
 
 /// Everything a command needs to know of how it was called.
@@ -320,7 +323,7 @@ fn state(
             let endpoint = place.endpoint(sign_in.cloud, global.place.blob_endpoint.as_deref()).map_err(bad)?;
             // Only the sandbox's world is on the disk then: without a sandbox no directory is needed.
             let dir = if sandbox { state_dir(None, environment)? } else { PathBuf::new() };
-            Ok((dir, Some(BlobSettings { place, endpoint, sign_in })))
+            Ok((dir, Some(BlobSettings { place, endpoint, sign_in, opened: OnceLock::new() })))
         }
         _ if typed.blob_endpoint => {
             Err(CliError::input("--blob-endpoint works only with --state azblob://...").code("usage"))
@@ -402,7 +405,7 @@ mod tests {
     fn state_is_a_directory_or_a_storage_account_and_never_both() {
         let home = [("HOME", "/h"), ("LOCALAPPDATA", "/h")];
         let path = resolve(&["--state", "x"], &home).unwrap();
-        assert_eq!((path.state_dir, path.blobs), (PathBuf::from("x"), None));
+        assert!(path.state_dir == Path::new("x") && path.blobs.is_none());
         assert_eq!(resolve(&["--state", "x", "--state-dir", "y"], &home).unwrap_err().exit_code(), 2);
         let blob = "azblob://contoso/state/team";
         // No home is needed, but by the sandbox for its world.

@@ -4,8 +4,7 @@
 //! that bring them back, is read from the records alone.
 
 use super::error::{CliError, Kind};
-use super::execute::Session;
-use super::settings::{BlobSettings, environment};
+use super::settings::{BlobSettings, Settings, environment};
 use std::sync::Arc;
 
 use crate::actions::locks::recreate_command;
@@ -62,16 +61,16 @@ impl From<JournalError> for CliError {
 ///
 /// # Errors
 /// When it is not usable.
-pub async fn open(session: &Session) -> Result<State, CliError> {
-    let Some(blobs) = &session.settings.blobs else { return Ok(State::in_dir(&session.settings.state_dir, true)?) };
-    let state = remote(session, blobs)?;
+pub async fn open(settings: &Settings) -> Result<State, CliError> {
+    let Some(blobs) = &settings.blobs else { return Ok(State::in_dir(&settings.state_dir, true)?) };
+    let state = remote(blobs)?;
     state.check().await?;
     Ok(state)
 }
 
 /// The state in a storage account. Nothing is sent.
-fn remote(session: &Session, blobs: &BlobSettings) -> Result<State, CliError> {
-    if let Some(state) = session.remote.get() {
+fn remote(blobs: &BlobSettings) -> Result<State, CliError> {
+    if let Some(state) = blobs.opened.get() {
         return Ok(state.clone());
     }
     let network = Wire::new().map_err(|error| CliError::input(error.to_string()).code("tls"))?;
@@ -88,7 +87,7 @@ fn remote(session: &Session, blobs: &BlobSettings) -> Result<State, CliError> {
         OpenError::SignIn(error) => CliError::from(error),
         OpenError::Place(why) => CliError::input(why).code("state"),
     })?;
-    Ok(session.remote.get_or_init(|| state).clone())
+    Ok(blobs.opened.get_or_init(|| state).clone())
 }
 
 /// The name of this machine, for messages: there is no call for it in the standard library.
@@ -103,8 +102,8 @@ fn host() -> String {
 }
 
 /// Gives up what is still held in a storage account.
-pub async fn close(session: &Session) {
-    if let Some(state) = session.remote.get() {
+pub async fn close(settings: &Settings) {
+    if let Some(state) = settings.blobs.as_ref().and_then(|blobs| blobs.opened.get()) {
         state.close().await;
     }
 }
@@ -113,11 +112,11 @@ pub async fn close(session: &Session) {
 ///
 /// # Errors
 /// When it is not usable.
-pub async fn existing(session: &Session) -> Result<Option<State>, CliError> {
-    if let Some(blobs) = &session.settings.blobs {
-        return Ok(Some(remote(session, blobs)?));
+pub async fn existing(settings: &Settings) -> Result<Option<State>, CliError> {
+    if let Some(blobs) = &settings.blobs {
+        return Ok(Some(remote(blobs)?));
     }
-    match State::in_dir(&session.settings.state_dir, false) {
+    match State::in_dir(&settings.state_dir, false) {
         Ok(state) => Ok(Some(state)),
         Err(JournalError::NoStateDir { .. }) => Ok(None),
         Err(error) => Err(error.into()),
@@ -128,9 +127,9 @@ pub async fn existing(session: &Session) -> Result<Option<State>, CliError> {
 ///
 /// # Errors
 /// When there is none or it is not usable.
-pub async fn with_runs(session: &Session) -> Result<State, CliError> {
-    let dir = &session.settings.state_dir;
-    existing(session)
+pub async fn with_runs(settings: &Settings) -> Result<State, CliError> {
+    let dir = &settings.state_dir;
+    existing(settings)
         .await?
         .ok_or_else(|| CliError::input(format!("there are no runs in {}", dir.display())).code("run_not_found"))
 }

@@ -190,7 +190,7 @@ impl Blobs for AzureBlobs {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, BlobFault> {
         let listed = self.container.list(prefix).await.map_err(fault)?;
-        Ok(listed.into_iter().map(|blob| Listed { name: blob.name, modified: blob.modified }).collect())
+        Ok(listed.into_iter().map(|blob| Listed { name: blob.name, modified: blob.modified, tag: blob.tag }).collect())
     }
 
     async fn delete(&self, name: &str, lease: Option<&str>) -> Result<(), BlobFault> {

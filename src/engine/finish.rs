@@ -361,7 +361,11 @@ impl ActiveRun<'_> {
         if result.next.is_none() {
             result.next = self.next(&result);
         }
-        result
+        // Whoever works on it by now says how it ends.
+        match self.run.log.lost() {
+            Some(why) => self.not_ours(&why),
+            None => result,
+        }
     }
 
     /// A lock in whose place somebody put another one is said in every result, also of an undo that has nothing left to do.

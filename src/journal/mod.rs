@@ -84,5 +84,5 @@ pub trait RunLog: Send + Sync + std::fmt::Debug {
 /// What a future comes to that never waits: those of a disk.
 #[cfg(test)]
 fn now<T>(what: impl Future<Output = T>) -> T {
-    futures::FutureExt::now_or_never(what).expect("a disk does not make anybody wait")
+    futures::FutureExt::now_or_never(what).expect("a disk answers at once")
 }

@@ -84,7 +84,7 @@ impl RunFile {
     pub async fn open(state: &State, run: &str) -> Result<(Self, Loaded), JournalError> {
         state::check_run_id(run)?;
         let lease = state.store().hold(Thing::Run(run), run).await?;
-        let (loaded, next, len) = read_run(state, run).await?;
+        let (loaded, next, len) = read_run(state, run, false).await?;
         let broken = match (&loaded.integrity, len) {
             (Integrity::TooNew { .. }, _) => Some("a newer azmend wrote it, and only that version can continue it"),
             (_, None) => Some("it is missing"),
@@ -259,15 +259,26 @@ fn why(error: &JournalError) -> String {
 /// [`JournalError`] when there is no such run or it cannot be read.
 pub async fn load(state: &State, run: &str) -> Result<Loaded, JournalError> {
     state::check_run_id(run)?;
-    read_run(state, run).await.map(|(loaded, ..)| loaded)
+    read_run(state, run, false).await.map(|(loaded, ..)| loaded)
+}
+
+/// The same of a run whose name was just listed.
+pub(super) async fn load_listed(state: &State, run: &str) -> Result<Loaded, JournalError> {
+    state::check_run_id(run)?;
+    read_run(state, run, true).await.map(|(loaded, ..)| loaded)
 }
 
 /// What a run says, how it continues, and the length of its journal if it has one.
-async fn read_run(state: &State, run: &str) -> Result<(Loaded, Continuation, Option<u64>), JournalError> {
+async fn read_run(state: &State, run: &str, listed: bool) -> Result<(Loaded, Continuation, Option<u64>), JournalError> {
     let store = state.store();
+    let (plan, journal) = (name(run, PLAN), name(run, JOURNAL));
     let there = store.has(&format!("{RUNS}/{run}")).await?;
     let (plan, journal) = if there {
-        (store.read(&name(run, PLAN)).await?, store.read(&name(run, JOURNAL)).await?)
+        if listed {
+            (store.read_listed(&plan).await?, store.read_listed(&journal).await?)
+        } else {
+            (store.read(&plan).await?, store.read(&journal).await?)
+        }
     } else {
         (None, None)
     };

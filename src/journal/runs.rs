@@ -12,7 +12,7 @@ use super::chain::{Integrity, Loaded};
 use super::error::JournalError;
 use super::event::Record;
 use super::place::State;
-use super::run::{RUNS, RunFile, load};
+use super::run::{RUNS, RunFile, load_listed};
 use super::state;
 use crate::clock::elapsed;
 use crate::duration::Span;
@@ -128,7 +128,7 @@ pub struct Surveyed<T> {
 pub async fn survey<T>(state: &State, look: impl Fn(RunEntry, Loaded) -> T) -> Result<Surveyed<T>, JournalError> {
     let names = names(state).await?;
     let readings = names.into_iter().map(|name| async move {
-        let loaded = load(state, &name).await;
+        let loaded = load_listed(state, &name).await;
         (name, loaded)
     });
     let mut readings = stream::iter(readings).buffered(state.store().width().max(1));

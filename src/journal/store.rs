@@ -55,6 +55,14 @@ pub trait Store: Send + Sync + Debug {
     /// When it cannot be told.
     async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError>;
 
+    /// The same of a file whose name was just listed: what did not change since this process read it is not read again.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    async fn read_listed(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        self.read(name).await
+    }
+
     /// Whether there may be something in this folder. A place that cannot tell without reading says yes.
     ///
     /// # Errors

@@ -256,10 +256,7 @@ impl Inner {
                     return Err(BlobFault::new(BlobProblem::Other, "The blob type is invalid for this operation."));
                 }
                 if blob.content.len() as u64 != at {
-                    return Err(BlobFault::new(
-                        BlobProblem::Position,
-                        "The append position condition specified was not met.",
-                    ));
+                    return Err(BlobFault::new(BlobProblem::Position, "AppendPositionConditionNotMet"));
                 }
                 blob.content.extend_from_slice(&bytes);
                 blob.modified = now;
@@ -328,7 +325,11 @@ impl Blobs for MemoryBlobs {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, BlobFault> {
-        let listed = |(name, blob): (&String, &Stored)| Listed { name: name.clone(), modified: Some(blob.modified) };
+        let listed = |(name, blob): (&String, &Stored)| Listed {
+            name: name.clone(),
+            modified: Some(blob.modified),
+            tag: Some(format!("{} {}", blob.modified, blob.content.len())),
+        };
         self.see("list", prefix, |inner| {
             Ok(inner.blobs.iter().filter(|(name, _)| name.starts_with(prefix)).map(listed).collect())
         })

@@ -14,7 +14,10 @@ mod advice;
 mod alerts;
 mod audit;
 mod automation;
+/// State in a real Azurite.
+mod azurite;
 mod behaviour;
+mod blob_matrix;
 mod browser;
 mod calls;
 mod capture;

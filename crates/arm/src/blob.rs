@@ -82,6 +82,8 @@ pub struct ListedBlob {
     pub name: String,
     /// When it was changed last.
     pub modified: Option<Timestamp>,
+    /// Another one after each change.
+    pub tag: Option<String>,
 }
 
 /// What can be seen of a blob without reading it.
@@ -272,9 +274,9 @@ impl Container {
         let items = ask!(self, async { self.client.list_blobs(Some(options()))?.try_collect::<Vec<_>>().await })?;
         let listed = items.into_iter().filter_map(|item| {
             let name = item.name?.strip_prefix(&self.prefix)?.to_owned();
-            let modified = item.properties.and_then(|all| all.last_modified);
-            let modified = modified.and_then(|at| Timestamp::from_second(at.unix_timestamp()).ok());
-            Some(ListedBlob { name, modified })
+            let properties = item.properties.unwrap_or_default();
+            let modified = properties.last_modified.and_then(|at| Timestamp::from_second(at.unix_timestamp()).ok());
+            Some(ListedBlob { name, modified, tag: properties.etag.map(|tag| tag.to_string()) })
         });
         Ok(listed.collect())
     }

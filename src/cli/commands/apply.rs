@@ -26,7 +26,7 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
     }
     let plan = Plan::parse_file(&text)?;
     here(session, &plan.world)?;
-    store::open(session).await?;
+    store::open(&session.settings).await?;
     let azure = session.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.

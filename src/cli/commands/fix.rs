@@ -54,7 +54,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     }
     if !args.dry_run && args.plan_out.is_none() {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(session).await?;
+        store::open(&session.settings).await?;
     }
     if let Some(file) = &args.plan_out
         && file.symlink_metadata().is_ok()
@@ -174,7 +174,7 @@ async fn which(
 
 /// What earlier runs in this state did in this Azure; nothing when there is no state yet.
 pub async fn earlier(session: &Session, world: &World, now: Timestamp, guard: Option<LoopGuard>) -> Earlier {
-    match store::existing(session).await {
+    match store::existing(&session.settings).await {
         Ok(Some(state)) => Earlier::guarded(&state, world, None, now, guard).await,
         _ => Earlier::default(),
     }

@@ -78,7 +78,7 @@ async fn lines(session: &Session, state: &State) -> Result<(Vec<Line>, Vec<journ
 }
 
 async fn list(session: &Session) -> Result<u8, CliError> {
-    let (lines, skipped) = match store::existing(session).await? {
+    let (lines, skipped) = match store::existing(&session.settings).await? {
         Some(state) => lines(session, &state).await?,
         None => Default::default(),
     };
@@ -143,7 +143,7 @@ fn object(line: &Line) -> Value {
 }
 
 async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     let id = match (resolve_run_id(&state, id).await, resolve_fleet_id(&state, id).await) {
         (Ok(run), Ok(fleet)) => {
             let candidates = vec![run, fleet];
@@ -234,7 +234,7 @@ async fn take(
     understand: fn(&str, Loaded) -> Result<StoredRun, CliError>,
     fits: impl Fn(&StoredRun) -> bool,
 ) -> Result<Taken, CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     let id = meant(session, &state, id, verb, fits).await?;
     let (log, loaded) = RunFile::open(&state, &id).await?;
     let run = understand(&id, loaded)?;
@@ -374,7 +374,7 @@ fn come_back(session: &Session, azure: &Azure, state: &RunState) {
 }
 
 async fn prune(session: &Session, older_than: Span) -> Result<u8, CliError> {
-    let Some(state) = store::existing(session).await? else {
+    let Some(state) = store::existing(&session.settings).await? else {
         return pruned(session, &journal::Pruned::default());
     };
     let may_go = |loaded: &journal::Loaded| {
@@ -411,7 +411,7 @@ fn pruned(session: &Session, done: &journal::Pruned) -> Result<u8, CliError> {
 /// # Errors
 /// When the state directory cannot be used.
 pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usize, CliError> {
-    let Some(state) = store::existing(session).await? else { return Ok(0) };
+    let Some(state) = store::existing(&session.settings).await? else { return Ok(0) };
     let may_go = |loaded: &journal::Loaded| {
         let plan = Plan::parse(&loaded.plan_json).map_err(|error| error.to_string())?;
         if plan.world.sandbox && plan.world.estate_digest == digest {

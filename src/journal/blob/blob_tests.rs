@@ -259,6 +259,31 @@ async fn lists_names_and_removals_are_those_of_a_disk() {
 }
 
 #[tokio::test]
+async fn what_did_not_change_is_not_read_again() {
+    let account = Account::new();
+    let state = account.machine("one");
+    drop(RunFile::create(&state, OTHER, PLAN).await.unwrap());
+    let run = RunFile::create(&state, RUN, PLAN).await.unwrap();
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&read);
+    account.blobs.answer_by(move |_, verb, name| {
+        if verb == "get" {
+            told.lock().unwrap().push(name.to_owned());
+        }
+        Answering::Truly
+    });
+    let records = async || {
+        let list = runs(&state).await.unwrap().runs;
+        (list.len(), list.iter().filter(|run| run.last.is_some()).count(), std::mem::take(&mut *read.lock().unwrap()))
+    };
+    let (all, with, first) = records().await;
+    assert_eq!((all, with, first.len()), (2, 0, 4));
+    assert_eq!(records().await, (2, 0, Vec::new()));
+    run.append(at(), warned(0)).await.unwrap();
+    assert_eq!(records().await, (2, 1, vec![format!("runs/{RUN}/journal.jsonl")]));
+}
+
+#[tokio::test]
 async fn what_another_program_wrote_into_a_journal_is_seen() {
     let account = Account::new();
     let state = account.machine("one");

@@ -14,8 +14,10 @@
 
 mod lease;
 
+use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,10 +36,14 @@ use lease::BlobLease;
 const TIMEOUT: Duration = Duration::from_secs(12);
 /// How long the same request is tried.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long before the account has answered anything: nothing is under way then, and its address may be wrong.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long to wait before it is tried again, at first.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The most that one append takes in every version of the service (learn.microsoft.com, "Append Block").
 const MOST_AT_ONCE: usize = 4 * 1024 * 1024;
+/// How much of what was read is kept, so that it is not read again for each VM of a fleet.
+const MOST_KNOWN: usize = 64 * 1024 * 1024;
 /// How many readings at once.
 const WIDTH: usize = 16;
 /// How long a process waits at its end for what it releases.
@@ -97,6 +103,8 @@ pub struct Listed {
     pub name: String,
     /// When it was changed last.
     pub modified: Option<Timestamp>,
+    /// Another one after each change (ETag).
+    pub tag: Option<String>,
 }
 
 /// What can be seen of a blob without reading it.
@@ -146,11 +154,46 @@ pub struct BlobStore {
     host: String,
     /// Leases that are being given up.
     leaving: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Whether the account has answered.
+    reached: Arc<AtomicBool>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What was listed last, and what was read of that.
+#[derive(Debug, Default)]
+struct Known {
+    tags: HashMap<String, String>,
+    /// With the tag that was listed before it was read: the content may be younger, never older.
+    contents: HashMap<String, (String, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Known {
+    fn listed(&mut self, blobs: &[Listed], prefix: &str) {
+        self.tags.retain(|name, _| !name.starts_with(prefix));
+        let tagged = blobs.iter().filter_map(|blob| Some((blob.name.clone(), blob.tag.clone()?)));
+        self.tags.extend(tagged);
+        let (tags, bytes) = (&self.tags, &mut self.bytes);
+        self.contents.retain(|name, (tag, content)| {
+            let keep = tags.get(name) == Some(tag);
+            *bytes -= if keep { 0 } else { content.len() };
+            keep
+        });
+    }
+
+    fn read(&mut self, name: &str, content: &[u8]) {
+        let Some(tag) = self.tags.get(name).cloned() else { return };
+        if self.bytes + content.len() <= MOST_KNOWN && !self.contents.contains_key(name) {
+            self.bytes += content.len();
+            self.contents.insert(name.to_owned(), (tag, content.to_vec()));
+        }
+    }
 }
 
 /// Tries of one request.
 struct Tries<'a> {
     clock: &'a dyn Clock,
+    reached: &'a AtomicBool,
     began: Timestamp,
     waited: Duration,
     wait: Duration,
@@ -165,8 +208,9 @@ impl Tries<'_> {
             return false;
         }
         self.unsure = true;
+        let patience = if self.reached.load(Ordering::Relaxed) { PATIENCE } else { FIRST_PATIENCE };
         // The clock may jump; what was waited counts in any case.
-        if elapsed(self.began, self.clock.now()).max(self.waited) >= PATIENCE {
+        if elapsed(self.began, self.clock.now()).max(self.waited) >= patience {
             return false;
         }
         self.clock.sleep(self.wait).await;
@@ -193,7 +237,11 @@ macro_rules! insist {
         loop {
             match timed(&*$store.clock, $request).await {
                 Err(fault) if $tries.again(&fault).await => {}
-                out => break out,
+                out => {
+                    let answered = out.as_ref().err().is_none_or(|fault| fault.problem != BlobProblem::Unsure);
+                    $tries.reached.fetch_or(answered, Ordering::Relaxed);
+                    break out;
+                }
             }
         }
     }};
@@ -203,11 +251,29 @@ impl BlobStore {
     /// The state in this container; `host` is what others read of who holds something.
     #[must_use]
     pub fn new(blobs: Arc<dyn Blobs>, clock: Arc<dyn Clock>, host: &str) -> Self {
-        Self { blobs, clock, host: safe_short(host, 60), leaving: Arc::default() }
+        Self {
+            blobs,
+            clock,
+            host: safe_short(host, 60),
+            leaving: Arc::default(),
+            reached: Arc::default(),
+            known: Arc::default(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tries(&self) -> Tries<'_> {
-        Tries { clock: &*self.clock, began: self.clock.now(), waited: Duration::ZERO, wait: FIRST_WAIT, unsure: false }
+        Tries {
+            clock: &*self.clock,
+            reached: &self.reached,
+            began: self.clock.now(),
+            waited: Duration::ZERO,
+            wait: FIRST_WAIT,
+            unsure: false,
+        }
     }
 
     fn failed(&self, action: &'static str, name: &str, fault: BlobFault) -> JournalError {
@@ -370,6 +436,18 @@ impl Store for BlobStore {
         self.get(name).await
     }
 
+    async fn read_listed(&self, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        let known = self.known().contents.get(name).map(|(_, content)| content.clone());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let read = self.get(name).await?;
+        if let Some(content) = &read {
+            self.known().read(name, content);
+        }
+        Ok(read)
+    }
+
     async fn has(&self, _: &str) -> Result<bool, JournalError> {
         Ok(true)
     }
@@ -399,6 +477,7 @@ impl Store for BlobStore {
     async fn names(&self, folder: &str) -> Result<Vec<String>, JournalError> {
         let prefix = format!("{folder}/");
         let blobs = self.list(&prefix).await?;
+        self.known().listed(&blobs, &prefix);
         let names = blobs.into_iter().filter_map(|blob| {
             let rest = blob.name.strip_prefix(&prefix)?;
             match rest.split_once('/') {

@@ -275,7 +275,7 @@ async fn every_call() -> Vec<Answered> {
 
 #[tokio::test]
 async fn what_azmend_sends_and_what_the_sandbox_answers_is_in_the_contracts() {
-    let all = everything().await;
+    let all = Box::pin(everything()).await;
     let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
     let (mut by, mut exempt) = (BTreeMap::<String, usize>::new(), BTreeSet::new());
     let mut judged = BTreeSet::new();

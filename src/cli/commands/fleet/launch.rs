@@ -65,7 +65,7 @@ struct FleetRun<'a> {
 /// When the record cannot be begun or another azmend works in the same sandbox; nothing was changed then.
 pub(super) async fn run_waves(session: &Session, azure: &Azure, orders: Confirmed<'_>) -> Result<u8, CliError> {
     let Confirmed { mut fleet, plans, limits, args, stop_at } = orders;
-    let state = store::open(session).await?;
+    let state = store::open(&session.settings).await?;
     let begun = SystemClock.now();
     let id = new_run_id(begun);
     let world = hold_world(session, azure, &id)?;

@@ -104,7 +104,7 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     scope::said(session, &args)?;
     let hints = scope::hints(session, &args.fleet)?;
     if !args.dry_run {
-        store::open(session).await?;
+        store::open(&session.settings).await?;
     }
     let azure = session.azure()?;
     if !args.dry_run {

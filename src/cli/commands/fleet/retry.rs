@@ -48,7 +48,7 @@ enum Left {
 /// # Errors
 /// No such fleet, its record cannot be understood, or the fleet is still running.
 pub(super) async fn load(session: &Session, id: &str) -> Result<Again, CliError> {
-    let state = store::with_runs(session).await?;
+    let state = store::with_runs(&session.settings).await?;
     let id = match resolve_fleet_id(&state, id).await {
         Ok(id) => id,
         Err(error) => return Err(not_a_fleet(&state, id, error).await),
