@@ -78,8 +78,7 @@ fn redact(text: &str, home: &Path) -> String {
         let hex = |range: std::ops::Range<usize>| {
             word.get(range).is_some_and(|part| part.bytes().all(|b| b.is_ascii_hexdigit()))
         };
-        let run = (word.len() == 36 && word.get(14..15) == Some("7") && hex(0..8))
-            || (word.len() == 13 && hex(0..8) && hex(9..13) && word.starts_with('0'));
+        let run = [18, 36].contains(&word.len()) && word.get(14..15) == Some("7") && hex(0..8) && hex(9..13);
         if run {
             out.push_str("<run>");
         } else if word.len() == 12 && hex(0..12) && before == "plan" {
@@ -256,7 +255,7 @@ fn the_main_job_is_done_and_told() {
     assert_snapshot!(user.run("runs list").show(), @r#"
     exit 0
     --- stdout
-    RUN            STARTED            PLAYBOOK             VM      STATE
+    RUN                 STARTED            PLAYBOOK             VM      STATE
     <run>  2026-11-20 09:00Z  rp-collection-limit  web-01  succeeded, sandbox
     --- stderr
     "#);
