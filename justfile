@@ -30,6 +30,15 @@ schema:
 readme:
     .ci/run release readme
 
+# Write what README's commands print into it; look at the diff before you commit it.
+samples:
+    AZMEND_UPDATE=1 cargo test --locked --test it pages::
+    git diff --stat -- README.md docs
+
+# The pages as a site, in target/book.
+site:
+    .ci/run site
+
 # Licences, sources, advisories.
 deny:
     .ci/run deny

@@ -66,6 +66,7 @@ impl Bench {
             endpoint: "https://management.azure.com/".into(),
             tenant: String::new(),
             subscription: vm.subscription().to_owned(),
+            subscription_name: String::new(),
             identity: "sandbox".into(),
             estate_digest: "bench".into(),
         };

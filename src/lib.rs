@@ -51,7 +51,7 @@
 //! write to stdout or stderr, read argv or ask questions. Only [`clock`] reads the time or sleeps. `tests/it/walls.rs` checks
 //! this, and `tests/it/circles.rs` that no two files import each other.
 //!
-//! [`clock`], [`duration`], [`text`] and [`yaml`] stand under every room.
+//! [`clock`], [`duration`], [`spelling`], [`text`] and [`yaml`] stand under every room.
 
 pub mod actions;
 mod api;
@@ -64,12 +64,12 @@ pub mod playbook;
 pub mod report;
 
 pub use azmend_arm as arm;
-pub use azmend_base::{clock, duration, text, yaml};
+pub use azmend_base::{clock, duration, spelling, text, yaml};
 pub use azmend_sandbox as sim;
 
 pub use api::{
     AUTO, AuditOptions, Azure, AzureSettings, BlobSettings, Confirm, Decided, DiagnoseOptions, Error, EstateSource,
-    FixOptions, Kind, Note, Place, Proposal, RunLine, Runs, Variables, Watch, apply, audit, check_durable,
+    FixOptions, Kind, Note, Place, Proposal, RunLine, Runs, Variables, Watch, alerts, apply, audit, check_durable,
     default_state_dir, diagnose, explain, fix, plan, resume, runs, undo, yes,
 };
 pub use journal::State as Journal;

@@ -1,7 +1,7 @@
 #Requires -Version 7.2
 <#
 .SYNOPSIS
-Repairs the backup of one virtual machine with azmend: a runbook for a Hybrid Runbook Worker (PowerShell 7).
+Repairs the backup of one virtual machine with azmend: a runbook for a Hybrid Runbook Worker (PowerShell 7.2 or later).
 
 .DESCRIPTION
 A run of this machine that was paused or killed within the last 24 hours is resumed, at most once per job, and its result is the
@@ -11,16 +11,23 @@ next job continues), or an exception, which fails the job. See docs/automation.m
 fix.py is the same script in Python, part by part, and is the one that is tested.
 
 .PARAMETER Vm
-The virtual machine: group/name or its resource id (a bare name may be that of two machines).
+The virtual machine: group/name or its resource id (a bare name may be that of two machines). Not with WebhookData.
+
+.PARAMETER WebhookData
+What a webhook passes: its body is an alert of Azure Monitor or an event of Event Grid, and azmend finds the machine in it.
+
+.PARAMETER Extra
+More arguments for `azmend fix`, each a text of its own. Azure Automation takes a list as JSON: ["--relock","--set","retain=14d"]
 #>
 param(
-    [Parameter(Mandatory)] [string] $Vm,
+    [string] $Vm = '',
     [Parameter(Mandatory)] [string] $Subscription,
-    [string] $Playbook = 'rp-collection-limit',
+    [string] $Playbook = '',
     [string] $Azmend = 'azmend',
     [string] $StateDir = '',
     [string] $ClientId = '',
-    [string[]] $Extra = @()
+    [string[]] $Extra = @(),
+    [object] $WebhookData = $null
 )
 
 $ErrorActionPreference = 'Stop'
@@ -72,6 +79,25 @@ function Get-VmId([string] $Vm, [string] $Subscription) {
     return $Vm
 }
 
+# The body of the request that a webhook was called with. It is an object with RequestBody, or JSON of one. PowerShell 7.1
+# runbooks were known to get a text that is neither (Microsoft's known issues): what follows RequestBody is read then.
+function Get-AlertBody([object] $Data) {
+    if ($Data -isnot [string]) { return [string] $Data.RequestBody }
+    try { $found = $Data | ConvertFrom-Json -AsHashtable -ErrorAction Stop } catch { $found = $null }
+    if ($found -is [Collections.IDictionary]) {
+        if ($found.Contains('RequestBody')) { return [string] $found['RequestBody'] }
+        return $Data
+    }
+    if ($Data -match '(?s)[{,]\s*RequestBody:(?<body>.*),\s*RequestHeader:') { return $Matches['body'] }
+    throw 'the webhook passed no body that can be read'
+}
+
+# What changes nothing is neither confirmed nor a reason to resume what an earlier job started.
+function Test-OnlyLooks([string[]] $Words) {
+    foreach ($word in $Words) { if ($word -in '-n', '--dry-run' -or $word.Split('=')[0] -eq '--plan-out') { return $true } }
+    return $false
+}
+
 # ---- Output.
 
 # The text, with its middle omitted when it is too long.
@@ -99,8 +125,8 @@ function Write-Line([string] $Text) { Write-Output (Get-Harmless $Text) }
 
 # ---- azmend.
 
-# Runs azmend. Its exit code, its stdout and its stderr.
-function Invoke-Azmend([string[]] $Words) {
+# Runs azmend, with the alert on its stdin where it reads one. Its exit code, its stdout and its stderr.
+function Invoke-Azmend([string[]] $Words, [string] $Body = '') {
     $start = [Diagnostics.ProcessStartInfo]::new($Azmend)
     foreach ($word in $Words) { $start.ArgumentList.Add($word) }
     if ($StateDir) { $start.ArgumentList.Add('--state-dir'); $start.ArgumentList.Add($StateDir) }
@@ -108,15 +134,17 @@ function Invoke-Azmend([string[]] $Words) {
     $start.RedirectStandardInput = $true
     $start.RedirectStandardOutput = $true
     $start.RedirectStandardError = $true
+    $start.StandardInputEncoding = [Text.UTF8Encoding]::new($false)
     $start.StandardOutputEncoding = [Text.Encoding]::UTF8
     $start.StandardErrorEncoding = [Text.Encoding]::UTF8
     $start.UseShellExecute = $false
     try { $process = [Diagnostics.Process]::Start($start) }
     catch { throw "cannot start ${Azmend}: $($_.Exception.InnerException.Message)" }
     try {
-        $process.StandardInput.Close()
         $out = $process.StandardOutput.ReadToEndAsync()
         $err = $process.StandardError.ReadToEndAsync()
+        if ($Body) { $process.StandardInput.Write($Body) }
+        $process.StandardInput.Close()
         # .NET has no gentle end for a process: an azmend that hangs is killed, and its journal lets the next job resume.
         if (-not $process.WaitForExit($TimeoutSeconds * 1000)) { $process.Kill() }
         $process.WaitForExit()
@@ -147,7 +175,7 @@ function Get-Unfinished([string] $VmId) {
     if ($list.Code -ne 0) {
         throw "the runs could not be listed (exit code $($list.Code)): $(Get-Short (Get-Harmless $list.Err) 4000)"
     }
-    $runs = @((Get-Parsed $list.Out)['runs'] | Where-Object { $_ -and -not $_['sandbox'] -and $_['vm'] -ieq $VmId })
+    $runs = @((Get-Parsed $list.Out)['runs'] | Where-Object { $_ -and [bool] $_['sandbox'] -eq (Test-Rehearsal) -and $_['vm'] -ieq $VmId })
     foreach ($run in $runs) {
         $state = $run['state']
         $locksOff = [int] $run['locks_off']
@@ -162,6 +190,9 @@ function Get-Unfinished([string] $VmId) {
     }
     return ''
 }
+
+# Whether this job works on `azmend sandbox serve`: plain http is accepted on this machine only, and no real Azure has it.
+function Test-Rehearsal { return "$env:AZMEND_ARM_ENDPOINT".StartsWith('http://') }
 
 # Whether deletions that were planned then may still be made: azmend resumes them for 24 hours.
 function Test-Young($Started) {
@@ -184,19 +215,41 @@ function Write-Report([hashtable] $Ended) {
     }
     $text = "exit code $($Ended.Code): $meaning"
     if ($result['next']) { $text += "; next: $($result['next'])" }
-    if ($result['retry_after']) { $text += "; not before $('{0:o}' -f $result['retry_after'])" }
+    if ($result['retry_after']) { $text += "; try again in $($result['retry_after']) seconds" }
     if ($kind -eq 'error') { throw (Get-Harmless $text) }
     if ($kind -eq 'warning') { Write-Warning (Get-Harmless $text) } else { Write-Line $text }
 }
 
 # One job.
-$vmId = Get-VmId $Vm $Subscription
-$run = Get-Unfinished $vmId
+$body = ''
+if ($null -ne $WebhookData) {
+    if ($Vm) { throw 'a webhook names the machine itself: omit -Vm' }
+    $body = Get-AlertBody $WebhookData
+    if (-not $body.Trim()) { throw 'the webhook was called without a body' }
+}
+if (-not $Playbook) { $Playbook = $body ? 'auto' : 'rp-collection-limit' }
+$vmId = $body ? '' : (Get-VmId $Vm $Subscription)
+$which = $body ? @('--from-alert', '-') : @('--vm', $vmId)
+$fix = @('fix', $Playbook) + $which + @('--subscription', $Subscription) + $Extra
+$common = @('-o', 'json', '--deadline', $Deadline) + (Get-SignIn)
+if (Test-OnlyLooks $Extra) {
+    Write-Report (Invoke-Azmend ($fix + $common) $body)
+    return
+}
+$looked = $null
+if ($body) {
+    # Which machine it is about: nothing is changed by that, and an unfinished run of it comes first.
+    $looked = Invoke-Azmend ($fix + @('--dry-run') + $common) $body
+    $vmId = [string] (Get-Parsed $looked.Out)['vm']
+}
+$run = $vmId ? (Get-Unfinished $vmId) : ''
 if ($run) {
     Write-Line "resuming the run $run"
-    $work = @('runs', 'resume', $run)
+    $fix = @('runs', 'resume', $run)
+    $body = ''
 }
-else {
-    $work = @('fix', $Playbook, '--vm', $vmId, '--subscription', $Subscription) + $Extra
+elseif ($looked -and (-not $vmId -or (Get-Parsed $looked.Out)['status'] -eq 'nothing_to_do')) {
+    Write-Report $looked
+    return
 }
-Write-Report (Invoke-Azmend ($work + @('-o', 'json', '--yes', '--deadline', $Deadline) + (Get-SignIn)))
+Write-Report (Invoke-Azmend ($fix + @('--yes') + $common) $body)

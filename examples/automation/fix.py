@@ -5,6 +5,8 @@ Parameters, in this order (Azure Automation passes them by position):
   2. the id of its subscription
   3. the playbook; default rp-collection-limit
 and then, in any order: --azmend=PATH, --state-dir=DIR, --client-id=ID, and after "--" more arguments for `azmend fix`.
+Or, instead of the machine: --alert-base64=TEXT, an alert of Azure Monitor or an event of Event Grid in Base64, and the id of
+the subscription; azmend finds the machine in it. (Webhooks start PowerShell runbooks only; examples/alerts shows the Logic App.)
 
 What it does: a run of this machine that was paused or killed within the last 24 hours is resumed, at most once per job, and
 its result is the job's. Otherwise `azmend fix` runs. A native exit code does not fail a job, so each is mapped: done,
@@ -14,6 +16,8 @@ fix.ps1 is the same script in PowerShell, part by part.
 """
 
 import argparse
+import base64
+import binascii
 import datetime
 import json
 import os
@@ -67,15 +71,28 @@ def parameters(words):
         at = words.index("--")
         words, extra = words[:at], words[at + 1 :]
     parser = argparse.ArgumentParser(prog="fix.py", allow_abbrev=False)
-    parser.add_argument("vm")
+    alerted = [word for word in words if word.startswith("--alert-base64")]
+    if not alerted:
+        parser.add_argument("vm")
     parser.add_argument("subscription")
-    parser.add_argument("playbook", nargs="?", default="rp-collection-limit")
+    parser.add_argument("playbook", nargs="?", default="auto" if alerted else "rp-collection-limit")
+    parser.add_argument("--alert-base64")
     parser.add_argument("--azmend", default="azmend")
     parser.add_argument("--state-dir")
     parser.add_argument("--client-id")
     given = parser.parse_args(words)
     given.extra = extra
-    given.vm_id = vm_id(given.vm, given.subscription)
+    # What changes nothing is neither confirmed nor a reason to resume what an earlier job started.
+    given.only_looks = any(word in ("-n", "--dry-run") or word.split("=")[0] == "--plan-out" for word in extra)
+    given.alert = None
+    if alerted:
+        try:
+            given.alert = base64.b64decode(given.alert_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise AzmendFailed("--alert-base64 is not Base64") from None
+        given.vm_id = None
+    else:
+        given.vm_id = vm_id(given.vm, given.subscription)
     return given
 
 
@@ -127,14 +144,18 @@ def say(text):
 
 
 def call(given, words):
-    """Runs azmend. Its exit code, its stdout and its stderr."""
+    """Runs azmend, with the alert on its stdin where it reads one. Its exit code, its stdout and its stderr."""
     command = [given.azmend, *words]
+    alert = given.alert if "--from-alert" in words else None
     if given.state_dir:
         command += ["--state-dir", given.state_dir]
     try:
         # Files or pipes, never this job's own streams: stderr is progress, not a sequence of errors.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            stdin=subprocess.DEVNULL if alert is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError as error:
         raise AzmendFailed(f"cannot start {given.azmend}: {error.strerror}") from None
@@ -146,7 +167,7 @@ def call(given, words):
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
     try:
-        out, err = process.communicate(timeout=TIMEOUT_SECONDS)
+        out, err = process.communicate(alert, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         stop()
         try:
@@ -185,7 +206,7 @@ def unfinished(given):
     runs = [
         run
         for run in parsed(out).get("runs", [])
-        if not run.get("sandbox") and str(run.get("vm") or "").lower() == given.vm_id.lower()
+        if bool(run.get("sandbox")) == rehearsal() and str(run.get("vm") or "").lower() == given.vm_id.lower()
     ]
     for run in runs:
         state, locks_off = run.get("state"), run.get("locks_off") or 0
@@ -200,6 +221,11 @@ def unfinished(given):
         if open_run:
             say(f"WARNING: the run {run['run_id']} was never finished and is too old to be resumed; a new plan is made")
     return None
+
+
+def rehearsal():
+    """Whether this job works on `azmend sandbox serve`: plain http is accepted on this machine only, and no real Azure has it."""
+    return os.environ.get("AZMEND_ARM_ENDPOINT", "").startswith("http://")
 
 
 def young(started):
@@ -227,7 +253,7 @@ def report(code, out, err):
     if result.get("next"):
         text += f"; next: {result['next']}"
     if result.get("retry_after"):
-        text += f"; not before {result['retry_after']}"
+        text += f"; try again in {result['retry_after']} seconds"
     if kind == ERROR:
         raise AzmendFailed(harmless(text))
     # Python runbooks have no warning stream; the word comes first so that a search or an alert finds it.
@@ -237,13 +263,25 @@ def report(code, out, err):
 def main(words):
     """One job."""
     given = parameters(words)
-    run = unfinished(given)
+    which = ["--vm", given.vm_id] if given.alert is None else ["--from-alert", "-"]
+    fix = ["fix", given.playbook, *which, "--subscription", given.subscription, *given.extra]
+    common = ["-o", "json", "--deadline", DEADLINE, *sign_in(given)]
+    if given.only_looks:
+        report(*call(given, [*fix, *common]))
+        return
+    looked = None
+    if given.alert is not None:
+        # Which machine it is about: nothing is changed by that, and an unfinished run of it comes first.
+        looked = call(given, [*fix, "--dry-run", *common])
+        given.vm_id = parsed(looked[1]).get("vm")
+    run = unfinished(given) if given.vm_id else None
     if run:
         say(f"resuming the run {run}")
-        work = ["runs", "resume", run]
-    else:
-        work = ["fix", given.playbook, "--vm", given.vm_id, "--subscription", given.subscription, *given.extra]
-    report(*call(given, [*work, "-o", "json", "--yes", "--deadline", DEADLINE, *sign_in(given)]))
+        fix = ["runs", "resume", run]
+    elif looked and (not given.vm_id or parsed(looked[1]).get("status") == "nothing_to_do"):
+        report(*looked)
+        return
+    report(*call(given, [*fix, "--yes", *common]))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ const SKEW: Duration = Duration::from_secs(120);
 /// The most jobs of one VM that are read to find ours: more do not begin in some minutes.
 const MOST_CANDIDATES: usize = 5;
 /// "After some hours" the service has cleaned up (documentation); no exact time is documented.
-const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
+pub const CLEAN_UP: Duration = Duration::from_secs(4 * 3600);
 
 /// The snapshot task's id in a job.
 pub const SNAPSHOT: &str = "Take Snapshot";
@@ -353,6 +353,14 @@ fn no_room(job: &Job) -> bool {
     !job.running() && known.iter().any(|known| code.eq_ignore_ascii_case(known))
 }
 
+/// Whether a backup job ended because another one was there first, which no list of jobs showed: then nothing is wrong with the
+/// VM.
+#[must_use]
+pub fn ran_into_another(code: &str) -> bool {
+    let known = ["UserErrorBackupOperationInProgress", "BMSUserErrorBackupOperationInProgress"];
+    known.iter().any(|known| code.eq_ignore_ascii_case(known))
+}
+
 /// What a job says about the change. `expected`: a failure for the point limit is expected now.
 fn judge(job: &Job, until: BackupUntil, expected: bool) -> Verify {
     let id = job.id.name();
@@ -379,6 +387,11 @@ fn judge(job: &Job, until: BackupUntil, expected: bool) -> Verify {
                     "{code}: expected once after unlocking; Azure Backup now cleans up, which takes some hours"
                 );
                 return Verify::CleanUpPending { why, wait: CLEAN_UP };
+            }
+            if ran_into_another(&code) {
+                let why = format!("Azure ended the backup job {id}: another backup of the VM was running");
+                let hint = "run azmend again when that one has ended; azmend jobs shows it";
+                return Verify::Failed(Failure::new(code, why).with_hint(hint));
             }
             let failure = Failure::new(code.clone(), format!("the backup job {id} failed: {}", job_text(job)));
             Verify::Failed(failure.with_hint(hint_for(job)))
@@ -467,6 +480,12 @@ mod tests {
         assert!(matches!(say(&full("Failed", 1), false), Verify::Failed(_)));
         assert!(matches!(say(&full("Completed", 1), true), Verify::Done(_)));
         assert!(matches!(say(&full("Canceled", 1), true), Verify::Failed(_)));
+        let mut second = full("Failed", 1);
+        for title in ["UserErrorBackupOperationInProgress", "BMSUserErrorBackupOperationInProgress"] {
+            second.errors[0].title = title.into();
+            let Verify::Failed(failure) = say(&second, true) else { panic!("another backup runs: {second:?}") };
+            assert!(ran_into_another(&failure.code) && failure.hint.is_some(), "{failure:?}");
+        }
         // A state that azmend does not know is not an end, whatever its tasks say of the rest.
         for status in ["Suspended", "", "InProgress"] {
             let mut job = full(status, 1);

@@ -14,7 +14,7 @@ use super::change::{Risk, Undo};
 use super::outcome::{Failure, Refusal};
 use super::permission::{self, Place, Right, Uses};
 use super::planning::{PlanContext, StepDraft};
-use super::rules::RuleInput;
+use super::rules::{RuleInput, locks};
 use super::vm;
 use super::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
@@ -126,6 +126,7 @@ fn planned(input: &RuleInput<'_>) -> Result<Option<(UninstallExtension, String)>
         .id
         .child("extensions", resource_name(facts))
         .map_err(|error| Refusal::new("s11.name", error.to_string()))?;
+    locks::lets(input, &extension, locks::Touch::Delete)?;
     let effect = format!(
         "uninstall the extension {} ({}) from {}; Azure Backup installs it again at the next backup",
         extension.name(),

@@ -404,6 +404,19 @@ pub async fn in_force(arm: &Arm, lock: &Lock) -> bool {
     true
 }
 
+/// Whether a stable reading shows the lock with the content that it had.
+pub async fn in_force_as_before(arm: &Arm, lock: &Lock) -> bool {
+    for look in 0..STABLE {
+        if look > 0 {
+            arm.clock().sleep(PROBE).await;
+        }
+        if !arm.lock(&lock.id).await.is_ok_and(|now| difference(lock, &now).is_none()) {
+            return false;
+        }
+    }
+    true
+}
+
 /// The refusal for a lock that is in force again: by a stable reading, after a stable absence that followed our request,
 /// and not by our own PUT. Before that it is Azure being slow, and nobody is accused.
 #[must_use]

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::arm::id::ResourceId;
-use crate::arm::{Arm, ArmError, ErrorClass, ErrorKind, Sent, Tag};
+use crate::arm::{Arm, ArmError, ErrorClass, Sent, Tag};
 use crate::facts::vm_facts::VmFacts;
 use change::{Change, Risk, Undo};
 use permission::Uses;
@@ -311,6 +311,20 @@ impl ChangeKind {
         with_change!(self, |it| it.resource())
     }
 
+    /// Whether a backup of the VM that runs at the same time could fail for it, or be the second one.
+    #[must_use]
+    pub const fn disturbs_a_backup(&self) -> bool {
+        matches!(
+            self,
+            Self::StartBackup(_)
+                | Self::DeletePoint(_)
+                | Self::DeleteCollection(_)
+                | Self::UninstallExtension(_)
+                | Self::ReapplyVm(_)
+                | Self::RestartVm(_)
+        )
+    }
+
     /// How it is undone.
     #[must_use]
     pub fn undo(&self) -> Undo {
@@ -395,12 +409,12 @@ pub fn learn(change: &Change, body: &Value) -> Option<ResourceId> {
 ///
 /// DELETE is repeated on throttling, 5xx and lost replies; a POST that does something each time only after 429 or a
 /// refused connection (S10). A 401 comes from ARM's front door before anything happens, and the gateway has dropped the
-/// token that was not accepted.
+/// token that was not accepted. Without a token nothing is sent at all: in a run that was signed in it is like the network that is
+/// gone.
 #[must_use]
 pub fn may_send_again(change: &Change, error: &ArmError) -> bool {
     match error.class() {
-        ErrorClass::Throttled | ErrorClass::NotSent => true,
-        ErrorClass::SignIn => matches!(error.kind, ErrorKind::Http { .. }),
+        ErrorClass::Throttled | ErrorClass::NotSent | ErrorClass::SignIn => true,
         ErrorClass::Transient
         | ErrorClass::Lost
         | ErrorClass::Conflict

@@ -9,9 +9,9 @@ use super::fix::library;
 use super::watch::{Note, Watch};
 use crate::arm::id::check_name;
 use crate::arm::model::Subscription;
-use crate::arm::{Arm, GraphScope, ReadPost};
+use crate::arm::{Arm, GraphScope, ReadPost, ResourceId};
 use crate::catalog::Catalog;
-use crate::engine::audit::{Ask, Audit, Auditor, CHECKS, Level, planned, plans};
+use crate::engine::audit::{Ask, Audit, Auditor, Check, Level, planned, plans, playbook_of};
 use crate::engine::foresee::asks_a_person;
 use crate::facts::bulk::{self, Bulk, Collector, Deep, GraphFailed, Index, Scan, Selection, Watch as Watching};
 use crate::facts::graph::{VmRow, coverage};
@@ -19,7 +19,8 @@ use crate::facts::inventory::Visible;
 use crate::playbook::library::{Library, Origin};
 use crate::playbook::model::Severity;
 use crate::report;
-use crate::text::{near, shell_quote};
+use crate::spelling::near;
+use crate::text::shell_quote;
 
 /// What one VM's plan may change: the default of `fix` (S9).
 const MAX_CHANGES: usize = 20;
@@ -97,7 +98,7 @@ pub struct Checked<'o> {
 pub async fn audit(azure: &Azure, options: &AuditOptions, watch: &Watch) -> Result<Audit, Error> {
     let library = library(options.playbooks.as_deref(), watch);
     let checked = options.check(&library)?;
-    watch.reading(Box::pin(checked.read(azure, watch))).await
+    watch.reading(Box::pin(checked.read(azure, watch, &mut |_| {}))).await
 }
 
 impl AuditOptions {
@@ -127,11 +128,11 @@ impl AuditOptions {
 }
 
 impl Checked<'_> {
-    /// Reads and judges.
+    /// Reads and judges. `seen` gets the id of each VM that was read.
     ///
     /// # Errors
     /// As [`audit`].
-    pub async fn read(self, azure: &Azure, watch: &Watch) -> Result<Audit, Error> {
+    pub async fn read(self, azure: &Azure, watch: &Watch, seen: Seeing<'_>) -> Result<Audit, Error> {
         let Self { options, library, selection, mut ask } = self;
         let arm = azure.reader_with(&[ReadPost::ResourceGraph])?;
         let named = if options.is_wide() { &[][..] } else { &options.subscriptions };
@@ -142,15 +143,15 @@ impl Checked<'_> {
             visible = of_tenant(visible, tenant)?;
         }
         ask.program = azure.program().to_owned();
-        ask.sandbox = azure.sandbox.is_some();
+        ask.sandbox = azure.is_sandbox();
         ask.scope = scope(options, &visible);
         if let Some(baseline) = &options.baseline {
             comparable(baseline, &ask)?;
         }
         (watch.notes)(Note::Reading("reading VMs, vaults, restore points and locks".to_owned()));
         let looked: HashSet<String> = visible.chosen.iter().map(|one| one.id.to_lowercase()).collect();
-        let scan = watch.scan.as_ref();
-        let mut found = look(&arm, library, &visible, &selection, options.collector, &ask, scan).await?;
+        let by = Reading { collector: options.collector, watch: watch.scan.as_ref(), seen };
+        let mut found = look(&arm, library, &visible, &selection, &ask, by).await?;
         if let Some(dir) = &options.playbooks {
             name_directory(&mut found, library, dir);
         }
@@ -166,6 +167,19 @@ impl Checked<'_> {
     }
 }
 
+/// Gets the id of each VM that was read.
+pub type Seeing<'s> = &'s mut (dyn FnMut(&ResourceId) + Send);
+
+/// How a scope is read, and who watches.
+pub struct Reading<'r> {
+    /// How the facts are collected; `None` is Resource Graph, and lists where it does not answer.
+    pub collector: Option<Collector>,
+    /// Gets how far it is.
+    pub watch: &'r dyn Watching,
+    /// Gets what was seen.
+    pub seen: Seeing<'r>,
+}
+
 /// Reads a scope and makes the audit of it.
 ///
 /// # Errors
@@ -175,15 +189,14 @@ pub async fn look(
     library: &Library,
     visible: &Visible,
     selection: &Selection,
-    wanted: Option<Collector>,
     ask: &Ask,
-    watch: &dyn Watching,
+    by: Reading<'_>,
 ) -> Result<Audit, Error> {
     let no_graph = |failed: GraphFailed| {
         Error::from(failed.0).hint("Resource Graph did not answer; --collector arm reads plain lists instead")
     };
     let mut auditor = Auditor::new(library, ask);
-    let scan = Scan::open(arm, visible, selection, wanted, auditor.jobs(), watch).await.map_err(no_graph)?;
+    let scan = Scan::open(arm, visible, selection, by.collector, auditor.jobs(), by.watch).await.map_err(no_graph)?;
     if bulk::vault_is_known(scan.bulk()) == Some(false) {
         let text = selection.vault.as_deref().unwrap_or_default();
         let names = near(text, scan.bulk().vaults.iter().map(|vault| vault.id.name()));
@@ -197,7 +210,10 @@ pub async fn look(
         return Err(Error::input(why).code("group_not_found"));
     }
     // VMs are looked at as they come, and let go.
-    let mut sink = |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| auditor.vms(bulk, index, &rows, &deep);
+    let mut sink = |bulk: &Bulk, index: &Index, rows: Vec<VmRow>, deep: Deep| {
+        rows.iter().for_each(|row| (by.seen)(&row.vm.id));
+        auditor.vms(bulk, index, &rows, &deep);
+    };
     let (bulk, index, deep) = Box::pin(scan.run(&mut sink)).await.map_err(no_graph)?;
     Ok(auditor.finish(&bulk, &index, &deep, arm.clock().now(), arm.calls()))
 }
@@ -249,7 +265,7 @@ fn name_fleets(program: &str, options: &AuditOptions, library: &Library, found: 
     }
     // The words of a command that one of its findings has: what is refused, or asks a person, is repaired one by one.
     let words = |rule: &str| {
-        let own = format!("fix {} ", shell_quote(rule));
+        let own = format!("fix {} ", shell_quote(playbook_of(rule)));
         let mut commands =
             found.findings.iter().filter(|one| one.rule == rule).filter_map(|one| one.command.as_deref());
         commands.find_map(|command| {
@@ -262,7 +278,9 @@ fn name_fleets(program: &str, options: &AuditOptions, library: &Library, found: 
         found.summary.rules.iter().map(|count| (count.rule.clone(), words(&count.rule))).collect();
     for count in found.summary.rules.iter_mut().filter(|count| count.count > 1) {
         let Some(Some(words)) = known.get(&count.rule) else { continue };
-        let Some((_, origin)) = library.iter().find(|(playbook, _)| playbook.name() == count.rule) else { continue };
+        let Some((_, origin)) = library.iter().find(|(playbook, _)| playbook.name() == playbook_of(&count.rule)) else {
+            continue;
+        };
         let own = match (origin, &options.playbooks) {
             (Origin::File(_), Some(dir)) => format!(" --playbooks {}", shell_quote(&dir.display().to_string())),
             _ => String::new(),
@@ -288,6 +306,7 @@ async fn plan_all(azure: &Azure, arm: &Arm, library: &Library, found: &mut Audit
             finding.plan = report::plan::lines(planned);
         }
     }
+    found.spell_groups();
     found.calls = arm.calls();
 }
 
@@ -324,7 +343,7 @@ pub fn selection_of(group: Option<&str>, tags: &[String], vault: Option<&str>) -
 }
 
 fn ask(options: &AuditOptions, library: &Library) -> Result<Ask, Error> {
-    let checks = CHECKS.iter().map(|(name, _)| *name);
+    let checks = Check::ALL.iter().map(|check| check.name());
     let tasks = |name: &str| library.find(name).is_ok_and(|playbook| playbook.severity() == Severity::Info);
     let playbooks = library.iter().map(|(playbook, _)| playbook.name()).filter(|name| !tasks(name));
     let known: Vec<&str> = playbooks.chain(checks).collect();

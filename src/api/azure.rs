@@ -13,7 +13,7 @@ use url::Url;
 
 use super::error::{Error, Kind};
 use super::files;
-use super::place::{AzureSettings, EstateSource, Place, Variables};
+use super::place::{AzureSettings, EstateSource, Here, Place, Served, Variables};
 use crate::arm::claims::Claims;
 use crate::arm::id::{IdError, check_name};
 use crate::arm::{
@@ -28,6 +28,7 @@ use crate::facts::inventory::Visible;
 use crate::facts::resolve::{resolve_subscriptions, resolve_vm};
 use crate::journal::{FileLock, LockKey, StateDir};
 use crate::sim::{self, Estate, Paced, Sim};
+use crate::text::io_words;
 
 /// The endpoint of the embedded Azure: a name that cannot exist (RFC 2606), so that nothing can ever leave for it.
 const SANDBOX_ENDPOINT: &str = "https://management.sandbox.invalid/";
@@ -57,10 +58,28 @@ pub struct Azure {
     tenant: String,
     /// `azmend`, with the options that the next command needs to be in this world.
     program: String,
-    /// The sandbox, if it is one.
+    /// The sandbox of this process, if it is one.
     pub sandbox: Option<Sandbox>,
+    served: Served,
     /// Keeps the sandbox's time when the command ends.
     _closing: Option<Closing>,
+}
+
+/// Gets what is to be said at once, whatever is being done.
+pub type Say = dyn Fn(&str) + Send + Sync;
+
+/// How an Azure is opened.
+pub struct Opening<'o> {
+    /// Which.
+    pub place: &'o Place,
+    /// The directory that the worlds of sandboxes are kept below.
+    pub state_dir: &'o Path,
+    /// How many of the sandbox's seconds pass in a real one; waits take no time without it.
+    pub speed: Option<u32>,
+    /// Where it is noted that the endpoint is a served sandbox.
+    pub served: &'o Served,
+    /// Is told so once.
+    pub say: Arc<Say>,
 }
 
 /// Keeps a world as it is when this is dropped.
@@ -89,6 +108,33 @@ impl Transport for Shared {
     }
 }
 
+/// Watches the answers of an endpoint on this machine for the mark of a served sandbox, and says so once (S13).
+struct Watched {
+    inner: Arc<dyn Transport>,
+    served: Served,
+    say: Arc<Say>,
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched").field("inner", &self.inner).field("served", &self.served).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Transport for Watched {
+    async fn send(&self, request: &Request) -> Result<Response, TransportError> {
+        let answer = self.inner.send(request).await?;
+        if let Some(digest) = answer.header(sim::SERVED_HEADER)
+            && request.url.scheme() == "http"
+            && self.served.found(digest)
+        {
+            (self.say)("sandbox: the endpoint is a served sandbox, nothing real is touched");
+        }
+        Ok(answer)
+    }
+}
+
 impl Azure {
     /// The Azure that the environment names: the cloud and the identity as [`AzureSettings::from_variables`] reads them.
     ///
@@ -104,36 +150,64 @@ impl Azure {
     /// # Errors
     /// When the estate or the kept world cannot be read.
     pub fn sandbox(estate: EstateSource, dir: &Path) -> Result<Self, Error> {
-        Self::open(&Place::Sandbox(estate), dir, None)
+        let place = Place::Sandbox(estate);
+        Self::open(&Opening {
+            place: &place,
+            state_dir: dir,
+            speed: None,
+            served: &Served::default(),
+            say: Arc::new(|_| {}),
+        })
     }
 
     /// Gets ready to work; nothing is sent yet. A secret or an endpoint to sign in with comes from the process's environment.
     ///
     /// # Errors
     /// When an estate or a sandbox's state cannot be read, or the way to sign in lacks a setting.
-    pub fn open(place: &Place, state_dir: &Path, speed: Option<u32>) -> Result<Self, Error> {
-        match place {
+    pub fn open(opening: &Opening<'_>) -> Result<Self, Error> {
+        let program = opening.place.program();
+        match opening.place {
             Place::Sandbox(source) => {
-                let sandbox = Sandbox::open(source, state_dir)?;
-                let sim = sandbox.sim.clone();
-                let paced = match speed {
-                    None => Paced::at_once(sim.clone()),
-                    Some(speed) => Paced::at(sim.clone(), speed, Arc::new(SystemClock)),
-                };
-                Ok(Self {
-                    transport: Arc::new(paced.clone()),
-                    tokens: Arc::new(StaticToken::new("sandbox", "sandbox")),
-                    clock: Arc::new(paced),
-                    endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
-                    cloud: "sandbox".to_owned(),
-                    tenant: sandbox.tenant.clone(),
-                    program: place.program(),
-                    sandbox: Some(sandbox),
-                    _closing: Some(Closing(sim)),
-                })
+                let sandbox = Sandbox::open(source, opening.state_dir)?;
+                let closing = Closing(sandbox.sim.clone());
+                Ok(Self { _closing: Some(closing), ..Self::embedded(sandbox, opening.speed, program)? })
             }
-            Place::Azure(azure) => Self::connect(azure, &variable),
+            Place::Azure(azure) => {
+                let watched = Watched { inner: network()?, served: opening.served.clone(), say: opening.say.clone() };
+                Self::real(azure, &variable, watched)
+            }
         }
+    }
+
+    /// A fresh embedded Azure of an estate: no kept world is read, and nothing of this one is ever kept.
+    ///
+    /// # Errors
+    /// When the estate cannot be read.
+    pub fn rehearsal(source: &EstateSource) -> Result<Self, Error> {
+        let fresh = sim::World::from_estate(&estate(source, None)?);
+        let (digest, tenant) = (fresh.estate_digest.clone(), fresh.tenant.clone());
+        let sandbox = Sandbox { sim: Sim::new(fresh), dir: PathBuf::new(), digest, home: PathBuf::new(), tenant };
+        Self::embedded(sandbox, None, Place::Sandbox(source.clone()).program())
+    }
+
+    fn embedded(sandbox: Sandbox, speed: Option<u32>, program: String) -> Result<Self, Error> {
+        let sim = sandbox.sim.clone();
+        let paced = match speed {
+            None => Paced::at_once(sim),
+            Some(speed) => Paced::at(sim, speed, Arc::new(SystemClock)),
+        };
+        Ok(Self {
+            transport: Arc::new(paced.clone()),
+            tokens: Arc::new(StaticToken::new("sandbox", "sandbox")),
+            clock: Arc::new(paced),
+            endpoint: SANDBOX_ENDPOINT.parse().map_err(|_| bug("the sandbox has no endpoint"))?,
+            cloud: "sandbox".to_owned(),
+            tenant: sandbox.tenant.clone(),
+            program,
+            sandbox: Some(sandbox),
+            served: Served::default(),
+            _closing: None,
+        })
     }
 
     /// A real Azure; nothing is sent yet. What signing in needs beyond the settings, a secret or a token file, is asked of
@@ -142,7 +216,13 @@ impl Azure {
     /// # Errors
     /// When the way to sign in lacks a setting.
     pub fn connect(azure: &AzureSettings, variables: Variables<'_>) -> Result<Self, Error> {
-        let wire: Arc<dyn Transport> = Arc::new(Wire::new().map_err(|e| Error::input(e.to_string()).code("tls"))?);
+        let say: Arc<Say> = Arc::new(|text| tracing::info!("{text}"));
+        Self::real(azure, variables, Watched { inner: network()?, served: Served::default(), say })
+    }
+
+    fn real(azure: &AzureSettings, variables: Variables<'_>, watched: Watched) -> Result<Self, Error> {
+        let served = watched.served.clone();
+        let wire: Arc<dyn Transport> = if azure.may_be_served() { Arc::new(watched) } else { watched.inner };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sign_in = SignIn {
             auth: azure.auth,
@@ -161,6 +241,7 @@ impl Azure {
             tenant: azure.tenant.clone().unwrap_or_default(),
             program: "azmend".to_owned(),
             sandbox: None,
+            served,
             _closing: None,
         })
     }
@@ -174,6 +255,27 @@ impl Azure {
     /// Other words for it: with the option that names the journal, say.
     pub fn set_program(&mut self, program: String) {
         self.program = program;
+    }
+
+    /// What is known of where this is.
+    #[must_use]
+    pub fn here(&self) -> Here {
+        Here { sandbox: self.is_sandbox(), may_be_served: self.sandbox.is_none() && self.endpoint.scheme() == "http" }
+    }
+
+    /// Whether this is the embedded Azure, in this process or served by another; the latter is known after the first answer.
+    #[must_use]
+    pub fn is_sandbox(&self) -> bool {
+        self.sandbox.is_some() || self.served.digest().is_some()
+    }
+
+    /// The digest of the sandbox's estate; empty elsewhere.
+    #[must_use]
+    pub fn estate_digest(&self) -> String {
+        match &self.sandbox {
+            Some(sandbox) => sandbox.digest.clone(),
+            None => self.served.digest().unwrap_or_default().to_owned(),
+        }
     }
 
     /// The clock of this Azure.
@@ -330,21 +432,26 @@ impl Azure {
 
     /// Where a plan for this subscription is valid (S13).
     pub async fn world(&self, arm: &Arm, subscription: &str) -> World {
-        let tenant = if self.sandbox.is_some() {
-            self.tenant.clone()
-        } else {
-            let found =
-                arm.subscription(subscription).await.map(|subscription| subscription.tenant).unwrap_or_default();
-            if found.is_empty() { self.tenant.clone() } else { found }
+        let (tenant, name) = match &self.sandbox {
+            Some(sandbox) => {
+                let world = sandbox.sim.world();
+                let named = world.subscriptions.iter().find(|one| one.id.eq_ignore_ascii_case(subscription));
+                (self.tenant.clone(), named.map(|one| one.name.clone()).unwrap_or_default())
+            }
+            None => {
+                let found = arm.subscription(subscription).await.map(|one| (one.tenant, one.name)).unwrap_or_default();
+                if found.0.is_empty() { (self.tenant.clone(), found.1) } else { found }
+            }
         };
         World {
-            sandbox: self.sandbox.is_some(),
+            sandbox: self.is_sandbox(),
             cloud: self.cloud.clone(),
             endpoint: self.endpoint.to_string(),
             tenant,
             subscription: subscription.to_lowercase(),
+            subscription_name: name,
             identity: self.tokens.describe(),
-            estate_digest: self.sandbox.as_ref().map(|sandbox| sandbox.digest.clone()).unwrap_or_default(),
+            estate_digest: self.estate_digest(),
         }
     }
 }
@@ -390,7 +497,7 @@ impl Sandbox {
         self.sim.keep().map_err(unusable)?;
         match self.sim.save_error() {
             None => Ok(()),
-            Some(error) => Err(Error::io(error)),
+            Some(error) => Err(Error::not_written(error)),
         }
     }
 
@@ -417,9 +524,14 @@ impl Sandbox {
         match std::fs::remove_dir_all(dir) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io(format!("cannot remove {}: {error}", dir.display()))),
+            Err(error) => Err(Error::io(format!("cannot remove {}: {}", dir.display(), io_words(&error)))),
         }
     }
+}
+
+/// The network.
+fn network() -> Result<Arc<dyn Transport>, Error> {
+    Ok(Arc::new(Wire::new().map_err(|error| Error::input(error.to_string()).code("tls"))?))
 }
 
 /// A variable of this process.

@@ -99,7 +99,7 @@ impl Checked<'_> {
             (Some(job), None) => Some(code_of(&facts, job)?),
             (_, held) => held.clone(),
         };
-        let sandbox = azure.sandbox.is_some();
+        let sandbox = azure.is_sandbox();
         let vm = shell_quote(&if sandbox { options.vm.clone() } else { facts.id.to_string() });
         let ask = Ask {
             sandbox,

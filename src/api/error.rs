@@ -73,6 +73,12 @@ impl Error {
         Self::new(Kind::Io, message)
     }
 
+    /// The journal, or the state that it depends on, cannot be written: nothing is sent then (S2), and nothing was.
+    #[must_use]
+    pub fn not_written(message: impl std::fmt::Display) -> Self {
+        Self::refused(format!("{message}; nothing was changed")).code("s2.not-written")
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -178,7 +184,13 @@ impl From<ResolveError> for Error {
             ResolveError::SubscriptionNotFound { .. } => "subscription_not_found",
             ResolveError::SubscriptionAmbiguous { .. } => "subscription_ambiguous",
         };
-        Self::input(error.to_string()).code(code).maybe_hint(error.hint())
+        let mut out = Self::input(error.to_string()).code(code).maybe_hint(error.hint());
+        if matches!(error, ResolveError::CannotList { passing: true, .. }) {
+            // Nothing is wrong with what was typed: a scheduler is to come back.
+            out.kind = Kind::ComeBack;
+            out.retry_after = Some(60);
+        }
+        out
     }
 }
 
@@ -188,10 +200,10 @@ impl From<PlanError> for Error {
             PlanError::NotAPlan(_) => (Kind::Input, "plan_unreadable", None),
             PlanError::Format(_) => (Kind::Input, "plan_format", Some("make the plan again with this azmend")),
             PlanError::Edited => {
-                (Kind::Refused, "plan_edited", Some("make the plan again: azmend fix ... --plan-out FILE"))
+                (Kind::Refused, "plan_edited", Some("make the plan again: azmend plan ... --out FILE"))
             }
             PlanError::Expired(_) => {
-                (Kind::Refused, "plan_expired", Some("make the plan again: azmend fix ... --plan-out FILE"))
+                (Kind::Refused, "plan_expired", Some("make the plan again: azmend plan ... --out FILE"))
             }
             PlanError::Future(_) => (Kind::Refused, "plan_future", None),
             PlanError::World(_) => {
@@ -211,6 +223,7 @@ impl From<Refusal> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::JournalError;
 
     #[test]
     fn kinds_have_the_published_exit_codes() {
@@ -228,6 +241,21 @@ mod tests {
             let error = Error::new(kind, "x");
             assert_eq!((error.exit_code(), error.result(true).exit_code), (code, code), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_written_is_a_refusal_that_changed_nothing() {
+        use std::io;
+        let error = |action: &'static str, kind: io::ErrorKind| {
+            Error::from(JournalError::Io { action, path: "/state".into(), why: "why".into(), kind })
+        };
+        let full = error("write", io::ErrorKind::StorageFull);
+        assert_eq!((full.exit_code(), full.code.as_str()), (5, "s2.not-written"));
+        assert_eq!(full.message, "cannot write /state: why; nothing was changed");
+        assert!(full.hints.iter().any(|hint| hint.contains("free some space")), "{:?}", full.hints);
+        assert_eq!(error("create", io::ErrorKind::ReadOnlyFilesystem).exit_code(), 5);
+        // Who only reads has another problem.
+        assert_eq!(error("read", io::ErrorKind::PermissionDenied).exit_code(), 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use super::error::Error;
+use crate::text::io_words;
 
 /// Reads a text file of at most `limit` bytes.
 ///
@@ -12,7 +13,7 @@ use super::error::Error;
 /// When it is missing, too large, not a file or not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let shown = path.display();
-    let failed = |error: io::Error| Error::input(format!("cannot read {shown}: {error}"));
+    let failed = |error: io::Error| Error::input(format!("cannot read {shown}: {}", io_words(&error)));
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(Error::input(format!("{shown} is a directory, not a file")));
@@ -25,12 +26,20 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::input(format!("{shown} is not a text file in UTF-8")))
 }
 
+/// What is wrong with JSON of a user, without the parser's own words.
+pub fn json_words(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        return "a part of it is missing, or of another kind".to_owned();
+    }
+    format!("it is not JSON (line {}, column {})", error.line(), error.column())
+}
+
 /// Writes a file for its owner alone (0600): beside its place first, then renamed over it.
 ///
 /// # Errors
 /// When the directory cannot be written.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::io(format!("cannot write {}: {error}", path.display()));
+    let failed = |error: io::Error| Error::io(format!("cannot write {}: {}", path.display(), io_words(&error)));
     if path.is_dir() {
         return Err(Error::io(format!("{} is a directory", path.display())));
     }
@@ -91,12 +100,19 @@ pub fn private_dir(path: &Path) -> Result<(), Error> {
         use std::os::unix::fs::DirBuilderExt as _;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(|error| Error::io(format!("cannot create {}: {error}", path.display())))
+    builder.create(path).map_err(|error| Error::io(format!("cannot create {}: {}", path.display(), io_words(&error))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_that_cannot_be_read_is_placed() {
+        let words = |text: &str| json_words(&serde_json::from_str::<Vec<u8>>(text).unwrap_err());
+        assert_eq!(words("[1,\n}"), "it is not JSON (line 2, column 1)");
+        assert_eq!(words("{}"), "a part of it is missing, or of another kind");
+    }
 
     #[test]
     fn reading_is_bounded_and_says_why_not() {

@@ -5,21 +5,24 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::alert::{self, Meant};
 use super::azure::Azure;
 use super::error::Error;
 use super::launch;
 use super::watch::{Confirm, Note, Watch, confirmed};
 use crate::actions::change::{Override, Refusal};
 use crate::actions::spec::ActionName;
-use crate::arm::{CallPurpose, ReadPost, ResourceId};
+use crate::arm::{Arm, CallPurpose, ReadPost, ResourceId};
 use crate::duration::Span;
-use crate::engine::Earlier;
-use crate::engine::choose::{Choice, choose};
+use crate::engine::alert::Alerts;
+use crate::engine::choose::{BACKUP, Choice, choose};
+use crate::engine::earlier::is_task;
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::hints::in_world;
 use crate::engine::plan::{Plan, PlanError, World};
 use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
 use crate::engine::result::RunResult;
+use crate::engine::{Earlier, LoopGuard};
 use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::view::View;
 use crate::journal::State;
@@ -32,12 +35,14 @@ use crate::text::shell_quote;
 pub const AUTO: &str = "auto";
 
 /// What is to be repaired, and how far azmend is allowed to go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixOptions {
     /// The playbook's name, or [`AUTO`].
     pub playbook: String,
-    /// The VM: name, group/name or resource id.
+    /// The VM: name, group/name or resource id; empty when an alert names it.
     pub vm: String,
+    /// The alert that names the VM.
+    pub alert: Option<Alerts>,
     /// Subscriptions to look in, ids or names; empty for all.
     pub subscriptions: Vec<String>,
     /// Parameters of the playbook.
@@ -58,6 +63,29 @@ pub struct FixOptions {
     pub overrides: BTreeSet<Override>,
     /// Locks that are removed although they are not on a backup resource group.
     pub locks: Vec<ResourceId>,
+    /// How many repairs of one VM are allowed in which time; `None` for any number.
+    pub loop_guard: Option<LoopGuard>,
+}
+
+impl Default for FixOptions {
+    fn default() -> Self {
+        Self {
+            playbook: AUTO.to_owned(),
+            vm: String::new(),
+            alert: None,
+            subscriptions: Vec::new(),
+            set: BTreeMap::new(),
+            dry_run: false,
+            relock: false,
+            allow_guest: false,
+            max_changes: None,
+            deadline: None,
+            playbooks: None,
+            overrides: BTreeSet::new(),
+            locks: Vec::new(),
+            loop_guard: Some(LoopGuard::default()),
+        }
+    }
 }
 
 impl FixOptions {
@@ -89,10 +117,25 @@ impl FixOptions {
         if let Some(max_changes) = self.max_changes {
             words.extend(["--max-changes".to_owned(), max_changes.to_string()]);
         }
+        if self.loop_guard != Some(LoopGuard::default()) {
+            let guard = self.loop_guard.map_or_else(|| "off".to_owned(), |guard| guard.to_string());
+            words.extend(["--loop-guard".to_owned(), guard]);
+        }
         if let Some(dir) = &self.playbooks {
             words.extend(["--playbooks".to_owned(), dir.display().to_string()]);
         }
         words
+    }
+
+    /// The playbook that was asked for.
+    fn asked(&self) -> &str {
+        if self.playbook.is_empty() { AUTO } else { &self.playbook }
+    }
+
+    /// The result, when the alerts ask for nothing: then nothing is asked of Azure either.
+    #[must_use]
+    pub fn nothing(&self, sandbox: bool) -> Option<RunResult> {
+        alert::nothing(self.alert.as_ref()?, self.asked(), sandbox)
     }
 
     /// Checks what the user gave, before anything is sent.
@@ -100,12 +143,14 @@ impl FixOptions {
     /// # Errors
     /// A playbook that does not exist, wrong parameters, names that cannot be.
     pub fn check<'l>(&'l self, library: &'l Library) -> Result<Checked<'l>, Error> {
-        let asked = if self.playbook.is_empty() { AUTO } else { &self.playbook };
-        let named = if asked == AUTO { None } else { Some(find(library, asked)?) };
+        let named = if self.asked() == AUTO { None } else { Some(find(library, self.asked())?) };
         if let Some(playbook) = named {
             check_parameters(playbook, &self.set, self.relock)?;
         }
-        Azure::check_names(&self.vm, &self.subscriptions)?;
+        match &self.alert {
+            None => Azure::check_names(&self.vm, &self.subscriptions)?,
+            Some(_) => Azure::check_subscriptions(&self.subscriptions)?,
+        }
         Ok(Checked { options: self, library, named })
     }
 }
@@ -124,6 +169,9 @@ pub async fn fix(
     confirm: Confirm<'_>,
     watch: &Watch,
 ) -> Result<RunResult, Error> {
+    if let Some(nothing) = options.nothing(azure.is_sandbox()) {
+        return Ok(nothing);
+    }
     let stop_at = launch::deadline(azure, options.deadline);
     if !options.dry_run {
         azure.keep()?;
@@ -153,11 +201,12 @@ pub async fn plan(
 ) -> Result<Proposal, Error> {
     let library = library(options.playbooks.as_deref(), watch);
     let checked = options.check(&library)?;
-    watch.reading(Box::pin(checked.propose(azure, journal, watch))).await
+    let started = azure.clock().now();
+    watch.reading(Box::pin(checked.propose(azure, journal, started, watch))).await
 }
 
 /// Applies a plan that was made before: only this very plan, unchanged, at most 24 hours old, in the Azure it was made for, and
-/// only with its hash as confirmation.
+/// only with its hash as confirmation. A VM that `guard` does not allow to be repaired once more is refused in the result.
 ///
 /// # Errors
 /// Nothing was changed then.
@@ -167,6 +216,7 @@ pub async fn apply(
     plan: Plan,
     hash: &str,
     deadline: Option<Span>,
+    guard: Option<LoopGuard>,
     watch: &Watch,
 ) -> Result<RunResult, Error> {
     let stop_at = launch::deadline(azure, deadline);
@@ -182,7 +232,37 @@ pub async fn apply(
     }
     let world = watch.reading(world_now(azure, &plan)).await?;
     plan.check(azure.clock().now(), &world)?;
+    if let Some(refused) = one_too_many(azure, Some(journal), &plan, &world, guard).await {
+        return Ok(refused);
+    }
     launch::start(azure, journal, plan, watch, stop_at).await
+}
+
+/// The refusal of a saved plan for a VM that earlier runs have repaired too often by now.
+pub async fn one_too_many(
+    azure: &Azure,
+    state: Option<&State>,
+    plan: &Plan,
+    world: &World,
+    guard: Option<LoopGuard>,
+) -> Option<RunResult> {
+    let now = azure.clock().now();
+    let refusal = earlier(state, world, now, guard).await.one_too_many(&plan.vm, now)?;
+    if is_task(&plan.playbook) {
+        return None;
+    }
+    let subject = Subject { world, playbook: &plan.playbook, vm: plan.vm.as_str(), started: now, ended: now };
+    let mut result = subject.refused(&[refusal], Some(plan));
+    in_world(&mut result, azure.program());
+    Some(result)
+}
+
+/// What earlier runs in this state did in this Azure; nothing when there is no state yet.
+pub async fn earlier(state: Option<&State>, world: &World, now: Timestamp, guard: Option<LoopGuard>) -> Earlier {
+    match state {
+        Some(state) => Earlier::guarded(state, world, None, now, guard).await,
+        None => Earlier::default(),
+    }
 }
 
 /// Signs in, and reads where a plan for this VM would be valid now.
@@ -255,7 +335,7 @@ impl Proposal {
     pub fn decided(&self) -> Result<Decided, Error> {
         let subject = self.subject();
         let mut stopped = None;
-        let result = match &self.planned {
+        let mut result = match &self.planned {
             Planned::Plan(plan) => return Ok(Decided::Plan(plan.clone())),
             Planned::NothingToDo { view, why, not_read, warnings } => subject.nothing(view, why, not_read, warnings),
             Planned::NotChecked { unread, view } => subject.not_checked(view, unread),
@@ -266,7 +346,8 @@ impl Proposal {
             }
             Planned::Input(errors) => return Err(wrong_parameters(&self.playbook, errors)),
         };
-        Ok(Decided::Ended { result: Box::new(in_world(result, &self.program)), refused: stopped })
+        in_world(&mut result, &self.program);
+        Ok(Decided::Ended { result: Box::new(result), refused: stopped })
     }
 }
 
@@ -286,33 +367,38 @@ impl Proposal {
     #[must_use]
     pub fn command(&self, options: &FixOptions) -> String {
         // In the sandbox a short name is clear enough; elsewhere the id is, whatever the next command's settings are.
-        let vm = if self.world.sandbox { options.vm.clone() } else { self.vm.to_string() };
-        let mut words = vec![options.playbook.clone(), "--vm".to_owned(), vm];
-        words.extend(options.words());
+        let short = self.world.sandbox && !options.vm.is_empty();
+        let vm = if short { options.vm.clone() } else { self.vm.to_string() };
+        let words = everyday(options, &vm).unwrap_or_else(|| {
+            let mut words = vec!["fix".to_owned(), options.asked().to_owned(), "--vm".to_owned(), vm];
+            words.extend(options.words());
+            words
+        });
         let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
-        format!("{} fix {}", self.program, words.join(" "))
+        format!("{} {}", self.program, words.join(" "))
     }
 }
 
 impl Checked<'_> {
-    /// Reads and plans.
+    /// Reads and plans. `started` is when the work began, a wait before it included.
     ///
     /// # Errors
     /// As [`plan`].
-    pub async fn propose(&self, azure: &Azure, state: Option<&State>, watch: &Watch) -> Result<Proposal, Error> {
+    pub async fn propose(
+        &self,
+        azure: &Azure,
+        state: Option<&State>,
+        started: Timestamp,
+        watch: &Watch,
+    ) -> Result<Proposal, Error> {
         let options = self.options;
-        let started = azure.clock().now();
         let arm = azure.reader_within(reads_more(self.named), options.allow_guest)?.for_one_reading();
         let (finding, arm) = (arm.for_purpose(CallPurpose::Finding), arm.for_purpose(CallPurpose::Planning));
         azure.sign_in().await?;
-        (watch.notes)(Note::Reading(format!("reading {} and its backup", options.vm.escape_debug())));
-        let vm = azure.find_vm(&finding, &options.vm, &options.subscriptions).await?;
+        let (vm, alert) = self.which(azure, &finding, watch).await?;
         let world = azure.world(&arm, vm.subscription()).await;
-        let earlier = match state {
-            Some(state) => Earlier::read(state, &world, None, azure.clock().now()).await,
-            None => Earlier::default(),
-        };
-        let request = |playbook, why| PlanRequest {
+        let earlier = earlier(state, &world, azure.clock().now(), options.loop_guard).await;
+        let request = |playbook, why: Option<String>| PlanRequest {
             playbook,
             set: options.set.clone(),
             vm: vm.clone(),
@@ -322,7 +408,8 @@ impl Checked<'_> {
             allow_guest: options.allow_guest,
             max_changes: options.max_changes.unwrap_or(MAX_CHANGES_OF_ONE),
             world: world.clone(),
-            why,
+            // What an alert said is evidence too: it stays in the plan and in the journal.
+            why: [why, alert.clone()].into_iter().flatten().reduce(|why, alert| format!("{why}; {alert}")),
             earlier: earlier.clone(),
         };
         let (playbook, planned) = match self.named {
@@ -337,7 +424,7 @@ impl Checked<'_> {
                 } else {
                     let choice = choose(self.library, &facts, &view);
                     match choice.playbook.as_deref().and_then(|name| self.library.find(name).ok()) {
-                        None => (AUTO, nothing_fits(choice, view)),
+                        None => (AUTO, nothing_fits(choice, view, &vm)),
                         Some(playbook) => {
                             (watch.notes)(Note::Chosen(told(&choice)));
                             let request = request(playbook, Some(choice.why));
@@ -350,6 +437,31 @@ impl Checked<'_> {
         let (playbook, ended) = (playbook.to_owned(), azure.clock().now());
         Ok(Proposal { playbook, started, ended, planned, program: azure.program().to_owned(), world, vm })
     }
+
+    /// The VM that is meant, and what an alert said of it.
+    async fn which(&self, azure: &Azure, finding: &Arm, watch: &Watch) -> Result<(ResourceId, Option<String>), Error> {
+        let options = self.options;
+        let reading = |name: &str| {
+            (watch.notes)(Note::Reading(format!("reading {} and its backup", name.escape_debug())));
+        };
+        let Some(alerts) = &options.alert else {
+            reading(&options.vm);
+            return Ok((azure.find_vm(finding, &options.vm, &options.subscriptions).await?, None));
+        };
+        let Meant { vm, why } = alert::vm(azure, finding, alerts, &options.subscriptions, watch).await?;
+        reading(vm.name());
+        Ok((vm, Some(why)))
+    }
+}
+
+/// `protect` for what it can say: people know it by that name.
+fn everyday(options: &FixOptions, vm: &str) -> Option<Vec<String>> {
+    let value = |wanted: &str| options.set.get(wanted).map(String::as_str);
+    let (vault, policy) = (value("vault")?, value("policy")?);
+    // Two words for each --set: nothing else was asked for.
+    let plain = options.playbook == "unprotected-vm" && options.set.len() == 2 && options.words().len() == 4;
+    let words = ["protect", "--vm", vm, "--vault", vault, "--policy", policy];
+    plain.then(|| words.map(str::to_owned).to_vec())
 }
 
 /// The playbooks; what is wrong with the user's own is a warning and hides no other.
@@ -393,8 +505,9 @@ fn told(choice: &Choice) -> String {
     format!("auto: {}{others}", choice.why)
 }
 
-/// A known error that no playbook is for is refused with the way to its explanation; a VM without one needs nothing.
-pub fn nothing_fits(choice: Choice, view: View) -> Planned {
+/// A known error that no playbook is for is refused with the way to its explanation, or with a backup where that may help; a
+/// VM without one needs nothing.
+pub fn nothing_fits(choice: Choice, view: View, vm: &ResourceId) -> Planned {
     if choice.unread {
         return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) };
     }
@@ -402,13 +515,19 @@ pub fn nothing_fits(choice: Choice, view: View) -> Planned {
         [] => String::new(),
         others => format!("; also applies: {}", others.join(", ")),
     };
-    match choice.code {
-        Some(code) => {
-            let refusal = Refusal::new("guide.not-by-arm", format!("{}{also}", choice.why));
-            let refusal = refusal.hint(format!("what to do in the guest or by hand: azmend explain {code}"));
+    let why = || format!("{}{also}", choice.why);
+    let explain = |code: &str| format!("what to do in the guest or by hand: azmend explain {code}");
+    match (&choice.code, choice.retry) {
+        (code, true) => {
+            let backup = format!("start a backup: azmend fix {BACKUP} --vm {}", shell_quote(vm.as_str()));
+            let way = code.as_deref().map(explain).map_or_else(|| backup.clone(), |more| format!("{backup}; {more}"));
+            Planned::Refused { refusals: vec![Refusal::new("auto.backup-by-hand", why()).hint(way)], plan: None }
+        }
+        (Some(code), false) => {
+            let refusal = Refusal::new("guide.not-by-arm", why()).hint(explain(code));
             Planned::Refused { refusals: vec![refusal], plan: None }
         }
-        None => Planned::NothingToDo {
+        (None, false) => Planned::NothingToDo {
             not_read: view.unread.clone(),
             view: Box::new(view),
             why: choice.why,

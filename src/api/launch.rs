@@ -76,7 +76,8 @@ fn ended(azure: &Azure, done: Result<RunResult, JournalError>) -> Result<RunResu
         result.warnings.push(error);
         result.exit_code = exit::worst(result.exit_code, exit::PARTIAL);
     }
-    Ok(in_world(result, azure.program()))
+    in_world(&mut result, azure.program());
+    Ok(result)
 }
 
 /// Holds the sandbox's world, which one process works on at a time. It is on this machine's disk, wherever the runs are.

@@ -7,6 +7,7 @@
 //! journal is written before anything is sent (S2). Must never: print, ask, read arguments, or read the environment other than
 //! by [`Azure::from_env`] and for the secrets of signing in.
 
+pub(crate) mod alert;
 pub(crate) mod audit;
 pub(crate) mod azure;
 pub(crate) mod diagnose;
@@ -22,6 +23,7 @@ pub(crate) mod runs;
 pub(crate) mod stored;
 mod watch;
 
+pub use alert::alerts;
 pub use audit::{AuditOptions, audit};
 pub use azure::Azure;
 pub use diagnose::{DiagnoseOptions, diagnose};

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
@@ -43,6 +44,43 @@ pub enum Place {
     Sandbox(EstateSource),
     /// A real one.
     Azure(AzureSettings),
+}
+
+/// Whether the endpoint turned out to be a served sandbox (`azmend sandbox serve`), and the digest of its estate. Its answers say
+/// so; only those of an endpoint on this machine over plain http are believed, which no real Azure is.
+#[derive(Debug, Clone, Default)]
+pub struct Served(Arc<OnceLock<String>>);
+
+impl Served {
+    /// The digest, once an answer named it.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Notes it; true the first time.
+    #[must_use]
+    pub fn found(&self, digest: &str) -> bool {
+        self.0.set(digest.to_owned()).is_ok()
+    }
+}
+
+/// What is known of where azmend works, before and after the first answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Here {
+    /// It is the embedded Azure, in this process or served by another.
+    pub sandbox: bool,
+    /// It may turn out to be a served sandbox.
+    pub may_be_served: bool,
+}
+
+impl Here {
+    /// Whether something that was made in the sandbox, or was not, is certainly not of this place. Where the sandbox may be a served
+    /// one the worlds are compared as soon as this one is known (S13).
+    #[must_use]
+    pub const fn is_elsewhere(self, sandbox: bool) -> bool {
+        !self.may_be_served && sandbox != self.sandbox
+    }
 }
 
 /// Reads an environment variable as text.
@@ -85,6 +123,12 @@ impl AzureSettings {
         let settings = Self::new(cloud, read("AZMEND_ARM_ENDPOINT").as_deref(), auth)?;
         let (tenant, client_id) = (read("AZMEND_TENANT"), read("AZMEND_CLIENT_ID"));
         Ok(Self { tenant, client_id, ..settings }.with_azures_own(variables))
+    }
+
+    /// Whether the endpoint may turn out to be a served sandbox: it is on this machine, over plain http.
+    #[must_use]
+    pub fn may_be_served(&self) -> bool {
+        self.endpoint.scheme() == "http"
     }
 
     /// Fills what is missing from Azure's own variables.

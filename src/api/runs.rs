@@ -9,8 +9,10 @@ use super::azure::Azure;
 use super::error::Error;
 use super::fix::world_now;
 use super::launch;
-use super::stored::{StoredRun, locks_off, short, understand};
+use super::place::Here;
+use super::stored::{StoredRun, held, locks_off, short, understand, understand_to_undo, word};
 use super::watch::{Confirm, Watch, confirmed};
+use crate::actions::change::{Change, Undo};
 use crate::duration::Span;
 use crate::engine::hints::in_world;
 use crate::engine::plan::Plan;
@@ -34,7 +36,7 @@ pub async fn resume(
     confirm: Confirm<'_>,
     watch: &Watch,
 ) -> Result<RunResult, Error> {
-    let Taken { run, log } = take(journal, run, azure.sandbox.is_some()).await?;
+    let Taken { run, log } = take(journal, run, understand, azure.here()).await?;
     not_edited(&run, azure.program())?;
     advance(azure, &run.state);
     let stop_at = launch::deadline(azure, deadline);
@@ -46,7 +48,8 @@ pub async fn resume(
     launch::enter(azure, journal, (run.plan, log), Entry::Resume, watch, stop_at).await
 }
 
-/// Undoes what can be undone of a run: restores the locks that it removed, and reverts what has an inverse.
+/// Undoes what can be undone of a run: restores the locks that it removed, and reverts what has an inverse. Of a run whose plan was
+/// lost its locks are restored; its [`Plan::is_lost`] says so to who confirms.
 ///
 /// # Errors
 /// Nothing was sent then.
@@ -57,7 +60,7 @@ pub async fn undo(
     confirm: Confirm<'_>,
     watch: &Watch,
 ) -> Result<RunResult, Error> {
-    let Taken { run, log } = take(journal, run, azure.sandbox.is_some()).await?;
+    let Taken { run, log } = take(journal, run, understand_to_undo, azure.here()).await?;
     same_world(azure, &run.plan, true, watch).await?;
     confirmed(&run.plan, confirm)?;
     launch::enter(azure, journal, (run.plan, log), Entry::Undo, watch, None).await
@@ -72,21 +75,26 @@ pub struct Taken {
     pub log: RunFile,
 }
 
-/// Takes up a run.
+/// Takes up a run. `understand` reads it: for its undoing less is enough than for going on.
 ///
 /// # Errors
 /// When there is none, another process works on it, it is damaged, or it is of another world (S13).
-pub async fn take(state: &State, id: &str, sandbox: bool) -> Result<Taken, Error> {
+pub async fn take(
+    state: &State,
+    id: &str,
+    understand: fn(&str, Loaded) -> Result<StoredRun, Error>,
+    here: Here,
+) -> Result<Taken, Error> {
     let id = resolve_run_id(state, id).await?;
     let (log, loaded) = RunFile::open(state, &id).await?;
     let run = understand(&id, loaded)?;
-    if run.plan.world.sandbox != sandbox {
+    if here.is_elsewhere(run.plan.world.sandbox) {
         let hint = if run.plan.world.sandbox { "add --sandbox" } else { "omit --sandbox" };
         return Err(Error::refused(format!(
             "the run {} was made in {}, this is {}",
             short(&id),
             place(run.plan.world.sandbox),
-            place(sandbox)
+            place(here.sandbox)
         ))
         .code("s13.world")
         .hint(hint));
@@ -117,7 +125,7 @@ pub fn not_edited(run: &StoredRun, program: &str) -> Result<(), Error> {
     let Integrity::Edited { why, .. } = &run.loaded.integrity else { return Ok(()) };
     Err(Error::refused(format!("the journal was changed after it was written: {why}; nothing was sent"))
         .code("journal_damaged")
-        .hint(format!("its locks can still be restored: {program} runs undo {}", short(&run.id))))
+        .hint(format!("its locks can still be restored: {program} runs undo {}", run.id)))
 }
 
 /// In the sandbox no one waits: its time advances to when the run asked to be resumed. Says whether it did.
@@ -139,19 +147,45 @@ pub fn advance(azure: &Azure, state: &RunState) -> bool {
 pub fn not_resumed(run: &StoredRun, why: &str, program: &str) -> Result<RunResult, Error> {
     let message = format!("the run {} cannot be resumed: {why}", short(&run.id));
     let hint = (!run.state.locks_off().is_empty())
-        .then(|| format!("its locks can still be restored: {program} runs undo {}", short(&run.id)));
+        .then(|| format!("its locks can still be restored: {program} runs undo {}", run.id));
     if !run.state.changes.values().any(ChangeState::may_have_effect) {
         return Err(Error::refused(message).code("not_resumable").maybe_hint(hint));
     }
     let error = ErrorResult { code: "not_resumable".to_owned(), message, hint: hint.clone() };
-    let result = RunResult {
-        status: Status::Partial,
-        exit_code: exit::PARTIAL,
-        error: Some(error),
-        next: hint,
-        ..recorded(&run.plan, &run.state, &run.id)
+    // What the run was to restore and did not is as stuck as it was when the run ended.
+    let owed = run.plan.relock && !run.state.locks_off().is_empty();
+    let (status, exit_code) = if owed { (Status::Stuck, exit::STUCK) } else { (Status::Partial, exit::PARTIAL) };
+    let mut result =
+        RunResult { status, exit_code, error: Some(error), next: hint, ..recorded(&run.plan, &run.state, &run.id) };
+    in_world(&mut result, program);
+    Ok(result)
+}
+
+/// The last run of this world that fits and that no process works on.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn last(state: &State, sandbox: bool, fits: impl Fn(&StoredRun) -> bool) -> Result<Option<RunEntry>, Error> {
+    let fitting = journal::survey(state, |entry, loaded| {
+        let run = understand(&entry.id, loaded).ok()?;
+        (entry.sandbox == Some(sandbox) && fits(&run)).then_some(entry)
+    });
+    for entry in fitting.await?.found.into_iter().flatten() {
+        if held(state, &entry.id).await == Some(false) {
+            return Ok(Some(entry));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether something of a run is left to undo.
+#[must_use]
+pub fn undoable(run: &StoredRun) -> bool {
+    let left = |(_, change): (_, &Change)| {
+        matches!(change.undo, Undo::Inverse { .. })
+            && run.state.changes.get(&change.id).is_some_and(|state| state.may_have_effect() && !state.undone())
     };
-    Ok(in_world(result, program))
+    run.state.phase != RunPhase::Planned && (!run.state.locks_off().is_empty() || run.plan.changes().any(left))
 }
 
 /// A run in the list.
@@ -173,10 +207,15 @@ pub struct RunLine {
     pub sandbox: Option<bool>,
     /// `succeeded`, `paused`, `running`; `damaged` where the journal says nothing.
     pub state: String,
+    /// Whether a process works on it, as far as that can be told.
+    pub process: Option<bool>,
     /// How many locks may be off because of it.
     pub locks_off: usize,
     /// What is wrong with its files.
     pub damaged: Option<String>,
+    /// The state for people, who see at once that a process was killed: `interrupted`.
+    #[serde(skip)]
+    pub word: String,
 }
 
 /// The runs of a journal, the newest first.
@@ -209,27 +248,31 @@ pub async fn list(journal: &State) -> Result<Runs, Error> {
         fleet.vms.into_iter().filter_map(|one| one.run).map(move |run| (run, id.clone())).collect::<Vec<_>>()
     };
     let fleets: BTreeMap<String, String> = known.fleets.into_iter().flat_map(of).collect();
-    let found = journal::survey(journal, |entry, loaded| line(entry, loaded, &fleets)).await?;
+    let found = journal::survey(journal, |entry, loaded| {
+        let off = locks_off(&loaded).len();
+        let run = understand(&entry.id, loaded).ok().filter(|_| entry.damaged.is_none());
+        (entry, run.map(|run| run.state), off)
+    });
+    let found = found.await?;
     skipped.extend(found.skipped.iter().map(|skipped| format!("{} is not a run: {}", skipped.name, skipped.why)));
-    Ok(Runs { runs: found.found, skipped, ..Runs::default() })
-}
-
-fn line(entry: RunEntry, loaded: Loaded, fleets: &BTreeMap<String, String>) -> RunLine {
-    let off = locks_off(&loaded).len();
-    let word = match understand(&entry.id, loaded) {
-        Ok(run) if entry.damaged.is_none() => run.state.word().to_owned(),
-        _ => "damaged".to_owned(),
-    };
-    RunLine {
-        state: word,
-        locks_off: off,
-        started: entry.started,
-        last: entry.last_at(),
-        fleet_id: fleets.get(&entry.id).cloned(),
-        sandbox: entry.sandbox,
-        playbook: entry.playbook,
-        vm: entry.vm,
-        damaged: entry.damaged,
-        run_id: entry.id,
+    let mut runs = Vec::with_capacity(found.found.len());
+    for (entry, state, locks_off) in found.found {
+        let process = held(journal, &entry.id).await;
+        let (own, word) = state.map_or(("damaged", "damaged"), |state| (state.word(), word(&state, process)));
+        runs.push(RunLine {
+            state: own.to_owned(),
+            word: word.to_owned(),
+            process,
+            locks_off,
+            started: entry.started,
+            last: entry.last_at(),
+            fleet_id: fleets.get(&entry.id).cloned(),
+            sandbox: entry.sandbox,
+            playbook: entry.playbook,
+            vm: entry.vm,
+            damaged: entry.damaged,
+            run_id: entry.id,
+        });
     }
+    Ok(Runs { runs, skipped, ..Runs::default() })
 }

@@ -8,8 +8,8 @@ use crate::actions::locks::recreate_command;
 use crate::arm::model::Lock;
 use crate::engine::owed::Locks;
 use crate::engine::plan::Plan;
-use crate::engine::state::RunState;
-use crate::journal::{Integrity, JournalError, Loaded, Trouble};
+use crate::engine::state::{RunPhase, RunState};
+use crate::journal::{Integrity, JournalError, Loaded, RunFile, State, Trouble};
 
 /// A run that was read.
 #[derive(Debug)]
@@ -24,6 +24,9 @@ pub struct StoredRun {
     pub state: RunState,
 }
 
+/// What fails when a run cannot be written down; then nothing of it was sent.
+const WRITES: [&str; 4] = ["write", "write to", "create", "lock"];
+
 impl From<JournalError> for Error {
     fn from(error: JournalError) -> Self {
         let (kind, code) = match &error {
@@ -32,6 +35,11 @@ impl From<JournalError> for Error {
             }
             JournalError::NoFleet { .. } => (Kind::Input, "fleet_not_found"),
             JournalError::Busy { .. } => (Kind::Refused, "busy"),
+            // S2: without a journal nothing is sent. That is a refusal, and no mistake of who typed.
+            JournalError::Io { action, .. } if WRITES.contains(action) => {
+                let hint = error.hint();
+                return Self::not_written(error.to_string()).maybe_hint(hint);
+            }
             JournalError::Storage { trouble: Trouble::Unreachable, .. } => (Kind::ComeBack, "state_unreachable"),
             JournalError::Storage { trouble: Trouble::SignIn, .. } => (Kind::SignIn, "state_sign_in"),
             JournalError::Storage { trouble: Trouble::Denied, .. } => (Kind::Permission, "state_denied"),
@@ -64,6 +72,20 @@ pub fn understand(id: &str, loaded: Loaded) -> Result<StoredRun, Error> {
     Ok(StoredRun { id: id.to_owned(), loaded, plan, state })
 }
 
+/// Reads a run for its undoing. Of one whose plan is missing or was changed the journal says where it works (S13): that is
+/// enough to restore its locks, and for nothing else.
+///
+/// # Errors
+/// As [`understand`].
+pub fn understand_to_undo(id: &str, loaded: Loaded) -> Result<StoredRun, Error> {
+    let plan_lost = matches!(loaded.integrity, Integrity::Edited { line: 0, .. });
+    let started = loaded.records.first().map(|record| record.at).unwrap_or_default();
+    let plan = loaded.origin().filter(|_| plan_lost).and_then(|origin| Plan::lost(origin, started).ok());
+    let Some(plan) = plan else { return understand(id, loaded) };
+    let state = RunState { locks: Locks::of(&loaded.records), ..RunState::new(&plan) };
+    Ok(StoredRun { id: id.to_owned(), loaded, plan, state })
+}
+
 /// The locks that may be off because of a run, by change id: [`Locks`] of everything that can be read of its journal.
 #[must_use]
 pub fn locks_off(loaded: &Loaded) -> Vec<(String, Lock)> {
@@ -71,8 +93,65 @@ pub fn locks_off(loaded: &Loaded) -> Vec<(String, Lock)> {
     locks.off().map(|(change, lock)| (change.to_owned(), lock.clone())).collect()
 }
 
-/// The beginning of a run id that is enough to name it, for people.
+/// The beginning of a run id for a sentence: its millisecond and four letters more. A command takes all of the id.
 #[must_use]
 pub fn short(id: &str) -> &str {
-    id.get(..13).unwrap_or(id)
+    id.get(..SHORT).unwrap_or(id)
+}
+
+/// Ids are UUIDv7: two runs that start in the same millisecond have the same first 13 letters.
+const SHORT: usize = 18;
+
+/// How many letters tell each of these ids from the others.
+#[must_use]
+pub fn telling(ids: &[&str]) -> usize {
+    let differ = |length: &usize| {
+        let mut seen = std::collections::BTreeSet::new();
+        ids.iter().all(|id| seen.insert(id.get(..*length).unwrap_or(id)))
+    };
+    // Where a group of the id ends; a longer beginning is as good as all of it.
+    [SHORT, 23].into_iter().find(differ).unwrap_or(36)
+}
+
+/// Whether a process works on a run now. Where it cannot be told nothing is claimed of it.
+#[must_use]
+pub async fn held(state: &State, id: &str) -> Option<bool> {
+    RunFile::holder(state, id).await.ok().map(|holder| holder.is_some())
+}
+
+/// The state of a run in one word. Of a run that is under way in its journal and that no process works on: that it was
+/// interrupted.
+#[must_use]
+pub const fn word(state: &RunState, held: Option<bool>) -> &'static str {
+    match (&state.phase, held) {
+        (RunPhase::Running | RunPhase::Undoing, Some(false)) => "interrupted",
+        _ => state.word(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_as_long_as_it_takes_to_tell_them_apart() {
+        let ids = [
+            "01a21fd4-0192-7a95-91a4-c160abf0109f",
+            "01a21fd4-0192-7a96-91a4-c160abf0109f",
+            "01a21fd4-0193-7a95-91a4-c160abf0109f",
+        ];
+        assert_eq!(telling(&ids), 18);
+        assert_eq!(telling(&[ids[0], "01a21fd4-0192-7a95-91a5-c160abf0109f"]), 23);
+        assert_eq!(telling(&[ids[0], "01a21fd4-0192-7a95-91a4-c160abf010a0"]), 36);
+        assert_eq!(telling(&[]), 18);
+    }
+
+    #[test]
+    fn a_run_that_nobody_works_on_was_interrupted() {
+        let running = RunState { phase: RunPhase::Running, ..RunState::default() };
+        assert_eq!(word(&running, Some(true)), "running");
+        assert_eq!(word(&running, Some(false)), "interrupted");
+        assert_eq!(word(&running, None), "running");
+        assert_eq!(word(&RunState::default(), Some(false)), "planned");
+    }
 }

@@ -150,8 +150,8 @@ impl Messages {
         let mut best: BTreeMap<usize, Near> = BTreeMap::new();
         let short = text.chars().count() <= CORRECTED;
         for sentence in segments(text).filter(|sentence| sentence.chars().count() <= 400).take(400) {
+            let sentence = if short { self.corrected_sentence(&sentence) } else { sentence };
             let words = telling(&plain(&sentence));
-            let words = if short { words.into_iter().map(|word| self.corrected(word)).collect() } else { words };
             let bag = super::swap::words(&sentence);
             let letters = squeezed(&sentence);
             let is_east = east(&sentence);
@@ -170,6 +170,12 @@ impl Messages {
         let mut out: Vec<Near> = best.into_values().collect();
         out.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index)));
         out
+    }
+
+    /// A sentence whose words are spelled as the messages spell them: "virutal machine" is a VM, too.
+    fn corrected_sentence(&self, sentence: &str) -> String {
+        let words: Vec<String> = plain(sentence).split(' ').map(|word| self.corrected(word.to_owned())).collect();
+        words.join(" ")
     }
 
     /// A word with a slip of one letter, as the messages write it.

@@ -19,6 +19,7 @@ mod labelled_tests;
 pub mod named;
 mod numbers;
 pub mod paste;
+pub mod results;
 pub mod search;
 mod slips;
 mod swap;
@@ -28,7 +29,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::yaml::nearest;
+use crate::spelling::nearest;
 
 use evidence::{Fit, Messages, rank};
 use paste::{Paste, squeezed};

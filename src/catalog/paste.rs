@@ -173,6 +173,8 @@ fn clean(text: &str) -> String {
             c => out.push(c),
         }
     }
+    // Where a page may break a long word it is one word still.
+    let out = ["<wbr>", "<wbr/>", "<wbr />", "&shy;"].iter().fold(out, |out, mark| out.replace(mark, ""));
     let tags = out.replace("<br>", "\n").replace("<br/>", "\n").replace("<br />", "\n").replace("<BR>", "\n");
     tags.trim().to_owned()
 }
@@ -205,6 +207,11 @@ fn unescaped_once(text: &str) -> String {
             continue;
         }
         match letters.clone().next() {
+            // A carriage return comes with a line feed; before a word it is a backslash of Azure's own ("registered\registering").
+            Some('r') if letters.clone().nth(1).is_some_and(char::is_alphanumeric) => {
+                out.push('\\');
+                continue;
+            }
             Some('n' | 'r') => out.push('\n'),
             Some('t') => out.push(' '),
             Some('"' | '\\' | '/' | '\'') => out.extend(letters.clone().next()),

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use super::evidence::{Fit, Found, Near, rank};
 use super::paste::{Paste, Word};
 use super::slips::slips;
-use super::{Catalog, Entry};
+use super::{Catalog, Entry, results};
 
 /// Why an entry was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,8 @@ pub struct Answer<'a> {
     pub outer: Option<&'a Entry>,
     /// A code in the text that the catalogue does not know.
     pub unknown_code: Option<String>,
+    /// The text is a result of Windows.
+    pub windows: Option<u32>,
 }
 
 /// The most that are offered.
@@ -126,6 +128,12 @@ pub fn answer<'a>(catalog: &'a Catalog, text: &str) -> Answer<'a> {
     if let Some(entry) = spelled_out(catalog, trimmed) {
         return Answer { found: vec![Match { entry, why: Why::Code, score: 900 }], sure: true, ..Answer::default() };
     }
+    if let Some(number) = results::number(trimmed) {
+        let entry = results::known(number).and_then(|result| catalog.by_code(result.code));
+        let found: Vec<Match<'a>> =
+            entry.map(|entry| Match { entry, why: Why::Number, score: 1000 }).into_iter().collect();
+        return Answer { sure: !found.is_empty(), found, windows: Some(number), ..Answer::default() };
+    }
     let paste = Paste::of(trimmed);
     let mut search = Search { catalog, paste: &paste, found: Vec::new() };
     let ambiguous = search.ambiguous();
@@ -138,6 +146,32 @@ pub fn answer<'a>(catalog: &'a Catalog, text: &str) -> Answer<'a> {
     }
     out.found = search.ranked(out.sure, out.outer.is_some());
     out
+}
+
+/// The entries that have words of the text, the most of them first, and how many have as many: no answer, but where to look when
+/// nothing is similar.
+#[must_use]
+pub fn mentions<'a>(catalog: &'a Catalog, text: &str) -> (Vec<&'a Entry>, usize) {
+    let words: BTreeSet<String> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| word.chars().count() >= 3 || !word.is_ascii() && word.chars().count() >= 2)
+        .map(str::to_lowercase)
+        .collect();
+    let count = |entry: &&Entry| {
+        let text = format!("{} {} {}", entry.code, entry.aliases.join(" "), entry.message).to_lowercase();
+        words.iter().filter(|word| text.contains(word.as_str())).count()
+    };
+    let most = catalog.entries().iter().map(|entry| count(&entry)).max().unwrap_or(0);
+    // A word of many is no hint.
+    if most == 0 || most * 2 < words.len() {
+        return (Vec::new(), 0);
+    }
+    let mut found: Vec<&Entry> = catalog.entries().iter().filter(|entry| count(entry) == most).collect();
+    // What today's service sends first, then the short texts: there the words weigh more.
+    found.sort_by_key(|entry| (entry.obsolete, entry.message.len()));
+    let all = found.len();
+    found.truncate(MOST);
+    (found, all)
 }
 
 /// A code that somebody wrote as words: "user error guest agent ...". Long ones only, for a sentence may be short.

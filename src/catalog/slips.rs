@@ -40,7 +40,9 @@ fn slip<'a>(entry: &'a Entry, code: &str, lower: &str, whole: bool) -> Option<Sl
     let long = known.len() >= 16 && lower.len() >= 14;
     let put = |apart, close| Some(Slip { apart, close, entry });
     if long && known.starts_with(lower) {
-        return put(0, lower.len() * 100 >= known.len() * 70);
+        // In a sentence a word that ends where one of the code's words does is whole, and another word than the code.
+        let cut = whole || !humps(code).iter().any(|(begin, _)| *begin == lower.len());
+        return put(0, cut && lower.len() * 100 >= known.len() * 70);
     }
     if let Some(apart) = apart
         && apart <= if known.len() >= 28 { 3 } else { 2 }
@@ -118,6 +120,14 @@ mod tests {
         assert_eq!(sure("UserErrorUnsupportedDiskTier"), None);
         assert_eq!(sure("UserErrorSupportedDiskSize"), None);
         assert_eq!(sure("UserErrorStandardNVDNotSupported"), None);
+    }
+
+    #[test]
+    fn in_a_sentence_whole_words_of_a_code_are_not_the_code() {
+        let close = |word: &str, whole: bool| slips(Catalog::get(), word, whole).first().is_some_and(|slip| slip.close);
+        assert!(!close("LinkedAuthorization", false), "another word, as in: linked authorization of a vault");
+        assert!(close("LinkedAuthorizationFai", false));
+        assert!(close("UserErrorGuestAgentStatusUnavail", false));
     }
 
     #[test]

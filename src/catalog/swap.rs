@@ -107,10 +107,13 @@ const GENERIC: [&str; 44] = [
 /// Words that tell something.
 #[must_use]
 pub fn telling(plain: &str) -> BTreeSet<String> {
-    const DULL: [&str; 36] = [
+    const DULL: [&str; 60] = [
         "is", "are", "was", "were", "be", "to", "of", "in", "on", "for", "with", "and", "or", "not", "it", "this",
         "that", "by", "from", "has", "have", "could", "failed", "as", "because", "due", "at", "which", "been", "some",
         "error", "message", "code", "please", "cannot", "your",
+        // German, which joins clauses in several ways.
+        "der", "die", "das", "dem", "den", "des", "ein", "eine", "einen", "einer", "und", "oder", "im", "auf", "mit",
+        "von", "wird", "werden", "wurde", "da", "weil", "denn", "wegen", "aufgrund",
     ];
     plain.split(' ').filter(|word| word.len() > 1 && !DULL.contains(word)).map(str::to_owned).collect()
 }

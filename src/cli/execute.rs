@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::azure::Azure;
+use super::azure::{Azure, Opening};
 use super::confirm::confirm;
 use super::error::{CliError, Kind};
 use super::interrupt::{self, Interrupts};
@@ -17,7 +17,7 @@ use crate::api::launch;
 pub use crate::api::launch::{deadline, hold_world};
 use crate::api::{Note, Watch};
 use crate::engine::Entry;
-use crate::engine::hints::in_world;
+use crate::engine::hints::{as_program, in_world};
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::journal::{RunFile, State};
@@ -39,9 +39,16 @@ impl Session {
     /// # Errors
     /// See [`Azure::open`].
     pub fn azure(&self) -> Result<Azure, CliError> {
-        let mut azure = Azure::open(&self.settings.place, &self.settings.state_dir, self.settings.speed)?;
+        let printer = self.printer.clone();
+        let mut azure = Azure::open(&Opening {
+            place: &self.settings.place,
+            state_dir: &self.settings.state_dir,
+            speed: self.settings.speed,
+            served: &self.settings.served,
+            say: Arc::new(move |text| printer.say(text)),
+        })?;
         azure.set_program(self.program());
-        if self.settings.sandbox() {
+        if azure.sandbox.is_some() {
             self.printer.say("sandbox: the embedded Azure, nothing real is touched");
         }
         Ok(azure)
@@ -65,9 +72,14 @@ impl Session {
         code
     }
 
+    /// Makes the commands that a result names those of the world that this command works in.
+    pub fn commands_of_this_world(&self, result: &mut RunResult) {
+        in_world(result, &self.program());
+    }
+
     /// Shows a result in the format that was asked for.
-    pub fn show(&self, result: RunResult) {
-        let result = in_world(result, &self.program());
+    pub fn show(&self, mut result: RunResult) {
+        self.commands_of_this_world(&mut result);
         match self.printer.output() {
             Output::Table => self.printer.data(&report::result(&result, self.printer.width())),
             _ => self.printer.json(&result),
@@ -100,15 +112,29 @@ impl Session {
         }
     }
 
+    /// A plan as a page, with the commands in its hints as they begin here.
+    #[must_use]
+    pub fn plan_page(&self, plan: &Plan, width: usize) -> String {
+        let program = self.program();
+        let here = |text: &mut String| *text = as_program(text, &program);
+        let mut plan = plan.clone();
+        plan.warnings.iter_mut().for_each(here);
+        for step in &mut plan.steps {
+            step.notes.iter_mut().for_each(here);
+            step.kept.iter_mut().filter_map(|kept| kept.refusal.hint.as_mut()).for_each(here);
+        }
+        report::plan(&plan, width)
+    }
+
     /// Shows a plan on stderr and asks.
     ///
     /// # Errors
     /// When the answer is no, or nobody can be asked.
     pub async fn confirm(&self, plan: &Plan, yes: bool) -> Result<(), CliError> {
         if !(yes && self.printer.quiet()) {
-            self.printer.say(&report::plan(plan, self.printer.err_width()));
+            self.printer.say(&self.plan_page(plan, self.printer.err_width()));
         }
-        confirm(&self.printer, yes, &report::plan::question(plan)).await
+        confirm(&self.printer, yes, &report::plan::question(plan, self.printer.err_width())).await
     }
 
     /// Runs a confirmed plan from its beginning, and shows its result.

@@ -24,9 +24,11 @@ impl Interrupts {
                 count += 1;
                 if count == 1 {
                     token.cancel();
-                    printer.say("Stopping: waiting for the current Azure operation. Press Ctrl-C again for options.");
+                    printer.statement(
+                        "Stopping: waiting for the current Azure operation. Press Ctrl-C again for options.",
+                    );
                 } else {
-                    printer.say(&format!(
+                    printer.statement(&format!(
                         "Still stopping: waiting for the current request, then (with --relock) restoring locks. To stop at once: \
                          {}, then `azmend runs resume`.",
                         if cfg!(windows) { "end the process in Task Manager" } else { "kill -9" }

@@ -7,15 +7,22 @@
 //! not confirmed.
 
 pub mod args;
+mod candidates;
 mod commands;
 mod confirm;
 mod execute;
 mod interrupt;
+mod jitter;
 mod logging;
+mod no_plan;
+mod places;
+mod port;
 mod printer;
 mod progress;
+mod query;
 mod scan_progress;
 mod settings;
+mod shape;
 mod store;
 
 use std::ffi::OsString;
@@ -38,6 +45,8 @@ use crate::engine::exit;
 mod error {
     pub use crate::api::error::{Error as CliError, Kind};
 }
+/// Longer lines of help are hard to read.
+const WIDEST_HELP: usize = 100;
 
 /// Runs azmend with the words of the command line (the program's name first).
 pub fn main(words: Vec<OsString>) -> ExitCode {
@@ -56,6 +65,10 @@ pub fn code(words: &[OsString]) -> u8 {
                 .hint("please report it with this message and `azmend --version`"),
         );
     }));
+    // The shell asks for what can be typed next: nothing else is done then.
+    if let Some(code) = commands::completions::answered(&words) {
+        return code;
+    }
     // A panic is turned into exit code 1 and, with JSON, still into one result object.
     let run = || run(words);
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
@@ -64,7 +77,7 @@ pub fn code(words: &[OsString]) -> u8 {
             let output = output_of_broken(words, &environment);
             if output != Output::Table {
                 let printer = Printer::new(output, true, anstream::ColorChoice::Never);
-                printer.json(&CliError::new(Kind::Bug, "azmend hit a bug and stopped").result(false));
+                printer.whole(&CliError::new(Kind::Bug, "azmend hit a bug and stopped").result(false));
             }
             exit::BUG
         }
@@ -72,20 +85,23 @@ pub fn code(words: &[OsString]) -> u8 {
 }
 
 fn run(words: &[OsString]) -> u8 {
-    let parsed = Args::command_line().try_get_matches_from(words).and_then(|matches| {
+    // Help is data: it is laid out for stdout.
+    let width = Printer::new(Output::Table, true, anstream::ColorChoice::Auto).width().min(WIDEST_HELP);
+    let parsed = Args::for_people(width).try_get_matches_from(words).and_then(|matches| {
         let mut args = Args::from_arg_matches(&matches)?;
         let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         args.global.typed = Typed {
             tenant: typed("tenant"),
             subscription: typed("subscription"),
+            output: matches.value_source("output") != Some(ValueSource::DefaultValue),
             state: typed("state"),
             state_dir: typed("state_dir"),
             blob_endpoint: typed("blob_endpoint"),
         };
-        Ok(args)
+        Ok((args, args::formats(matches.subcommand_name().unwrap_or_default())))
     });
-    let args = match parsed {
-        Ok(args) => args,
+    let (args, formats) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return not_parsed(&error, words),
     };
     let output = settings::output(args.global.output);
@@ -96,15 +112,15 @@ fn run(words: &[OsString]) -> u8 {
             return failed(&printer, &error, args.global.sandbox.is_some());
         }
     };
-    let printer = Printer::new(settings.output, settings.quiet, settings.color);
-    let sandbox = settings.sandbox();
+    let printer = Printer::with_query(settings.output, settings.query.clone(), settings.quiet, settings.color);
     if let Err(error) = logging::start(&settings) {
-        return failed(&printer, &error, sandbox);
+        return failed(&printer, &error, settings.sandbox());
     }
     let session = Session { settings, printer: printer.clone() };
-    let code = match dispatch(&session, args.command) {
+    let code = match dispatch(&session, args.command, formats) {
         Ok(code) => code,
-        Err(error) => failed(&printer, &error, sandbox),
+        // Whether it is a served sandbox may be known only now.
+        Err(error) => failed(&printer, &error, session.settings.sandbox()),
     };
     match printer.failure() {
         None => code,
@@ -121,23 +137,23 @@ fn not_parsed(error: &clap::Error, words: &[OsString]) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let printer = Printer::new(Output::Table, false, anstream::ColorChoice::Auto);
-            printer.data(&error.render().ansi().to_string());
+            printer.data(&args::shown(&error.render().ansi().to_string()));
             return exit::OK;
         }
         _ => {}
     }
     let output = output_of_broken(words, &environment);
     let printer = Printer::new(output, false, anstream::ColorChoice::Auto);
-    printer.say(error.render().ansi().to_string().trim_end());
+    printer.say(args::shown(&error.render().ansi().to_string()).trim_end());
     if output != Output::Table {
-        let text = error.render().to_string();
+        let text = args::shown(&error.render().to_string());
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let message = match error.kind() {
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
             _ => first.strip_prefix("error: ").unwrap_or(first),
         };
         let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")).unwrap_or("see azmend --help");
-        printer.json(&CliError::new(Kind::Usage, message).hint(tip).result(false));
+        printer.whole(&CliError::new(Kind::Usage, message).hint(tip).result(false));
     }
     exit::INPUT
 }
@@ -146,27 +162,18 @@ fn not_parsed(error: &clap::Error, words: &[OsString]) -> u8 {
 fn failed(printer: &Printer, error: &CliError, sandbox: bool) -> u8 {
     printer.error(error);
     if printer.is_json() {
-        printer.json(&error.result(sandbox));
+        printer.whole(&error.result(sandbox));
     }
     error.exit_code()
 }
 
-/// The formats that a command writes beside tables and JSON.
-const fn formats(command: &Command) -> &'static [Output] {
-    match command {
-        Command::Diagnose(_) => &[Output::Markdown],
-        Command::Audit(_) => &[Output::Csv, Output::Markdown, Output::Html, Output::Sarif, Output::Junit],
-        _ => &[],
-    }
-}
-
-fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
+fn dispatch(session: &Session, command: Command, formats: &[args::OutputArg]) -> Result<u8, CliError> {
     let output = session.settings.output;
-    if !matches!(output, Output::Table | Output::Json | Output::Jsonl) && !formats(&command).contains(&output) {
+    if !formats.iter().any(|one| settings::output(*one) == output) {
         let name = format!("{output:?}").to_lowercase();
         return Err(CliError::input(format!("this command does not write {name}"))
             .code("format_not_supported")
-            .hint("it writes -o table, -o json and -o jsonl"));
+            .hint(format!("it writes {}", args::format_words(formats))));
     }
     if session.settings.whole_tenant.as_deref() == Some("") && !matches!(command, Command::Audit(_)) {
         return Err(CliError::input("--tenant needs the id of a tenant here").code("usage"));
@@ -177,7 +184,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
             .hint("add --sandbox, or omit --speed"));
     }
     match command {
-        Command::Completions { shell } => return Ok(commands::completions::run(session, shell)),
+        Command::Completions { shell } => return commands::completions::run(session, shell),
         Command::Man { dir } => return commands::man::run(session, &dir),
         Command::Playbook(command) => return commands::playbook::run(session, &command),
         Command::Role(args) => return commands::role::run(session, &args),
@@ -194,12 +201,12 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::io(format!("cannot start: {error}")))?;
+        .map_err(|error| CliError::io(format!("cannot start: {}", crate::text::io_words(&error))))?;
     let code = runtime.block_on(async {
         Box::pin(warn_of_locks(session, &command)).await;
         match command {
-            Command::Fix(args) if args.fleet.wanted() => Box::pin(commands::fleet::run(session, *args)).await,
-            Command::Fix(args) => Box::pin(commands::fix::run(session, *args)).await,
+            Command::Fix(typed) => Box::pin(fix(session, (*typed).into())).await,
+            Command::Plan(typed) => Box::pin(fix(session, (*typed).into())).await,
             Command::Apply(args) => commands::apply::run(session, args).await,
             Command::Runs(command) => commands::runs::run(session, command).await,
             Command::Sandbox(args::SandboxCommand::Serve(args)) => commands::serve::run(session, args).await,
@@ -227,30 +234,50 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, CliError> {
     code
 }
 
+/// One VM or many.
+async fn fix(session: &Session, args: args::FixArgs) -> Result<u8, CliError> {
+    if args.fleet.wanted() {
+        Box::pin(commands::fleet::run(session, args)).await
+    } else {
+        Box::pin(commands::fix::run(session, args)).await
+    }
+}
+
 /// While a run of this state directory has locks off, every start says so (S6).
 async fn warn_of_locks(session: &Session, command: &Command) {
     // The state directory's own problems are told by the commands that need it.
     let Ok(Some(state)) = store::existing(&session.settings).await else { return };
     // These tell of locks themselves, or put them back right now.
     let about = match command {
-        Command::Runs(
-            args::RunsCommand::Show { id } | args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. },
-        ) => Some(id),
+        Command::Runs(args::RunsCommand::Show { id }) => Some(id.as_str()),
+        Command::Runs(args::RunsCommand::Resume { id, .. } | args::RunsCommand::Undo { id, .. }) => id.as_deref(),
         Command::Sandbox(args::SandboxCommand::Reset) => return,
         _ => None,
     };
-    for (run, locks) in store::runs_with_locks_off(&state, session.settings.sandbox()).await {
+    let settings = &session.settings;
+    let mut runs = store::runs_with_locks_off(&state, settings.sandbox()).await;
+    if settings.here().may_be_served {
+        runs.extend(store::runs_with_locks_off(&state, true).await);
+    }
+    // A lock that several runs removed is off once: the newest run, which is first, restores it.
+    let mut warned = std::collections::BTreeSet::new();
+    for (run, locks) in runs {
         if about.is_some_and(|id| run.starts_with(&id.to_ascii_lowercase())) {
+            warned.extend(locks.iter().map(|lock| lock.id.key().to_owned()));
             continue;
         }
-        for lock in &locks {
-            let scope = lock.scope().short_name();
+        let new: Vec<_> = locks.iter().filter(|lock| warned.insert(lock.id.key().to_owned())).collect();
+        for lock in &new {
             session.printer.warn(&format!(
-                "the run {} has removed the lock {} on {scope}",
+                "the run {} has removed the lock {} on {}",
                 store::short(&run),
-                lock.id.name()
+                lock.id.name(),
+                lock.scope().short_name()
             ));
-            session.printer.hint(&format!("restore it: {} runs undo {}", session.program(), store::short(&run)));
+        }
+        if !new.is_empty() {
+            let what = if new.len() == 1 { "it" } else { "them" };
+            session.printer.hint(&format!("restore {what}: {} runs undo {run}", session.program()));
         }
     }
 }

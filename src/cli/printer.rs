@@ -13,8 +13,11 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::query::Query;
 use super::settings::Output;
-use crate::text::safe;
+use super::shape;
+use crate::report::layout::hanging;
+use crate::text::{io_words, safe};
 
 /// Widest text for people: longer lines are hard to read.
 const WIDEST: usize = 120;
@@ -36,6 +39,7 @@ pub struct Printer {
 #[derive(Debug)]
 struct Inner {
     output: Output,
+    query: Option<Query>,
     quiet: bool,
     out_color: ColorChoice,
     err_color: ColorChoice,
@@ -47,9 +51,16 @@ impl Printer {
     /// A printer; colours are decided here once, for each stream.
     #[must_use]
     pub fn new(output: Output, quiet: bool, color: ColorChoice) -> Self {
+        Self::with_query(output, None, quiet, color)
+    }
+
+    /// The same for a part of each result.
+    #[must_use]
+    pub fn with_query(output: Output, query: Option<Query>, quiet: bool, color: ColorChoice) -> Self {
         let decide = |auto: ColorChoice| if color == ColorChoice::Auto { auto } else { color };
         let inner = Inner {
             output,
+            query,
             quiet,
             out_color: decide(AutoStream::choice(&io::stdout())),
             err_color: decide(AutoStream::choice(&io::stderr())),
@@ -59,10 +70,16 @@ impl Printer {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The format of stdout.
+    /// The format of stdout. YAML is JSON here: the same object, which [`Self::json`] writes in its way.
     #[must_use]
     pub fn output(&self) -> Output {
-        self.inner.output
+        if self.inner.output == Output::Yaml { Output::Json } else { self.inner.output }
+    }
+
+    /// Whether the whole result is wanted as JSON: then a command can write the text itself.
+    #[must_use]
+    pub fn plain_json(&self) -> bool {
+        self.inner.query.is_none() && self.inner.output != Output::Yaml
     }
 
     /// Whether data is for people.
@@ -74,7 +91,7 @@ impl Printer {
     /// Whether stdout is JSON: then an error is an object there too.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        matches!(self.inner.output, Output::Json | Output::Jsonl)
+        matches!(self.inner.output, Output::Json | Output::Yaml | Output::Jsonl)
     }
 
     /// Whether progress is wanted.
@@ -98,13 +115,13 @@ impl Printer {
     /// Columns for text on stdout.
     #[must_use]
     pub fn width(&self) -> usize {
-        width(terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0)))
+        width(terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0)), columns())
     }
 
     /// Columns for text on stderr.
     #[must_use]
     pub fn err_width(&self) -> usize {
-        width(terminal_size::terminal_size_of(io::stderr()).map(|(columns, _)| usize::from(columns.0)))
+        width(terminal_size::terminal_size_of(io::stderr()).map(|(columns, _)| usize::from(columns.0)), columns())
     }
 
     /// Data on stdout, with a line end.
@@ -116,21 +133,27 @@ impl Printer {
             if let Err(error) = written
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
-                self.failed().get_or_insert(error.to_string());
+                self.failed().get_or_insert(io_words(&error));
             }
         });
     }
 
-    /// A value on stdout: pretty for `json`, on one line otherwise.
+    /// A result on stdout, or the part of it that is wanted: pretty for `json`, on one line for `jsonl`.
     pub fn json(&self, value: &impl Serialize) {
-        let text = match self.inner.output {
-            Output::Jsonl => serde_json::to_string(value),
-            _ => serde_json::to_string_pretty(value),
-        };
-        match text {
-            Ok(text) => self.data(&text),
+        self.object(value, self.inner.query.as_ref());
+    }
+
+    /// The object of an error on stdout, always whole: a part of a result says nothing about why there is none.
+    pub fn whole(&self, value: &impl Serialize) {
+        self.object(value, None);
+    }
+
+    fn object(&self, value: &impl Serialize, query: Option<&Query>) {
+        match shape::text(value, self.inner.output, query) {
+            Ok(Some(text)) => self.data(&text),
+            Ok(None) => {}
             Err(error) => {
-                self.failed().get_or_insert(error.to_string());
+                self.failed().get_or_insert(error);
             }
         }
     }
@@ -144,6 +167,7 @@ impl Printer {
 
     /// A dimmed line on stderr that `--quiet` silences.
     pub fn dim(&self, text: &str) {
+        let text = self.message_width().map_or_else(|| safe(text), |width| hanging("", text, width));
         self.note(&format!("{DIM}{text}{DIM:#}"));
     }
 
@@ -157,14 +181,43 @@ impl Printer {
         self.with_bar_hidden(|| self.err(text));
     }
 
+    /// A paragraph on stderr behind a label: wrapped between words where it is read on a screen, a line as it is in a file.
+    fn paragraph(&self, style: Style, label: &str, text: &str) {
+        let width = self.message_width();
+        let mut out = String::new();
+        for (index, line) in text.lines().enumerate() {
+            let body = if index == 0 { line } else { line.trim_start() };
+            let mark = if index == 0 { label.to_owned() } else { " ".repeat(line.len() - body.len()) };
+            out.push_str(if index == 0 { "" } else { "\n" });
+            out.push_str(&match width {
+                Some(width) => hanging(&mark, body, width),
+                None => format!("{mark}{}", safe(body)),
+            });
+        }
+        let body = out.strip_prefix(label).unwrap_or(&out);
+        self.say(&format!("{style}{}{style:#}{body}", if text.is_empty() { "" } else { label }));
+    }
+
+    /// A sentence on stderr that `--quiet` silences.
+    pub fn sentence(&self, text: &str) {
+        if !self.inner.quiet {
+            self.statement(text);
+        }
+    }
+
+    /// A sentence on stderr, always.
+    pub fn statement(&self, text: &str) {
+        self.paragraph(Style::new(), "", text);
+    }
+
     /// A warning on stderr, always.
     pub fn warn(&self, text: &str) {
-        self.say(&format!("{WARNING}warning{WARNING:#}: {}", safe(text)));
+        self.paragraph(WARNING, "warning: ", text);
     }
 
     /// An error with its hints on stderr.
     pub fn error(&self, error: &CliError) {
-        self.say(&format!("{ERROR}error{ERROR:#}: {}", lines(&error.message)));
+        self.paragraph(ERROR, "error: ", &error.message);
         for hint in &error.hints {
             self.hint(hint);
         }
@@ -172,7 +225,12 @@ impl Printer {
 
     /// A hint on stderr.
     pub fn hint(&self, hint: &str) {
-        self.say(&format!("{DIM}hint{DIM:#}: {}", lines(hint)));
+        self.paragraph(DIM, "hint: ", hint);
+    }
+
+    /// The columns for messages; `None` where nobody reads them on a screen.
+    fn message_width(&self) -> Option<usize> {
+        (self.live() || columns().is_some()).then(|| self.err_width())
     }
 
     /// The bar that must be hidden while something is written.
@@ -205,15 +263,14 @@ impl Printer {
     }
 }
 
-/// Each line made safe on its own: messages and hints may have several.
-fn lines(text: &str) -> String {
-    text.lines().map(safe).collect::<Vec<_>>().join("\n")
+/// What the variable says: whoever sets it knows why.
+fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0)
 }
 
 /// The width to lay text out in.
-fn width(terminal: Option<usize>) -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    terminal.or(columns).map_or(PIPED, |width| width.clamp(NARROWEST, WIDEST))
+fn width(terminal: Option<usize>, variable: Option<usize>) -> usize {
+    variable.or(terminal).map_or(PIPED, |width| width.clamp(NARROWEST, WIDEST))
 }
 
 #[cfg(test)]
@@ -222,15 +279,18 @@ mod tests {
 
     #[test]
     fn the_width_is_bounded() {
-        assert_eq!(width(Some(10)), NARROWEST);
-        assert_eq!(width(Some(400)), WIDEST);
-        assert_eq!(width(Some(100)), 100);
+        assert_eq!(width(Some(10), None), NARROWEST);
+        assert_eq!(width(Some(400), None), WIDEST);
+        assert_eq!(width(Some(100), None), 100);
+        assert_eq!(width(Some(100), Some(60)), 60, "the variable wins");
+        assert_eq!(width(None, None), PIPED);
     }
 
     #[test]
-    fn a_message_keeps_its_lines_and_loses_its_escapes() {
-        let text = lines("a\u{1b}[2J\n  b");
-        assert!(!text.contains('\u{1b}') && text.ends_with("\n  b"), "{text:?}");
+    fn yaml_is_the_object_of_json_for_those_who_ask() {
+        let printer = Printer::new(Output::Yaml, false, ColorChoice::Never);
+        assert_eq!(printer.output(), Output::Json);
+        assert!(printer.is_json() && !printer.for_people() && !printer.plain_json());
     }
 
     #[test]

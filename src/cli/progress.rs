@@ -1,13 +1,16 @@
 //! Progress on stderr: a spinner on a terminal, plain lines otherwise; JSON lines on stdout with `-o jsonl`.
 //!
-//! Times are Azure's (the sandbox's hours pass in milliseconds). How a removed lock is written back by hand, and
+//! A spinner says what is waited for and how long it has taken so far; with nothing to wait for there is none. Lines fit the
+//! screen. Times are Azure's (the sandbox's hours pass in milliseconds). How a removed lock is written back by hand, and
 //! warnings, are said even with `--quiet`.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use anstyle::Style;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use jiff::Timestamp;
 
 use super::printer::Printer;
@@ -16,8 +19,11 @@ use crate::actions::change::Outcome;
 use crate::clock::elapsed;
 use crate::engine::progress::{Listener, Progress};
 use crate::report::jsonl;
-use crate::report::layout::{BAD, BOLD, CARE, DIM, GOOD, brief, paint};
+use crate::report::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, brief, paint};
 use crate::text::{human_duration, plural, safe};
+
+/// Under a step.
+const INDENT: &str = "      ";
 
 /// Waiting for the same thing is said again after this long.
 const SAY_AGAIN: Duration = Duration::from_secs(15 * 60);
@@ -26,7 +32,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub struct Live {
     printer: Printer,
-    bar: Option<ProgressBar>,
+    bar: Option<Spinner>,
     state: Mutex<State>,
 }
 
@@ -43,56 +49,59 @@ impl Live {
     #[must_use]
     pub fn new(printer: &Printer) -> Self {
         let spinner = printer.live() && !printer.quiet() && printer.output() != Output::Jsonl;
-        let bar = spinner.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("  {spinner} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        printer.attach(bar.clone());
-        Self { printer: printer.clone(), bar, state: Mutex::default() }
+        Self { printer: printer.clone(), bar: spinner.then(|| Spinner::new(printer)), state: Mutex::default() }
     }
 
     /// Takes the spinner away.
     pub fn end(&self) {
-        self.printer.attach(None);
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.rest();
         }
     }
 
     fn message(&self, text: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(safe(text));
+            bar.on(text);
         }
     }
 
-    fn line(&self, text: &str) {
+    /// Nothing is waited for now: a spinner would only show what is over.
+    fn rest(&self) {
+        if let Some(bar) = &self.bar {
+            bar.rest();
+        }
+    }
+
+    /// A line behind a mark that is `indent` columns wide.
+    fn line(&self, mark: &str, indent: usize, parts: &[(Style, &str)]) {
         if self.printer.output() != Output::Jsonl {
-            self.printer.note(text);
+            let mut page = Page::new(self.printer.err_width());
+            page.spans(mark, indent, parts);
+            self.printer.note(page.finish().trim_end());
         }
     }
 
     fn waiting(&self, what: &str, at: Timestamp, since: Timestamp) {
         let so_far = elapsed(since, at);
-        let text = if so_far.as_secs() < 1 {
-            format!("waiting: {what}")
-        } else {
-            format!("waiting: {what} ({})", human_duration(so_far))
-        };
-        self.message(&text);
-        if self.bar.is_some() {
+        if let Some(bar) = &self.bar {
+            bar.since(&format!("waiting: {what}"), so_far);
             return;
         }
+        let took = if so_far.as_secs() < 1 { String::new() } else { format!(" ({} so far)", human_duration(so_far)) };
+        let text = format!("waiting: {what}{took}");
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let said = state.waiting.as_ref().is_some_and(|(said, when)| said == what && elapsed(*when, at) < SAY_AGAIN);
         if !said {
             state.waiting = Some((what.to_owned(), at));
             drop(state);
-            self.line(&paint(DIM, &format!("      {}", safe(&text))));
+            self.line(INDENT, INDENT.len(), &[(DIM, &text)]);
         }
+    }
+
+    /// Something was undone, or was not.
+    fn back(&self, verb: &str, name: &str, outcome: &str) {
+        self.rest();
+        self.line(&format!("  {verb:<8}"), 10, &[(Style::new(), &format!("{name}: {outcome}"))]);
     }
 
     fn settled(&self, at: Timestamp, id: &str, outcome: &Outcome) {
@@ -110,16 +119,74 @@ impl Live {
             Outcome::Failed { .. } => ("failed", BAD),
             Outcome::Unknown { .. } => ("unknown", BAD),
         };
-        let mut text = format!("  {} {}", paint(style, &format!("{word:<7}")), safe(brief(&effect)));
+        self.rest();
+        let mut text = brief(&effect).to_owned();
         let detail = outcome.detail();
         if !detail.is_empty() {
-            text.push_str(&format!(": {}", safe(&detail)));
+            text.push_str(&format!(": {detail}"));
         }
         let took = elapsed(since, at);
-        if took.as_secs() > 0 {
-            text.push_str(&paint(DIM, &format!(" ({})", human_duration(took))));
+        let took = if took.as_secs() > 0 { format!(" ({})", human_duration(took)) } else { String::new() };
+        let mark = format!("  {} ", paint(style, &format!("{word:<7}")));
+        self.line(&mark, 10, &[(Style::new(), &text), (DIM, &took)]);
+    }
+}
+
+/// A spinner with what is waited for and the time since it is, cut to the screen.
+#[derive(Debug)]
+struct Spinner {
+    bar: ProgressBar,
+    printer: Printer,
+    /// Seconds that had passed when the message was set.
+    before: Arc<AtomicU64>,
+}
+
+impl Spinner {
+    fn new(printer: &Printer) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let before = Arc::new(AtomicU64::new(0));
+        let so_far = Arc::clone(&before);
+        // The time goes on between two looks at Azure. Before the first second it would only flicker.
+        let took = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let passed = state.elapsed() + Duration::from_secs(so_far.load(Ordering::Relaxed));
+            if passed.as_secs() > 0 {
+                // A line that cannot be made is drawn again in a moment.
+                write!(out, " ({})", human_duration(passed)).ok();
+            }
+        };
+        if let Ok(style) = ProgressStyle::with_template("  {spinner} {wide_msg}{took}") {
+            bar.set_style(style.with_key("took", took));
         }
-        self.line(&text);
+        Self { bar, printer: printer.clone(), before }
+    }
+
+    /// Something begins.
+    fn on(&self, text: &str) {
+        self.since(text, Duration::ZERO);
+    }
+
+    /// Something is going on for so long.
+    fn since(&self, text: &str, so_far: Duration) {
+        let text = safe(text);
+        // The engine counts in Azure's time, which in the sandbox is not this machine's.
+        self.before.store(so_far.as_secs(), Ordering::Relaxed);
+        self.bar.reset_elapsed();
+        self.bar.set_message(text);
+        if self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.bar.enable_steady_tick(Duration::from_millis(120));
+            self.printer.attach(Some(self.bar.clone()));
+        }
+    }
+
+    /// Nothing is going on.
+    fn rest(&self) {
+        self.printer.attach(None);
+        self.bar.disable_steady_tick();
+        self.bar.set_message("");
+        self.bar.finish_and_clear();
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+        self.bar.reset();
     }
 }
 
@@ -130,17 +197,17 @@ impl Listener for Live {
         }
         match progress {
             Progress::Step { id, number, of, changes } => {
-                let text = format!("[{number}/{of}] {}", safe(id));
-                self.line(&format!("{}  {}", paint(BOLD, &text), paint(DIM, &plural(*changes, "change"))));
+                let text = format!("[{number}/{of}] {id}");
+                self.line("", 0, &[(BOLD, &text), (DIM, &format!("  {}", plural(*changes, "change")))]);
             }
             Progress::StepOff { id, why } => {
-                self.line(&paint(DIM, &format!("      {} skipped: {}", safe(id), safe(why))));
+                self.line(INDENT, INDENT.len(), &[(DIM, &format!("{id} skipped: {why}"))]);
             }
             Progress::Change { change } => {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 state.changes.insert(change.id.clone(), (change.effect.clone(), at));
                 drop(state);
-                self.message(&change.effect);
+                self.message(brief(&change.effect));
             }
             Progress::LockNote { lock, command } => {
                 let name = lock.rsplit('/').next().unwrap_or_default();
@@ -154,24 +221,21 @@ impl Listener for Live {
                 state.waiting = Some((why.clone(), at));
                 drop(state);
                 if !said {
-                    self.line(&paint(DIM, &format!("      not yet: {}", safe(why))));
+                    self.line(INDENT, INDENT.len(), &[(DIM, &format!("not yet: {why}"))]);
                 }
             }
             Progress::Settled { change, outcome } => self.settled(at, change, outcome),
             Progress::Relock { lock, outcome } => {
-                let name = safe(lock.rsplit('/').next().unwrap_or_default());
+                let name = lock.rsplit('/').next().unwrap_or_default();
                 match outcome {
                     None => self.message(&format!("restoring the lock {name}")),
-                    Some(outcome) => self.line(&format!("  relock  {name}: {}", safe(outcome))),
+                    Some(outcome) => self.back("relock", name, outcome),
                 }
             }
-            Progress::Inverse { resource, outcome } => {
-                let name = safe(resource);
-                match outcome {
-                    None => self.message(&format!("undoing the change of {name}")),
-                    Some(outcome) => self.line(&format!("  undo    {name}: {}", safe(outcome))),
-                }
-            }
+            Progress::Inverse { resource, outcome } => match outcome {
+                None => self.message(&format!("undoing the change of {resource}")),
+                Some(outcome) => self.back("undo", resource, outcome),
+            },
             Progress::Verifying => {
                 self.message("reading everything again");
             }

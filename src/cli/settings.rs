@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::args::{AuthArg, CloudArg, ColorArg, Global, LogFormatArg, OutputArg};
 use super::error::CliError;
+use super::places::state_dir;
+pub use super::places::{Environment, environment};
+use super::query::Query;
 use crate::api::journal::BlobSettings;
-use crate::api::place::default_state_dir;
-pub use crate::api::place::{AzureSettings, EstateSource, Place};
+pub use crate::api::place::{AzureSettings, EstateSource, Here, Place, Served};
 use crate::arm::{Auth, Cloud, SignIn};
 use crate::engine::blob_state::BlobPlace;
 
@@ -22,6 +24,8 @@ pub enum Output {
     Table,
     /// One object.
     Json,
+    /// The same object as YAML.
+    Yaml,
     /// One object per line.
     Jsonl,
     /// Comma-separated values.
@@ -41,16 +45,23 @@ pub enum Output {
 pub struct Settings {
     /// Where.
     pub place: Place,
+    /// Whether the endpoint is a served sandbox, as far as it is known.
+    pub served: Served,
     /// How many of the sandbox's seconds pass in a real one; waits take no time without it.
     pub speed: Option<u32>,
     /// Subscriptions to look in, ids or names; empty for all.
     pub subscriptions: Vec<String>,
     /// Whether the subscriptions were typed, and not found in the environment.
     pub subscriptions_typed: bool,
+    /// Whether the subscriptions were named for azmend, by the option or its own variable: the one of Azure's tools may have been
+    /// set for another purpose.
+    pub subscriptions_named: bool,
     /// `--tenant` as it was typed: the whole of this tenant, `""` for the one that is signed in to.
     pub whole_tenant: Option<String>,
     /// Format of stdout.
     pub output: Output,
+    /// Which part of a result is wanted.
+    pub query: Option<Query>,
     /// No progress.
     pub quiet: bool,
     /// Colours.
@@ -67,15 +78,6 @@ pub struct Settings {
     pub state_typed: Option<String>,
     /// Whether it cannot be told who may read the state directory, and nothing speaks for its being private.
     pub state_dir_unchecked: bool,
-}
-
-/// Reads an environment variable; a set but empty one counts as not set.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-/// The process's environment.
-#[must_use]
-pub fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 impl Settings {
@@ -98,20 +100,24 @@ impl Settings {
                 Place::Azure(AzureSettings { tenant, client_id, ..azure })
             }
         };
-        let mut subscriptions: Vec<String> =
-            global.subscription.iter().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+        let mut subscriptions = subscriptions(global)?;
+        let subscriptions_named = !subscriptions.is_empty();
         if subscriptions.is_empty() && matches!(place, Place::Azure(_)) {
             subscriptions.extend(text("AZURE_SUBSCRIPTION_ID"));
         }
+        let (output, query) = wanted(global)?;
         let (state_dir, blobs) = state(global, environment, matches!(place, Place::Sandbox(_)))?;
         Ok(Self {
             state_dir_unchecked: cfg!(windows) && blobs.is_none() && !in_profile(&state_dir, environment),
             place,
+            served: Served::default(),
             speed: global.speed,
             subscriptions,
             subscriptions_typed: global.typed.subscription,
+            subscriptions_named,
             whole_tenant: global.tenant.clone().filter(|_| global.typed.tenant),
-            output: output(global.output),
+            output,
+            query,
             quiet: global.quiet,
             color: match global.color {
                 ColorArg::Auto => anstream::ColorChoice::Auto,
@@ -126,10 +132,52 @@ impl Settings {
         })
     }
 
-    /// Whether this is the embedded Azure.
+    /// Whether this is the embedded Azure, in this process or served by another; the latter is known after the first answer.
     #[must_use]
-    pub const fn sandbox(&self) -> bool {
-        self.place.is_sandbox()
+    pub fn sandbox(&self) -> bool {
+        self.place.is_sandbox() || self.served.digest().is_some()
+    }
+
+    /// What is known of where this is.
+    #[must_use]
+    pub fn here(&self) -> Here {
+        let may_be_served = matches!(&self.place, Place::Azure(azure) if azure.may_be_served());
+        Here { sandbox: self.sandbox(), may_be_served }
+    }
+
+    /// Whether something that was made in the sandbox, or was not, is certainly not of this place.
+    #[must_use]
+    pub fn elsewhere(&self, sandbox: bool) -> bool {
+        self.here().is_elsewhere(sandbox)
+    }
+}
+
+/// The subscriptions that were named. An option or a variable that names none would mean all of them: `-s "$SUB"` must not do
+/// that when `SUB` is empty. A variable that is empty as a whole counts as not set, as everywhere.
+fn subscriptions(global: &Global) -> Result<Vec<String>, CliError> {
+    let names: Vec<String> = global.subscription.iter().map(|name| name.trim().to_owned()).collect();
+    let empty = names.iter().any(String::is_empty);
+    let all_empty = names.iter().all(String::is_empty);
+    if (global.typed.subscription && empty) || (!names.is_empty() && all_empty) {
+        let what = if global.typed.subscription { "--subscription" } else { "AZMEND_SUBSCRIPTION" };
+        return Err(CliError::input(format!("{what} names no subscription: it is empty"))
+            .code("usage")
+            .hint("give an id or a name; without it azmend looks in every visible subscription"));
+    }
+    Ok(names.into_iter().filter(|name| !name.is_empty()).collect())
+}
+
+/// The format of stdout and the part of a result that is wanted.
+fn wanted(global: &Global) -> Result<(Output, Option<Query>), CliError> {
+    let format = output(global.output);
+    let Some(text) = &global.query else { return Ok((format, None)) };
+    let query = Query::parse(text)?;
+    match format {
+        Output::Json | Output::Yaml | Output::Jsonl => Ok((format, Some(query))),
+        Output::Table if !global.typed.output => Ok((Output::Json, Some(query))),
+        _ => Err(CliError::input("--query takes a part of a result, and this format has none")
+            .code("usage")
+            .hint("use it with -o json, -o yaml or -o jsonl")),
     }
 }
 
@@ -139,6 +187,7 @@ pub const fn output(arg: OutputArg) -> Output {
     match arg {
         OutputArg::Table => Output::Table,
         OutputArg::Json => Output::Json,
+        OutputArg::Yaml => Output::Yaml,
         OutputArg::Jsonl => Output::Jsonl,
         OutputArg::Csv => Output::Csv,
         OutputArg::Markdown => Output::Markdown,
@@ -213,16 +262,6 @@ fn state(
     }
 }
 
-fn state_dir(given: Option<PathBuf>, environment: Environment<'_>) -> Result<PathBuf, CliError> {
-    if let Some(dir) = given {
-        if dir.as_os_str().is_empty() {
-            return Err(CliError::input("--state-dir is empty"));
-        }
-        return Ok(dir);
-    }
-    default_state_dir(environment)
-}
-
 /// Whether a directory lies in the user's profile, which Windows keeps for the user and the administrators.
 fn in_profile(dir: &Path, environment: Environment<'_>) -> bool {
     let Ok(dir) = std::path::absolute(dir) else { return false };
@@ -238,6 +277,7 @@ pub fn output_of_broken(words: &[OsString], environment: Environment<'_>) -> Out
     let read = |text: &str| match text {
         "table" => Some(Output::Table),
         "json" => Some(Output::Json),
+        "yaml" => Some(Output::Yaml),
         "jsonl" => Some(Output::Jsonl),
         _ => None,
     };
@@ -337,6 +377,40 @@ mod tests {
         assert!(sandbox.sandbox() && sandbox.subscriptions.is_empty());
     }
 
+    fn named(words: &[&str], typed: bool) -> Result<Settings, CliError> {
+        let all = ["azmend"].iter().chain(words).chain(&["sandbox", "list"]);
+        let mut args = Args::try_parse_from(all).unwrap();
+        args.global.typed.subscription = typed;
+        Settings::resolve(&args.global, &|name| lookup(&[("HOME", "/h"), ("LOCALAPPDATA", "/h")], name))
+    }
+
+    #[test]
+    fn an_empty_subscription_is_not_every_subscription() {
+        for wrong in [&["-s", ""][..], &["-s", " "], &["-s", "a", "-s", ""]] {
+            assert_eq!(named(wrong, true).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+        // A variable of several, the last without a name.
+        assert_eq!(named(&["-s", "a;"], false).unwrap().subscriptions, ["a"]);
+        assert!(named(&["-s", ";"], false).unwrap_err().message.contains("AZMEND_SUBSCRIPTION"));
+        assert!(named(&["-s", "a"], true).unwrap().subscriptions_named);
+        let azures = resolve(&[], &[("HOME", "/h"), ("LOCALAPPDATA", "/h"), ("AZURE_SUBSCRIPTION_ID", "s")]).unwrap();
+        assert!(!azures.subscriptions_named);
+    }
+
+    #[test]
+    fn a_query_makes_the_result_json_unless_a_format_was_chosen() {
+        let of = |words: &[&str], typed: bool| {
+            let all = ["azmend"].iter().chain(words).chain(&["sandbox", "list"]);
+            let mut args = Args::try_parse_from(all).unwrap();
+            args.global.typed.output = typed;
+            Settings::resolve(&args.global, &|name| lookup(&[("HOME", "/h"), ("LOCALAPPDATA", "/h")], name))
+        };
+        assert_eq!(of(&["--query", "vms[].name"], false).unwrap().output, Output::Json);
+        assert_eq!(of(&["--query", "vms[].name", "-o", "yaml"], true).unwrap().output, Output::Yaml);
+        assert!(of(&["--query", "vms", "-o", "table"], true).is_err());
+        assert!(of(&["--query", "vms[", "-o", "json"], true).unwrap_err().message.contains("--query"));
+    }
+
     #[test]
     fn a_token_goes_to_https_or_loopback() {
         let env = [("HOME", "/h"), ("LOCALAPPDATA", "/h")];
@@ -355,6 +429,7 @@ mod tests {
         assert_eq!(output("azmend fixx -o json", &[]), Output::Json);
         assert_eq!(output("azmend -ojsonl fixx", &[]), Output::Jsonl);
         assert_eq!(output("azmend --output=json -o table", &[]), Output::Table);
+        assert_eq!(output("azmend fixx -o yaml", &env), Output::Yaml);
         assert_eq!(output("azmend fixx", &env), Output::Json);
         assert_eq!(output("azmend -o", &env), Output::Json);
         assert_eq!(output("azmend -- -o json", &[]), Output::Table);

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::settings::Settings;
 use crate::api::journal::BlobSettings;
-pub use crate::api::stored::{locks_off, short, understand};
+pub use crate::api::stored::{StoredRun, locks_off, short, telling, understand, understand_to_undo};
 use crate::arm::model::Lock;
 use crate::journal::{self, JournalError, State};
 

@@ -2,7 +2,8 @@
 //!
 //! Duty: pure. From the last failed job or the item's health, else from what the VM shows now. Invariants: only a playbook
 //! that applies is chosen; tasks (severity info) never are; when an error is known and no playbook is for it, that is said,
-//! never "nothing to do".
+//! never "nothing to do"; nor is it where the next backup will fail, or where one is missing. Where what stopped the last
+//! backup is gone, or nothing says why none was made, a backup is the way, and a person starts it.
 //!
 //! The order: playbooks that name the code of the last failed job; then those that name the error its details pass on;
 //! then those that name a health detail of the item; then those whose condition holds. Among equals the most specific
@@ -12,15 +13,20 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::foresee::{self, Foreseen, foresee};
+use crate::actions::backup::job_code;
 use crate::actions::spec::ActionName;
 use crate::catalog::Catalog;
-use crate::facts::collect::last_failure_words;
+use crate::facts::collect::{failed_before_cancelled, last_failure_words};
 use crate::facts::identity;
+use crate::facts::objective::{Standing, aged, often, standing};
 use crate::facts::view::View;
 use crate::facts::vm_facts::{ItemFacts, VmFacts};
 use crate::playbook::library::Library;
 use crate::playbook::model::Severity;
 use crate::playbook::{Playbook, Verdict};
+
+/// The task that starts a backup and nothing else.
+pub const BACKUP: &str = "backup-now";
 
 /// What speaks for an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,10 @@ pub struct Choice {
     pub inside: bool,
     /// What the facts in hand say of the chosen playbook.
     pub foreseen: Foreseen,
+    /// The codes of the chosen playbook.
+    pub codes: Vec<String>,
+    /// Nothing was chosen, and as things are now a backup may well succeed: one can be started.
+    pub retry: bool,
     /// Nothing was chosen, and whether some playbook applies is not known: not everything was read (S12).
     pub unread: bool,
 }
@@ -72,6 +82,13 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
         add("UserErrorBcmDatasourceNotPresent", what.to_owned());
     }
     add(&backup.last_error, format!("the last backup failed with {}", backup.last_error));
+    // A job that somebody cancelled says nothing: what failed before it is the matter still.
+    if backup.last_error.is_empty()
+        && let Some(job) = failed_before_cancelled(facts)
+    {
+        let code = job_code(job);
+        add(&code, format!("the last backup that was not cancelled failed with {code}"));
+    }
     let passed_on = format!("the last backup failed with {}, which wraps {}", backup.last_error, backup.inner_error);
     add(&backup.inner_error, passed_on);
     // Never backed up: then no job of a backup says what will stop the first one.
@@ -96,6 +113,69 @@ pub fn symptoms(facts: &VmFacts, view: &View) -> Vec<Symptom> {
     found
 }
 
+/// What stopped the last backup and is gone: the VM shows it, so a backup is worth a try. `None` where that was not read.
+fn gone(code: &str, view: &View) -> Option<String> {
+    if view.unread("vm.power").is_some() || view.unread("agent.ready").is_some() {
+        return None;
+    }
+    let power = view.vm.power.to_lowercase();
+    // Then a backup is made of the disks alone (crash-consistent), and nothing inside the VM takes part in it.
+    let off = ["stopped", "deallocated"].contains(&power.as_str());
+    let inside = code.starts_with("Extension") || INSIDE.contains(&code);
+    match code {
+        _ if off && inside => {
+            Some(format!("the VM is {power} now, and until it is started nothing inside it takes part"))
+        }
+        "UserErrorGuestAgentStatusUnavailable" | "VMAgentStatusCommunicationError" if view.agent.ready => {
+            Some("the guest agent is Ready now".to_owned())
+        }
+        // What was in the way was a moment, or other requests.
+        "UserErrorVmNotInDesirableState" | "OperationNotAllowed_VmChanged" | "TooManyRequests"
+            if view.vm.provisioning_state.eq_ignore_ascii_case("Succeeded") && (off || power == "running") =>
+        {
+            Some(format!("the VM is {power} now, and its provisioning state is Succeeded"))
+        }
+        _ => None,
+    }
+}
+
+/// Errors from inside the VM, beside those of the extension.
+const INSIDE: [&str; 6] = [
+    "UserErrorGuestAgentStatusUnavailable",
+    "UserErrorGuestAgentVersionUnsupported",
+    "VMAgentStatusCommunicationError",
+    "GuestAgentSnapshotTaskStatusError",
+    "UserErrorFsFreezeFailed",
+    "UserErrorUnableToOpenMount",
+];
+
+/// A VM without an error and without a playbook: what stops its next backup, or that one is missing.
+fn quiet(facts: &VmFacts, view: &View, choice: Choice) -> Choice {
+    let running = view.unread("vm.power").is_none() && view.vm.power.eq_ignore_ascii_case("running");
+    if view.backup.protected && running && view.unread("agent.ready").is_none() && !view.agent.ready {
+        let why = "the last backup did not fail, but the guest agent of the running VM is not Ready now: the next one is \
+                   likely to fail, and no playbook is for that";
+        let code = Some("UserErrorGuestAgentStatusUnavailable".to_owned());
+        return Choice { why: why.to_owned(), code, ..choice };
+    }
+    let Some(main) = facts.active_item() else { return choice };
+    if view.unread("backup.running").is_some() || view.backup.running {
+        return choice;
+    }
+    // Of a VM in two vaults the backups of either count.
+    let mut active = facts.items.known().into_iter().flatten();
+    if active.any(|item| matches!(standing(item, facts.at), Standing::Within { .. })) {
+        return choice;
+    }
+    let (what, every) = match standing(main, facts.at) {
+        Standing::Late { age, every } => (format!("the newest recovery point is {} old", aged(age)), every),
+        Standing::Never { every } => ("the VM was never backed up, and a backup was due".to_owned(), every),
+        Standing::Within { .. } | Standing::Unknown => return choice,
+    };
+    let why = format!("{what}; the policy schedules one {}, and no error says why it is missing", often(every));
+    Choice { why, retry: true, ..choice }
+}
+
 /// A playbook that applies.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -118,7 +198,23 @@ pub fn choose(library: &Library, facts: &VmFacts, view: &View) -> Choice {
             Verdict::False | Verdict::Error { .. } => {}
         }
     }
-    let choice = choose_among(candidates, facts, view);
+    let mut choice = choose_among(candidates, facts, view);
+    if choice.playbook.is_none() && !unread {
+        match choice.code.as_deref().and_then(|code| gone(code, view)) {
+            Some(gone) => {
+                choice.why = format!("{}; {gone}", choice.why);
+                choice.retry = true;
+            }
+            None if choice.code.is_none() => choice = quiet(facts, view, choice),
+            None => {}
+        }
+    }
+    // What would be refused is no way out.
+    let open = |task: &Playbook| foresee(task, facts, view) == Foreseen::Open;
+    choice.retry = choice.retry && library.find(BACKUP).is_ok_and(open);
+    if choice.retry {
+        choice.why.push_str(": a backup can be tried");
+    }
     let chosen = choice.playbook.as_deref().and_then(|name| library.find(name).ok());
     let foreseen = chosen.map(|playbook| foresee(playbook, facts, view)).unwrap_or_default();
     Choice { unread: unread && choice.playbook.is_none(), foreseen, ..choice }
@@ -143,6 +239,7 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
                 code: Some(symptom.code.clone()),
                 others: others.into_iter().map(|other| other.name().to_owned()).collect(),
                 inside: foresee::inside(playbook),
+                codes: playbook.codes().to_vec(),
                 ..Choice::default()
             };
         }
@@ -169,13 +266,23 @@ pub fn choose_among(mut candidates: Vec<Candidate<'_>>, facts: &VmFacts, view: &
     match candidates.split_first() {
         Some((Candidate { playbook, .. }, others)) => Choice {
             playbook: Some(playbook.name().to_owned()),
-            why: format!("no backup has failed yet, but the VM already shows it: {}", playbook.title()),
+            why: format!("{}: {}", shows(view), playbook.title()),
             code: None,
+            codes: playbook.codes().to_vec(),
             others: others.iter().map(|other| other.playbook.name().to_owned()).collect(),
             inside: foresee::inside(playbook),
             ..Choice::default()
         },
         None => Choice { why: "the last backup did not fail, and no playbook applies".to_owned(), ..Choice::default() },
+    }
+}
+
+/// The words before what the VM shows without an error.
+fn shows(view: &View) -> &'static str {
+    if view.backup.last_status.eq_ignore_ascii_case("Cancelled") {
+        "the last backup was cancelled, and the VM shows"
+    } else {
+        "no backup has failed yet, but the VM already shows it"
     }
 }
 

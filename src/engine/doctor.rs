@@ -100,6 +100,8 @@ pub enum May {
     Partly,
     /// Nothing of it.
     No,
+    /// It was not checked.
+    NotChecked,
 }
 
 /// A step of a playbook.
@@ -124,6 +126,8 @@ pub struct PlaybookReport {
     pub may: May,
     /// Step by step.
     pub steps: Vec<StepReport>,
+    /// Why it was not checked.
+    pub why: Option<String>,
 }
 
 /// A subscription or a VM that was checked.
@@ -250,7 +254,7 @@ impl DoctorReport {
             scope: seen.scope.to_owned(),
             name: seen.name.to_owned(),
             vm: seen.vm,
-            playbooks: playbooks.iter().filter_map(|playbook| playbook_report(playbook, judged, purpose)).collect(),
+            playbooks: playbooks.iter().map(|playbook| playbook_report(playbook, judged, purpose)).collect(),
             missing: judged.missing().map(missing).collect(),
             not_read: seen.not_read,
         });
@@ -327,14 +331,25 @@ fn missing(finding: &Finding) -> MissingReport {
     }
 }
 
-/// Nothing for a purpose that makes no step of it.
-fn playbook_report(playbook: &Playbook, judged: &Judged, purpose: &Purpose) -> Option<PlaybookReport> {
+/// A playbook, checked or not: all are named, so that one that is missing is not taken for one that cannot run.
+fn playbook_report(playbook: &Playbook, judged: &Judged, purpose: &Purpose) -> PlaybookReport {
     let asked = |action: ActionName| purpose.actions().contains(&action);
-    // What grants is asked for by name; unnamed it is not judged.
-    if !asked(ActionName::KeyvaultGrant)
-        && playbook.steps().iter().any(|step| step.action() == ActionName::KeyvaultGrant)
-    {
-        return None;
+    let does = |wanted: &[ActionName]| {
+        playbook.steps().iter().any(|step| wanted.contains(&step.action()) && !asked(step.action()))
+    };
+    let by_name = format!("check it with --playbook {}", playbook.name());
+    let not_checked = |why: String| PlaybookReport {
+        name: playbook.name().to_owned(),
+        may: May::NotChecked,
+        steps: Vec::new(),
+        why: Some(why),
+    };
+    // What grants, and what runs in the VM, is asked for by name; unnamed it is not judged.
+    if does(&[ActionName::KeyvaultGrant]) {
+        return not_checked(format!("it grants a permission: {by_name}"));
+    }
+    if does(&[ActionName::GuestService, ActionName::GuestAgentConf]) {
+        return not_checked(format!("it runs scripts inside the VM: {by_name}"));
     }
     let steps: Vec<StepReport> = playbook
         .steps()
@@ -359,7 +374,7 @@ fn playbook_report(playbook: &Playbook, judged: &Judged, purpose: &Purpose) -> O
         })
         .collect();
     let may = if steps.is_empty() {
-        return None;
+        return not_checked("none of its changes was asked about".to_owned());
     } else if steps.iter().all(|step| step.may == May::Yes) {
         May::Yes
     } else if steps.iter().all(|step| step.may == May::No) {
@@ -367,5 +382,5 @@ fn playbook_report(playbook: &Playbook, judged: &Judged, purpose: &Purpose) -> O
     } else {
         May::Partly
     };
-    Some(PlaybookReport { name: playbook.name().to_owned(), may, steps })
+    PlaybookReport { name: playbook.name().to_owned(), may, steps, why: None }
 }

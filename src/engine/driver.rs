@@ -39,6 +39,8 @@ const LOCK_RELEASE: Duration = Duration::from_secs(15 * 60);
 /// A backup is not started sooner after an unlocking: while Azure still enforces the lock somewhere, Azure Backup cannot
 /// clean up, and says so only hours later. Terraform's provider waits as long for a lock to be gone everywhere.
 const LOCK_QUIET: Duration = Duration::from_secs(120);
+/// Between two looks for the job of a backup that another run requested; longer than a list of jobs counts as fresh.
+const UNSEEN_PROBE: Duration = Duration::from_secs(75);
 /// What is driven.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task<'a> {
@@ -56,6 +58,7 @@ impl ActiveRun<'_> {
     pub(super) async fn drive(&mut self, task: Task<'_>) -> Result<End, Halt> {
         let state = self.change_state(task.change);
         let purpose = task.purpose;
+        let sent_back_before = state.back_attempts;
         let (phase, sent) = match purpose {
             // A lock that this run restored is removed once more: nothing of the earlier removal counts.
             Purpose::Do if state.restored() => (Phase::Idle, false),
@@ -82,6 +85,7 @@ impl ActiveRun<'_> {
             }
             seen = match next {
                 Next::End(end) => {
+                    let end = Box::pin(self.restored_after_all(task, end, sent_back_before)).await;
                     self.settle(task, &end, machine.last()).await?;
                     return Ok(end);
                 }
@@ -167,6 +171,13 @@ impl ActiveRun<'_> {
         for _ in 0..MOST_ROUNDS {
             let missing = if fresh { Refresh::NOTHING } else { self.freshen(task.change).await };
             self.not_too_early(&history)?;
+            if history.attempts.is_empty()
+                && let Some(rest) = self.unseen_backup(task.change)
+            {
+                let why = "the job of a backup that another run requested".to_owned();
+                let check = Check::Wait { why, wait: rest.min(UNSEEN_PROBE) };
+                return Ok(Seen::Guards { check: Box::new(check), partly_unread: false });
+            }
             let check = Box::pin(self.check(task.change, &history)).await;
             // Reading the resource may have waited for minutes: then the facts are too old by now (S3).
             if !matches!(check, Check::Go(_)) || self.too_old(task.change) == missing {
@@ -274,6 +285,12 @@ impl ActiveRun<'_> {
                 && view.unread("points.limit").is_none()
                 && view.points.count < view.points.limit
         })
+    }
+
+    /// How long a backup or a deletion still waits for the job of a backup that another run requested.
+    fn unseen_backup(&self, change: &Change) -> Option<Duration> {
+        let facts = self.facts.as_ref().filter(|_| change.what.disturbs_a_backup())?;
+        self.run.earlier.unseen_backup(facts, self.now()).map(|(_, rest)| rest)
     }
 
     /// How long a backup still waits after the last unlocking.
@@ -533,6 +550,21 @@ impl ActiveRun<'_> {
     }
 
     // The end.
+
+    /// A restoration that failed by its answers alone: they may have been lost, or spoilt on their way, and the lock be in
+    /// force. Readings say so only when the lock was read to be gone before, several times, and a request to write it left.
+    async fn restored_after_all(&self, task: Task<'_>, end: End, sent_before: u32) -> End {
+        let ChangeKind::RemoveLock(RemoveLock { lock }) = &task.change.what else { return end };
+        let state = self.change_state(task.change);
+        let candidate = task.purpose != Purpose::Do
+            && matches!(end, End::Outcome(Outcome::Failed { .. }))
+            && state.outcome() == Some(EndKind::Succeeded)
+            && state.back_attempts > sent_before;
+        if candidate && Box::pin(locks::in_force_as_before(&self.arm, lock)).await {
+            return End::Outcome(Outcome::Succeeded { detail: "restored (confirmed by several readings)".to_owned() });
+        }
+        end
+    }
 
     /// Writes how the task ended, with what its requests did.
     async fn settle(&mut self, task: Task<'_>, end: &End, last: Option<&Failure>) -> Result<(), Halt> {

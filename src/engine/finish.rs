@@ -18,6 +18,7 @@ use super::result::{CallsResult, ChangeResult, ErrorResult, LockResult, RunResul
 use super::state::{ChangeState, IllegalRecord, Phase, RunPhase, RunState};
 use super::verdict::{Ended, Ends, Worst, verdict};
 use crate::actions::ChangeKind;
+use crate::actions::backup::ran_into_another;
 use crate::actions::change::{Change, Undo};
 use crate::actions::locks::{self, RemoveLock, recreate_command};
 use crate::actions::points::{DeleteCollection, DeletePoint};
@@ -112,7 +113,8 @@ impl ActiveRun<'_> {
             let what = plural(lost.len(), "deletion");
             result.warnings.push(format!("{what} cannot be undone: {}", lost.join(", ")));
         }
-        let worst = if lost.is_empty() && !missing { Worst::Holds } else { Worst::Missing };
+        // What cannot be undone was named as irreversible before it was done, and is named again above.
+        let worst = if missing { Worst::Missing } else { Worst::Holds };
         self.conclude(&mut result, Ended::Undone, worst, !restored);
         self.close(result).await
     }
@@ -227,6 +229,20 @@ impl ActiveRun<'_> {
             return self.not_ours(&why);
         }
         let mut result = self.illegal(error);
+        if self.run.plan.is_lost() {
+            let what = if restored { "only its locks were restored" } else { "not all of its locks could be restored" };
+            result.error = Some(ErrorResult {
+                code: "plan_lost".to_owned(),
+                message: format!("the plan of this run is missing or was changed; {what}"),
+                hint: Some("what else the run changed is in its journal.jsonl".to_owned()),
+            });
+            // What the VM was like before stood in the plan.
+            result.before = None;
+            if restored {
+                (result.status, result.exit_code) = (Status::Partial, exit::PARTIAL);
+            }
+            return self.close(result).await;
+        }
         if let Some(error) = &mut result.error {
             error.message = error.message.replace("nothing was sent", "only its locks were restored");
             error.hint = Some("what else it changed is in its journal: azmend runs show".to_owned());
@@ -241,7 +257,8 @@ impl ActiveRun<'_> {
     /// The result of a run that is not resumed: nothing is sent.
     pub(super) fn not_resumed(&mut self, why: &str) -> RunResult {
         let mut result = self.base(None);
-        self.conclude(&mut result, Ended::Steps, Worst::Refused, false);
+        let owed = self.run.plan.relock && !self.state.locks_off().is_empty();
+        self.conclude(&mut result, Ended::Steps, Worst::Refused, owed);
         result.error = Some(ErrorResult {
             code: "not_resumable".to_owned(),
             message: format!("the run cannot be resumed: {why}"),
@@ -309,8 +326,11 @@ impl ActiveRun<'_> {
                     EndKind::Unknown => Worst::Unknown,
                 },
             };
-            // "The backup still fails" is only said of one that was started.
-            let started = state.is_some_and(|state| !state.history.attempts.is_empty());
+            // "The backup still fails" is only said of one that was started, and that failed of itself.
+            let started = state.is_some_and(|state| {
+                let code = state.ending().map_or("", |ending| ending.code.as_str());
+                !state.history.attempts.is_empty() && !ran_into_another(code)
+            });
             backup_failed |= backup && started && matches!(this, Worst::Failed | Worst::Forbidden);
             only_the_backup &= backup || this == Worst::Holds || step.on_failure == OnFailure::Continue;
             worst = worst.max(this);

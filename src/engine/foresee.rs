@@ -4,12 +4,12 @@
 //! command that ends there. Invariants: what is not read foretells nothing (S12), so a command stays; nothing that a plan
 //! on the same facts would do is called refused. Must never: be taken for a plan; a fix reads again by ARM.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::MAX_CHANGES_OF_ONE;
 use super::planner::{Outlook, outlook};
 use crate::actions::change::Refusal;
-use crate::actions::rules;
+use crate::actions::rules::{self, ORPHAN_AGE, RuleInput};
 use crate::actions::spec::{ActionName, ActionSpec};
 use crate::facts::view::View;
 use crate::facts::vm_facts::VmFacts;
@@ -87,6 +87,10 @@ pub fn foresee(playbook: &Playbook, facts: &VmFacts, view: &View) -> Foreseen {
 fn asks(resolved: &Resolved, facts: &VmFacts) -> Option<Foreseen> {
     resolved.steps.iter().find_map(|step| match &step.action {
         ActionSpec::KeyvaultGrant(spec) if !spec.grant => {
+            // No grant helps, whoever it is for.
+            if let Some(refusal) = never_granted(facts) {
+                return Some(Foreseen::Refused(refusal));
+            }
             let why = rules::keyvault::asked(spec.grant, &spec.principal, &spec.role).err()?;
             Some(Foreseen::Asks { words: None, options: " --set grant=true --set principal=OBJECT_ID", why })
         }
@@ -107,6 +111,20 @@ fn asks(resolved: &Resolved, facts: &VmFacts) -> Option<Foreseen> {
     })
 }
 
+/// Why no grant on the VM's key vaults can be made, whoever asks for it; nothing where that was not read.
+fn never_granted(facts: &VmFacts) -> Option<Refusal> {
+    let overrides = BTreeSet::new();
+    let input = RuleInput { facts, now: facts.at, overrides: &overrides, orphan_age: ORPHAN_AGE };
+    let refusal = match rules::keyvault::vaults(&input) {
+        Err(refusal) => Some(refusal),
+        Ok(vaults) => vaults.iter().find_map(|one| {
+            let rbac = one.vault.known()?.rbac;
+            rules::keyvault::not_locked(&input, one, rbac).err()
+        }),
+    };
+    refusal.filter(|one| !one.rule.ends_with("unread"))
+}
+
 /// Whether a person has to fill something into this command.
 #[must_use]
 pub fn asks_a_person(command: &str) -> bool {
@@ -115,11 +133,9 @@ pub fn asks_a_person(command: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use crate::actions::rules::stale;
     use crate::actions::rules::testing::{facts, unread};
-    use crate::actions::rules::{ORPHAN_AGE, RuleInput, stale};
     use crate::playbook::library::Library;
 
     /// A step that goes on without what it could not read says nothing of what a fix would find (S12).

@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::active_run::Run;
 use super::earlier::Earlier;
+use super::owed::Locks;
 use super::plan::Plan;
 use super::progress::Listener;
 use super::result::RunResult;
 use crate::actions::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::arm::Arm;
-use crate::journal::{Hold, JournalError, LockKey, RunFile, State};
+use crate::arm::model::Lock;
+use crate::journal::{Hold, JournalError, LockKey, RunFile, RunLog as _, State};
 
 /// Where a run is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,12 @@ impl Launch<'_> {
     /// When another process works on the same; nothing was changed then.
     pub async fn enter(&self, plan: Plan, log: RunFile, entry: Entry) -> Result<RunResult, JournalError> {
         let run_id = log.id().to_owned();
-        log.adopt(self.lock(&plan, &run_id).await?);
+        // Of a plan that is lost only the journal says which locks are worked on.
+        let records: Vec<_> = log.records().into_iter().chain(log.salvaged()).collect();
+        let owed = Locks::of(&records);
+        let owed = owed.off().map(|(_, lock)| scope_key(lock));
+        let keys = keys(&plan).into_iter().chain(owed);
+        log.adopt(Hold::take(self.state, &run_id, keys).await?);
         Ok(Box::pin(self.run(plan, run_id, log, entry)).await)
     }
 
@@ -121,10 +128,14 @@ fn keys(plan: &Plan) -> Vec<LockKey> {
     let mut keys = vec![LockKey::vm(plan.vm.as_str())];
     for (_, change) in plan.changes() {
         if let ChangeKind::RemoveLock(RemoveLock { lock }) = &change.what {
-            keys.push(LockKey::scope(lock.scope().as_str()));
+            keys.push(scope_key(lock));
         }
     }
     keys
+}
+
+fn scope_key(lock: &Lock) -> LockKey {
+    LockKey::scope(lock.scope().as_str())
 }
 
 /// An id for a run or a fleet that begins now: a UUIDv7, so that ids grow with time.

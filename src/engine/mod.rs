@@ -5,6 +5,7 @@
 //! [`result::RunResult`].
 
 mod active_run;
+pub mod alert;
 pub mod audit;
 pub mod blob_state;
 pub mod choose;
@@ -20,11 +21,13 @@ pub mod foresee;
 mod freshness;
 pub mod hints;
 pub mod launch;
+pub mod loop_guard;
 pub mod owed;
 pub mod plan;
 pub mod planner;
 pub mod progress;
 mod protect_target;
+pub mod rehearsal;
 pub mod result;
 mod run;
 pub mod state;
@@ -35,6 +38,7 @@ mod verdict;
 pub use active_run::Run;
 pub use earlier::{Earlier, Unlocking};
 pub use launch::{Entry, Launch};
+pub use loop_guard::LoopGuard;
 pub use plan::{Plan, PlanError, World};
 pub use planner::{PlanRequest, Planned, make_plan};
 pub use progress::{Listener, Progress, Silent};

@@ -13,11 +13,12 @@ use sha2::{Digest, Sha256};
 
 use crate::actions::change::{Change, Override, Refusal};
 use crate::actions::spec::ActionSpec;
-use crate::arm::id::ResourceId;
+use crate::arm::id::{IdError, ResourceId};
 use crate::clock::elapsed;
 use crate::duration::Span;
 use crate::facts::view::View;
 use crate::facts::vm_facts::VmFacts;
+use crate::journal::Origin;
 use crate::playbook::ParamValue;
 pub use crate::playbook::{After, StepOutcome};
 
@@ -40,10 +41,28 @@ pub struct World {
     pub tenant: String,
     /// Subscription of the VM.
     pub subscription: String,
+    /// Its name when it was read: for people, who know no GUIDs. Empty when it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subscription_name: String,
     /// Who signed in, as far as the credential says.
     pub identity: String,
     /// Digest of the estate the sandbox was loaded with; empty outside.
     pub estate_digest: String,
+}
+
+impl From<&Origin> for World {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            sandbox: origin.sandbox,
+            cloud: origin.cloud.clone(),
+            endpoint: origin.endpoint.clone(),
+            tenant: origin.tenant.clone(),
+            subscription: origin.subscription.clone(),
+            subscription_name: String::new(),
+            identity: origin.identity.clone(),
+            estate_digest: origin.estate_digest.clone(),
+        }
+    }
 }
 
 impl World {
@@ -274,7 +293,7 @@ pub enum PlanError {
     #[error("the plan has the format {0:?}; this azmend reads {PLAN_FORMAT:?}")]
     Format(String),
     /// Changed after it was made.
-    #[error("the plan was changed after it was made: its hash does not match its content")]
+    #[error("the plan was changed after it was made: its hash does not match the file")]
     Edited,
     /// Too old.
     #[error("the plan is {0} old; a plan is valid for 24 hours")]
@@ -288,6 +307,60 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// What stands in for a plan that is lost: it has no steps, so that nothing but locks can be restored with it.
+    ///
+    /// # Errors
+    /// When the origin names no VM.
+    pub fn lost(origin: &Origin, created: Timestamp) -> Result<Self, IdError> {
+        Ok(Self {
+            format: PLAN_FORMAT.to_owned(),
+            version: String::new(),
+            created,
+            world: origin.into(),
+            playbook: origin.playbook.clone(),
+            playbook_digest: String::new(),
+            codes: Vec::new(),
+            vm: ResourceId::parse(&origin.vm)?,
+            vm_id: String::new(),
+            params: BTreeMap::new(),
+            overrides: BTreeSet::new(),
+            named_locks: Vec::new(),
+            relock: false,
+            allow_guest: false,
+            max_changes: 0,
+            evidence: Vec::new(),
+            steps: Vec::new(),
+            warnings: Vec::new(),
+            not_read: BTreeMap::new(),
+            before: View::default(),
+            hash: String::new(),
+            facts: None,
+        })
+    }
+
+    /// Whether it stands in for one that is lost: each other one has its hash.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.hash.is_empty()
+    }
+
+    /// Where it is valid and what it is for, as a journal keeps it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let world = self.world.clone();
+        Origin {
+            sandbox: world.sandbox,
+            cloud: world.cloud,
+            endpoint: world.endpoint,
+            tenant: world.tenant,
+            subscription: world.subscription,
+            identity: world.identity,
+            estate_digest: world.estate_digest,
+            playbook: self.playbook.clone(),
+            vm: self.vm.to_string(),
+        }
+    }
+
     /// Every change of the steps that run.
     pub fn changes(&self) -> impl Iterator<Item = (&PlannedStep, &Change)> {
         self.steps
@@ -364,13 +437,16 @@ impl Plan {
     /// # Errors
     /// [`PlanError`].
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let value: Value = serde_json::from_str(text).map_err(|e| PlanError::NotAPlan(e.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            PlanError::NotAPlan(format!("it is not JSON (line {}, column {})", error.line(), error.column()))
+        })?;
         match value.get("format").and_then(Value::as_str) {
             Some(PLAN_FORMAT) => {}
             Some(other) => return Err(PlanError::Format(other.chars().take(60).collect())),
             None => return Err(PlanError::NotAPlan("it has no \"format\"".into())),
         }
-        let plan: Self = serde_json::from_value(value.clone()).map_err(|e| PlanError::NotAPlan(e.to_string()))?;
+        let plan: Self = serde_json::from_value(value.clone())
+            .map_err(|_| PlanError::NotAPlan("a part of it is missing, or of another kind".into()))?;
         // The hash is over what this azmend understands *and* over what stands in the file: an added key is an edit too.
         let mut file = value;
         if let Some(object) = file.as_object_mut() {
@@ -379,6 +455,26 @@ impl Plan {
         let mut text = String::new();
         canonical(&file, &mut text);
         if plan.hash != plan.compute_hash() || plan.hash != hex(&Sha256::digest(text.as_bytes())) {
+            return Err(PlanError::Edited);
+        }
+        Ok(plan)
+    }
+
+    /// The text of a plan file.
+    #[must_use]
+    pub fn file_text(&self) -> String {
+        // A plan that was just made always serialises.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a plan file. Every byte counts, white space and repeated keys too: what was approved is the file.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; [`PlanError::Edited`] when it is not what [`Self::file_text`] wrote.
+    pub fn parse_file(text: &str) -> Result<Self, PlanError> {
+        let plan = Self::parse(text)?;
+        // Another version may write the same plan in another way; its hash covers the content all the same.
+        if plan.version == env!("CARGO_PKG_VERSION") && plan.file_text() != text {
             return Err(PlanError::Edited);
         }
         Ok(plan)
@@ -491,6 +587,7 @@ mod tests {
             endpoint: String::new(),
             tenant: String::new(),
             subscription: String::new(),
+            subscription_name: String::new(),
             identity: String::new(),
             estate_digest: String::new(),
         };

@@ -20,6 +20,7 @@ use crate::facts::collect::{self, CollectOptions};
 use crate::facts::guest::{Guest, look};
 use crate::facts::view::View;
 use crate::facts::vm_facts::{Part, VmFacts};
+use crate::playbook::model::Severity;
 use crate::playbook::{Condition, Playbook, Resolved, ResolvedStep, Verdict};
 use crate::text::{plural, shell_quote};
 use jiff::Timestamp;
@@ -166,6 +167,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     {
         warnings.push(format!("the VM is {}: it can be backed up, crash-consistent", instance.power));
     }
+    warnings.extend(agent_warning(facts, &steps));
     let plan = Plan {
         format: PLAN_FORMAT.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -193,6 +195,9 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
     .sealed();
     if plan.weight() > request.max_changes {
         fatal.push(too_many(plan.weight(), request.max_changes));
+    }
+    if let Some((why, wait)) = requested_backup(&plan, facts, &request.earlier) {
+        return Planned::Waiting { why, wait, view: Box::new(view) };
     }
     if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
         return Planned::Waiting { why, wait, view: Box::new(view) };
@@ -222,7 +227,25 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         }
         return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
     }
-    Planned::Plan(Box::new(plan))
+    // A task is ordered by a person; everything else may be a timer that repairs the same again and again.
+    let task = request.playbook.severity() == Severity::Info;
+    match request.earlier.one_too_many(&plan.vm, plan.created).filter(|_| !task) {
+        Some(refusal) => Planned::Refused { refusals: vec![refusal], plan: Some(Box::new(plan)) },
+        None => Planned::Plan(Box::new(plan)),
+    }
+}
+
+/// A backup of a running VM needs its agent. Some policies make backups without one, so this refuses nothing.
+fn agent_warning(facts: &VmFacts, steps: &[PlannedStep]) -> Option<String> {
+    let instance = facts.instance.known()?;
+    let ready = instance.agent.as_ref().is_some_and(crate::arm::model::Agent::is_ready);
+    let backs_up =
+        steps.iter().flat_map(|step| &step.changes).any(|one| matches!(one.what, ChangeKind::StartBackup(_)));
+    (backs_up && instance.power.eq_ignore_ascii_case("running") && !ready).then(|| {
+        "the guest agent of the running VM is not Ready: this backup is likely to fail with \
+         UserErrorGuestAgentStatusUnavailable until the agent is repaired"
+            .to_owned()
+    })
 }
 
 /// A running backup stops this plan, and it is one that azmend started: the normal case of a runbook that runs every hour,
@@ -233,10 +256,24 @@ fn own_backup(facts: &VmFacts, earlier: &Earlier, fatal: &[Refusal]) -> Option<(
     }
     let items = facts.items.known().into_iter().flatten();
     let mut jobs = items.flat_map(|item| item.jobs.known().into_iter().flatten());
-    let job = jobs.find(|job| job.running() && earlier.jobs.contains(&job.id))?;
+    let job = jobs.find(|job| job.running() && earlier.started(&facts.id, job))?;
     let since = job.start.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     let why = format!("a backup that was started{since} is running (job {}); nothing else was changed", job.id.name());
     Some((why, OWN_BACKUP))
+}
+
+/// A run that was stopped has requested a backup a moment ago, and no list shows its job yet: a second one would run into it, and
+/// a deletion into its snapshot.
+fn requested_backup(plan: &Plan, facts: &VmFacts, earlier: &Earlier) -> Option<(String, Duration)> {
+    if !plan.changes().any(|(_, change)| change.what.disturbs_a_backup()) {
+        return None;
+    }
+    let (one, wait) = earlier.unseen_backup(facts, plan.created)?;
+    let why = format!(
+        "a backup was requested at {:.0}, and its job is not listed yet; nothing was changed; to follow it: azmend runs resume {}",
+        one.at, one.run
+    );
+    Some((why, wait))
 }
 
 /// A backup without room for its point, while an earlier run of this machine waits for Azure Backup to make room: it would only
@@ -558,19 +595,20 @@ fn too_many(weight: usize, allowed: usize) -> Refusal {
 fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &VmFacts) -> Refusal {
     let backup = &view.backup;
     let code = if backup.inner_error.is_empty() { &backup.last_error } else { &backup.inner_error };
-    let off: Vec<String> = steps
-        .iter()
-        .filter_map(|step| match &step.decision {
-            // What holds it back is the fact, not the text of a condition.
+    // What holds the steps back are facts, not the text of conditions; what they would have found besides is a note.
+    let mut held: Vec<String> = Vec::new();
+    for step in steps {
+        match &step.decision {
             Decision::Off { why } => {
                 let when = resolved.steps.iter().find(|one| one.id == step.id).and_then(|one| one.when.as_ref());
-                let values = when.map(|when| touched_values(when, view)).unwrap_or_default();
-                let because = if values.is_empty() { why.clone() } else { values.join(", ") };
-                Some(format!("{} does not apply ({because})", step.id))
+                let facts = when.map(|when| touched_facts(when, view)).unwrap_or_default();
+                held.extend(if facts.is_empty() { vec![why.clone()] } else { facts });
             }
-            Decision::Run => step.notes.first().map(|note| format!("{}: {note}", step.id)),
-        })
-        .collect();
+            Decision::Run => held.extend(step.notes.first().cloned()),
+        }
+    }
+    let mut told = BTreeSet::new();
+    held.retain(|fact| told.insert(fact.clone()));
     let others: Vec<&str> = facts
         .extensions
         .known()
@@ -582,11 +620,10 @@ fn beyond_arm(view: &View, steps: &[PlannedStep], resolved: &Resolved, facts: &V
         .collect();
     let passed_on =
         if backup.inner_error.is_empty() { String::new() } else { format!(" (it wraps {})", backup.inner_error) };
+    let because = if held.is_empty() { String::new() } else { format!(": {}", held.join(", ")) };
     let why = format!(
-        "the last backup failed with {}{passed_on}, and nothing that {} can do now repairs it: {}",
-        backup.last_error,
-        resolved.name,
-        if off.is_empty() { "it has no step for it".to_owned() } else { off.join("; ") }
+        "the last backup failed with {}{passed_on}, and nothing that {} can do now repairs it{because}",
+        backup.last_error, resolved.name
     );
     let why = match collect::last_failure_words(facts) {
         Some(words) => format!("{why}; Azure says: {words}"),
@@ -629,17 +666,39 @@ pub(super) fn evidence(resolved: &Resolved, view: &View) -> Vec<String> {
 /// The values that a condition looks at.
 fn touched_values(condition: &Condition, view: &View) -> Vec<String> {
     let tree = serde_json::to_value(view).unwrap_or_default();
-    condition
-        .touched()
-        .iter()
-        .filter_map(|path| {
-            let value = tree.pointer(&format!("/{}", path.replace('.', "/")))?;
-            if value.is_object() {
-                return None;
+    condition.touched().iter().filter_map(|path| touched_value(path, &tree)).collect()
+}
+
+/// The same as a person says it: what of the VM keeps a step from running.
+fn touched_facts(condition: &Condition, view: &View) -> Vec<String> {
+    let tree = serde_json::to_value(view).unwrap_or_default();
+    let ready = |ready: bool| if ready { "Ready" } else { "not Ready" };
+    let fact = |path: &String| {
+        Some(match path.as_str() {
+            "vmsnapshot.state" if view.vmsnapshot.state.is_empty() => "VMSnapshot is not installed".to_owned(),
+            "vmsnapshot.state" => format!("VMSnapshot is {}", view.vmsnapshot.state),
+            "agent.ready" => format!("the guest agent is {}", ready(view.agent.ready)),
+            "vm.power" => format!("the VM is {}", view.vm.power),
+            "extensions.other_failed" => {
+                let count = usize::try_from(view.extensions.other_failed).unwrap_or(0);
+                format!("{} failed", plural(count, "other extension"))
             }
-            Some(format!("{path} is {}", value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"))))
+            "points.count" => format!("the VM has {} restore points", view.points.count),
+            "points.limit" => format!("their limit is {}", view.points.limit),
+            // Both stand before it in the sentence; a parameter is what somebody chose.
+            "backup.last_error" | "backup.inner_error" => return None,
+            _ if path.starts_with("params.") => return None,
+            _ => return touched_value(path, &tree),
         })
-        .collect()
+    };
+    condition.touched().iter().filter_map(fact).collect()
+}
+
+/// A value that a condition looks at.
+fn touched_value(path: &str, tree: &serde_json::Value) -> Option<String> {
+    let value = tree.pointer(&format!("/{}", path.replace('.', "/")))?;
+    let said = || value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"));
+    (!value.is_object()).then(|| format!("{path} is {}", said()))
 }
 
 fn values(resolved: &Resolved, view: &View) -> String {

@@ -32,6 +32,7 @@ impl Run {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             plan_hash: self.plan.hash.clone(),
             pid: self.pid,
+            origin: Some(Box::new(self.plan.origin())),
         };
         let end = match active.record(event).await {
             Ok(()) => Box::pin(active.steps()).await,
@@ -71,6 +72,9 @@ impl Run {
     pub async fn undo(&self) -> RunResult {
         let (records, salvaged) = (self.log.records(), self.log.salvaged());
         let folded = match salvaged.first() {
+            _ if self.plan.is_lost() => {
+                Err(IllegalRecord { seq: 1, why: "its plan is missing or was changed".to_owned() })
+            }
             None => RunState::fold(&self.plan, &records),
             Some(first) => Err(IllegalRecord { seq: first.seq, why: "the journal is damaged before it".to_owned() }),
         };

@@ -40,8 +40,8 @@ const MOST_THROTTLED_READS: u32 = 3;
 const MOST_UNDO_TRIES: u32 = 6;
 /// Looks at what is undone, whatever they say.
 const MOST_UNDO_LOOKS: u32 = 60;
-/// Undoing is not given up while Azure cannot be reached at all, for this long: a network that is gone for ten minutes leaves
-/// no lock off. Still short enough for a job that has kept a quarter of an hour and is then started again.
+/// Undoing is not given up while Azure cannot be reached at all, or asks to wait, for this long: neither a network that is gone
+/// for ten minutes nor a storm of 429 leaves a lock off. Still short enough for a job that has kept a quarter of an hour and is then started again.
 const UNDO_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// When to come back when Azure could not be reached or has not finished.
 const COME_BACK: Duration = Duration::from_secs(15 * 60);
@@ -280,7 +280,7 @@ impl Machine {
                     Next::Poll(Box::new(operation))
                 }
                 Err(error) => {
-                    let detail = format!("the journaled operation is cannot read: {error}");
+                    let detail = format!("the journaled operation cannot be read: {error}");
                     self.answer(Answer::Lost, &detail)
                 }
             },
@@ -414,7 +414,7 @@ impl Machine {
     fn unreadable(&mut self, error: &ArmError, now: Timestamp) -> Next {
         let text = error.to_string();
         match error.class() {
-            ErrorClass::Throttled if self.throttled_reads < MOST_THROTTLED_READS => {
+            ErrorClass::Throttled if self.waits_for_a_throttled_reading(now) => {
                 self.throttled_reads += 1;
                 let wait = error.retry_after.map_or(BACK_OFF, |span| span.to_std()).max(BACK_OFF);
                 if wait > LONGEST_WAIT {
@@ -424,7 +424,7 @@ impl Machine {
             }
             ErrorClass::Throttled => self.give_up(PauseReason::Throttled, text, None, UNREACHABLE_FOR),
             _ if error.is_unreachable() && self.purpose != Purpose::Do => {
-                if elapsed(self.began, now) >= UNDO_PATIENCE {
+                if self.out_of_patience(now) {
                     return self.failed(failure_of(error));
                 }
                 self.unanswered += 1;
@@ -447,6 +447,18 @@ impl Machine {
                 self.wait(text, wait, Then::Guard { old_facts: false })
             }
             _ => outcome(Outcome::Failed { error: failure_of(error) }),
+        }
+    }
+
+    /// Whether an undoing has waited for Azure as long as it may.
+    fn out_of_patience(&self, now: Timestamp) -> bool {
+        elapsed(self.began, now) >= UNDO_PATIENCE
+    }
+
+    fn waits_for_a_throttled_reading(&self, now: Timestamp) -> bool {
+        match self.purpose {
+            Purpose::Do => self.throttled_reads < MOST_THROTTLED_READS,
+            Purpose::Undo | Purpose::Relock => !self.out_of_patience(now),
         }
     }
 
@@ -500,7 +512,10 @@ impl Machine {
         self.last = Some(failure.clone());
         self.sent |= lost;
         let undo = self.purpose != Purpose::Do;
-        if undo && !matches!(class, ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient) {
+        // Azure that asks to wait is waited for, as one that cannot be reached: neither is a try.
+        let waits =
+            matches!(class, ErrorClass::NotSent | ErrorClass::Lost | ErrorClass::Transient | ErrorClass::Throttled);
+        if undo && !waits {
             self.tries += 1;
         }
         match class {
@@ -531,15 +546,15 @@ impl Machine {
             ErrorClass::Throttled if again => {
                 self.throttled += 1;
                 let wait = retry_after.unwrap_or_else(|| back_off(self.throttled));
-                if self.throttled > MOST_UNANSWERED || wait > LONGEST_WAIT {
+                let over = if undo { self.out_of_patience(now) } else { self.throttled > MOST_UNANSWERED };
+                if over || wait > LONGEST_WAIT {
                     return self.give_up(PauseReason::Throttled, failure.message, None, wait.max(UNREACHABLE_FOR));
                 }
                 self.retry(failure.message, Some(wait), self.throttled, lost)
             }
             _ if lost || again => {
                 self.unanswered += 1;
-                let over =
-                    if undo { elapsed(self.began, now) >= UNDO_PATIENCE } else { self.unanswered > MOST_UNANSWERED };
+                let over = if undo { self.out_of_patience(now) } else { self.unanswered > MOST_UNANSWERED };
                 if over {
                     let tries = self.unanswered;
                     let detail = format!("Azure did not accept the request after {tries} tries: {}", failure.message);
@@ -566,7 +581,7 @@ impl Machine {
         match proof {
             Verify::Done(detail) => outcome(Outcome::Succeeded { detail }),
             Verify::Found(job) => Next::Learn(job),
-            Verify::Pending { why, .. } if self.purpose != Purpose::Do && elapsed(self.began, now) >= UNDO_PATIENCE => {
+            Verify::Pending { why, .. } if self.purpose != Purpose::Do && self.out_of_patience(now) => {
                 self.failed(Failure::new("", why))
             }
             Verify::Pending { why, wait } => self.wait(why, wait, Then::Prove),

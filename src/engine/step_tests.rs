@@ -175,6 +175,36 @@ fn a_conflict_that_stays_is_a_failure_in_azures_words() {
 }
 
 #[test]
+fn a_restoration_waits_through_a_storm_of_429() {
+    let throttled = |retry_after| {
+        let failure = Failure::new("TooManyRequests", "wait");
+        let (class, retry_after) = (ErrorClass::Throttled, Some(Duration::from_secs(retry_after)));
+        Seen::Sent(SendSeen::Error(SendError { class, failure, retry_after, lost: false, deletes: false, again: true }))
+    };
+    for (every, storm, comes_back) in [(60, 10 * 60, true), (20, 14 * 60, true), (60, 3600, false)] {
+        let mut machine = Machine::new(Purpose::Relock, ProvenBy::Reading, true, at(0));
+        let mut now = 0;
+        let mut seen = guards(Check::Go(request()));
+        let end = loop {
+            match machine.next(seen, at(now)) {
+                Next::Send(_) if now >= storm => seen = Seen::Sent(SendSeen::Done),
+                Next::Send(_) => seen = throttled(every),
+                Next::Wait { wait, .. } => {
+                    now += i64::try_from(wait.as_secs()).unwrap();
+                    seen = Seen::Waited;
+                }
+                Next::Guard { .. } => seen = guards(Check::Go(request())),
+                Next::Prove => seen = Seen::Proof(Verify::Done("restored".into())),
+                end => break end,
+            }
+            assert!(now < 7200, "it never ends");
+        };
+        let back = matches!(end, Next::End(End::Outcome(Outcome::Succeeded { .. })));
+        assert_eq!(back, comes_back, "429 every {every} s for {storm} s: {end:?}");
+    }
+}
+
+#[test]
 fn what_could_not_be_reached_pauses_a_change_and_is_bounded_for_a_restoration() {
     for purpose in [Purpose::Do, Purpose::Relock] {
         let mut machine = Machine::new(purpose, ProvenBy::Reading, false, at(0));

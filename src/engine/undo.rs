@@ -144,7 +144,7 @@ impl ActiveRun<'_> {
                 Phase::Accepted(operation) => match serde_json::from_value::<Operation>(operation) {
                     Ok(operation) => Box::pin(self.follow(&change, operation)).await?,
                     Err(error) => {
-                        let detail = format!("the journaled operation is cannot read: {error}");
+                        let detail = format!("the journaled operation cannot be read: {error}");
                         self.close_request(&change, Answer::Lost, &detail).await?;
                         None
                     }

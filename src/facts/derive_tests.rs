@@ -1,3 +1,5 @@
+//! What follows from the facts, and what is not known when a part is unread.
+
 use super::*;
 use crate::arm::model::{Agent, Group, Handler, JobError, ProtectedItem, RecoveryPoint, Schedule, Tier, Vault, Vm};
 use crate::facts::vm_facts::Rights;

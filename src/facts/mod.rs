@@ -3,6 +3,7 @@
 //! The way through: [`resolve`] finds the VM a user means, [`collect`] reads it, [`derive`] makes of the facts the small
 //! view that conditions see. [`groups`], [`schedule`] and [`zones`] are pure helpers.
 
+pub mod alerted;
 pub mod bulk;
 pub mod capture;
 pub mod collect;

@@ -249,11 +249,16 @@ pub fn often(every: Duration) -> String {
     }
 }
 
-/// `9 days`, `30 hours`: days from two on, for a person counts the hours of yesterday.
+/// `9 days`, `30 hours`, `12 minutes`: days from two on, for a person counts the hours of yesterday.
 #[must_use]
 pub fn aged(age: Duration) -> String {
     let secs = age.as_secs();
-    let (count, word) = if secs >= 2 * DAY { (secs / DAY, "day") } else { (secs / HOUR, "hour") };
+    let (count, word) = match secs {
+        0..60 => return "less than 1 minute".to_owned(),
+        60..HOUR => (secs / 60, "minute"),
+        _ if secs < 2 * DAY => (secs / HOUR, "hour"),
+        _ => (secs / DAY, "day"),
+    };
     plural(usize::try_from(count).unwrap_or(usize::MAX), word)
 }
 
@@ -262,6 +267,15 @@ mod tests {
     use super::*;
     use crate::actions::rules::testing::{facts, hours_ago, item_of, job, known, now, recovery};
     use crate::facts::vm_facts::VmFacts;
+
+    #[test]
+    fn an_age_of_minutes_is_not_no_hours() {
+        let of = |minutes: u64| super::aged(Duration::from_secs(minutes * 60));
+        assert_eq!(
+            [of(0), of(12), of(60), of(34 * 60), of(9 * 24 * 60)],
+            ["less than 1 minute", "12 minutes", "1 hour", "34 hours", "9 days"]
+        );
+    }
 
     fn of(change: impl FnOnce(&mut ItemFacts)) -> Standing {
         let mut facts: VmFacts = facts();

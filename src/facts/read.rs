@@ -10,6 +10,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
@@ -61,11 +62,13 @@ pub(super) struct Reader<'a> {
     pub arm: &'a Arm,
     concurrency: usize,
     recall: Arc<Recall>,
+    /// A list, or what may be listed, was not read because Azure could not be asked now.
+    passing: AtomicBool,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(arm: &'a Arm, concurrency: usize) -> Self {
-        Self { arm, concurrency: concurrency.max(1), recall: arm.recall() }
+        Self { arm, concurrency: concurrency.max(1), recall: arm.recall(), passing: AtomicBool::new(false) }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -76,7 +79,19 @@ impl<'a> Reader<'a> {
     pub async fn permissions(&self, scope: &ResourceId) -> Granted {
         let clock = self.arm.clock().as_ref();
         let (at, answer) = self.recall.granted(clock, scope, self.arm.permissions(scope)).await;
-        answer.map(|permissions| (at, permissions)).map_err(|error| why(&error))
+        self.noting(answer).map(|permissions| (at, permissions)).map_err(|error| why(&error))
+    }
+
+    /// Whether a list was not read for a reason that passes: Azure could not be reached, or asks to wait.
+    pub fn may_pass(&self) -> bool {
+        self.passing.load(Ordering::Relaxed)
+    }
+
+    fn noting<T>(&self, answer: Result<T, ArmError>) -> Result<T, ArmError> {
+        if answer.as_ref().is_err_and(ArmError::is_passing) {
+            self.passing.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// What the caller may do at `scope`, as far as `enough` wants to know: what is granted at the subscription is granted
@@ -164,7 +179,7 @@ impl<'a> Reader<'a> {
     {
         self.may_list(scope, actions).await?;
         let at = self.now();
-        let items = complete(call.await, what)?;
+        let items = complete(self.noting(call.await), what)?;
         Ok((at, items))
     }
 

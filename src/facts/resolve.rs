@@ -14,6 +14,8 @@ use super::read::{Read, Reader, action, complete, one_line, same_id, why};
 use crate::arm::id::{IdError, ResourceId, check_name, is_guid};
 use crate::arm::model::{Collection, Subscription};
 use crate::arm::{Arm, ArmError, ErrorClass};
+use crate::spelling::near_by;
+use crate::text::look_alikes;
 
 /// Why a text does not name one VM. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,8 @@ pub enum ResolveError {
         scope: String,
         /// Why.
         why: String,
+        /// Azure could not be asked now: the same may be answered later.
+        passing: bool,
     },
     /// The text cannot be a name or an id.
     #[error("{0}")]
@@ -79,17 +83,22 @@ impl ResolveError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let list = |ids: &[ResourceId]| ids.iter().map(ResourceId::to_string).collect::<Vec<_>>().join("\n  ");
+        let meant = |name: &str, near: Vec<String>| {
+            let near = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")));
+            let letters =
+                look_alikes(name).map(|letters| format!("the name has letters that only look Latin: {letters}"));
+            let hints: Vec<String> = letters.into_iter().chain(near).collect();
+            (!hints.is_empty()).then(|| hints.join("; "))
+        };
         match self {
-            Self::NotFound { near, .. } if near.is_empty() => None,
-            Self::NotFound { near, .. } => {
-                let near: Vec<String> = near.iter().map(ResourceId::short_name).collect();
-                Some(format!("did you mean {}?", near.join(" or ")))
-            }
+            Self::NotFound { name, near, .. } => meant(name, near.iter().map(ResourceId::short_name).collect()),
             Self::Ambiguous { candidates, .. } => Some(format!("give one of these as --vm:\n  {}", list(candidates))),
+            Self::CannotList { passing: true, .. } => {
+                Some("try again later; with group/name or the resource id of the VM nothing is listed".to_owned())
+            }
             Self::CannotList { .. } => Some("give group/name or the resource id of the VM".to_owned()),
             Self::BadName(_) => Some("--vm takes a name, group/name or a resource id".to_owned()),
-            Self::SubscriptionNotFound { near, .. } if near.is_empty() => None,
-            Self::SubscriptionNotFound { near, .. } => Some(format!("did you mean {}?", near.join(" or "))),
+            Self::SubscriptionNotFound { name, near } => meant(name, near.clone()),
             Self::SubscriptionAmbiguous { ids, .. } => Some(format!("give one of the ids: {}", ids.join(", "))),
         }
     }
@@ -138,16 +147,18 @@ pub async fn resolve_vm(arm: &Arm, text: &str, subscriptions: &[String]) -> Resu
 /// # Errors
 /// [`ResolveError`] when one is not found, is ambiguous, or the subscriptions cannot be listed.
 pub async fn resolve_subscriptions(arm: &Arm, filters: &[String]) -> Result<Vec<Subscription>, ResolveError> {
-    let cannot = |name: &str, why: String| ResolveError::CannotList {
-        name: name.to_owned(),
-        scope: "the tenant".to_owned(),
-        why,
-    };
     for filter in filters {
         check_name("subscription", filter)?;
     }
     let first = filters.first().map_or("", String::as_str);
-    let visible = complete(arm.subscriptions().await, "subscriptions").map_err(|why| cannot(first, why))?;
+    let listed = arm.subscriptions().await;
+    let passing = listed.as_ref().is_err_and(ArmError::is_passing);
+    let visible = complete(listed, "subscriptions").map_err(|why| ResolveError::CannotList {
+        name: first.to_owned(),
+        scope: "the tenant".to_owned(),
+        why,
+        passing,
+    })?;
     if filters.is_empty() {
         return Ok(visible);
     }
@@ -161,7 +172,7 @@ pub async fn resolve_subscriptions(arm: &Arm, filters: &[String]) -> Result<Vec<
             (None, [one]) => *one,
             (None, []) => {
                 let names = visible.iter().map(|one| (one.name.as_str(), one.name.clone()));
-                return Err(ResolveError::SubscriptionNotFound { name: filter.clone(), near: nearest(filter, names) });
+                return Err(ResolveError::SubscriptionNotFound { name: filter.clone(), near: near_by(filter, names) });
             }
             (None, several) => {
                 let ids = several.iter().map(|one| one.id.clone()).collect();
@@ -216,7 +227,9 @@ struct Search<'a> {
 impl Search<'_> {
     async fn scopes(&self, filters: &[String]) -> Result<Vec<ResourceId>, ResolveError> {
         let chosen = resolve_subscriptions(self.reader.arm, filters).await.map_err(|error| match error {
-            ResolveError::CannotList { scope, why, .. } => self.cannot(scope, why),
+            ResolveError::CannotList { scope, why, passing, .. } => {
+                ResolveError::CannotList { name: self.text.to_owned(), scope, why, passing }
+            }
             other => other,
         })?;
         let ids: Result<Vec<ResourceId>, IdError> =
@@ -230,7 +243,7 @@ impl Search<'_> {
     }
 
     fn cannot(&self, scope: String, why: String) -> ResolveError {
-        ResolveError::CannotList { name: self.text.to_owned(), scope, why }
+        ResolveError::CannotList { name: self.text.to_owned(), scope, why, passing: self.reader.may_pass() }
     }
 
     /// The VM's id as Azure writes it. It is read as the facts read it, so that one reading asks once; whether that needs a
@@ -272,6 +285,7 @@ impl Search<'_> {
         let calls = ids.iter().map(|id| self.vm(id));
         let mut found = Vec::new();
         let mut unknown = None;
+        let mut passing = false;
         for (id, answer) in ids.iter().zip(self.reader.side_by_side(calls.collect()).await) {
             match answer {
                 Ok(id) => found.push(id),
@@ -280,6 +294,7 @@ impl Search<'_> {
                 // cannot mean; but then nothing may be said to be missing either.
                 Err(error) => {
                     let fatal = error.class() != ErrorClass::Forbidden;
+                    passing |= error.is_passing();
                     unknown = Some((id.subscription_id().to_string(), why(&error), fatal));
                     if fatal {
                         break;
@@ -288,7 +303,9 @@ impl Search<'_> {
             }
         }
         match (found.len(), unknown) {
-            (_, Some((scope, why, true))) | (0, Some((scope, why, false))) => Err(self.cannot(scope, why)),
+            (_, Some((scope, why, true))) | (0, Some((scope, why, false))) => {
+                Err(ResolveError::CannotList { name: self.text.to_owned(), scope, why, passing })
+            }
             (1, _) => Ok(found.remove(0)),
             (0, None) => {
                 let in_group = |id: &ResourceId| id.resource_group().is_some_and(|one| same_name(one, group));
@@ -354,7 +371,7 @@ impl Search<'_> {
     async fn near(&self, scopes: &[ResourceId], name: &str) -> Vec<ResourceId> {
         let listed = self.vms(scopes).await;
         let ids: Vec<ResourceId> = listed.into_iter().filter_map(|(_, listed)| listed.ok()).flatten().collect();
-        nearest(name, ids.iter().map(|id| (id.name(), id.clone())))
+        near_by(name, ids.iter().map(|id| (id.name(), id.clone())))
     }
 }
 
@@ -364,22 +381,6 @@ fn is_vm(id: &ResourceId) -> bool {
 
 fn same_name(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
-}
-
-/// At most three of the candidates whose name is near, the nearest first.
-fn nearest<'a, T: Ord>(name: &str, candidates: impl Iterator<Item = (&'a str, T)>) -> Vec<T> {
-    const MOST: usize = 3;
-    let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
-    let distance = |other: &str| {
-        let other = other.to_lowercase();
-        let distance = strsim::damerau_levenshtein(&name, &other);
-        let part = name.chars().count() >= 3 && (other.contains(&name) || name.contains(&other) && other.len() >= 3);
-        (distance <= allowed || part).then_some(distance)
-    };
-    let mut near: Vec<(usize, T)> = candidates.filter_map(|(other, value)| Some((distance(other)?, value))).collect();
-    near.sort();
-    near.into_iter().take(MOST).map(|(_, value)| value).collect()
 }
 
 #[cfg(test)]
@@ -426,7 +427,7 @@ mod tests {
     #[test]
     fn near_names_are_near() {
         let names = ["web-01", "web-02", "db-01", "web-01-old", "x"];
-        let near = |name: &str| nearest(name, names.iter().map(|name| (*name, *name)));
+        let near = |name: &str| near_by(name, names.iter().map(|name| (*name, *name)));
         assert_eq!(near("wbe-01")[0], "web-01");
         assert_eq!(near("w\u{435}b-01")[0], "web-01", "a Cyrillic letter is one letter away");
         assert_eq!(near("WEB"), ["web-01", "web-02", "web-01-old"]);

@@ -12,7 +12,7 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::event::{Event, FORMAT, Record};
+use super::event::{Event, FORMAT, Origin, Record};
 use crate::text::safe_json;
 
 const SUM_KEY: &str = ",\"sum\":\"";
@@ -245,6 +245,15 @@ impl Loaded {
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.integrity == Integrity::Intact
+    }
+
+    /// Where the run works, as its first line says.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.records.iter().chain(&self.salvaged).find_map(|record| match &record.event {
+            Event::Started { origin, .. } => origin.as_deref(),
+            _ => None,
+        })
     }
 
     /// Every intent to delete that was read, also after the damage: from these the locks that may be off are found.

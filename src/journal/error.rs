@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::text::{safe, shell_quote};
+use crate::text::{io_words, safe, shell_quote};
 
 /// Why the state directory, a run or a lock cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +140,7 @@ impl JournalError {
     }
 
     pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), why: error.to_string(), kind: error.kind() }
+        Self::Io { action, path: path.to_owned(), why: io_words(error), kind: error.kind() }
     }
 
     /// What the user can do about it.
@@ -221,7 +221,7 @@ mod tests {
     fn errors_name_the_path_and_what_to_do() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = JournalError::io("write", Path::new("/state/runs/\x1b[2J"), &full);
-        assert_eq!(error.to_string(), "cannot write /state/runs/␛[2J: no storage space");
+        assert_eq!(error.to_string(), "cannot write /state/runs/␛[2J: no space is left on the disk");
         assert!(error.hint().unwrap().starts_with("free some space"));
         let open = JournalError::Open { path: "/st ate".into(), mode: 0o755 };
         assert!(open.to_string().contains("(mode 0755)"));

@@ -217,6 +217,29 @@ pub enum Fact {
     Job,
 }
 
+/// Where a run works and on what: what is needed of its plan to restore its locks when the plan is lost (S13).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The embedded Azure and not a real one.
+    pub sandbox: bool,
+    /// Which cloud.
+    pub cloud: String,
+    /// The ARM endpoint.
+    pub endpoint: String,
+    /// Tenant id.
+    pub tenant: String,
+    /// Subscription of the VM.
+    pub subscription: String,
+    /// Who signed in.
+    pub identity: String,
+    /// Digest of the sandbox's estate.
+    pub estate_digest: String,
+    /// Name of the playbook.
+    pub playbook: String,
+    /// Resource id of the VM.
+    pub vm: String,
+}
+
 /// One thing that happened in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -233,6 +256,9 @@ pub enum Event {
         plan_hash: String,
         /// Process id.
         pid: u32,
+        /// Where the run works; absent in journals of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Box<Origin>>,
     },
     /// A process takes the run up again.
     Resumed {

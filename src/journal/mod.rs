@@ -31,7 +31,7 @@ pub use blob::{Blob, BlobFault, BlobProblem, BlobStore, Blobs, Listed};
 pub use chain::{Integrity, Loaded, Tail};
 pub use error::{JournalError, Trouble};
 pub use event::{
-    Answer, Effect, EndKind, Ending, Event, FORMAT, Fact, FinalStatus, PauseReason, Purpose, Record, StepEnd,
+    Answer, Effect, EndKind, Ending, Event, FORMAT, Fact, FinalStatus, Origin, PauseReason, Purpose, Record, StepEnd,
 };
 pub use fleet::{
     FLEET_FORMAT, FleetFile, FleetList, FleetRecord, FleetStage, FleetVm, fleets, load_fleet, prune_fleets,

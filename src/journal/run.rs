@@ -110,6 +110,16 @@ impl RunFile {
         Ok((file, loaded))
     }
 
+    /// Who works on a run now, if anybody does: a run that is not over and that nobody works on was killed. Nothing is made or
+    /// changed by looking.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn holder(state: &State, run: &str) -> Result<Option<String>, JournalError> {
+        state::check_run_id(run)?;
+        state.store().holder(Thing::Run(run)).await
+    }
+
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -46,7 +46,14 @@ fn events_of(format: u32) -> Vec<Event> {
         effect: None,
     };
     vec![
-        Event::Started { format, run: RUN.into(), version: "0.1.0".into(), plan_hash: "ab".into(), pid: 4711 },
+        Event::Started {
+            format,
+            run: RUN.into(),
+            version: "0.1.0".into(),
+            plan_hash: "ab".into(),
+            pid: 4711,
+            origin: None,
+        },
         Event::StepStarted { step: "unlock".into() },
         intent("unlock.1", "DELETE"),
         Event::Answered {
@@ -287,8 +294,11 @@ fn one_process_at_a_time_works_on_a_run() {
     let expected = format!("another azmend (pid {}, run {RUN}) is working on the run {RUN}", std::process::id());
     assert_eq!(error.to_string(), expected);
     assert!(now(load(&place.state, RUN)).is_ok(), "looking is always possible");
+    let holder = now(RunFile::holder(&place.state, RUN)).unwrap();
+    assert_eq!(holder.as_deref(), Some(format!("pid {}, run {RUN}", std::process::id()).as_str()));
     assert_eq!(now(RunFile::create(&place.state, RUN, "{}")).unwrap_err(), JournalError::Exists(RUN.into()));
     drop(run);
+    assert_eq!(now(RunFile::holder(&place.state, RUN)).unwrap(), None, "it was killed, or is over");
     assert_eq!(now(RunFile::open(&place.state, RUN)).unwrap().1.plan_json, PLAN_JSON);
     assert!(matches!(now(RunFile::open(&place.state, OTHER)), Err(JournalError::NoRun { .. })));
 }

@@ -68,6 +68,8 @@ impl RunEntry {
     fn new(id: &str, loaded: &Loaded) -> Self {
         let plan: Value = serde_json::from_str(&loaded.plan_json).unwrap_or_default();
         let text = |key: &str| plan.get(key).and_then(Value::as_str).map(str::to_owned);
+        // Of a plan that is lost the journal says what it was for.
+        let origin = loaded.origin();
         let first = loaded.records.first().map(|record| record.at);
         let damaged = match &loaded.integrity {
             Integrity::Intact => None,
@@ -78,9 +80,9 @@ impl RunEntry {
         Self {
             id: id.to_owned(),
             started: first.or_else(|| text("created")?.parse().ok()),
-            playbook: text("playbook"),
-            vm: text("vm"),
-            sandbox: plan.pointer("/world/sandbox").and_then(Value::as_bool),
+            playbook: text("playbook").or_else(|| Some(origin?.playbook.clone())),
+            vm: text("vm").or_else(|| Some(origin?.vm.clone())),
+            sandbox: plan.pointer("/world/sandbox").and_then(Value::as_bool).or_else(|| Some(origin?.sandbox)),
             last: loaded.records.last().or(loaded.salvaged.last()).cloned(),
             damaged,
         }
@@ -181,7 +183,7 @@ pub async fn prune(
 ) -> Result<Pruned, JournalError> {
     let mut out = Pruned::default();
     for entry in runs(state).await?.runs {
-        let age = entry.last_at().map(|at| elapsed(at, now));
+        let age = last_used(&entry).map(|at| elapsed(at, now));
         if age.is_some_and(|age| age < older_than.to_std()) {
             continue;
         }
@@ -198,6 +200,16 @@ pub async fn prune(
         state.store().sweep(now).await;
     }
     Ok(out)
+}
+
+/// When a run was last used, by this machine's clock. The times of a sandbox run are those of its world: of it the id says when
+/// it began here.
+fn last_used(entry: &RunEntry) -> Option<Timestamp> {
+    let here = || {
+        let (seconds, _) = uuid::Uuid::parse_str(&entry.id).ok()?.get_timestamp()?.to_unix();
+        Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+    };
+    if entry.sandbox == Some(true) { here().or_else(|| entry.last_at()) } else { entry.last_at() }
 }
 
 async fn prune_one(
@@ -234,7 +246,9 @@ mod tests {
     }
 
     fn plan(vm: &str) -> String {
-        format!(r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":true}}}}"#)
+        format!(
+            r#"{{"created":"2026-11-20T09:00:00Z","playbook":"stuck-job","vm":"{vm}","world":{{"sandbox":false}}}}"#
+        )
     }
 
     fn finished(state: &State, id: &str, day: u64) {
@@ -273,7 +287,7 @@ mod tests {
         let first = list.runs.first().unwrap();
         assert_eq!(
             (first.playbook.as_deref(), first.vm.as_deref(), first.sandbox, first.started),
-            (Some("stuck-job"), Some(B), Some(true), Some(at(30)))
+            (Some("stuck-job"), Some(B), Some(false), Some(at(30)))
         );
         assert!(matches!(first.last.as_ref().unwrap().event, Event::Finished { .. }));
         let names: Vec<_> = list.skipped.iter().map(|s| (s.name.as_str(), s.why.contains("is not a run id"))).collect();
@@ -292,6 +306,23 @@ mod tests {
         assert!(matches!(now(resolve_run_id(&state, "02")), Err(JournalError::NoRun { .. })));
         assert!(matches!(now(resolve_run_id(&state, "../..")), Err(JournalError::NotARunId(_))));
         assert!(matches!(now(resolve_run_id(&state, "")), Err(JournalError::NotARunId(_))));
+    }
+
+    /// The sandbox's time is its own: the id has this machine's.
+    #[test]
+    fn a_run_of_the_sandbox_is_as_old_as_its_id() {
+        let id = "01a21f00-0000-774b-bcce-b302099a8057";
+        let (_home, state, _) = state();
+        let log = now(RunFile::create(&state, id, &plan("vm").replace("false", "true"))).unwrap();
+        now(log.append(at(1), Event::Warned { text: "years ago, there".into() })).unwrap();
+        drop(log);
+        let (seconds, _) = uuid::Uuid::parse_str(id).unwrap().get_timestamp().unwrap().to_unix();
+        let began = Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
+        let day = Span::from_secs(86_400);
+        let after = |hours: u64| crate::clock::later(began, std::time::Duration::from_secs(hours * 3600));
+        let removed = |at| now(prune(&state, day, at, true, |_| Ok(()))).unwrap().removed;
+        assert_eq!(removed(after(23)), Vec::<String>::new());
+        assert_eq!(removed(after(25)), [id]);
     }
 
     #[test]

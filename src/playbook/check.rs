@@ -16,7 +16,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::facts::view::View;
-use crate::yaml::nearest;
+use crate::spelling::nearest;
 
 /// The type of a value in a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]

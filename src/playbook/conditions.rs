@@ -20,6 +20,7 @@ use super::check;
 pub use super::check::{FUNCTIONS, Known, Problem, Type, view_paths};
 use super::scan;
 pub use super::scan::{MAX_BYTES, MAX_LEVELS, MAX_TOKENS};
+use super::slips;
 use crate::duration::Span;
 use crate::facts::view::View;
 
@@ -241,35 +242,17 @@ impl Condition {
 }
 
 fn syntax(source: &str, error: &cel::ParseError) -> Problem {
+    if let Some(slip) = slips::explain(source) {
+        return slip;
+    }
     let (line, column) = error.pos;
     let lines_before = usize::try_from(line.max(1) - 1).unwrap_or(0);
     let before: usize = source.split_inclusive('\n').take(lines_before).map(|line| line.chars().count()).sum();
     let column = usize::try_from((column - 1).max(0)).unwrap_or(0);
     let at = (before + column).min(source.chars().count());
-    let (message, hint) = in_our_words(error.msg.lines().next().unwrap_or_default());
-    Problem { at, message: format!("is not a condition: {message}"), hint }
-}
-
-/// ANTLR says which tokens it wanted; people want to know what is wrong.
-fn in_our_words(message: &str) -> (String, Option<String>) {
-    // What it stumbled over is the first thing in quotes behind "at" or "input".
-    let found = ["input '", "at '", "at: '"].iter().find_map(|lead| message.split_once(lead)).map(|(_, rest)| rest);
-    let found =
-        found.map(|rest| rest.split_once("' expecting").map_or(rest, |(found, _)| found).trim_end_matches('\''));
-    let missing = message.split_once("missing ").and_then(|(_, rest)| rest.split_once(" at ")).map(|(what, _)| what);
-    let hint = found.and_then(|found| match found {
-        "and" => Some("write && for and"),
-        "or" => Some("write || for or"),
-        "not" => Some("write ! for not"),
-        _ => None,
-    });
-    let message = match (missing, found) {
-        (Some(what), _) => format!("{what} is missing"),
-        (None, Some("<EOF>")) => "it ends too early".to_owned(),
-        (None, Some(found)) => format!("{found:?} does not belong here"),
-        (None, None) => "it cannot be read from here on".to_owned(),
-    };
-    (message, hint.map(str::to_owned))
+    let message = "is not a condition: something is missing or does not belong here".to_owned();
+    let hint = Some("see `azmend playbook show rp-collection-limit --yaml` for conditions that work".to_owned());
+    Problem { at, message, hint }
 }
 
 impl fmt::Debug for Condition {

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::model::Playbook;
 use super::source;
-use crate::yaml::{self, Diagnostic, Limits, Place, nearest, quote};
+use crate::spelling::nearest;
+use crate::text::io_words;
+use crate::yaml::{self, Diagnostic, Limits, Place, quote};
 
 /// The shipped playbooks: file name and text.
 pub const SHIPPED: [(&str, &str); 16] = [
@@ -83,17 +85,13 @@ impl Library {
     pub fn with_directory(directory: &Path) -> Self {
         let mut library = Self::shipped();
         let shown = directory.display().to_string();
-        let listed = std::fs::read_dir(directory)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
-        let mut files: Vec<PathBuf> = match listed {
-            Ok(paths) => paths.into_iter().filter(|path| is_yaml(path)).collect(),
-            Err(error) => {
-                let message = format!("the directory cannot be read: {error}");
-                library.problems.push(Diagnostic::new(&shown, Place::START, message));
+        let mut files = match files_of(directory) {
+            Ok(files) => files,
+            Err(problem) => {
+                library.problems.push(problem);
                 return library;
             }
         };
-        files.sort();
         if files.len() > MAX_FILES {
             let message = format!("there are {} files; only the first {MAX_FILES} are read", files.len());
             library.problems.push(Diagnostic::new(&shown, Place::START, message));
@@ -155,6 +153,24 @@ impl Library {
     pub fn problems(&self) -> &[Diagnostic] {
         &self.problems
     }
+}
+
+/// The playbook files of a directory (`*.yaml` and `*.yml`, not of its subdirectories), by name.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let listed = std::fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
+    let mut files: Vec<PathBuf> = match listed {
+        Ok(paths) => paths.into_iter().filter(|path| is_yaml(path)).collect(),
+        Err(error) => {
+            let message = format!("the directory cannot be read: {}", io_words(&error));
+            return Err(Diagnostic::new(&directory.display().to_string(), Place::START, message));
+        }
+    };
+    files.sort();
+    Ok(files)
 }
 
 fn is_yaml(path: &Path) -> bool {

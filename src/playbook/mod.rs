@@ -11,7 +11,9 @@ pub mod library;
 pub mod model;
 mod scan;
 pub mod schema;
+mod slips;
 pub mod source;
+pub mod template;
 
 pub use after::{After, StepOutcome};
 pub use conditions::{Condition, ParamValue, Verdict};

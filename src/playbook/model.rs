@@ -20,7 +20,8 @@ pub use super::conditions::{Condition, ParamValue, Verdict};
 use crate::actions::spec::{ActionName, ActionSpec};
 use crate::duration::Span;
 use crate::facts::view::View;
-use crate::yaml::{nearest, quote};
+use crate::spelling::nearest;
+use crate::yaml::quote;
 
 /// How bad the problem is that a playbook mends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

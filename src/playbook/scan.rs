@@ -13,6 +13,9 @@ pub const MAX_LEVELS: usize = 32;
 /// The most words, numbers, strings and operators.
 pub const MAX_TOKENS: usize = 256;
 
+/// The most digits of a number: more do not fit into 64 bits.
+const MAX_DIGITS: usize = 18;
+
 /// What is wrong and at which character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanError {
@@ -58,9 +61,27 @@ pub fn scan(source: &str) -> Result<(), ScanError> {
                 while chars.get(at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '_') {
                     at += 1;
                 }
+                if c.is_ascii_digit() && at - start > MAX_DIGITS {
+                    return fail(start, format!("a number can have at most {MAX_DIGITS} digits"));
+                }
                 if matches!(chars.get(at), Some('"' | '\'')) {
                     return fail(start, "raw and byte strings are not allowed in a condition".into());
                 }
+            }
+            '<' if chars.get(at) == Some(&'>') => {
+                return fail(start, "<> is not an operator of conditions: use !=".into());
+            }
+            '=' if chars.get(at) == Some(&'>') => {
+                return fail(start, "=> is not an operator of conditions: use >=".into());
+            }
+            '=' if chars.get(at) == Some(&'<') => {
+                return fail(start, "=< is not an operator of conditions: use <=".into());
+            }
+            '=' if chars.get(at) == Some(&'=') && chars.get(at + 1) == Some(&'=') => {
+                return fail(start, "=== is not an operator of conditions: use ==".into());
+            }
+            '<' | '>' if chars.get(at) == Some(&c) => {
+                return fail(start, format!("{c}{c} is not an operator of conditions: use {c} or {c}="));
             }
             // Two characters, one operator.
             '&' | '|' | '=' | '<' | '>' if chars.get(at).is_some_and(|next| *next == c || *next == '=') => at += 1,
@@ -68,6 +89,9 @@ pub fn scan(source: &str) -> Result<(), ScanError> {
             '&' | '|' => return fail(start, format!("{c} is not an operator of conditions: use {c}{c}")),
             '.' | ',' | '?' | ':' | '+' | '*' | '/' | '%' | '<' | '>' => {}
             '{' | '}' => return fail(start, "maps ({...}) are not allowed in a condition".into()),
+            '“' | '”' | '„' | '‘' | '’' | '`' => {
+                return fail(start, format!("the quote {c} is not a quote of conditions: use \" or '"));
+            }
             other => return fail(start, format!("the character {other:?} is not allowed in a condition")),
         }
         prefixes = if prefix { prefixes + 1 } else { 0 };
@@ -91,7 +115,15 @@ fn string(chars: &[char], start: usize) -> Result<usize, ScanError> {
     while let Some(c) = chars.get(at) {
         at += 1;
         match c {
-            '\\' => at += 1,
+            '\\' => {
+                // The escapes of CEL; a path of Windows has others.
+                let known = |c: &char| "abfnrtv\\?\"'`xXuU01234567".contains(*c);
+                if let Some(escaped) = chars.get(at).filter(|c| !known(c)) {
+                    let message = format!("\\{escaped} is not an escape of conditions: write \\\\ for a backslash");
+                    return Err(ScanError { at: at - 1, message });
+                }
+                at += 1;
+            }
             '\n' | '\r' => break,
             c if Some(c) == quote => return Ok(at),
             _ => {}
@@ -136,10 +168,17 @@ mod tests {
             ("'a\\'".into(), "does not end"),
             ("vm.name // x".into(), "comments"),
             ("vm.name = 'x'".into(), "use =="),
-            ("points.count =< 3".into(), "use =="),
+            ("points.count =< 3".into(), "use <="),
+            ("points.count => 3".into(), "use >="),
+            ("points.count <> 3".into(), "use !="),
+            ("points.count === 3".into(), "use =="),
+            ("points.count >> 3".into(), "use > or >="),
+            ("99999999999999999999 > points.count".into(), "18 digits"),
+            ("vm.name == “x”".into(), "use \" or '"),
+            ("vm.name == 'a\\q'".into(), "write \\\\"),
             ("vm.exists & agent.ready".into(), "use &&"),
             ("vm.exists | agent.ready".into(), "use ||"),
-            ("vm`name`".into(), "'`'"),
+            ("vm`name`".into(), "the quote `"),
             ("@result".into(), "'@'"),
             ("νm.name".into(), "'ν'"),
         ] {

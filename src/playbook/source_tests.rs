@@ -289,7 +289,7 @@ steps:
         "p.yaml:8:38: the default must be a duration, but this is a whole number / write it with a unit: 90s, 15m, 2h, 30d",
         "p.yaml:9:3: \"Bad\" is not a name for a parameter / 1 to 32 lower-case letters, digits and underscores, a letter first",
         "p.yaml:9:30: the default must be a whole number, but this is text",
-        "p.yaml:9:42: unknown key \"mix\" in the parameter \"Bad\" / did you mean min?",
+        "p.yaml:9:42: unknown key \"mix\" in the parameter \"Bad\" / did you mean max?",
         "p.yaml:10:9: the parameter \"both\" has no help",
         "p.yaml:10:27: the parameter \"both\" has both one_of and type: choose one",
         "p.yaml:11:10: applies: unknown name \"backup.last_eror\" / did you mean backup.last_error?",
@@ -411,7 +411,11 @@ fn the_shipped_playbooks_resolve() {
         ("agent-configuration", "guest.agent_conf -; guest.agent_conf -"),
         ("datasource-not-present", "protection.resume -; backup.start params.backup"),
         ("delete-stale-collections", "locks.remove params.unlock; restore_points.delete_stale -"),
-        ("extension-operation-failed", "extension.uninstall agent.ready; backup.start agent.ready"),
+        (
+            "extension-operation-failed",
+            "extension.uninstall agent.ready; \
+             backup.start agent.ready || vm.power == \"stopped\" || vm.power == \"deallocated\"",
+        ),
         (
             "rp-collection-limit",
             "locks.remove -; restore_points.delete_stale params.cleanup == \"stale\"; \

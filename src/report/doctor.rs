@@ -85,7 +85,8 @@ fn one_scope(page: &mut Page, scope: &ScopeReport) {
         }
     }
     if scope.missing.is_empty() && scope.not_read.is_empty() {
-        page.item("  ", GOOD, "nothing is missing");
+        let some = scope.playbooks.iter().any(|playbook| playbook.may == May::NotChecked);
+        page.item("  ", GOOD, if some { "nothing is missing of what was checked" } else { "nothing is missing" });
     }
 }
 
@@ -94,11 +95,12 @@ fn one_playbook(page: &mut Page, playbook: &PlaybookReport) {
         May::Yes => ("yes   ", GOOD),
         May::Partly => ("partly", CARE),
         May::No => ("no    ", BAD),
+        May::NotChecked => ("-     ", DIM),
     };
     let steps = |may: May| -> Vec<&str> {
         playbook.steps.iter().filter(|step| step.may == may).map(|step| step.id.as_str()).collect()
     };
-    let mut said = Vec::new();
+    let mut said: Vec<String> = playbook.why.iter().map(|why| format!("not checked: {why}")).collect();
     if playbook.may != May::No {
         said.extend(Some(steps(May::No)).filter(|ids| !ids.is_empty()).map(|ids| format!("not {}", ids.join(", "))));
         said.extend(

@@ -6,6 +6,7 @@ use anstyle::Style;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
 use super::plan::{place, plan as plan_page};
+use super::stakes;
 use crate::actions::change::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::clock::elapsed;
@@ -13,7 +14,7 @@ use crate::engine::fleet::Limits;
 use crate::engine::fleet::result::{FleetResult, NotPlanned, Sums, Unplanned};
 use crate::engine::plan::Plan;
 use crate::engine::result::{RunResult, Status};
-use crate::text::{human_duration, plural, safe};
+use crate::text::{human_duration, plural};
 
 /// Plans that are shown in full; the rest have a line each.
 const IN_FULL: usize = 3;
@@ -27,8 +28,8 @@ pub const AT_WORK: &str = "at_work";
 #[must_use]
 pub fn overview(fleet: &FleetResult, plans: &[Plan], limits: &Limits, width: usize) -> String {
     let mut page = Page::new(width);
-    let title = format!("{} on {} in {}", safe(&fleet.playbook), plural(plans.len(), "VM"), place(fleet.sandbox));
-    page.line(&paint(BOLD, &title));
+    let title = format!("{} on {} in {}", fleet.playbook, plural(plans.len(), "VM"), place(fleet.sandbox));
+    page.item("", BOLD, &title);
     page.item("  scope    ", DIM, &fleet.scope);
     page.item("  changes  ", Style::new(), &sums(&fleet.plan));
     page.item("  waves    ", Style::new(), &waves(&fleet.waves, limits));
@@ -103,19 +104,31 @@ fn waves(waves: &[usize], limits: &Limits) -> String {
 
 /// The question before the fleet begins.
 #[must_use]
-pub fn question(fleet: &FleetResult, plans: &[Plan]) -> String {
-    let mut text = String::new();
+pub fn question(fleet: &FleetResult, plans: &[Plan], width: usize) -> String {
+    let mut page = Page::new(width);
     if let Some(first) = plans.first() {
         for rule in &first.overrides {
-            text.push_str(&format!("You switched off {}: {}.\n", rule.name(), rule.meaning()));
+            page.item("", BAD, &format!("You switched off {}: {}.", rule.name(), rule.meaning()));
         }
         if first.relock {
-            text.push_str("The removed locks are restored at the end of each VM's run.\n");
+            page.item("", Style::new(), "The removed locks are restored at the end of each VM's run.");
         }
     }
+    for place in stakes::places_of(plans) {
+        page.item("In ", Style::new(), &format!("{place}."));
+    }
+    if let Some(text) = stakes::irreversible_in_all(plans) {
+        page.item("", BAD, &format!("Irreversible: {text}."));
+    }
+    let failing = plans.iter().filter(|plan| stakes::expected_failure(plan).is_some()).count();
+    if failing > 0 {
+        let text =
+            format!("Expected: the backup of {} fails once, as its plan says; resume it later.", plural(failing, "VM"));
+        page.item("", CARE, &text);
+    }
     let vms = plural(plans.len(), "VM");
-    text.push_str(&format!("{} on {vms} in {}. Start?", capital(&sums(&fleet.plan)), place(fleet.sandbox)));
-    text
+    page.item("", BOLD, &format!("{} on {vms}. Start?", capital(&sums(&fleet.plan))));
+    page.finish().trim_end().to_owned()
 }
 
 fn capital(text: &str) -> String {
@@ -156,13 +169,15 @@ pub fn result(fleet: &FleetResult, program: &str, width: usize) -> String {
         Status::Undone => ("undone", GOOD),
         Status::Stuck => ("stuck: a person is needed", BAD),
     };
-    let mut title = paint(Style::new().bold().fg_color(style.get_fg_color()), word);
+    let mut took = String::new();
     if let (Some(started), Some(ended), Some(_)) = (fleet.started, fleet.ended, &fleet.fleet_id) {
-        title.push_str(&format!(" after {}", human_duration(elapsed(started, ended))));
+        took = format!(" after {}", human_duration(elapsed(started, ended)));
     }
     let vms = plural(fleet.counts.vms, "VM");
-    title.push_str(&format!(": {} on {vms} in {}", paint(BOLD, &safe(&fleet.playbook)), place(fleet.sandbox)));
-    page.line(&title);
+    let tail = format!(" on {vms} in {}", place(fleet.sandbox));
+    let word = (Style::new().bold().fg_color(style.get_fg_color()), word);
+    let plain = Style::new();
+    page.spans("", 0, &[word, (plain, &took), (plain, ": "), (BOLD, &fleet.playbook), (plain, &tail)]);
     if fleet.counts.vms == 0 {
         page.item("  ", Style::new(), &format!("no VM was found by {} in {}", fleet.playbook, fleet.scope));
     } else {
@@ -245,7 +260,7 @@ fn runs(page: &mut Page, results: &[RunResult], program: &str) {
             && let Some(run) = &one.run_id
         {
             let word = if one.status == Status::Paused { "resume" } else { "show" };
-            page.item("             ", DIM, &format!("{program} runs {word} {}", run.get(..13).unwrap_or(run)));
+            page.item("             ", DIM, &format!("{program} runs {word} {run}"));
         }
     }
     more(page, rest.count());
@@ -291,7 +306,7 @@ fn locks(page: &mut Page, results: &[RunResult], program: &str) {
             }
             let name = lock.id.rsplit('/').next().unwrap_or_default();
             let run = one.run_id.as_deref().unwrap_or_default();
-            let text = format!("{name} ({}) is off; {program} runs undo {}", lock.level, run.get(..13).unwrap_or(run));
+            let text = format!("{name} ({}) is off; {program} runs undo {run}", lock.level);
             page.item("  lock     ", CARE, &text);
             if one.status == Status::Stuck {
                 page.item("           ", DIM, &format!("by hand: {}", lock.recreate_command));

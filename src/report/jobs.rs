@@ -3,11 +3,12 @@
 use crate::facts::unread::Unread;
 use std::time::Duration;
 
+use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
-use super::lists::columns;
+use super::lists::{Column, laid_out};
 use super::vms::unread;
 use crate::facts::inventory::{JOBS_SCHEMA, JobInventory, JobProblem, JobRow};
 use crate::text::{human_duration, plural, safe, safe_short};
@@ -98,9 +99,22 @@ pub fn progress(row: &JobRow) -> String {
     safe_short(&parts.join(", "), 300)
 }
 
-fn cells(row: &JobRow) -> [String; 6] {
+const COLUMNS: [Column<'_>; 6] = [
+    Column::Id("start (UTC)"),
+    Column::Text("status"),
+    Column::Text("operation"),
+    Column::Id("vm"),
+    Column::Text("took"),
+    Column::Id("job"),
+];
+
+fn cells(row: &JobRow) -> Vec<String> {
     let job = row.job.get(..8).unwrap_or(&row.job);
-    [minute(row.start), row.status.clone(), row.operation.clone(), row.vm.clone(), took(row), job.to_owned()]
+    // The longest of Azure's words for it would take a quarter of a screen.
+    let status = row.status.replace("CompletedWithWarnings", "Completed with warnings");
+    // The year is in the line below the list.
+    let start = row.start.map_or_else(|| "-".to_owned(), |at| at.strftime("%m-%d %H:%M").to_string());
+    vec![start, status, row.operation.clone(), row.vm.clone(), took(row), job.to_owned()]
 }
 
 fn error(page: &mut Page, error: &JobProblem, next: Option<&str>) {
@@ -119,13 +133,13 @@ fn error(page: &mut Page, error: &JobProblem, next: Option<&str>) {
 #[must_use]
 pub fn page(found: &JobInventory, width: usize) -> String {
     let mut page = Page::new(width);
-    let rows: Vec<[String; 6]> = found.jobs.iter().map(cells).collect();
-    let mut lines = columns(["START (UTC)", "STATUS", "OPERATION", "VM", "TOOK", "JOB"], &rows).into_iter();
-    if let Some(heading) = lines.next().filter(|_| !rows.is_empty()) {
-        page.line(&paint(BOLD, &heading));
+    let rows: Vec<Vec<String>> = found.jobs.iter().map(cells).collect();
+    let (heading, blocks) = laid_out(&COLUMNS, &rows, width);
+    if !rows.is_empty() {
+        heading.iter().for_each(|line| page.line(&paint(BOLD, line)));
     }
-    for (job, line) in found.jobs.iter().zip(lines) {
-        page.line(&line);
+    for (job, block) in found.jobs.iter().zip(blocks) {
+        block.iter().for_each(|line| page.line(line));
         if let Some(problem) = &job.error {
             error(&mut page, problem, job.next.as_deref());
         }
@@ -150,7 +164,7 @@ pub fn one(row: &JobRow, watching: Watching, width: usize) -> String {
         Watching::Ended => BAD,
     };
     page.item("  status   ", style, &progress(row));
-    page.line(&format!("  started  {} UTC, took {}", minute(row.start), took(row)));
+    page.item("  started  ", Style::new(), &format!("{} UTC, took {}", minute(row.start), took(row)));
     if let Some(problem) = &row.error {
         error(&mut page, problem, row.next.as_deref());
         for recommendation in &problem.recommendations {

@@ -16,9 +16,11 @@ pub mod layout;
 pub mod lists;
 pub mod plan;
 pub mod planned;
+pub mod rehearsal;
 pub mod result;
 pub mod role;
 pub mod schema;
+pub mod stakes;
 pub mod vms;
 
 pub use plan::plan;

@@ -2,15 +2,17 @@
 //!
 //! Deletions of single points are one line for each collection; everything else is shown one by one.
 
+use anstyle::Style;
 use jiff::Timestamp;
 
-use super::layout::{BAD, BOLD, CARE, DIM, Page, paint};
+use super::layout::{BAD, BOLD, CARE, DIM, Page};
+use super::stakes;
 use crate::actions::change::{Change, ChangeKind, Risk, Undo};
 use crate::actions::points::DeletePoint;
 use crate::actions::spec::ActionSpec;
 use crate::engine::plan::{Decision, Plan, PlannedStep};
 use crate::engine::planner::Planned;
-use crate::text::{plural, safe};
+use crate::text::plural;
 
 /// Digits of a plan's hash that are shown.
 pub const SHORT_HASH: usize = 12;
@@ -32,10 +34,11 @@ pub fn short_hash(plan: &Plan) -> &str {
 pub fn plan(plan: &Plan, width: usize) -> String {
     let mut page = Page::new(width);
     let vm = plan.vm.short_name();
-    let title = format!("{} on {} in {}", plan.playbook, safe(&vm), place(plan.world.sandbox));
-    page.line(&format!("{}  {}", paint(BOLD, &title), paint(DIM, &format!("plan {}", short_hash(plan)))));
+    let title = format!("{} on {vm} in {}", plan.playbook, place(plan.world.sandbox));
+    page.spans("", 0, &[(BOLD, &title), (DIM, &format!("  plan {}", short_hash(plan)))]);
+    page.item("where  ", Style::new(), &stakes::place_of(&plan.world));
     if !plan.evidence.is_empty() {
-        page.item("why  ", DIM, &plan.evidence.join(", "));
+        page.item("why    ", DIM, &plan.evidence.join(", "));
     }
     page.gap();
     for (index, step) in plan.steps.iter().enumerate() {
@@ -43,8 +46,9 @@ pub fn plan(plan: &Plan, width: usize) -> String {
     }
     let overrides: Vec<String> =
         plan.overrides.iter().map(|rule| format!("{}: {}", rule.name(), rule.meaning())).collect();
-    // A lock that stays is both a warning and what its step keeps: once is enough.
-    let kept = |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| kept.refusal.why == text);
+    // A lock that stays is both a warning, with what to do behind it, and what its step keeps: once is enough.
+    let kept =
+        |text: &str| plan.steps.iter().flat_map(|step| &step.kept).any(|kept| text.starts_with(&kept.refusal.why));
     let warnings: Vec<&String> = plan.warnings.iter().filter(|text| !kept(text)).collect();
     if !(warnings.is_empty() && plan.not_read.is_empty() && overrides.is_empty()) {
         page.gap();
@@ -58,6 +62,7 @@ pub fn plan(plan: &Plan, width: usize) -> String {
     for (path, why) in &plan.not_read {
         page.item("not read  ", CARE, &format!("{path}: {why}"));
     }
+    stakes::rows(&mut page, plan);
     page.finish()
 }
 
@@ -91,16 +96,16 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
         0 => "nothing to change".to_owned(),
         count => plural(count, "change"),
     };
-    page.line(&format!(" {number} {}  {}", paint(BOLD, &safe(&step.id)), paint(DIM, &count)));
+    page.spans(&format!(" {number} "), 3, &[(BOLD, &step.id), (DIM, &format!("  {count}"))]);
     for after in &step.after {
         page.item("   . ", DIM, &format!("runs only after {after}"));
     }
     for group in groups(&step.changes) {
-        let style =
-            if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { anstyle::Style::new() };
+        let style = if group.first().is_some_and(|change| change.risk == Risk::High) { CARE } else { Style::new() };
         page.item("   - ", style, &sentence(group));
         if let Some(change) = group.first() {
-            page.item("     ", DIM, &undo(change));
+            let style = if matches!(change.undo, Undo::Irreversible { .. }) { BAD } else { DIM };
+            page.item("     ", style, &undo(change));
         }
     }
     for kept in &step.kept {
@@ -108,7 +113,7 @@ fn show_step(page: &mut Page, number: usize, step: &PlannedStep) {
         let points = matches!(step.action, ActionSpec::DeleteStale(_) | ActionSpec::DeleteCollection(_));
         let text =
             if points { format!("{} kept: {refusal}", plural(kept.count, "point")) } else { refusal.to_string() };
-        page.item("   = ", anstyle::Style::new(), &text);
+        page.item("   = ", Style::new(), &text);
         if let Some(hint) = &refusal.hint {
             page.item("     ", DIM, hint);
         }
@@ -172,23 +177,25 @@ fn undo(change: &Change) -> String {
     }
 }
 
-/// The question before the plan is applied.
+/// The question before the plan is applied, laid out for the screen: it ends where the answer is typed.
 #[must_use]
-pub fn question(plan: &Plan) -> String {
-    let mut text = String::new();
+pub fn question(plan: &Plan, width: usize) -> String {
+    let mut page = Page::new(width);
     for rule in &plan.overrides {
-        text.push_str(&format!("You switched off {}: {}.\n", rule.name(), rule.meaning()));
+        page.item("", BAD, &format!("You switched off {}: {}.", rule.name(), rule.meaning()));
     }
     if plan.relock {
-        text.push_str("The removed locks are restored at the end.\n");
+        page.item("", Style::new(), "The removed locks are restored at the end.");
+    }
+    page.item("In ", Style::new(), &format!("{}.", stakes::place_of(&plan.world)));
+    if let Some(text) = stakes::irreversible(plan) {
+        page.item("", BAD, &format!("Irreversible: {text}."));
+    }
+    if let Some(text) = stakes::expected_failure(plan) {
+        page.item("", CARE, &format!("Expected: {text}."));
     }
     let changes = plan.weight();
     let these = if changes == 1 { "this change".to_owned() } else { format!("these {changes} changes") };
-    text.push_str(&format!(
-        "Apply {these} to {} in {} (plan {})?",
-        safe(plan.vm.name()),
-        place(plan.world.sandbox),
-        short_hash(plan)
-    ));
-    text
+    page.item("", BOLD, &format!("Apply {these} to {} (plan {})?", plan.vm.name(), short_hash(plan)));
+    page.finish().trim_end().to_owned()
 }

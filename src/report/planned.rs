@@ -57,6 +57,14 @@ impl Subject<'_> {
         }
     }
 
+    /// A plan that was made and saved: that is what was asked for, so the next command of a script can apply it. 6 when something
+    /// was not read.
+    #[must_use]
+    pub fn saved(&self, plan: &Plan, next: String) -> RunResult {
+        let exit_code = if plan.not_read.is_empty() { exit::OK } else { exit::PARTIAL };
+        RunResult { exit_code, ..self.planned(plan, next) }
+    }
+
     /// Nothing to do.
     #[must_use]
     pub fn nothing(

@@ -7,7 +7,7 @@ use super::plan::place;
 use crate::clock::elapsed;
 use crate::engine::result::{ChangeResult, RunResult, Status};
 use crate::facts::view::View;
-use crate::text::{human_duration, plural, safe};
+use crate::text::{human_duration, plural};
 
 /// The result for people.
 #[must_use]
@@ -24,7 +24,7 @@ pub fn result(result: &RunResult, width: usize) -> String {
     if !rows.is_empty() {
         page.gap();
         for (what, text) in rows {
-            page.line(&format!("  {}{}", paint(DIM, &format!("{what:<14}")), safe(&text)));
+            page.marked(&format!("  {}", paint(DIM, &format!("{what:<14}"))), 16, Style::new(), &text);
         }
     }
     if !result.changes.is_empty() {
@@ -37,7 +37,11 @@ pub fn result(result: &RunResult, width: usize) -> String {
     if !(result.warnings.is_empty() && result.not_read.is_empty()) {
         page.gap();
     }
-    let said = |text: &String| result.changes.iter().any(|change| change.detail == *text);
+    // A lock that stays is an error or the detail of a change, and a warning with what to do: it is shown once.
+    let said = |text: &String| {
+        let error = result.error.as_ref().is_some_and(|error| text.starts_with(&error.message));
+        error || result.changes.iter().any(|change| change.detail == *text)
+    };
     for (index, text) in result.warnings.iter().filter(|text| !said(text)).enumerate() {
         // That there is nothing to do is no warning; its reason stands first.
         let reason = index == 0 && result.status == Status::NothingToDo;
@@ -56,20 +60,24 @@ pub fn result(result: &RunResult, width: usize) -> String {
 
 fn headline(page: &mut Page, result: &RunResult) {
     let (word, style) = status(result);
-    let mut title = paint(Style::new().bold().fg_color(style.get_fg_color()), word);
+    let plain = Style::new();
+    let mut took = String::new();
     if let (Some(started), Some(ended)) = (result.started, result.ended)
         && result.run_id.is_some()
     {
-        title.push_str(&format!(" after {}", human_duration(elapsed(started, ended))));
+        took = format!(" after {}", human_duration(elapsed(started, ended)));
     }
+    let mut parts = vec![(Style::new().bold().fg_color(style.get_fg_color()), word), (plain, took.as_str())];
+    let vm = result.vm.as_deref().map(short).unwrap_or_default();
+    let tail = format!(" in {}", place(result.sandbox));
     if let Some(playbook) = &result.playbook {
-        title.push_str(&format!(": {}", paint(BOLD, &safe(playbook))));
-        if let Some(vm) = &result.vm {
-            title.push_str(&format!(" on {}", paint(BOLD, &safe(&short(vm)))));
+        parts.extend([(plain, ": "), (BOLD, playbook.as_str())]);
+        if !vm.is_empty() {
+            parts.extend([(plain, " on "), (BOLD, vm.as_str())]);
         }
-        title.push_str(&format!(" in {}", place(result.sandbox)));
+        parts.push((plain, tail.as_str()));
     }
-    page.line(&title);
+    page.spans("", 0, &parts);
 }
 
 const fn status(result: &RunResult) -> (&'static str, Style) {
@@ -203,7 +211,7 @@ fn locks(page: &mut Page, result: &RunResult) {
             page.item("  lock  ", Style::new(), &format!("{name} ({}) restored", lock.level));
         } else {
             page.item("  lock  ", CARE, &format!("{name} ({}) is off; restore it by hand with:", lock.level));
-            page.line(&format!("        {}", safe(&lock.recreate_command)));
+            page.command("        ", &lock.recreate_command);
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::engine::diagnose::{DIAGNOSIS_SCHEMA, Diagnosis};
 use crate::engine::doctor::{DOCTOR_SCHEMA, DoctorReport};
 use crate::engine::explain::{EXPLAIN_SCHEMA, Explanation};
 use crate::engine::fleet::result::{FLEET_SCHEMA, FleetResult};
+use crate::engine::rehearsal::{REHEARSAL_SCHEMA, Rehearsal};
 use crate::engine::result::{RESULT_SCHEMA, RunResult};
 
 /// The schema, as the file in `docs/schema` has it.
@@ -62,6 +63,16 @@ pub fn audit_json() -> String {
 pub fn fleet_json() -> String {
     let mut schema = schemars::schema_for!(FleetResult);
     schema.insert("title".to_owned(), FLEET_SCHEMA.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The schema of what `azmend playbook test` gives back, as `docs/schema/playbook-test.schema.json` has it.
+#[must_use]
+pub fn rehearsal_json() -> String {
+    let mut schema = schemars::schema_for!(Rehearsal);
+    schema.insert("title".to_owned(), REHEARSAL_SCHEMA.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -133,6 +144,16 @@ mod tests {
         }
         let published = std::fs::read_to_string(file).unwrap_or_default();
         assert!(published == fleet_json(), "run: AZMEND_UPDATE=1 cargo test schema");
+    }
+
+    #[test]
+    fn the_published_schema_of_playbook_tests_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/playbook-test.schema.json");
+        if std::env::var_os("AZMEND_UPDATE").is_some() {
+            std::fs::write(file, rehearsal_json()).unwrap();
+        }
+        let published = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(published == rehearsal_json(), "run: AZMEND_UPDATE=1 cargo test schema");
     }
 
     #[test]

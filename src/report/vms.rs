@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::layout::{BAD, BOLD, CARE, DIM, GOOD, Page, paint};
-use super::lists::columns;
+use super::lists::{Column, laid_out};
 use crate::clock::elapsed;
 use crate::facts::inventory::{Protected, VMS_SCHEMA, VmInventory, VmRow};
 use crate::facts::objective::{ObjectiveState, aged, often};
-use crate::text::{ago, plural, safe};
+use crate::text::{ago, plural};
 
 /// The object on stdout.
 #[derive(Debug, Serialize)]
@@ -64,14 +64,26 @@ fn objective(row: &VmRow) -> String {
     let every = one.every_hours.map_or_else(|| "schedule not known".to_owned(), |every| often(hours(every)));
     match (one.age_hours, one.state) {
         (None, _) => format!("none yet ({every})"),
+        // The hours of it were counted, not the minutes.
+        (Some(0), ObjectiveState::Late) => format!("less than 1 hour, late ({every})"),
+        (Some(0), _) => format!("less than 1 hour ({every})"),
         (Some(age), ObjectiveState::Late) => format!("{}, late ({every})", aged(hours(age))),
         (Some(age), _) => format!("{} ({every})", aged(hours(age))),
     }
 }
 
-fn cells(row: &VmRow, now: Timestamp) -> [String; 6] {
+const COLUMNS: [Column<'_>; 6] = [
+    Column::Id("vm"),
+    Column::Text("protected"),
+    Column::Text("last backup"),
+    Column::Text("newest point"),
+    Column::Id("vault"),
+    Column::Id("policy"),
+];
+
+fn cells(row: &VmRow, now: Timestamp) -> Vec<String> {
     let vault = row.vault.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or_default();
-    [
+    vec![
         format!("{}/{}", row.resource_group, row.name),
         word(row.protected).to_owned(),
         last_backup(row, now),
@@ -115,13 +127,12 @@ pub fn page(found: &VmInventory, all: usize, width: usize) -> String {
             continue;
         }
         page.gap();
-        page.line(&paint(BOLD, &format!("subscription {}", safe(&subscription.name))));
-        let cells: Vec<[String; 6]> = rows.iter().map(|row| cells(row, found.read_at)).collect();
-        let mut lines =
-            columns(["VM", "PROTECTED", "LAST BACKUP", "NEWEST POINT", "VAULT", "POLICY"], &cells).into_iter();
-        page.line(&lines.next().unwrap_or_default());
-        for (row, line) in rows.iter().zip(lines) {
-            page.line(&line);
+        page.item("", BOLD, &format!("subscription {}", subscription.name));
+        let cells: Vec<Vec<String>> = rows.iter().map(|row| cells(row, found.read_at)).collect();
+        let (heading, blocks) = laid_out(&COLUMNS, &cells, width);
+        heading.iter().for_each(|line| page.line(&paint(BOLD, line)));
+        for (row, block) in rows.iter().zip(blocks) {
+            block.iter().for_each(|line| page.line(line));
             let state = state(row);
             if !state.is_empty() {
                 page.item("    ", CARE, &state);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azmend::arm::{Arm, ArmSettings, StaticToken};
+use azmend::arm::{Arm, ArmSettings, Secret, SignInError, StaticToken, TokenSource};
 use azmend::clock::{Clock, VirtualClock, elapsed, later};
 use azmend::engine::Status;
 use azmend::sim::{Fault, FaultEffect, FaultMatch};
@@ -89,6 +89,104 @@ async fn ten_minutes_without_network_end_well_at_any_moment() {
         assert!(lab.sim.world().jobs.len() <= Lab::new().sim.world().jobs.len() + 1, "a second backup: {what}");
     }
     assert!(paused > 0, "{paused} paused, {through} went through");
+}
+
+/// A token that is not given out for a while: it has expired, and the identity endpoint does not answer.
+#[derive(Debug)]
+struct Expired {
+    world: VirtualClock,
+    /// Seconds since the epoch until which there is none; 0 before it expires.
+    until: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl TokenSource for Expired {
+    async fn token(&self) -> Result<Secret, SignInError> {
+        if self.world.now().as_second() < self.until.load(Ordering::SeqCst) {
+            return Err(SignInError::one("managed-identity", "no token from the identity endpoint within 8 seconds"));
+        }
+        Ok(Secret::new("sandbox"))
+    }
+
+    fn describe(&self) -> String {
+        "sandbox".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn ten_minutes_without_a_token_end_well_at_any_moment() {
+    let (planned, whole) = requests().await;
+    let mut paused = 0;
+    for nth in (planned..whole).step_by(7) {
+        let mut lab = Lab::new();
+        let plan = lab.planned(FIX, "web-01", &relock()).await;
+        let until = Arc::new(AtomicI64::new(0));
+        let tokens = Arc::new(Expired { world: lab.sim.clock(), until: Arc::clone(&until) });
+        let settings =
+            ArmSettings { endpoint: "https://management.azure.com".parse().unwrap(), run_id: RUN.to_owned() };
+        let clock = Arc::new(lab.sim.clock());
+        lab.arm = Arm::new(Arc::new(Strict(lab.sim.clone())), tokens, clock, settings).unwrap();
+        lab.sim.on_request(Box::new(move |world, _, number| {
+            if number == nth {
+                until.store(later(world.now, Duration::from_secs(600)).as_second(), Ordering::SeqCst);
+            }
+        }));
+        let log = Arc::new(TestLog::default());
+        let result = lab.run(&plan, &log).start().await;
+        let what = format!("expired at {nth}: {result:#?}");
+        lab.agrees(&plan, &result);
+        assert!(matches!(result.exit_code, 0 | 6 | 7 | 8), "{what}");
+        let owed = lab.locks().contains(&"no-delete".to_owned());
+        assert!(result.exit_code != 8 || !owed, "stuck for no reason: {what}");
+        let mut result = result;
+        let mut rounds = 0;
+        while matches!(result.exit_code, 7 | 8) && rounds < 5 {
+            paused += 1;
+            rounds += 1;
+            let wait = Duration::from_secs(result.retry_after.unwrap_or(600).max(600));
+            lab.sim.edit(|world| world.advance(wait));
+            result = lab.run(&plan, &log).resume().await;
+        }
+        assert!(matches!(result.exit_code, 0 | 6), "resumed after {what}: {result:#?}");
+        assert!(lab.locks().contains(&"no-delete".to_owned()), "{what}");
+        assert!(lab.sim.world().jobs.len() <= Lab::new().sim.world().jobs.len() + 1, "a second backup: {what}");
+    }
+    assert!(paused > 0);
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_in_the_middle_is_resumed_when_there_is_room() {
+    let lab = Lab::new();
+    let (_, _, log) = lab.fix(FIX, "web-01", &relock()).await;
+    let (length, fresh) = (azmend::journal::RunLog::records(&*log).len(), Lab::new().sim.world().jobs.len());
+    let mut resumed = 0;
+    for n in (1..length).step_by(3) {
+        let lab = Lab::new();
+        let plan = lab.planned(FIX, "web-01", &relock()).await;
+        let log = Arc::new(TestLog::failing_after(n));
+        let result = lab.run(&plan, &log).start().await;
+        let what = format!("full after {n} lines: {result:#?}");
+        assert!(result.exit_code != 0 || !result.warnings.is_empty(), "{what}");
+        *log.fail_after.lock().unwrap() = None;
+        let state = azmend::engine::RunState::fold(&plan, &azmend::journal::RunLog::records(&*log)).unwrap();
+        if !state.resumable() {
+            continue;
+        }
+        resumed += 1;
+        let mut result = lab.run(&plan, &log).resume().await;
+        let mut rounds = 0;
+        while result.exit_code == 7 && rounds < 5 {
+            rounds += 1;
+            let wait = Duration::from_secs(result.retry_after.unwrap());
+            lab.sim.edit(|world| world.advance(wait));
+            result = lab.run(&plan, &log).resume().await;
+        }
+        assert!(matches!(result.exit_code, 0 | 6), "{what}\nresumed: {result:#?}");
+        lab.agrees(&plan, &result);
+        assert!(lab.locks().contains(&"no-delete".to_owned()), "{what}");
+        assert!(lab.sim.world().jobs.len() <= fresh + 1, "a second backup: {what}");
+    }
+    assert!(resumed > 5, "{resumed}");
 }
 
 /// The machine's clock, set by somebody: it shows the world's time and what was added to it.

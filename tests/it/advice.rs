@@ -260,7 +260,8 @@ fn an_explanation_fits_its_schema_and_what_is_not_near_says_how_to_search() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert_snapshot!(error, @r#"
     error: no known error is similar to "nothing like this"
-    hint: search by a code, by its number (400196), or by a part of the message, English or Korean
+    hint: search by a code, by its number (400196), or by a part of the message,
+          English or Korean
     hint: everything that is known: azmend explain --list
     "#);
     let (code, list, _) = azmend(&["explain", "--list", "-o", "json"], "ko_KR.UTF-8");
@@ -347,8 +348,7 @@ fn a_diagnosis_is_a_checklist_with_the_next_command() {
          azmend --sandbox explain ExtensionOperationFailedForManagedDisks
       2. ExtensionOperationFailed: VMSnapshot extension operation failed (2018
          spelling of the code: ExtentionOperationFailed).
-         the last backup failed with ExtensionOperationFailed, and the VM shows it
-         now
+         the last backup failed with ExtensionOperationFailed
          azmend --sandbox fix extension-operation-failed --vm app-02
       3. UserErrorVmProvisioningStateFailed: The VM is in a failed provisioning
          state.

@@ -260,7 +260,7 @@ fn every_exit_code_is_mapped() {
         let vm =
             format!("/subscriptions/{SUB}/resourceGroups/rg-app/providers/Microsoft.Compute/virtualMachines/app-01");
         let asked = format!(
-            "fix rp-collection-limit --vm {vm} --subscription {SUB} --relock -o json --yes --deadline 2h45m --auth managed-identity"
+            "fix rp-collection-limit --vm {vm} --subscription {SUB} --relock --yes -o json --deadline 2h45m --auth managed-identity"
         );
         assert_eq!(fake.asked(), [asked]);
     }
@@ -297,7 +297,7 @@ fn the_last_open_run_of_this_machine_is_resumed_once() {
         run("older", "app-01", "running", 3, 0, false),
     ]));
     assert_eq!(ended, Some(0), "{text}");
-    assert_eq!(asked, ["runs resume newest -o json --yes --deadline 2h45m --auth managed-identity"]);
+    assert_eq!(asked, ["runs resume newest --yes -o json --deadline 2h45m --auth managed-identity"]);
     let (_, _, asked) = job(json!([run("killed", "app-01", "running", 23, 0, false)]));
     assert!(asked[0].starts_with("runs resume killed "), "{asked:?}");
     let (ended, text, asked) = job(json!([run("old", "app-01", "paused", 25, 0, false)]));
@@ -320,6 +320,174 @@ fn output_stays_under_the_limits_and_holds_no_secret() {
     assert!(out.len() < 200_000 && err.len() < 10_000, "{} {}", out.len(), err.len());
     assert_eq!(out.matches("bytes omitted").count(), 2);
     assert!(!out.contains("hush-hush") && out.contains("(redacted)"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_job_that_only_looks_is_not_confirmed_and_resumes_nothing() {
+    let now = SystemClock.now();
+    let open = json!([{
+        "run_id": "open",
+        "started": earlier(now, Duration::from_secs(3600)),
+        "vm": format!("/subscriptions/{SUB}/resourceGroups/rg-app/providers/Microsoft.Compute/virtualMachines/app-01"),
+        "state": "paused",
+        "locks_off": 1,
+        "sandbox": false,
+    }]);
+    for word in ["--dry-run", "-n", "--plan-out=p.json"] {
+        let fake = Fake::new(&open, &result(3), "", 3);
+        let azmend = format!("--azmend={}", fake.dir.path().join("azmend").display());
+        let job = runbook(&["rg-app/app-01", SUB, &azmend, "--", word], &[]);
+        assert!(job.status.success(), "{}", text(&job.stderr));
+        let asked = fake.asked();
+        let [asked] = asked.as_slice() else { panic!("{asked:?}") };
+        assert!(asked.starts_with("fix ") && asked.contains(word) && !asked.contains("--yes"), "{asked}");
+    }
+    // The real one has nothing against it.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("estate.yaml");
+    std::fs::write(&file, estate()).unwrap();
+    let served = Served::start(&file, &dir.path().join("server"));
+    let (azmend, state) = (format!("--azmend={AZMEND}"), format!("--state-dir={}", dir.path().join("state").display()));
+    let job = runbook(&["rg-app/app-01", SUB, &azmend, &state, "--", "--dry-run"], &served.environment());
+    let (out, err) = (text(&job.stdout), text(&job.stderr));
+    assert!(
+        job.status.success() && out.contains("WARNING: exit code 3") && out.contains("\"sandbox\": true"),
+        "{out}{err}"
+    );
+}
+
+/// What a Logic App hands to a job: the body of the alert, in Base64.
+fn alert(name: &str) -> String {
+    use base64::Engine as _;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/alerts").join(name);
+    let body = std::fs::read_to_string(file).unwrap().replace("11111111-1111-1111-1111-111111111111", SUB);
+    format!("--alert-base64={}", base64::engine::general_purpose::STANDARD.encode(body))
+}
+
+#[cfg(unix)]
+#[test]
+fn fix_py_repairs_the_vm_of_an_alert_and_resumes_it_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("estate.yaml");
+    std::fs::write(&file, estate()).unwrap();
+    let served = Served::start(&file, &dir.path().join("server"));
+    let state = dir.path().join("state");
+    let (azmend, place) = (format!("--azmend={AZMEND}"), format!("--state-dir={}", state.display()));
+    let job = |name: &str, more: &[&str]| {
+        let alert = alert(name);
+        let words = [&[alert.as_str(), SUB, &azmend, &place], more].concat();
+        let job = runbook(&words, &served.environment());
+        (job.status.code(), text(&job.stdout) + &text(&job.stderr))
+    };
+    let (code, said) = job("backup-resolved.json", &[]);
+    assert!(code == Some(0) && said.contains("nothing_to_do"), "{said}");
+    let (code, said) = job("backup-of-a-database.json", &[]);
+    assert!(code == Some(1) && said.contains("exit code 2") && said.contains("SQLDataBase"), "{said}");
+    let (code, said) = job("backup-failure.json", &["--", "--dry-run"]);
+    assert!(code == Some(0) && said.contains("WARNING: exit code 3") && said.contains("rp-collection-limit"), "{said}");
+    // An unfinished run of that VM comes before anything new.
+    let paused = Command::new(AZMEND)
+        .args([
+            "fix",
+            "auto",
+            "--vm",
+            "rg-app/app-01",
+            "-s",
+            SUB,
+            "--yes",
+            "--deadline",
+            "5s",
+            "-o",
+            "json",
+            "--state-dir",
+        ])
+        .arg(&state)
+        .env_clear()
+        .envs(served.environment())
+        .output()
+        .unwrap();
+    assert_eq!(paused.status.code(), Some(7), "{}", text(&paused.stderr));
+    let (code, said) = job("backup-failure.json", &[]);
+    assert!(code == Some(0) && said.contains("resuming the run") && said.contains("exit code 0: verified"), "{said}");
+    let broken = runbook(&["--alert-base64=%%%", SUB, &azmend, &place], &served.environment());
+    assert!(text(&broken.stderr).contains("is not Base64"), "{}", text(&broken.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn fleet_py_audits_and_repairs_a_scope() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("estate.yaml");
+    std::fs::write(&file, estate()).unwrap();
+    let served = Served::start(&file, &dir.path().join("server"));
+    let state = format!("--state-dir={}", dir.path().join("state").display());
+    let fleet = |words: &[&str], azmend: &str| {
+        let job = Command::new("python3")
+            .arg(RUNBOOK.replace("fix.py", "fleet.py"))
+            .args([words, &[azmend, &state]].concat())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(served.environment())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (job.status.code(), text(&job.stdout) + &text(&job.stderr))
+    };
+    // The wait of --jitter is the machine's there: a false azmend takes it out and hands on the rest.
+    let quick = dir.path().join("azmend");
+    let script = format!(
+        "#!/bin/sh\nfor word; do shift; case \"$word\" in --jitter|5m) ;; *) set -- \"$@\" \"$word\";; esac; done\nexec '{AZMEND}' \"$@\"\n"
+    );
+    std::fs::write(&quick, script).unwrap();
+    std::fs::set_permissions(&quick, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let quick = format!("--azmend={}", quick.display());
+    let (code, said) = fleet(&["audit", SUB], &quick);
+    assert!(code == Some(0) && said.contains("WARNING: exit code 3") && said.contains("rp-collection-limit"), "{said}");
+    let (code, said) = fleet(&["fix", SUB], &quick);
+    assert!(code == Some(0) && said.contains("azmend.fleet/v1") && said.contains("exit code 0"), "{said}");
+    let (code, said) = fleet(&["fix", "everything"], &quick);
+    assert!(code == Some(1) && said.contains("is not the id of a subscription"), "{said}");
+
+    let fake = Fake::new(&json!([]), &result(8), "", 8);
+    let azmend = format!("--azmend={}", fake.dir.path().join("azmend").display());
+    let (code, said) = fleet(&["fix", SUB], &azmend);
+    assert!(code == Some(1) && said.contains("AzmendFailed: exit code 8"), "{said}");
+    fleet(&["audit", SUB], &azmend);
+    let asked = fake.asked().join("\n");
+    for part in ["fix auto --all --yes --deadline 2h45m", "audit --fail-on high", "--jitter 5m --auth managed-identity"]
+    {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+}
+
+#[test]
+fn the_logic_app_hands_the_alert_to_the_powershell_runbook() {
+    let template: Value = serde_json::from_str(include_str!("../../examples/alerts/logic-app.json")).unwrap();
+    let definition = &template["resources"][0]["properties"]["definition"];
+    let start = &definition["actions"]["fired"]["actions"]["start_the_runbook"]["inputs"];
+    assert_eq!(start["authentication"]["type"], "ManagedServiceIdentity");
+    let parameters = start["body"]["properties"]["parameters"].as_object().unwrap();
+    let runbook = include_str!("../../examples/automation/fix.ps1");
+    for name in parameters.keys() {
+        assert!(runbook.contains(&format!("] ${name}")), "fix.ps1 has no parameter {name}");
+    }
+    // Every parameter of the workflow is given, and every one that is used exists.
+    let text = definition.to_string();
+    let given = template["resources"][0]["properties"]["parameters"].as_object().unwrap();
+    for name in given.keys() {
+        assert!(
+            definition["parameters"][name].is_object() && text.contains(&format!("parameters('{name}')")),
+            "{name}"
+        );
+    }
+    let webhook = include_str!("../../examples/alerts/webhook.ps1");
+    for name in ["Subscription", "StateDir"] {
+        assert!(webhook.contains(name) && runbook.contains(&format!("] ${name}")), "{name}");
+    }
+    let bicep = include_str!("../../examples/alerts/alerts.bicep");
+    assert!(bicep.contains("useCommonAlertSchema: true") && bicep.contains("@secure()\nparam webhookUri string"));
 }
 
 #[test]
@@ -345,6 +513,11 @@ fn the_powershell_twin_says_the_same() {
         ("RESUME_HOURS = 24", "$ResumeHours = 24"),
         ("[\"--auth\", \"managed-identity\"]", "@('--auth', 'managed-identity')"),
         ("(\"paused\", \"running\", \"undoing\")", "'paused', 'running', 'undoing'"),
+        ("(\"-n\", \"--dry-run\")", "'-n', '--dry-run'"),
+        ("\"--plan-out\"", "'--plan-out'"),
+        ("[\"--from-alert\", \"-\"]", "@('--from-alert', '-')"),
+        ("startswith(\"http://\")", "StartsWith('http://')"),
+        ("try again in {result['retry_after']} seconds", "try again in $($result['retry_after']) seconds"),
     ] {
         assert!(python.contains(python_line) && twin.contains(twin_line), "{python_line} / {twin_line}");
     }

@@ -208,6 +208,8 @@ async fn one(
     let (now, started) = (shape(&end, &scene.world), shape(&scene.world, &scene.world));
     // An intent that was written and whose answer was not: nobody can say whether a backup was started.
     let unsure = result.exit_code == 8;
+    // A lock that was restored while storage was down has no line: the next machine takes it for somebody else's, and stops.
+    let unwritten = down && result.error.as_ref().is_some_and(|error| error.code == "s5.came-back");
     if undo {
         if now.locks != started.locks {
             wrong.push("the locks are not as at the start".to_owned());
@@ -217,7 +219,7 @@ async fn one(
         }
     } else if now.locks != shape(expected, &scene.world).locks {
         wrong.push("the locks are not as without the trouble".to_owned());
-    } else if !unsure && (now != shape(expected, &scene.world) || result.exit_code != code) {
+    } else if !unsure && !unwritten && (now != shape(expected, &scene.world) || result.exit_code != code) {
         wrong.push(format!("another end: {}", now.difference(&shape(expected, &scene.world))));
     }
     if !wrong.is_empty() {

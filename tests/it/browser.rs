@@ -125,13 +125,18 @@ impl Browser {
         std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("audit-{name}.png")), png).unwrap();
     }
 
-    /// The names of the shown rows, from top to bottom.
+    /// The names of the shown cards, from top to bottom.
     fn names(&self) -> Vec<String> {
-        let shown = self.run(
-            "return [...document.querySelectorAll('#findings tbody tr')].filter(row => row.offsetParent !== null)\
-             .map(row => row.querySelector('strong').textContent)",
-        );
+        let shown = self
+            .run("return [...document.querySelectorAll('#cards .card')].filter(card => !card.hidden).map(card => card.dataset.name)");
         serde_json::from_value(shown).unwrap()
+    }
+
+    /// How many findings are shown.
+    fn findings(&self) -> usize {
+        let script = "return [...document.querySelectorAll('#cards .card')].filter(card => !card.hidden)\
+                      .flatMap(card => [...card.querySelectorAll('.finding')]).filter(one => !one.hidden).length";
+        usize::try_from(self.run(script).as_u64().unwrap()).unwrap()
     }
 }
 
@@ -163,57 +168,107 @@ fn hostile_page(dir: &Path) -> Value {
 
 #[test]
 #[ignore = "needs Chromium and chromedriver: .ci/run browser"]
-fn the_page_renders_filters_and_sorts_without_a_word_on_the_console() {
+fn the_page_groups_filters_and_orders_without_a_word_on_the_console() {
     let dir = tempfile::tempdir().unwrap();
     let audit = hostile_page(dir.path());
     let findings = audit["findings"].as_array().unwrap();
+    let resources: std::collections::BTreeSet<String> =
+        findings.iter().map(|one| one["resource"].as_str().unwrap().to_lowercase()).collect();
     let browser = Browser::open(1280);
     browser.go(&dir.path().join("audit.html"));
     let title = browser.run("return document.title");
     assert_eq!(title, format!("azmend audit: {}", audit["scope"].as_str().unwrap()));
-    assert_eq!(browser.names().len(), findings.len());
+    assert_eq!((browser.names().len(), browser.findings()), (resources.len(), findings.len()));
     let said = |browser: &Browser| browser.run("return document.getElementById('shown').textContent");
-    assert_eq!(said(&browser), format!("{0} of {0} shown", findings.len()));
-    assert!(browser.run("return document.querySelectorAll('svg rect').length").as_u64().unwrap() > 8);
+    assert_eq!(said(&browser), format!("{0} of {0} shown", resources.len()));
     assert_eq!(browser.run("return performance.getEntriesByType('resource').length"), 0, "nothing is fetched");
     assert_eq!(browser.run("return document.querySelectorAll('main img, main script').length"), 0);
 
-    let named = |name: &str| findings.iter().filter(|one| one.to_string().contains(name)).count();
+    // Worst first: causes, cards, and the findings of a card.
+    let worst_first = "const order = ['high', 'medium', 'low', 'info']; const sorted = (list) => list.every((one, i) => \
+        i === 0 || order.indexOf(list[i - 1]) <= order.indexOf(one)); const chips = (css) => \
+        [...document.querySelectorAll(css)].map(one => one.querySelector('.chip').textContent); return \
+        sorted(chips('.cause > h3:has(.chip)')) && sorted([...document.querySelectorAll('.card')].map(one => one.dataset.level)) && \
+        [...document.querySelectorAll('.card')].every(card => sorted([...card.querySelectorAll('.finding')].map(one => one.dataset.level)))";
+    assert_eq!(browser.run(worst_first), true);
+    let causes = audit["summary"]["rules"].as_array().unwrap().len();
+    assert!(browser.run("return document.querySelectorAll('.cause > h3:has(.chip)').length") == causes);
+    // A name of a cause leads to its card.
+    browser.click(".cause .names a");
+    assert_eq!(browser.run("return document.querySelector('.card:target') !== null"), true);
+
+    let named = |name: &str| findings.iter().filter(|one| one["name"] == name).count();
     browser.keys("#filter-text", "APP-02");
-    assert!(named("app-02") > 1 && browser.names().len() == named("app-02"), "{:?}", browser.names());
+    assert!(browser.names().contains(&"app-02".to_owned()) && browser.names().len() < resources.len());
+    assert!(browser.findings() >= named("app-02"));
     browser.keys("#filter-text", &"\u{E003}".repeat("app-02".len()));
-    assert_eq!(browser.names().len(), findings.len());
+    assert_eq!(browser.findings(), findings.len());
     let count = |key: &str, value: &str| findings.iter().filter(|one| one[key] == value).count();
     browser.keys("#filter-level", "high");
-    assert_eq!(browser.names().len(), count("level", "high"));
-    browser.keys("#filter-rule", "rp-collection-limit");
-    assert_eq!(browser.names().len(), count("rule", "rp-collection-limit"));
-    assert_eq!(said(&browser), format!("{} of {} shown", count("rule", "rp-collection-limit"), findings.len()));
+    assert_eq!(browser.findings(), count("level", "high"));
+    browser.run(
+        "document.getElementById('filter-level').value = ''; const rule = document.getElementById('filter-rule'); \
+                 rule.value = 'rp-collection-limit'; rule.dispatchEvent(new Event('input'))",
+    );
+    assert_eq!(browser.findings(), count("rule", "rp-collection-limit"));
     browser.go(&dir.path().join("audit.html"));
     let branch = findings.iter().find(|one| one["name"] == "sub-lock").unwrap();
     browser.keys("#filter-subscription", branch["subscription_name"].as_str().unwrap());
-    assert_eq!(browser.names().len(), count("subscription", branch["subscription"].as_str().unwrap()));
+    assert_eq!(browser.findings(), count("subscription", branch["subscription"].as_str().unwrap()));
 
     browser.go(&dir.path().join("audit.html"));
-    let resource = "#findings thead th:nth-child(3)";
     let sorted = |names: &[String]| names.is_sorted_by_key(|name| name.to_lowercase());
     assert!(!sorted(&browser.names()), "worst first is another order");
-    browser.click(&format!("{resource} button"));
+    browser.keys("#order", "by name");
     assert!(sorted(&browser.names()), "{:?}", browser.names());
-    let direction = |wanted: &str| {
-        let script = format!("return document.querySelector('{resource}').getAttribute('aria-sort')");
-        assert_eq!(browser.run(&script), wanted);
-    };
-    direction("ascending");
-    browser.click(&format!("{resource} button"));
-    direction("descending");
-    let mut names = browser.names();
-    names.reverse();
-    assert!(sorted(&names), "{names:?}");
-    browser.click("#findings thead th:nth-child(1) button");
-    let levels = "return [...document.querySelectorAll('#findings tbody tr')].map(row => row.dataset.level).join(' ')";
-    assert!(browser.run(levels).as_str().unwrap().starts_with("high high"));
     assert_eq!(browser.console(), json!([]));
+}
+
+#[test]
+#[ignore = "needs Chromium and chromedriver: .ci/run browser"]
+fn commands_are_whole_and_can_be_copied_with_the_keyboard() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = hostile_page(dir.path());
+    let browser = Browser::open(500);
+    browser.go(&dir.path().join("audit.html"));
+    // One line each, whatever its length: it scrolls.
+    let lines = "return Math.max(...[...document.querySelectorAll('code.command')].map(code => \
+                 Math.round((code.clientHeight - parseFloat(getComputedStyle(code).paddingTop) * 2) \
+                 / parseFloat(getComputedStyle(code).lineHeight))))";
+    assert_eq!(browser.run(lines), 1);
+    let commands = browser.run("return document.querySelectorAll('code.command').length").as_u64().unwrap();
+    assert!(commands as usize >= audit["findings"].as_array().unwrap().len());
+    assert_eq!(browser.run("return document.querySelectorAll('.copy button[aria-label]').length"), commands);
+    // Tab reaches the first button, Enter copies.
+    browser.run("document.querySelector('.copy button').focus()");
+    browser.keys(".copy button", "\u{E007}");
+    std::thread::sleep(Duration::from_millis(300));
+    let copied = browser.run("return document.querySelector('.copy button').textContent");
+    assert!(copied == "Copied" || copied == "Selected", "{copied}");
+    assert_ne!(browser.run("return document.querySelector('[role=status]').textContent"), "");
+    assert_eq!(browser.console(), json!([]));
+}
+
+/// What a screen reader needs: one main part, headings without gaps, names for controls.
+#[test]
+#[ignore = "needs Chromium and chromedriver: .ci/run browser"]
+fn the_page_can_be_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    hostile_page(dir.path());
+    let browser = Browser::open(1280);
+    browser.go(&dir.path().join("audit.html"));
+    let check = "const bad = []; let last = 0; for (const head of document.querySelectorAll('h1,h2,h3,h4')) { const level = +head.tagName[1]; \
+        if (level > last + 1) bad.push(head.outerHTML); last = level; } \
+        for (const one of document.querySelectorAll('input,select')) if (!one.closest('label')) bad.push(one.outerHTML); \
+        for (const one of document.querySelectorAll('button')) if (!(one.getAttribute('aria-label') || one.textContent.trim())) \
+        bad.push(one.outerHTML); for (const one of document.querySelectorAll('[aria-labelledby]')) \
+        if (!document.getElementById(one.getAttribute('aria-labelledby'))) bad.push(one.outerHTML.slice(0, 80)); \
+        for (const one of document.querySelectorAll('svg')) if (one.getAttribute('aria-hidden') !== 'true') bad.push('svg'); \
+        if (document.querySelectorAll('main').length !== 1) bad.push('main'); return bad";
+    assert_eq!(browser.run(check), json!([]));
+    // The first Tab offers the way past the numbers.
+    browser.keys("body", "\u{E004}");
+    assert_eq!(browser.run("return document.activeElement.className"), "skip");
 }
 
 /// Contrast by WCAG 2.1 of every text against the page, the smallest first.
@@ -257,10 +312,20 @@ fn the_page_is_legible_in_light_and_dark_on_paper_and_on_a_phone() {
     desk.media(&json!({ "media": "print" }));
     assert_eq!(desk.run("return getComputedStyle(document.getElementById('filter')).display"), "none");
     assert_eq!(desk.console(), json!([]));
-    let phone = Browser::open(500);
-    phone.go(&dir.path().join("audit.html"));
-    fits(&phone, "phone");
-    phone.screenshot("phone");
+    for width in [768, 500] {
+        let narrow = Browser::open(width);
+        narrow.go(&dir.path().join("audit.html"));
+        fits(&narrow, &format!("{width} pixels"));
+        narrow.screenshot(&format!("{width}"));
+        // Narrower than a window can be.
+        let phone = json!({ "width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": true });
+        narrow.at(
+            "POST",
+            "/goog/cdp/execute",
+            &json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": phone }),
+        );
+        fits(&narrow, "phone");
+    }
 }
 
 #[test]
@@ -301,9 +366,9 @@ fn without_javascript_the_tables_are_all_there() {
         found.as_array().unwrap().len()
     };
     assert_eq!((count("html"), count("html.js")), (1, 0), "the script does not run");
-    assert_eq!(count("#findings tbody tr"), audit["findings"].as_array().unwrap().len());
-    assert_eq!(count("#findings tbody tr[hidden]"), 0);
-    assert_eq!(count("#findings th button"), 0, "no button that does nothing");
+    assert_eq!(count("#cards .finding"), audit["findings"].as_array().unwrap().len());
+    assert_eq!(count("#cards [hidden]"), 0);
+    assert_eq!(count("main button"), 0, "no button that does nothing");
     let form = browser.at("GET", &format!("/element/{}/css/display", browser.element("#filter")), &Value::Null);
     assert_eq!(form, "none", "no filter that does nothing");
 }

@@ -43,7 +43,12 @@ fn an_owner_lacks_nothing() {
                    5b1c0de0-0000-4000-8000-000000000002 Contoso Subsidiary (not
                    checked)
 
+    note  not checked: roles that are assigned at a resource group or at one
+          resource only (see --vm), and Azure Policy
+
     subscription Contoso Production
+      -      agent-configuration        not checked: it runs scripts inside the VM:
+                                        check it with --playbook agent-configuration
       yes    backup-in-progress
       yes    backup-now
       yes    backup-operation-failed
@@ -52,12 +57,16 @@ fn an_owner_lacks_nothing() {
       yes    delete-stale-collections
       yes    extension-operation-failed
       yes    failed-vm
+      -      keyvault-permissions       not checked: it grants a permission: check
+                                        it with --playbook keyvault-permissions
       yes    rp-collection-limit
       yes    stale-collections-of-deleted-vm
       yes    unlock-backup-groups
       yes    unprotected-vm
       yes    vm-provisioning-failed
-      nothing is missing
+      -      vss-services               not checked: it runs scripts inside the VM:
+                                        check it with --playbook vss-services
+      nothing is missing of what was checked
 
     every permission that was checked is granted
     ");
@@ -79,6 +88,8 @@ fn a_reader_is_told_what_is_missing_at_the_scopes_of_the_vm() {
     subscriptions  5b1c0de0-0000-4000-8000-000000000001 Contoso Production
                    5b1c0de0-0000-4000-8000-000000000002 Contoso Subsidiary (not
                    checked)
+
+    note  not checked: other VMs, and Azure Policy
 
     VM rg-shop/web-01
       no     rp-collection-limit

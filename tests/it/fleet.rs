@@ -81,6 +81,13 @@ pub(crate) fn hopeless_and_unlocked(vm: &str) -> String {
     hopeless(vm).replace("locks: [{ name: shared, level: CanNotDelete, notes: \"all of us\" }]", "locks: []")
 }
 
+/// Without a question a fleet needs its scope by name.
+fn name_scope(command: &mut Command, line: &str) {
+    if line.contains("--all") && line.contains("--yes") {
+        command.env("AZMEND_SUBSCRIPTION", format!("{SHOP};{BRANCH}"));
+    }
+}
+
 /// A user with an estate and a state directory.
 pub(crate) struct User {
     pub(crate) home: TempDir,
@@ -111,6 +118,7 @@ impl User {
         let mut command = Command::new(env!("CARGO_BIN_EXE_azmend"));
         command.env_clear().env("COLUMNS", "80").env("AZMEND_STATE_DIR", self.state());
         command.current_dir(self.home.path()).arg("--sandbox=estate.yaml").args(line.split_whitespace());
+        name_scope(&mut command, line);
         let output = command.output().unwrap();
         Done {
             code: output.status.code().unwrap(),
@@ -401,6 +409,7 @@ pub(crate) fn client(serving: &Serving, dir: &Path, line: &str) -> Command {
     command.args(line.split_whitespace()).env_clear().current_dir(dir).env("AZMEND_STATE_DIR", dir.join("state"));
     command.env("AZMEND_ARM_ENDPOINT", &serving.base).env("AZMEND_AUTH", "managed-identity");
     command.env("IDENTITY_ENDPOINT", &serving.identity_endpoint).env("IDENTITY_HEADER", serving.identity.secret());
+    name_scope(&mut command, line);
     command
 }
 
@@ -427,7 +436,8 @@ fn a_dry_run_sends_nothing_that_changes() {
         let mut found = names(&fleet["results"]);
         found.retain(|vm| !(vm == "well-06" && line.contains("auto")));
         assert_eq!(found, ["a-01", "b-02", "c-03", "d-04", "e-05"], "{line}");
-        assert_eq!(fleet["sandbox"], false);
+        // The server says in its answers what it is.
+        assert_eq!(fleet["sandbox"], true);
         assert_eq!(sent(), 0, "{line}");
     }
     assert!(serving.sim.log().len() > 20, "it did look");
@@ -731,6 +741,26 @@ fn events_name_their_vm_and_the_object_comes_last() {
     assert!(events.iter().all(|event| event["schema"] == "azmend.event/v1" && event["run_id"].is_string()));
     // The way back by hand is said in any case.
     assert!(done.err.contains("az lock create --name shared"), "{}", done.err);
+}
+
+#[test]
+fn without_a_question_the_scope_has_to_be_named() {
+    let user = User::new();
+    let run = |line: &str, env: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_azmend"));
+        command.env_clear().env("AZMEND_STATE_DIR", user.state()).envs(env.iter().copied());
+        command.current_dir(user.home.path()).arg("--sandbox=estate.yaml").args(line.split_whitespace());
+        let output = command.args(["-o", "json"]).output().unwrap();
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), value)
+    };
+    let (code, refused) = run(&format!("{FIX} --yes"), &[("AZURE_SUBSCRIPTION_ID", SHOP)]);
+    assert_eq!((code, &refused["error"]["code"]), (2, &json!("scope_not_named")), "{refused:#}");
+    let narrowed = run(&format!("{FIX} --yes --resource-group rg-shop"), &[]).1;
+    assert_eq!(narrowed["error"]["code"], "scope_not_named", "a group can be in several subscriptions");
+    assert!(user.untouched());
+    assert_eq!(run(&format!("{FIX} --dry-run"), &[]).0, 3, "looking needs none");
+    assert_eq!(run(&format!("{FIX} --yes -s {BRANCH}"), &[]).0, 0);
 }
 
 #[test]

@@ -73,12 +73,12 @@ async fn a_plan_is_applied_by_its_hash_only() {
     let proposal = plan(&azure, Some(&journal), &limit(), &watch).await.unwrap();
     let azmend::Decided::Plan(made) = proposal.decided().unwrap() else { panic!("{proposal:?}") };
     let hash = made.hash.clone();
-    let error = apply(&azure, &journal, (*made).clone(), "0000", None, &watch).await.unwrap_err();
+    let error = apply(&azure, &journal, (*made).clone(), "0000", None, None, &watch).await.unwrap_err();
     assert_eq!((error.code.as_str(), home.runs()), ("not_confirmed", 0));
     let mut edited = (*made).clone();
     edited.max_changes += 1;
-    assert_eq!(apply(&azure, &journal, edited, &hash, None, &watch).await.unwrap_err().code, "plan_edited");
-    let done = apply(&azure, &journal, *made, &hash, None, &watch).await.unwrap();
+    assert_eq!(apply(&azure, &journal, edited, &hash, None, None, &watch).await.unwrap_err().code, "plan_edited");
+    let done = apply(&azure, &journal, *made, &hash, None, None, &watch).await.unwrap();
     assert_eq!((done.status, done.exit_code, home.runs()), (Status::Succeeded, 0, 1));
 }
 

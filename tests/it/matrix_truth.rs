@@ -1,6 +1,6 @@
 //! What a result says, and what the world says: they must be the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use azmend::actions::backup::StartBackup;
@@ -12,7 +12,8 @@ use azmend::actions::locks::RemoveLock;
 use azmend::actions::points::{DeleteCollection, DeletePoint};
 use azmend::actions::protection::{EnableProtection, ResumeProtection};
 use azmend::actions::vm::ReapplyVm;
-use azmend::arm::ResourceId;
+use azmend::arm::{ResourceId, model};
+use azmend::engine::result::ChangeResult;
 use azmend::engine::{Plan, RunResult, RunState, Status};
 use azmend::journal::{Event, PauseReason, Record};
 use azmend::sim::{Lock, OpKind, Protection, TaskStatus, World};
@@ -148,208 +149,262 @@ pub fn untruths(
     records: &[Record],
     others: bool,
 ) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let code = result.exit_code;
-    let fits = match result.status {
-        Status::Succeeded => code == 0 || (code == 6 && !result.not_read.is_empty()),
-        Status::Undone | Status::NothingToDo => code == 0,
-        Status::Partial => code == 6,
-        Status::Refused => code == 5,
-        Status::Paused => code == 7 && result.retry_after.is_some(),
-        Status::Failed => matches!(code, 4 | 6 | 9),
-        Status::Stuck => code == 8,
-        Status::Planned | Status::Waiting | Status::Error => false,
-    };
-    if !fits {
-        wrong.push(format!("exit code {code} does not fit {:?}", result.status));
-    }
-    let outcomes: BTreeMap<&str, &azmend::engine::result::ChangeResult> =
-        plan.changes().zip(&result.changes).map(|((_, change), now)| (change.id.as_str(), now)).collect();
-    if result.changes.len() != plan.changes().count() {
-        wrong.push("the result does not list every change".to_owned());
-    }
-    let (before, after) = (shape(start, start), shape(end, start));
-    // What Azure's own clean-up deletes is not azmend's doing.
-    let planned_gone = before.old_points.difference(&after.old_points).any(|gone| {
-        plan.changes().any(|(_, change)| match &change.what {
-            ChangeKind::DeletePoint(DeletePoint { point, .. }) => gone.eq_ignore_ascii_case(&short_point(&point.id)),
-            ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => gone.starts_with(collection.id.key()),
-            _ => false,
-        })
-    });
-    // What was started before this run began is not its doing.
-    let started = after.backups.saturating_sub(before.backups);
-    if matches!(code, 4 | 5) && !others && (before.locks != after.locks || planned_gone || started > 0) {
-        wrong.push(format!("exit code {code} says that nothing was changed"));
-    }
-    let state = RunState::fold(plan, records);
-    if let Err(error) = &state {
-        wrong.push(format!("the records do not fold: {error}"));
-    }
-    for (_, change) in plan.changes() {
-        let Some(now) = outcomes.get(change.id.as_str()) else { continue };
+    let mut judge = Judge::of(plan, result, start, end, records, others);
+    judge.exit_code();
+    judge.changes();
+    judge.undone();
+    judge.untouched();
+    judge.wrong.extend(crate::truth::compare(plan, result, start, end, records, others));
+    judge.wrong
+}
+
+/// What is compared, and what was found.
+struct Judge<'a> {
+    plan: &'a Plan,
+    result: &'a RunResult,
+    records: &'a [Record],
+    /// The world when the run began, and when it had ended.
+    start: &'a World,
+    end: &'a World,
+    before: Shape,
+    after: Shape,
+    /// Others changed the world as well.
+    others: bool,
+    /// Backups that began since the run did.
+    started: usize,
+    /// What the plan names is gone.
+    planned_gone: bool,
+    wrong: Vec<String>,
+}
+
+/// How the result says that a change ended.
+#[derive(Clone, Copy)]
+struct Ended<'a> {
+    word: &'a str,
+    /// It was made, or had been before.
+    holds: bool,
+    /// Nobody knows yet.
+    open: bool,
+    /// Its inverse was made.
+    back: bool,
+}
+
+impl<'a> Ended<'a> {
+    fn of(now: &'a ChangeResult) -> Self {
         let word = now.outcome.as_str();
-        let holds = matches!(word, "succeeded" | "already_done");
-        if code == 0 && result.status == Status::Succeeded && !holds && word != "skipped" {
-            wrong.push(format!("exit code 0, but {} is {word}", change.id));
+        let good = |word: &str| matches!(word, "succeeded" | "already_done");
+        Self { word, holds: good(word), open: matches!(word, "unknown" | "pending"), back: good(&now.undo) }
+    }
+}
+
+impl<'a> Judge<'a> {
+    fn of(
+        plan: &'a Plan,
+        result: &'a RunResult,
+        start: &'a World,
+        end: &'a World,
+        records: &'a [Record],
+        others: bool,
+    ) -> Self {
+        let (before, after) = (shape(start, start), shape(end, start));
+        // What Azure's own clean-up deletes is not azmend's doing.
+        let planned_gone = before.old_points.difference(&after.old_points).any(|gone| {
+            plan.changes().any(|(_, change)| match &change.what {
+                ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
+                    gone.eq_ignore_ascii_case(&short_point(&point.id))
+                }
+                ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
+                    gone.starts_with(collection.id.key())
+                }
+                _ => false,
+            })
+        });
+        // What was started before this run began is not its doing.
+        let started = after.backups.saturating_sub(before.backups);
+        Self { plan, result, records, start, end, before, after, others, started, planned_gone, wrong: Vec::new() }
+    }
+
+    /// Others may have done it: then it is no untruth.
+    fn say(&mut self, wrong: bool, what: impl FnOnce() -> String) {
+        if wrong && !self.others {
+            self.wrong.push(what());
         }
-        let open = matches!(word, "unknown" | "pending");
-        match &change.what {
-            ChangeKind::RemoveLock(RemoveLock { lock }) => {
-                let stands = end.locks.iter().find(|l| l.id == lock.id);
-                let same = stands.is_some_and(|l| {
-                    l.level.as_str() == lock.level
-                        && l.notes.as_deref().unwrap_or_default() == lock.notes
-                        && l.owners == lock.owners
-                });
-                let listed = result.locks_removed.iter().find(|l| l.id.eq_ignore_ascii_case(lock.id.as_str()));
-                let scope_gone = lock.scope().is_type("Microsoft.Compute/restorePointCollections")
-                    && end.collection(&lock.scope()).is_none();
-                let was = start.locks.iter().any(|l| l.id == lock.id);
-                if stands.is_none() && was && !others && !scope_gone && listed.is_none_or(|l| l.restored) {
-                    wrong.push(format!("the lock {} is missing and the result does not say so", lock.id.name()));
-                }
-                if listed.is_some_and(|l| l.restored) && !same && !others {
-                    wrong.push(format!("the lock {} is said to be restored and is not", lock.id.name()));
-                }
-                let back = listed.is_some_and(|l| l.restored);
-                if stands.is_some() && holds && !back && !others {
-                    wrong.push(format!("the lock {} is said to be {word} and stands", lock.id.name()));
-                }
-                if listed.is_some_and(|l| !l.restored) && same && !open && !others {
-                    wrong.push(format!("the lock {} stands and is said to be removed ({word})", lock.id.name()));
-                }
-                if stands.is_none() && was && !holds && !open && !others && !scope_gone && listed.is_none() {
-                    wrong.push(format!("the lock {} is gone and its removal is {word}", lock.id.name()));
-                }
+    }
+
+    /// The exit code fits the status, and 4 and 5 mean that nothing was changed.
+    fn exit_code(&mut self) {
+        let (result, code) = (self.result, self.result.exit_code);
+        let fits = match result.status {
+            Status::Succeeded => code == 0 || (code == 6 && !result.not_read.is_empty()),
+            Status::Undone | Status::NothingToDo => code == 0,
+            Status::Partial => code == 6,
+            Status::Refused => code == 5,
+            Status::Paused => code == 7 && result.retry_after.is_some(),
+            Status::Failed => matches!(code, 4 | 6 | 9),
+            Status::Stuck => code == 8,
+            Status::Planned | Status::Waiting | Status::Error => false,
+        };
+        if !fits {
+            self.wrong.push(format!("exit code {code} does not fit {:?}", result.status));
+        }
+        if let Err(error) = RunState::fold(self.plan, self.records) {
+            self.wrong.push(format!("the records do not fold: {error}"));
+        }
+        let unchanged = matches!(code, 4 | 5);
+        let touched = self.before.locks != self.after.locks || self.planned_gone || self.started > 0;
+        self.say(unchanged && touched, || format!("exit code {code} says that nothing was changed"));
+        let granted = self.before.grants != self.after.grants;
+        self.say(unchanged && granted, || format!("exit code {code}, but something was granted"));
+    }
+
+    /// Each change is in the world as the result says.
+    fn changes(&mut self) {
+        let (plan, result) = (self.plan, self.result);
+        if result.changes.len() != plan.changes().count() {
+            self.wrong.push("the result does not list every change".to_owned());
+        }
+        for ((_, change), now) in plan.changes().zip(&result.changes) {
+            let ended = Ended::of(now);
+            let Ended { word, holds, .. } = ended;
+            if result.exit_code == 0 && result.status == Status::Succeeded && !holds && word != "skipped" {
+                self.wrong.push(format!("exit code 0, but {} is {word}", change.id));
             }
-            ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
-                let there = in_world(end, &point.id);
-                if there && holds && !others {
-                    wrong.push(format!("the point {} is said to be {word} and is there", point.id.name()));
+            match &change.what {
+                ChangeKind::RemoveLock(RemoveLock { lock }) => self.lock(lock, ended),
+                ChangeKind::DeletePoint(DeletePoint { point, .. }) => {
+                    let (was, there) = (in_world(self.start, &point.id), in_world(self.end, &point.id));
+                    self.deleted("point", point.id.name(), was, there, ended);
                 }
-                if !there && in_world(start, &point.id) && !holds && !open && !others {
-                    wrong.push(format!("the point {} is gone and its deletion is {word}", point.id.name()));
+                ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
+                    let is_in = |world: &World| world.collection(&collection.id).is_some();
+                    let (was, there) = (is_in(self.start), is_in(self.end));
+                    self.deleted("collection", collection.id.name(), was, there, ended);
                 }
-            }
-            ChangeKind::DeleteCollection(DeleteCollection { collection, .. }) => {
-                let there = end.collection(&collection.id).is_some();
-                if there && holds && !others {
-                    wrong.push(format!("the collection {} is said to be {word} and is there", collection.id.name()));
+                ChangeKind::UninstallExtension(_) | ChangeKind::RestartVm(_) => {}
+                ChangeKind::ReapplyVm(ReapplyVm { vm, .. }) => {
+                    let fine = self.end.vm(vm).is_none_or(|vm| vm.provisioned);
+                    self.say(holds && !fine, || {
+                        format!("the model of {} is said to be applied and the VM is failed", vm.name())
+                    });
                 }
-                let was = start.collection(&collection.id).is_some();
-                if !there && was && !holds && !open && !others {
-                    wrong.push(format!("the collection {} is gone and its deletion is {word}", collection.id.name()));
+                ChangeKind::ResumeProtection(ResumeProtection { item, .. })
+                | ChangeKind::EnableProtection(EnableProtection { item, .. }) => self.protection(item, ended),
+                ChangeKind::SetGuest(setting) => self.guest(setting, ended),
+                ChangeKind::GrantKeyAccess(_) | ChangeKind::AssignKeyRole(_) => self.grant(&change.what, ended),
+                ChangeKind::AwaitJob(AwaitJob { job }) | ChangeKind::CancelJob(CancelJob { job, .. }) => {
+                    let runs = self.end.job(job.name()).is_some_and(|job| job.status.is_active());
+                    self.say(holds && runs, || format!("the job {} is said to have ended and runs", job.name()));
                 }
-            }
-            ChangeKind::UninstallExtension(_) | ChangeKind::RestartVm(_) => {}
-            ChangeKind::ReapplyVm(ReapplyVm { vm, .. }) => {
-                let fine = end.vm(vm).is_none_or(|vm| vm.provisioned);
-                if holds && !fine && !others {
-                    wrong.push(format!("the model of {} is said to be applied and the VM is failed", vm.name()));
-                }
-            }
-            ChangeKind::ResumeProtection(ResumeProtection { item, .. })
-            | ChangeKind::EnableProtection(EnableProtection { item, .. }) => {
-                let on = end
-                    .item(item)
-                    .is_some_and(|now| matches!(now.protection, Protection::Protected | Protection::Pending));
-                let back = now.undo == "succeeded" || now.undo == "already_done";
-                // Somebody stopped it afterwards: then the report says so.
-                let told = result.warnings.iter().any(|text| text.contains("the protection is stopped again"));
-                if holds && !on && !back && !others && !told {
-                    wrong.push(format!("the protection is said to be {word} and is not on"));
-                }
-                if on && !holds && !open && !others {
-                    wrong.push(format!("the protection is on and is said to be {word}"));
-                }
-                if on && back && !others {
-                    wrong.push("the protection is said to be stopped again and is on".to_owned());
-                }
-                if on && result.status == Status::Undone && !others {
-                    wrong.push("undone, but the protection is on".to_owned());
-                }
-            }
-            // Another VM under the name, or none: what was set is gone with the old one.
-            ChangeKind::SetGuest(SetGuest { vm, vm_id, .. }) if end.vm(vm).is_none_or(|now| now.vm_id != *vm_id) => {}
-            ChangeKind::SetGuest(SetGuest { vm, setting, .. }) => {
-                let on = crate::guest::is_set(end, vm, setting);
-                let back = now.undo == "succeeded" || now.undo == "already_done";
-                if holds && !on && !back && !others {
-                    wrong.push(format!("the guest is said to be set ({word}) and is not"));
-                }
-                if on && !holds && !open && !others {
-                    wrong.push(format!("the guest is set and is said to be {word}"));
-                }
-                if on
-                    && (back || result.status == Status::Undone)
-                    && !others
-                    && !crate::guest::is_set(start, vm, setting)
-                {
-                    wrong.push("the guest is said to be set back and is not".to_owned());
-                }
-            }
-            ChangeKind::GrantKeyAccess(_) | ChangeKind::AssignKeyRole(_) => {
-                let on = granted(end, &change.what);
-                let back = now.undo == "succeeded" || now.undo == "already_done";
-                if holds && !on && !back && !others {
-                    wrong.push(format!("the grant is said to be {word} and is not there"));
-                }
-                if on && !holds && !open && !others {
-                    wrong.push(format!("the grant is there and is said to be {word}"));
-                }
-                if on && (back || result.status == Status::Undone) && !others {
-                    wrong.push("the grant is said to be taken back and is there".to_owned());
-                }
-            }
-            ChangeKind::AwaitJob(AwaitJob { job }) | ChangeKind::CancelJob(CancelJob { job, .. }) => {
-                let runs = end.job(job.name()).is_some_and(|job| job.status.is_active());
-                if holds && runs && !others {
-                    wrong.push(format!("the job {} is said to have ended and runs", job.name()));
-                }
-            }
-            ChangeKind::StartBackup(StartBackup { item, .. }) => {
-                let made = end.jobs.iter().any(|job| {
-                    job.item == *item
-                        && job.user_triggered == Some(true)
-                        && job.started >= start.now
-                        && job.tasks.first().is_some_and(|task| task.status == TaskStatus::Completed)
-                });
-                if holds && !made {
-                    wrong.push("the backup is said to have succeeded and no job shows it".to_owned());
-                }
-                if matches!(word, "refused" | "skipped" | "not_run") && started > clean_ups(records) {
-                    wrong.push(format!("a backup was started and is {word}"));
-                }
+                ChangeKind::StartBackup(StartBackup { item, .. }) => self.backup(item, ended),
             }
         }
     }
-    if result.status == Status::Undone && !others && before.grants != after.grants {
-        wrong.push("undone, but the grants are not as they were".to_owned());
+
+    fn lock(&mut self, lock: &model::Lock, Ended { word, holds, open, .. }: Ended<'_>) {
+        let (start, end, name) = (self.start, self.end, lock.id.name());
+        let stands = end.locks.iter().find(|l| l.id == lock.id);
+        let same = stands.is_some_and(|l| {
+            l.level.as_str() == lock.level
+                && l.notes.as_deref().unwrap_or_default() == lock.notes
+                && l.owners == lock.owners
+        });
+        let listed = self.result.locks_removed.iter().find(|l| l.id.eq_ignore_ascii_case(lock.id.as_str()));
+        let (restored, off) = (listed.is_some_and(|l| l.restored), listed.is_some_and(|l| !l.restored));
+        let scope_gone = lock.scope().is_type("Microsoft.Compute/restorePointCollections")
+            && end.collection(&lock.scope()).is_none();
+        let was = start.locks.iter().any(|l| l.id == lock.id);
+        let missing = stands.is_none() && was && !scope_gone;
+        self.say(missing && !off, || format!("the lock {name} is missing and the result does not say so"));
+        self.say(restored && !same, || format!("the lock {name} is said to be restored and is not"));
+        self.say(stands.is_some() && holds && !restored, || format!("the lock {name} is said to be {word} and stands"));
+        self.say(off && same && !open, || format!("the lock {name} stands and is said to be removed ({word})"));
+        self.say(missing && !holds && !open && listed.is_none(), || {
+            format!("the lock {name} is gone and its removal is {word}")
+        });
     }
-    if matches!(code, 4 | 5) && !others && before.grants != after.grants {
-        wrong.push(format!("exit code {code}, but something was granted"));
+
+    fn deleted(&mut self, what: &str, name: &str, was: bool, there: bool, ended: Ended<'_>) {
+        let Ended { word, holds, open, .. } = ended;
+        self.say(there && holds, || format!("the {what} {name} is said to be {word} and is there"));
+        self.say(!there && was && !holds && !open, || format!("the {what} {name} is gone and its deletion is {word}"));
     }
-    if result.status == Status::Undone && !others && (before.locks != after.locks || planned_gone) {
-        wrong.push("undone, but the world is not as it was".to_owned());
+
+    fn protection(&mut self, item: &ResourceId, Ended { word, holds, open, back }: Ended<'_>) {
+        let (result, end) = (self.result, self.end);
+        let state = end.item(item).map(|now| now.protection);
+        let on = state.is_some_and(|state| matches!(state, Protection::Protected | Protection::Pending));
+        // Somebody stopped it afterwards: then the report says so.
+        let told = result.warnings.iter().any(|text| text.contains("the protection is stopped again"));
+        self.say(holds && !on && !back && !told, || format!("the protection is said to be {word} and is not on"));
+        self.say(on && !holds && !open, || format!("the protection is on and is said to be {word}"));
+        self.say(on && back, || "the protection is said to be stopped again and is on".to_owned());
+        self.say(on && result.status == Status::Undone, || "undone, but the protection is on".to_owned());
     }
-    if started > 1 + clean_ups(records) {
-        wrong.push(format!("S10: {started} backups were started"));
+
+    fn guest(&mut self, SetGuest { vm, vm_id, setting, .. }: &SetGuest, ended: Ended<'_>) {
+        let Ended { word, holds, open, back } = ended;
+        // Another VM under the name, or none: what was set is gone with the old one.
+        if self.end.vm(vm).is_none_or(|now| now.vm_id != *vm_id) {
+            return;
+        }
+        let (on, was) = (crate::guest::is_set(self.end, vm, setting), crate::guest::is_set(self.start, vm, setting));
+        let back = back || self.result.status == Status::Undone;
+        self.say(holds && !on && !ended.back, || format!("the guest is said to be set ({word}) and is not"));
+        self.say(on && !holds && !open, || format!("the guest is set and is said to be {word}"));
+        self.say(on && back && !was, || "the guest is said to be set back and is not".to_owned());
     }
-    let planned: BTreeSet<&str> = plan
-        .changes()
-        .filter_map(|(_, c)| match &c.what {
-            ChangeKind::RemoveLock(RemoveLock { lock }) => Some(lock.id.key()),
-            _ => None,
-        })
-        .collect();
-    for lock in start.locks.iter().filter(|lock| !planned.contains(lock.id.key())) {
-        if !others && !after.locks.contains(&lock_text(lock)) {
-            wrong.push(format!("the lock {} is not in the plan and is not as it was", lock.id));
+
+    fn grant(&mut self, what: &ChangeKind, Ended { word, holds, open, back }: Ended<'_>) {
+        let on = granted(self.end, what);
+        self.say(holds && !on && !back, || format!("the grant is said to be {word} and is not there"));
+        self.say(on && !holds && !open, || format!("the grant is there and is said to be {word}"));
+        self.say(on && back, || "the grant is said to be removed and is there".to_owned());
+    }
+
+    /// A backup is azmend's own doing, whoever else is at work.
+    fn backup(&mut self, item: &ResourceId, Ended { word, holds, .. }: Ended<'_>) {
+        let made = self.end.jobs.iter().any(|job| {
+            job.item == *item
+                && job.user_triggered == Some(true)
+                && job.started >= self.start.now
+                && job.tasks.first().is_some_and(|task| task.status == TaskStatus::Completed)
+        });
+        if holds && !made {
+            self.wrong.push("the backup is said to have succeeded and no job shows it".to_owned());
+        }
+        if matches!(word, "refused" | "skipped" | "not_run") && self.started > clean_ups(self.records) {
+            self.wrong.push(format!("a backup was started and is {word}"));
         }
     }
-    wrong.extend(crate::truth::compare(plan, result, start, end, records, others));
-    wrong
+
+    /// "Undone" means that the world is as it was.
+    fn undone(&mut self) {
+        let undone = self.result.status == Status::Undone;
+        let (grants, locks) = (self.before.grants != self.after.grants, self.before.locks != self.after.locks);
+        self.say(undone && grants, || "undone, but the grants are not as they were".to_owned());
+        let gone = self.planned_gone;
+        self.say(undone && (locks || gone), || "undone, but the world is not as it was".to_owned());
+    }
+
+    /// What the plan does not name is as it was, and S10 holds.
+    fn untouched(&mut self) {
+        let started = self.started;
+        if started > 1 + clean_ups(self.records) {
+            self.wrong.push(format!("S10: {started} backups were started"));
+        }
+        let plan = self.plan;
+        let planned: BTreeSet<&str> = plan
+            .changes()
+            .filter_map(|(_, change)| match &change.what {
+                ChangeKind::RemoveLock(RemoveLock { lock }) => Some(lock.id.key()),
+                _ => None,
+            })
+            .collect();
+        for lock in self.start.locks.iter().filter(|lock| !planned.contains(lock.id.key())) {
+            let kept = self.after.locks.contains(&lock_text(lock));
+            self.say(!kept, || format!("the lock {} is not in the plan and is not as it was", lock.id));
+        }
+    }
 }
 
 fn in_world(world: &World, point: &ResourceId) -> bool {

@@ -223,8 +223,10 @@ impl House {
                 }
                 None => Err("no such VM".to_owned()),
             },
-            Command::Fix(fix) if fix.fleet.wanted() => Ok(Vec::new()),
-            Command::Fix(fix) => self.plan(&fix, &subscriptions).await,
+            Command::Fix(fix) => {
+                let fix = FixArgs::from(*fix);
+                if fix.fleet.wanted() { Ok(Vec::new()) } else { self.plan(&fix, &subscriptions).await }
+            }
             Command::Protect(protect) => match self.vm(&protect.vm, &subscriptions) {
                 Some(vm) => {
                     let set = vec![("vault".to_owned(), protect.vault), ("policy".to_owned(), protect.policy)];
@@ -341,4 +343,55 @@ async fn a_refusal_is_said_in_place_of_the_command_that_would_meet_it() {
     // And what nothing speaks against is printed as before.
     let full = house.told(&house.lab.vm("web-01")).await;
     assert!(full.refusal.is_none() && full.next.as_ref().unwrap().contains(" fix auto "), "{:?}", full.next);
+}
+
+/// What `vms`, `jobs` and `doctor` print is typed as it stands, on estates with and without rights.
+#[test]
+fn commands_of_the_other_pages_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let azmend = |words: &[String]| {
+        let mut command = assert_cmd::Command::cargo_bin("azmend").unwrap();
+        let out = command.env_clear().env("HOME", dir.path()).env("COLUMNS", "200").args(words).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        (out.status.code().unwrap_or(-1), text)
+    };
+    let (mut wrong, mut tried) = (Vec::new(), BTreeSet::new());
+    for estate in ["built-in", "bad-day", "encrypted"] {
+        let world = format!("--sandbox={}/examples/estates/{estate}.yaml", env!("CARGO_MANIFEST_DIR"));
+        for page in ["vms", "vms --unprotected", "jobs", "doctor"] {
+            let words: Vec<String> = std::iter::once(world.clone()).chain(page.split(' ').map(str::to_owned)).collect();
+            let (code, text) = azmend(&words);
+            assert!(![1, 2].contains(&code), "{estate}: {page} ends with {code}: {text}");
+            for printed in commands(&plain(&text)).into_iter().filter(|printed| !asks_a_person(printed)) {
+                let mut words = Vec::new();
+                let mut rest = printed.as_str();
+                while let Some((word, after)) = word(rest) {
+                    words.push(word);
+                    rest = after;
+                }
+                if words.iter().any(|word| ["fix", "protect"].contains(&word.as_str())) {
+                    words.push("--dry-run".to_owned());
+                }
+                let (code, said) = azmend(words.get(1..).unwrap_or_default());
+                if [1, 2].contains(&code) {
+                    wrong.push(format!("{estate}, {page}: {printed} ends with {code}: {said}"));
+                }
+                tried.insert(printed);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried.iter().any(|one| one.contains("explain")), "{tried:?}");
+}
+
+/// A plan is read in the world that it was made in: its hints are commands for that one.
+#[test]
+fn the_hints_of_a_plan_begin_as_the_program_was_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("azmend").unwrap();
+    let words = ["--sandbox", "fix", "auto", "--vm", "rg-lab/dup-09", "--dry-run"];
+    let out = command.env_clear().env("HOME", dir.path()).env("COLUMNS", "400").args(words).output().unwrap();
+    let text = plain(&format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)));
+    assert!(text.matches("azmend --sandbox protect").count() >= 2, "{text}");
+    assert!(!text.contains("azmend protect"), "{text}");
 }

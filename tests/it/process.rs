@@ -71,6 +71,7 @@ fn leaves(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
 const EVERYTHING: &[&str] = &[
     "fix rp-collection-limit --vm web-01 --yes --relock -o json",
     "fix rp-collection-limit --vm nas-04 --dry-run",
+    "plan rp-collection-limit --vm nas-04 -o yaml",
     "fix extension-operation-failed --vm app-02 --yes -o jsonl",
     "fix rp-collection-limit --vm sub-lock --yes",
     "fix rp-collection-limit --vm db-03 --plan-out plan.json",
@@ -98,7 +99,7 @@ const EVERYTHING: &[&str] = &[
     "runs resume RUN --yes",
     "runs undo RUN --yes",
     "fix auto --all --dry-run",
-    "fix rp-collection-limit --all --yes --max-failures 9 -o jsonl",
+    "fix rp-collection-limit --all -s 5b1c0de0-0000-4000-8000-000000000001 --yes --max-failures 9 -o jsonl",
     "fix --retry-failed 0 --dry-run -o json",
     "runs list",
     "runs show RUN",
@@ -109,6 +110,8 @@ const EVERYTHING: &[&str] = &[
     "playbook list",
     "playbook show backup-now",
     "playbook validate plan.json",
+    "playbook new own",
+    "playbook test own.yaml --vm web-01",
     "playbook schema",
     "sandbox list",
     "sandbox show",
@@ -275,6 +278,7 @@ fn an_audit_sends_nothing_but_reads_whatever_its_options() {
         ("out", "--out out.html"),
         ("collector", "--collector arm"),
         ("thorough", "--thorough"),
+        ("jitter", "--jitter 1s"),
     ];
     let line = Args::command_line();
     let audit = line.find_subcommand("audit").unwrap();

@@ -241,6 +241,7 @@ async fn child_fixes_web_01() {
             endpoint,
             tenant: String::new(),
             subscription: SUB.into(),
+            subscription_name: String::new(),
             identity: "managed-identity".into(),
             estate_digest: "test".into(),
         },

@@ -598,7 +598,7 @@ fn aimed(dice: &mut Dice, index: u64) -> Fault {
         9 => (dice.of(&["DELETE", "PUT", "POST"]), None, reply(404, "ResourceNotFound")),
         10 => (dice.of(&["DELETE", "PUT", "POST"]), None, reply(503, "ServiceUnavailable")),
         11 | 12 => {
-            let status = [200, 202, 204, 404, 500][dice.below(5) as usize];
+            let status = [200, 202, 204, 403, 404, 410, 500][dice.below(7) as usize];
             ("DELETE", Some("/locks/"), FaultEffect::Corrupt(Corruption::Status(status)))
         }
         13 => ("DELETE", Some("/locks/"), reply(204, "")),

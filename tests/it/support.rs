@@ -124,6 +124,7 @@ impl Lab {
             endpoint: "https://management.azure.com/".into(),
             tenant: String::new(),
             subscription: SUB.into(),
+            subscription_name: String::new(),
             identity: "sandbox".into(),
             estate_digest: "test".into(),
         }

@@ -326,7 +326,8 @@ async fn in_another_world(user: &User, run: &str, key: &str, value: &str) {
     for record in loaded.records {
         let event = match record.event {
             Event::Started { format, run, version, pid, .. } => {
-                Event::Started { format, run, version, plan_hash: made.hash.clone(), pid }
+                let origin = Some(Box::new(made.origin()));
+                Event::Started { format, run, version, plan_hash: made.hash.clone(), pid, origin }
             }
             event => event,
         };
@@ -581,6 +582,7 @@ async fn records_that_do_not_fit_each_other_are_refused() {
         version: "v".into(),
         plan_hash: plan.hash.clone(),
         pid: 1,
+        origin: None,
     };
     let intent = |purpose| Event::Intent {
         change: change.clone(),

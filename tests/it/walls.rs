@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Under every room: the crate `base`.
-const FOUNDATION: &[&str] = &["clock", "duration", "text", "yaml"];
+const FOUNDATION: &[&str] = &["clock", "duration", "spelling", "text", "yaml"];
 
 /// Room, and the rooms it may know. A room may always know itself and the foundation.
 const MAY_KNOW: &[(&str, &[&str])] = &[

@@ -1,3 +1,5 @@
+//! What counts as a proof of absence, and what does not.
+
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;

@@ -189,7 +189,7 @@ impl Container {
             }
         }
         let client_options = ClientOptions {
-            transport: Some(CoreTransport::new(Arc::new(CoreHttp(network)))),
+            transport: Some(CoreTransport::new(Arc::new(CoreHttp::new(network)))),
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         };

@@ -1,3 +1,5 @@
+//! Ways to sign in: which one is taken, and what an incomplete one says.
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -72,7 +74,7 @@ async fn the_cloud_and_the_authority_decide_where_to_sign_in() {
 async fn a_missing_setting_is_named() {
     let script = granted();
     let error = source(&settings(Auth::ServicePrincipal), &PRINCIPAL[..2], &script).unwrap_err();
-    assert_eq!(error.attempts[0].why, "AZURE_CLIENT_SECRET is not set");
+    assert_eq!(error.attempts[0].why, "neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set");
     let error = source(&settings(Auth::WorkloadIdentity), PRINCIPAL, &script).unwrap_err();
     assert_eq!(error.attempts[0].why, "AZURE_FEDERATED_TOKEN_FILE is not set");
     let named = SignIn { tenant: Some("t".into()), client_id: Some("c".into()), ..settings(Auth::ServicePrincipal) };
@@ -111,7 +113,10 @@ fn auto_tries_in_this_order() {
         let vars: HashMap<&str, &str> = vars.iter().copied().collect();
         let env = |name: &str| vars.get(name).map(|value| (*value).to_owned());
         let script: Arc<dyn Transport> = Arc::new(Script::new(|_| Err(lost("x"))));
-        ways(&settings(Auth::Auto), &env, script).into_iter().map(|way| (way.name, way.make.is_ok())).collect()
+        ways(&settings(Auth::Auto), &env, script, &(Arc::new(clock()) as Arc<dyn Clock>))
+            .into_iter()
+            .map(|way| (way.name, way.make.is_ok()))
+            .collect()
     };
     let shape = |ok: [bool; 4]| -> Vec<(String, bool)> {
         ["service-principal", "workload", "managed-identity", "cli"]
@@ -156,7 +161,7 @@ fn fake(name: &str, clock: &VirtualClock, lifetime: i64) -> (Way, Arc<AtomicI64>
     let make: Box<Make> = Box::new(move || {
         Ok(Arc::new(Fake { issued: Arc::clone(&issued), lifetime: Arc::clone(&own), clock: clock.clone() }))
     });
-    (Way { name: name.to_owned(), make: Ok(make) }, lifetime)
+    (Way { name: name.to_owned(), ..Way::new(Auth::Cli, Ok(make), "a test", &Arc::default()) }, lifetime)
 }
 
 #[tokio::test]
@@ -182,7 +187,8 @@ async fn tokens_are_kept_renewed_and_forgotten() {
 #[tokio::test]
 async fn nobody_else_is_signed_in_instead() {
     let clock = clock();
-    let unset = || Way { name: "unset".into(), make: Err("X is not set".into()) };
+    let missing = || Way::new(Auth::Cli, Err("X is not set".into()), "a test", &Arc::default());
+    let unset = || Way { name: "unset".into(), ..missing() };
     let (broken, repaired) = fake("first", &clock, 0);
     let (other, _) = fake("second", &clock, 3600);
     let source = Credential::new(vec![unset(), broken, other], "s".into(), Arc::new(clock.clone()));
@@ -195,4 +201,94 @@ async fn nobody_else_is_signed_in_instead() {
     repaired.store(0, Ordering::Relaxed);
     source.forget().await;
     assert_eq!(source.token().await.unwrap_err(), SignInError::one("first", "out of order"));
+}
+
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/sign-in/certificate.pem");
+
+#[tokio::test]
+async fn a_service_principal_signs_in_with_a_certificate() {
+    let script = granted();
+    let vars = [
+        ("AZURE_TENANT_ID", "my-tenant"),
+        ("AZURE_CLIENT_ID", "me"),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", CERTIFICATE),
+        ("AZURE_AUTHORITY_HOST", "https://login.example/"),
+    ];
+    let source = source(&settings(Auth::ServicePrincipal), &vars, &script).unwrap();
+    assert_eq!(source.token().await.unwrap().expose(), "T");
+    let seen = script.seen();
+    assert_eq!(seen[0].url.as_str(), "https://login.example/my-tenant/oauth2/v2.0/token");
+    let body = String::from_utf8_lossy(&seen[0].body).into_owned();
+    for part in ["client_assertion=ey", "client_assertion_type=", "client_id=me", "grant_type=client_credentials"] {
+        assert!(body.contains(part), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_up_incompletely_is_named_without_a_request() {
+    let principal = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c")];
+    let with = |more: &[(&'static str, &'static str)]| [&principal[..], more].concat();
+    type Case = (Auth, Vec<(&'static str, &'static str)>, &'static str);
+    let cases: [Case; 8] = [
+        (Auth::ServicePrincipal, with(&[]), "neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set"),
+        (Auth::ServicePrincipal, vec![("AZURE_CLIENT_SECRET", "hush"), principal[1]], "AZURE_TENANT_ID is not set"),
+        (Auth::ServicePrincipal, vec![("AZURE_CLIENT_SECRET", "hush"), principal[0]], "AZURE_CLIENT_ID is not set"),
+        (
+            Auth::ServicePrincipal,
+            with(&[("AZURE_CLIENT_SECRET", "hush"), ("AZURE_CLIENT_CERTIFICATE_PATH", CERTIFICATE)]),
+            "are both set",
+        ),
+        (
+            Auth::ServicePrincipal,
+            with(&[("AZURE_CLIENT_CERTIFICATE_PATH", "/no/such.pem")]),
+            "cannot read /no/such.pem",
+        ),
+        (Auth::WorkloadIdentity, with(&[]), "AZURE_FEDERATED_TOKEN_FILE is not set"),
+        (Auth::WorkloadIdentity, with(&[("AZURE_FEDERATED_TOKEN_FILE", "/no/token")]), "cannot read /no/token"),
+        (Auth::WorkloadIdentity, vec![("AZURE_FEDERATED_TOKEN_FILE", CERTIFICATE)], "AZURE_TENANT_ID is not set"),
+    ];
+    for (auth, vars, expected) in cases {
+        let script = Script::new(|_| Err(lost("nothing may be asked")));
+        let error = source(&settings(auth), &vars, &script).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("hush"), "{error}");
+        assert!(script.seen().is_empty());
+    }
+}
+
+/// A network on which no request is ever answered.
+#[derive(Debug)]
+struct Silence;
+
+#[async_trait]
+impl Transport for Silence {
+    async fn send(&self, _: &Request) -> Result<Response, TransportError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_silent_authority_is_given_up_within_ten_seconds_and_a_dead_one_at_once() {
+    let clock = clock();
+    let begun = clock.now();
+    let vars: HashMap<&str, &str> = PRINCIPAL.iter().copied().collect();
+    let env = |name: &str| vars.get(name).map(|value| (*value).to_owned());
+    let source = token_source(&settings(Auth::ServicePrincipal), &env, Arc::new(Silence), Arc::new(clock.clone()));
+    let error = source.unwrap().token().await.unwrap_err().to_string();
+    assert!(elapsed(begun, clock.now()) < Duration::from_secs(10), "{error}");
+    assert!(error.contains("no token from https://login.microsoftonline.com within 8 seconds"), "{error}");
+
+    let script = Script::new(|request| {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        Err(TransportError::NotSent { host, why: "connection refused".into() })
+    });
+    let source = super::tests::source(&settings(Auth::ServicePrincipal), PRINCIPAL, &script).unwrap();
+    let error = source.token().await.unwrap_err().to_string();
+    assert!(error.contains("login.microsoftonline.com") && error.contains("connection refused"), "{error}");
+    assert_eq!(script.seen().len(), 3, "a blip is outlasted, and no more: {error}");
+
+    let clock = self::clock();
+    let busy: Arc<dyn Transport> = Arc::new(Script::new(|_| Ok(Response::json(503, &json!({})))));
+    let source = token_source(&settings(Auth::ServicePrincipal), &env, busy, Arc::new(clock)).unwrap();
+    let error = source.token().await.unwrap_err().to_string();
+    assert!(error.contains("503"), "{error}");
 }

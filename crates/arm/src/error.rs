@@ -303,6 +303,11 @@ impl ArmError {
         self.code.eq_ignore_ascii_case(code) || self.details.iter().any(|detail| detail.code.eq_ignore_ascii_case(code))
     }
 
+    /// Whether the answer has a code, as each of Azure's refusals has.
+    fn is_azures(&self) -> bool {
+        !self.code.is_empty() || self.details.iter().any(|detail| !detail.code.is_empty())
+    }
+
     /// The HTTP status, if Azure answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -313,13 +318,16 @@ impl ArmError {
     }
 
     /// Whether the request may have changed something although it ended in this error. A 5xx may (a 503 was seen on a
-    /// request that took effect); a 4xx is a refusal before anything happened, except 408.
+    /// request that took effect); a 4xx is a refusal before anything happened, except 408. That is so of Azure's answers,
+    /// which have a code: one without may be a proxy's, which may have passed the request on and lost the answer. Only what
+    /// such a one says before it passes anything on (who are you, too many) counts as a refusal.
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self.kind {
             ErrorKind::NotSent | ErrorKind::Refused | ErrorKind::SignIn => false,
             ErrorKind::Lost | ErrorKind::Malformed => true,
-            ErrorKind::Http { status } => status == 408 || !(400..=499).contains(&status),
+            ErrorKind::Http { status: 401 | 407 | 429 } => false,
+            ErrorKind::Http { status } => status == 408 || !(400..=499).contains(&status) || !self.is_azures(),
         }
     }
 

@@ -1,3 +1,5 @@
+//! Azure's error bodies, as they were recorded, and their classes.
+
 use super::super::http::{Method, Request, Response};
 use super::super::testing::{exchange, lost, not_sent};
 use super::*;
@@ -126,6 +128,19 @@ fn unreachable_is_only_what_was_not_reached() {
     assert!(!throttled.is_unreachable() && throttled.is_passing(), "{throttled}");
     for error in [answered(409, ""), answered(403, ""), answered(404, ""), answered(400, ""), answered(412, "")] {
         assert!(!error.is_unreachable() && !error.is_passing(), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_without_a_code_of_azure_may_hide_a_request_that_took_effect() {
+    for status in [400, 403, 404, 409, 410, 412, 413, 423, 428, 451] {
+        for body in ["", "<html>blocked</html>", r#"{"id":"/subscriptions/x","properties":{}}"#] {
+            assert!(answered(status, body).may_have_taken_effect(), "{status} {body}");
+        }
+        assert!(!coded(status, "SomethingOfAzure", "no").may_have_taken_effect(), "{status}");
+    }
+    for status in [401, 407, 429] {
+        assert!(!answered(status, "").may_have_taken_effect(), "{status}: said before anything is passed on");
     }
 }
 

@@ -1,3 +1,5 @@
+//! Retries, throttling and next links of reads; a change is sent once.
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 

@@ -8,6 +8,7 @@ pub mod arm;
 pub mod blob;
 mod call_counts;
 mod calls;
+mod certificate;
 pub mod claims;
 pub mod cloud;
 pub mod credential;

@@ -1,3 +1,5 @@
+//! Long-running operations: which address is asked, and when it is over.
+
 use std::sync::Arc;
 
 use serde_json::json;

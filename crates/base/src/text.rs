@@ -11,13 +11,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
-/// The most suggestions that [`near`] makes.
-const SUGGESTIONS: usize = 3;
-
-/// The text as one harmless line: a control character becomes its picture (`␛`, `␊`), a bidirectional or invisible one
-/// its code (`\u{202e}`).
+/// The text as one harmless line: line ends and tabs become a space, another control character its picture (`␛`), a
+/// bidirectional or invisible one its code (`\u{202e}`).
 #[must_use]
 pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -70,6 +68,9 @@ pub fn safe_json(json: &str) -> String {
 
 fn push_safe(out: &mut String, c: char) {
     match c {
+        // One space for each run of them: the lines of a note or a message are a sentence for whoever reads it.
+        '\n' | '\r' | '\t' if out.ends_with(' ') => {}
+        '\n' | '\r' | '\t' => out.push(' '),
         '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)),
         '\x7f' => out.push('␡'),
         _ if c.is_control() || is_invisible(c) => {
@@ -186,6 +187,34 @@ fn posix_quote(text: &str) -> String {
     out
 }
 
+/// What the system said about a file, without its numbers: `no space is left on the disk`.
+#[must_use]
+pub fn io_words(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let words = match error.kind() {
+        ErrorKind::NotFound => "no such file or directory",
+        ErrorKind::PermissionDenied => "access is denied",
+        ErrorKind::AlreadyExists => "it exists already",
+        ErrorKind::StorageFull => "no space is left on the disk",
+        ErrorKind::QuotaExceeded => "your disk quota is used up",
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
+        ErrorKind::NotADirectory => "a part of the path is a file, not a directory",
+        ErrorKind::IsADirectory => "it is a directory, not a file",
+        ErrorKind::InvalidFilename => "the name is too long or has a character that is not allowed",
+        ErrorKind::FileTooLarge => "the file would be too large",
+        ErrorKind::AddrInUse => "the port is used by another process",
+        ErrorKind::Unsupported => "this file system does not support it",
+        _ => {
+            let text = error.to_string();
+            return match text.find(" (os error ") {
+                Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+                None => text,
+            };
+        }
+    };
+    words.to_owned()
+}
+
 /// `1 point`, `2 points`, `0 policies`.
 #[must_use]
 pub fn plural(n: usize, noun: &str) -> String {
@@ -200,28 +229,29 @@ pub fn plural(n: usize, noun: &str) -> String {
     }
 }
 
-/// The candidates that somebody who typed `wanted` may have meant, the nearest first; at most three.
+/// How many look-alikes are named.
+const SHOWN: usize = 3;
+
+/// Letters of another script that look like Latin ones, in a text that is otherwise Latin: `character 2 is "е" (Cyrillic, U+0435)`.
 #[must_use]
-pub fn near<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let wanted = wanted.to_lowercase();
-    let letters = wanted.chars().count();
-    if letters == 0 {
-        return Vec::new();
-    }
-    let allowed = (letters / 3).max(1);
-    let mut found: Vec<(usize, &str)> = candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            let lower = candidate.to_lowercase();
-            let distance = strsim::osa_distance(&wanted, &lower);
-            // A part of a name (`limit` for `rp-collection-limit`) is as good as a typing error of the allowed size.
-            let part = letters >= 3 && lower.contains(&wanted);
-            (distance <= allowed || part).then(|| (if part { distance.min(allowed) } else { distance }, candidate))
-        })
+pub fn look_alikes(text: &str) -> Option<String> {
+    let script = |c: char| match c {
+        '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => Some("Greek"),
+        '\u{400}'..='\u{52f}' | '\u{1c80}'..='\u{1c8f}' => Some("Cyrillic"),
+        '\u{530}'..='\u{58f}' => Some("Armenian"),
+        '\u{ff01}'..='\u{ff5e}' => Some("full width"),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => Some("not a hyphen"),
+        _ => None,
+    };
+    let found: Vec<String> = text
+        .chars()
+        .enumerate()
+        .filter_map(|(at, c)| Some(format!("character {} is \"{c}\" ({}, U+{:04X})", at + 1, script(c)?, u32::from(c))))
         .collect();
-    found.sort_unstable();
-    found.dedup();
-    found.into_iter().take(SUGGESTIONS).map(|(_, candidate)| candidate).collect()
+    let latin = text.chars().any(|c| c.is_ascii_alphanumeric());
+    let more = found.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (latin && !found.is_empty()).then(|| found.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ") + &more)
 }
 
 /// A duration in the two largest units: `45 s`, `12 min 5 s`, `3 h 12 min`, `2 d 3 h`. A part of a second counts as none.
@@ -241,6 +271,12 @@ pub fn human_duration(duration: Duration) -> String {
     parts.join(" ")
 }
 
+/// A time for people, to the minute: `2026-11-20 09:05Z`. Azure's seconds and their fractions only tire the eye.
+#[must_use]
+pub fn utc(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
+
 /// `3 h 12 min ago`, or `just now` within the last second.
 #[must_use]
 pub fn ago(elapsed: Duration) -> String {
@@ -250,6 +286,29 @@ pub fn ago(elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_that_look_like_latin_ones_are_named() {
+        assert_eq!(look_alikes("w\u{435}b-01").unwrap(), "character 2 is \"\u{435}\" (Cyrillic, U+0435)");
+        assert_eq!(look_alikes("web\u{2013}01").unwrap(), "character 4 is \"\u{2013}\" (not a hyphen, U+2013)");
+        assert!(look_alikes("\u{440}\u{430}\u{441}\u{441}-1").unwrap().ends_with("and 1 more"));
+        assert_eq!(look_alikes("web-01"), None);
+        // A name in one script is a name.
+        assert_eq!(look_alikes("\u{440}\u{430}"), None);
+        assert_eq!(look_alikes("웹-01"), None);
+    }
+
+    #[test]
+    fn what_the_system_says_has_no_numbers() {
+        use std::io::{Error, ErrorKind};
+        assert_eq!(io_words(&Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(io_words(&Error::from(ErrorKind::StorageFull)), "no space is left on the disk");
+        for code in 1..=133 {
+            let words = io_words(&Error::from_raw_os_error(code));
+            assert!(!words.is_empty() && !words.contains("os error"), "{code}: {words}");
+        }
+        assert_eq!(io_words(&Error::other("half a line")), "half a line");
+    }
     use proptest::prelude::*;
 
     #[test]
@@ -258,7 +317,7 @@ mod tests {
             ("web-01", "web-01"),
             ("가상 머신 é 日本", "가상 머신 é 日本"),
             ("\x1b[31mred\x1b[0m", "␛[31mred␛[0m"),
-            ("a\r\nb\tc", "a␍␊b␉c"),
+            ("a\r\nb\tc", "a b c"),
             ("\x7f\u{9b}31m", "␡\\u{9b}31m"),
             ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
             ("lo\u{200b}ck\u{feff}", "lo\\u{200b}ck\\u{feff}"),
@@ -367,13 +426,8 @@ mod tests {
     }
 
     #[test]
-    fn suggestions() {
-        let names = ["rp-collection-limit", "vmsnapshot-failed", "stuck-job", "web-01", "web-02", "WEB-03", "web-04"];
-        assert_eq!(near("rp-colection-limt", names), ["rp-collection-limit"]);
-        assert_eq!(near("LIMIT", names), ["rp-collection-limit"]);
-        assert_eq!(near("web-03", names), ["WEB-03", "web-01", "web-02"]);
-        assert!(near("zzz", names).is_empty());
-        assert!(near("", names).is_empty());
+    fn times_have_no_seconds() {
+        assert_eq!(utc("2026-11-20T09:05:59.123Z".parse().unwrap()), "2026-11-20 09:05Z");
     }
 
     #[test]

@@ -15,7 +15,11 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 pub use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{DuplicateKeyPolicy, Error as YamlError, MergeKeyPolicy, Options, UserMessageFormatter};
+
+use crate::spelling::did_you_mean;
+use crate::text::io_words;
 
 /// A position in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +61,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub suggestion: Option<String>,
+    /// Nothing is wrong but the size: it is over one of the [`Limits`].
+    pub too_large: bool,
 }
 
 impl Diagnostic {
@@ -68,6 +74,7 @@ impl Diagnostic {
             column: place.column,
             message: message.into(),
             suggestion: None,
+            too_large: false,
         }
     }
 
@@ -81,8 +88,8 @@ impl Diagnostic {
     /// Adds "did you mean" when a candidate is near to `word`.
     #[must_use]
     pub fn meant<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
-        match nearest(word, candidates) {
-            Some(near) => self.hint(format!("did you mean {near}?")),
+        match did_you_mean(word, candidates) {
+            Some(hint) => self.hint(hint),
             None => self,
         }
     }
@@ -128,7 +135,7 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
     let file = path.display().to_string();
     let fail = |message: String| vec![Diagnostic::new(&file, Place::START, message)];
     // Asked before opening: opening a pipe would wait for its writer.
-    let meta = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let meta = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {}", io_words(&error))))?;
     if meta.is_dir() {
         return Err(fail("is a directory, not a file".into()));
     }
@@ -136,13 +143,13 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
         return Err(fail("is not a regular file".into()));
     }
     if usize::try_from(meta.len()).is_ok_and(|len| len > limits.bytes) {
-        return Err(fail(too_large(usize::try_from(meta.len()).unwrap_or(usize::MAX), limits)));
+        return Err(vec![too_large(&file, limits)]);
     }
     let mut bytes = Vec::new();
     let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX).saturating_add(1);
     std::fs::File::open(path)
         .and_then(|opened| opened.take(most).read_to_end(&mut bytes))
-        .map_err(|error| fail(format!("cannot be read: {error}")))?;
+        .map_err(|error| fail(format!("cannot be read: {}", io_words(&error))))?;
     text(bytes, &file, limits)
 }
 
@@ -153,7 +160,12 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<String, Vec<Diagnostic>
 pub fn text(bytes: Vec<u8>, file: &str, limits: &Limits) -> Result<String, Vec<Diagnostic>> {
     let at = |place, message: String| vec![Diagnostic::new(file, place, message)];
     if bytes.len() > limits.bytes {
-        return Err(at(Place::START, too_large(bytes.len(), limits)));
+        return Err(vec![too_large(file, limits)]);
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        // What `>` of Windows PowerShell writes.
+        let problem = Diagnostic::new(file, Place::START, "is UTF-16 text");
+        return Err(vec![problem.hint("save it as UTF-8")]);
     }
     match String::from_utf8(bytes) {
         Ok(text) => match text.find('\0') {
@@ -168,8 +180,11 @@ pub fn text(bytes: Vec<u8>, file: &str, limits: &Limits) -> Result<String, Vec<D
     }
 }
 
-fn too_large(len: usize, limits: &Limits) -> String {
-    format!("is too large: {len} bytes or more; at most {} are read", limits.bytes)
+fn too_large(file: &str, limits: &Limits) -> Diagnostic {
+    const MB: usize = 1024 * 1024;
+    let most = if limits.bytes >= MB { format!("{} MB", limits.bytes / MB) } else { format!("{} bytes", limits.bytes) };
+    let message = format!("is too large: at most {most} are read");
+    Diagnostic { too_large: true, ..Diagnostic::new(file, Place::START, message) }
 }
 
 /// The place of a byte offset.
@@ -191,7 +206,7 @@ pub fn place_of(text: &str, offset: usize) -> Place {
 pub fn parse<T: DeserializeOwned>(text: &str, file: &str, limits: &Limits) -> Result<T, Vec<Diagnostic>> {
     let at = |place, message: &str| vec![Diagnostic::new(file, place, message)];
     if text.len() > limits.bytes {
-        return Err(vec![Diagnostic::new(file, Place::START, too_large(text.len(), limits))]);
+        return Err(vec![too_large(file, limits)]);
     }
     if let Some(nul) = text.find('\0') {
         return Err(at(place_of(text, nul), "contains a NUL: this is a binary file, not text"));
@@ -200,14 +215,15 @@ pub fn parse<T: DeserializeOwned>(text: &str, file: &str, limits: &Limits) -> Re
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Err(at(Place::START, "is empty"));
     }
-    serde_saphyr::from_str_with_options(text, options(limits)).map_err(|error| vec![diagnose(&error, file)])
+    serde_saphyr::from_str_with_options(text, options(limits)).map_err(|error| vec![diagnose(&error, file, limits)])
 }
 
 fn options(limits: &Limits) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: Some(limits.bytes),
-            max_events: limits.nodes.saturating_mul(2),
+            // Every list and map has an end as well.
+            max_events: limits.nodes.saturating_mul(2).saturating_add(16),
             max_nodes: limits.nodes,
             max_depth: limits.depth,
             flow_nesting_limit: limits.depth,
@@ -231,7 +247,7 @@ fn options(limits: &Limits) -> Options {
     }
 }
 
-fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
+fn diagnose(error: &YamlError, file: &str, limits: &Limits) -> Diagnostic {
     let mut error = error.without_snippet();
     let place = error.location().map_or(Place::START, Place::from);
     // The place is where an alias is used; what is wrong there is told by the error inside.
@@ -265,6 +281,10 @@ fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
         YamlError::MultipleDocuments { .. } => {
             diagnostic("a second document starts here (---): one file holds one".into())
         }
+        YamlError::Budget { breach: BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. }, .. } => {
+            let message = format!("has more than {} values, the most that are read", limits.nodes);
+            Diagnostic { too_large: true, ..diagnostic(message) }
+        }
         YamlError::Budget { .. } | YamlError::AliasReplayLimitExceeded { .. } => {
             diagnostic("is too large, too deep or repeats too much by aliases (*name) to be read".into())
         }
@@ -273,9 +293,58 @@ fn diagnose(error: &YamlError, file: &str) -> Diagnostic {
             let text = text.lines().next().unwrap_or_default();
             // The place stands in front already.
             let text = text.split(" at line ").next().unwrap_or(text);
-            diagnostic(clean(if text.is_empty() { "is not valid YAML" } else { text }))
+            match in_our_words(text) {
+                Some((message, hint)) => diagnostic(message.to_owned()).hint(hint),
+                None => diagnostic(clean(if text.is_empty() { "is not valid YAML" } else { text })),
+            }
         }
     }
+}
+
+/// A value as a YAML document. Text that could control a terminal is quoted and escaped.
+///
+/// # Errors
+/// When the value cannot be written, in words.
+pub fn write(value: &impl serde::Serialize) -> Result<String, String> {
+    let text = serde_saphyr::to_string(value).map_err(|error| error.to_string())?;
+    // The writer escapes control characters; invisible ones it would let pass.
+    Ok(text.lines().map(|line| crate::text::safe_json(line) + "\n").collect())
+}
+
+/// The scanner says which token it wanted; people want to know what to type. What is wrong, and what to do.
+fn in_our_words(text: &str) -> Option<(&'static str, &'static str)> {
+    const WORDS: &[(&str, &str, &str)] = &[
+        ("found a tab", "a tab in the indentation", "indent with spaces"),
+        (
+            "mapping values are not allowed",
+            "a colon with a space after it is not allowed here",
+            "put the value in quotes, or check the indentation of this line and the one above",
+        ),
+        ("did not find expected key", "this line does not fit the lines above", "check its indentation"),
+        ("did not find expected '-'", "this line does not fit the list above", "check its indentation"),
+        ("unclosed quote", "the quote that opens here is never closed", "close it on the same line"),
+        ("unclosed bracket '['", "the list [ that opens here is never closed", "close it with ]"),
+        ("unclosed bracket '{'", "the map { that opens here is never closed", "close it with }"),
+        ("unexpected character", "a value cannot start with this character", "put the value in quotes"),
+        (
+            "reference to unknown value",
+            "*name repeats a value that was marked with &name, and there is none of this name",
+            "put a text that starts with * in quotes",
+        ),
+        ("simple key expected", "a colon is missing after this key", "write it as key: value"),
+        (
+            "invalid trailing content",
+            "text follows the closing quote",
+            "put the whole value in single quotes: '\"a\" == \"b\"'",
+        ),
+        (
+            "unknown escape character",
+            "an escape that YAML does not know",
+            "use single quotes, or write \\\\ for a backslash",
+        ),
+        ("scanning a block scalar", "text follows | or > on its line", "start the text on the next line, indented"),
+    ];
+    WORDS.iter().find(|(theirs, ..)| text.contains(theirs)).map(|(_, message, hint)| (*message, *hint))
 }
 
 /// A text of a file as it may stand in a message: at most 60 characters, quoted, control characters escaped.
@@ -287,24 +356,6 @@ pub fn quote(text: &str) -> String {
 
 fn clean(text: &str) -> String {
     text.chars().take(300).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// The candidate that was probably meant by `word`, if any is near enough.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance is quadratic in the length; nobody misspells a name of 128 characters into a short one.
-    if word.is_empty() || word.len() > 128 {
-        return None;
-    }
-    let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
-    let wanted = plain(word);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&wanted, &plain(candidate)), candidate))
-        .filter(|(score, _)| *score >= 0.6)
-        // The first of equals.
-        .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, candidate)| candidate)
 }
 
 /// A YAML value with places, for readers that want to report every error of a file at once.
@@ -460,6 +511,39 @@ impl<'de> Visitor<'de> for ValueVisitor {
 mod tests {
     use super::*;
 
+    #[test]
+    fn slips_of_yaml_are_said_in_our_words() {
+        for (text, at, word, todo) in [
+            ("a: b\n\tc: d\n", "", "a tab", "spaces"),
+            ("a: b: c\n", "f:1:5: ", "a colon with a space", "quotes"),
+            ("a:\n- b: c\n d: e\n", "f:3:", "does not fit", "indentation"),
+            ("a: \"b\n", "f:1:4: ", "never closed", "close it"),
+            ("a: [b, c\n", "f:1:4: ", "never closed", "]"),
+            ("a: {b: c\n", "f:1:4: ", "never closed", "}"),
+            ("a: @b\n", "f:1:4: ", "cannot start", "quotes"),
+            ("a: *b\n", "f:1:4: ", "*name", "quotes"),
+            ("a: b\nc\n", "f:2:1: ", "a colon is missing", "key: value"),
+            ("a: \"b\" == \"c\"\n", "f:1:", "closing quote", "single quotes"),
+            ("a: \"b\\q\"\n", "f:1:4: ", "an escape", "single quotes"),
+            ("a: | b\n", "f:1:4: ", "on its line", "next line"),
+        ] {
+            let found = parse::<Node>(text, "f", &Limits::default()).unwrap_err().remove(0).to_string();
+            let (head, hint) = found.split_once("hint: ").expect(&found);
+            assert!(head.starts_with(at) && head.contains(word) && hint.contains(todo), "{text:?}: {found}");
+            assert!(!found.contains("scalar") && !found.contains("mapping"), "{found}");
+        }
+        let utf16 = text(vec![0xff, 0xfe, b'a', 0], "f", &Limits::default()).unwrap_err().remove(0).to_string();
+        assert!(utf16.contains("UTF-16") && utf16.contains("save it as UTF-8"), "{utf16}");
+    }
+
+    #[test]
+    fn line_ends_of_windows_and_a_byte_order_mark_change_nothing() {
+        let plain = "a: b\nc: |\n  one\n  two\nd: [e, f]\n";
+        let windows = format!("\u{feff}{}", plain.replace('\n', "\r\n"));
+        let read = |text: &str| parse::<Node>(text, "f", &Limits::default()).unwrap();
+        assert_eq!(read(&windows), read(plain));
+    }
+
     fn node(text: &str) -> Result<Node, Vec<Diagnostic>> {
         parse(text, "f.yaml", &Limits::default())
     }
@@ -545,16 +629,6 @@ mod tests {
         assert!(read(&path).unwrap_err().message.contains("NUL"));
         std::fs::write(&path, "name: ä\n").unwrap();
         assert_eq!(read(&path).unwrap(), "name: ä\n");
-    }
-
-    #[test]
-    fn near_words() {
-        let known = ["retain", "until", "on_failure", "backup.last_error"];
-        assert_eq!(nearest("retian", known), Some("retain"));
-        assert_eq!(nearest("onFailure", known), Some("on_failure"));
-        assert_eq!(nearest("zzz", known), None);
-        assert_eq!(nearest("", known), None);
-        assert_eq!(nearest(&"r".repeat(100_000), known), None);
     }
 
     proptest::proptest! {

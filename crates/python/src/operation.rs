@@ -7,10 +7,10 @@ use std::sync::Arc;
 use azmend::actions::change::Override;
 use azmend::arm::ResourceId;
 use azmend::duration::Span;
-use azmend::engine::Plan;
 use azmend::engine::audit::{Audit, Level};
 use azmend::engine::blob_state::BlobPlace;
 use azmend::engine::explain::Lang;
+use azmend::engine::{LoopGuard, Plan};
 use azmend::facts::bulk::Collector;
 use azmend::playbook::library::Library;
 use azmend::text::shell_quote;
@@ -77,6 +77,7 @@ pub struct Fix {
     playbooks: Option<PathBuf>,
     r#override: Vec<String>,
     lock: Vec<String>,
+    loop_guard: Option<String>,
 }
 
 /// `audit`.
@@ -256,6 +257,8 @@ async fn fix(asked: Fix, interpreter: &Interpreter, watch: &Watch) -> Done {
         playbooks: asked.playbooks,
         overrides: asked.r#override.iter().map(|name| rule(name)).collect::<Result<_, _>>()?,
         locks: asked.lock.iter().map(|id| lock(id)).collect::<Result<_, _>>()?,
+        loop_guard: guard(asked.loop_guard.as_deref())?,
+        alert: None,
     };
     if asked.dry_run {
         // What earlier runs did counts where there is a journal; none is made.
@@ -320,6 +323,17 @@ fn confirm(yes: bool, interpreter: &Interpreter) -> Result<impl FnMut(&Plan) -> 
 
 fn span(text: Option<&str>) -> Result<Option<Span>, Error> {
     text.map(str::parse::<Span>).transpose().map_err(|error| Error::input(format!("deadline: {error}")).code("usage"))
+}
+
+/// `3/7d`; `off` for no limit.
+fn guard(text: Option<&str>) -> Result<Option<LoopGuard>, Error> {
+    match text {
+        None => Ok(Some(LoopGuard::default())),
+        Some("off") => Ok(None),
+        Some(text) => {
+            text.parse().map(Some).map_err(|error| Error::input(format!("loop_guard: {error}")).code("usage"))
+        }
+    }
 }
 
 fn rule(name: &str) -> Result<Override, Error> {

@@ -36,15 +36,16 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use azmend_base::yaml::Diagnostic;
 pub use call::Reply;
 pub use estate::Estate;
 pub use estate::generate::Generate;
-pub use estate::source::{EstateError, MAX_BYTES, MAX_VALUES};
+pub use estate::source::{MAX_BYTES, MAX_VALUES};
 pub use faults::FaultPlan;
 pub use persist::{Busy, LoadError};
 pub use serve::identity::Identity;
 pub use serve::pace::Paced;
-pub use serve::{Server, ServerOptions};
+pub use serve::{SERVED_HEADER, Server, ServerOptions};
 pub use sim::{Exchange, Sim};
 pub use world::events::{Effect, Event};
 pub use world::faults::{Corruption, Effect as FaultEffect, Fault, Match as FaultMatch};

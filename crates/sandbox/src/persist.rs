@@ -17,6 +17,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use azmend_base::text::io_words;
+
 use crate::world::{Bucket, World};
 
 /// Why a world's file cannot be used.
@@ -283,7 +285,8 @@ impl Store {
     }
 
     fn note(&mut self, saved: io::Result<()>) {
-        self.error = saved.err().map(|e| format!("cannot save the sandbox state {}: {e}", self.file.display()));
+        self.error =
+            saved.err().map(|e| format!("cannot save the sandbox state {}: {}", self.file.display(), io_words(&e)));
     }
 
     fn write(&mut self, world: &mut World, sync: bool) -> io::Result<()> {

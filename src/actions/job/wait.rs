@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{PROBE, forget, noted, running, vault};
 use crate::actions::change::{Risk, Undo};
+use crate::actions::parameters::DAY;
 use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, PlanReads, StepDraft};
+use crate::actions::rules::jobs as rule;
 use crate::actions::{Action, Check, Context, History, Mutation, Request, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
+use crate::duration::Span;
 use crate::facts::vm_facts::VmFacts;
+use crate::text::shell_quote;
 
 /// Waits until every running job of the VM has ended, in any vault. Nothing is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +42,14 @@ impl Action for JobWait {
                 job.id.name(),
                 vault(&job.id)
             );
+            let hangs = rule::may_cancel(job, Span::from_secs(DAY), cx.input.now).is_ok();
+            if hangs {
+                let (name, vm) = (job.id.name(), shell_quote(cx.input.facts.id.as_str()));
+                draft.notes.push(format!(
+                    "the job {name} has been taking its snapshot for more than a day and may hang; to cancel it instead: \
+                     azmend fix backup-in-progress --set mode=cancel --vm {vm}"
+                ));
+            }
             draft.push(AwaitJob { job: job.id.clone() }, effect);
         }
         noted(draft)

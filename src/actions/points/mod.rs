@@ -95,7 +95,7 @@ fn without_locked(cx: &PlanContext<'_>, mut draft: StepDraft) -> StepDraft {
         && let Some(lock) = over(first)
     {
         let place = first.resource().short_name();
-        let why = format!("{place} is under the {} lock {}, which is kept", lock.level, lock.id.name());
+        let why = format!("{place} is under the {} lock {}, which is not removed before", lock.level, lock.id.name());
         let refusal = Refusal::new("s5.locked", why);
         let refusal = match locks_rule::may_remove(&cx.input, lock, cx.named_locks) {
             Ok(()) => {

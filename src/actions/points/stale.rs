@@ -11,7 +11,7 @@ use crate::actions::outcome::Refusal;
 use crate::actions::permission::{self, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
 use crate::actions::rules::stale as rule;
-use crate::text::plural;
+use crate::text::{plural, utc};
 
 /// Deletes restore points and collections that are proven to be no longer needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -136,7 +136,7 @@ impl Action for DeleteStale {
                     continue;
                 }
                 excess = excess.map(|excess| excess.saturating_sub(1));
-                let created = expired.point.created.map(|t| t.to_string()).unwrap_or_default();
+                let created = expired.point.created.map(utc).unwrap_or_default();
                 let effect =
                     format!("delete the expired point {} of {created}; the vault has a copy", expired.point.id.name());
                 let (point, collection_id) = (expired.point.clone(), expired.collection_id.clone());

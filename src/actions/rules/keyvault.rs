@@ -84,7 +84,11 @@ pub fn vaults<'a>(input: &RuleInput<'a>) -> Result<&'a [KeyVaultFacts], Refusal>
         (Some(vaults), _) if !vaults.is_empty() => Ok(vaults),
         (None, Some(why)) => Err(unread(&format!("which key vaults {name} uses"), why)),
         _ => Err(Refusal::new("keyvault.not-encrypted", format!("{name} is not encrypted with Azure Disk Encryption"))
-            .hint("disks that the platform encrypts ask for no permission of Azure Backup")),
+            .hint(format!(
+                "disks that the platform encrypts ask for no permission of Azure Backup; start a backup: \
+                 azmend fix backup-now --vm {}",
+                crate::text::shell_quote(input.facts.id.as_str())
+            ))),
     }
 }
 

@@ -52,14 +52,45 @@ fn not_owned(lock: &Lock, scope: &ResourceId) -> Result<(), Refusal> {
     if lock.owners.is_empty() {
         return Ok(());
     }
-    let owners = lock.owners.join(", ");
     let (name, on) = (lock.id.name(), scope.short_name());
+    let owners = lock.owners.join(", ");
     let why = format!(
         "the lock {name} on {on} belongs to the application {owners}: Azure refuses its deletion to everyone else \
          (401 UnauthorizedApplicationId)"
     );
-    let hint = format!("ask the owner of the application {owners} to remove its lock {name}, then run azmend again");
-    Err(Refusal::new("s5.owners", why).hint(hint))
+    Err(Refusal::new("s5.owners", why).hint(ask_the_owner(lock)))
+}
+
+/// The only way out of a lock that an application owns.
+fn ask_the_owner(lock: &Lock) -> String {
+    let (owners, name) = (lock.owners.join(", "), lock.id.name());
+    format!("ask the owner of the application {owners} to remove its lock {name}, then run azmend again")
+}
+
+/// What a request does to a resource, as locks see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// A DELETE: every lock refuses it.
+    Delete,
+    /// A PUT, or an operation by POST: only a ReadOnly lock refuses it.
+    Write,
+}
+
+/// That no lock over `target` makes Azure refuse a request on the VM. Locks that were not read foretell nothing: Azure
+/// answers by itself then, and nothing has changed.
+///
+/// # Errors
+/// A refusal `s5.vm-locked` with what the owner of the lock may do.
+pub fn lets(input: &RuleInput<'_>, target: &ResourceId, touch: Touch) -> Result<(), Refusal> {
+    let refuses = |lock: &&Lock| touch == Touch::Delete || lock.level.eq_ignore_ascii_case("ReadOnly");
+    let Some(lock) = input.facts.locks_over(target).find(refuses) else { return Ok(()) };
+    let what = match touch {
+        Touch::Delete => "Azure does not let it be deleted",
+        Touch::Write => "Azure refuses every change of it",
+    };
+    let (lock_name, on) = (lock.id.name(), lock.scope().short_name());
+    let why = format!("the {} lock {lock_name} on {on} covers {}: {what}", lock.level, target.name());
+    Err(by_hand(Refusal::new("s5.vm-locked", why), lock))
 }
 
 /// S6: what azmend could not write back exactly as it is stays.
@@ -83,9 +114,22 @@ fn restorable(lock: &Lock) -> Result<(), Refusal> {
     Err(Refusal::new("s6.cannot-restore", why).hint("a lock is removed only when azmend could restore it exactly"))
 }
 
-/// With what the owner of a lock may do about it.
+/// With what the owner of a lock may do about it, where azmend has no step that could remove it.
+fn by_hand(refusal: Refusal, lock: &Lock) -> Refusal {
+    if !lock.owners.is_empty() {
+        return refusal.hint(ask_the_owner(lock));
+    }
+    let id = crate::text::shell_quote(lock.id.as_str());
+    refusal.hint(format!("if it is not needed, remove it with: az lock delete --ids {id}, then run azmend again"))
+}
+
+/// With what the owner of a lock may do about it. Nobody else can delete a lock that an application owns, and azmend does not
+/// remove one, named or not.
 #[must_use]
 pub fn with_command(refusal: Refusal, lock: &Lock) -> Refusal {
+    if !lock.owners.is_empty() {
+        return refusal.hint(ask_the_owner(lock));
+    }
     refusal.hint(format!(
         "if it is not needed, remove it with: az lock delete --ids {}, or name it: --lock {}",
         crate::text::shell_quote(lock.id.as_str()),

@@ -9,7 +9,7 @@ use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::{Failure, Refusal};
 use crate::actions::permission::{self, Place, Right, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
-use crate::actions::rules::{RuleInput, jobs};
+use crate::actions::rules::{RuleInput, jobs, locks};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
@@ -55,6 +55,7 @@ fn planned(input: &RuleInput<'_>) -> Result<Option<(ReapplyVm, String)>, Refusal
         return Ok(None);
     }
     jobs::none_runs(input.facts, "vm.job-active")?;
+    locks::lets(input, &input.facts.id, locks::Touch::Write)?;
     let effect = format!(
         "reapply the model of {}, which clears a failed provisioning state when the model is fine; \
          nothing in the model changes and the VM is not restarted",

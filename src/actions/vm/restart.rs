@@ -9,7 +9,7 @@ use crate::actions::change::{Risk, Undo};
 use crate::actions::outcome::{Failure, Refusal};
 use crate::actions::permission::{self, Place, Right, Uses};
 use crate::actions::planning::{PlanContext, StepDraft};
-use crate::actions::rules::{RuleInput, jobs};
+use crate::actions::rules::{RuleInput, jobs, locks};
 use crate::actions::{Action, Check, Context, FactsNeeded, History, Mutation, Request, Verb, Verify};
 use crate::arm::id::ResourceId;
 use crate::arm::{ArmError, Sent, Tag};
@@ -50,6 +50,7 @@ fn planned(input: &RuleInput<'_>) -> Result<(RestartVm, String), Refusal> {
     let vm = known_vm(input)?;
     running(input)?;
     jobs::none_runs(input.facts, "vm.job-active")?;
+    locks::lets(input, &input.facts.id, locks::Touch::Write)?;
     let effect = format!("restart {}: what runs in it is interrupted for some minutes", vm.id.name());
     Ok((RestartVm { vm: input.facts.id.clone() }, effect))
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 
+use super::automation::JitterArgs;
+
 pub(super) const AUDIT_EXAMPLES: &str = "\
 Examples:
   azmend audit                                      every visible subscription
@@ -55,6 +57,9 @@ pub enum CollectorArg {
 /// `azmend audit`.
 #[derive(Debug, ClapArgs)]
 pub struct AuditArgs {
+    /// The wait before the first request.
+    #[command(flatten)]
+    pub jitter: JitterArgs,
     /// The subscriptions below this management group (its name); repeatable. Needs Resource Graph
     #[arg(long, value_name = "NAME", help_heading = "Which VMs")]
     pub management_group: Vec<String>,

@@ -18,31 +18,39 @@ pub struct FleetArgs {
     #[arg(conflicts_with_all = ["vm", "resource_group", "tag", "vault"])]
     pub from: Option<PathBuf>,
     /// Only the VMs of this resource group
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "GROUP", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub resource_group: Option<String>,
     /// Only VMs with this tag; with several, with all of them
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "NAME=VALUE", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub tag: Vec<String>,
     /// Only VMs with an item in this vault: name, group/name or resource id
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "VAULT", requires = "all", conflicts_with = "vm", help_heading = "Many VMs")]
     pub vault: Option<String>,
     /// Look closely at every VM, not only at suspicious ones, as `audit --thorough` does: one to three calls for each
+    #[arg(hide_short_help = true)]
     #[arg(long, requires = "all", conflicts_with_all = ["vm", "from"], help_heading = "Many VMs")]
     pub thorough: bool,
     /// Plan again for the VMs of an earlier fleet that failed, were partly done or not started
     #[arg(long, value_name = "FLEET", group = "many", help_heading = "Many VMs")]
     #[arg(conflicts_with_all = ["playbook", "vm", "set", "relock", "plan_out"])]
+    #[arg(hide_short_help = true)]
     #[arg(conflicts_with_all = ["from", "resource_group", "tag", "vault", "thorough"])]
     pub retry_failed: Option<String>,
     /// Waves, each counted from the start: one VM, then a tenth, then all [default: 1,10%,100%]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "STAGES", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
     pub ramp: Option<Ramp>,
     /// Runs at the same time, 1 to 16; 4 at most in one subscription and region [default: 4]
     #[arg(long, value_name = "N", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
+    #[arg(hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
     pub concurrency: Option<u8>,
     /// After this many failed VMs nothing more is started [default: 1]
     #[arg(long, value_name = "N", requires = "many", conflicts_with = "vm", help_heading = "Many VMs")]
+    #[arg(hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_failures: Option<u32>,
 }
@@ -64,7 +72,7 @@ mod tests {
     fn parse(line: &str) -> Result<FixArgs, clap::Error> {
         let args = Args::try_parse_from(std::iter::once("azmend").chain(line.split_whitespace()))?;
         match args.command {
-            Command::Fix(fix) => Ok(*fix),
+            Command::Fix(fix) => Ok((*fix).into()),
             _ => panic!("{line}"),
         }
     }

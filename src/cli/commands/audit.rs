@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::Watch;
-use crate::api::audit::AuditOptions;
+use crate::api::audit::{AuditOptions, Reading, look as read_scope};
 pub use crate::api::audit::{of_tenant, selection_of};
-use crate::arm::Arm;
+use crate::arm::{Arm, ResourceId};
 use crate::cli::args::{AuditArgs, CollectorArg, FailOnArg, LevelArg};
+use crate::cli::candidates;
 use crate::cli::commands::fix;
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 use crate::cli::files;
+use crate::cli::jitter;
 use crate::cli::scan_progress::ScanProgress;
 use crate::cli::settings::Output;
 use crate::engine::audit::{AUDIT_SCHEMA, Ask, Audit, Level};
@@ -39,11 +41,14 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
     let checked = options.check(&library)?;
     let outs = outs(args)?;
     let azure = session.azure()?;
+    jitter::wait(session, &azure, args.jitter.jitter).await?;
     let progress = Arc::new(ScanProgress::new(&session.printer));
     let watch = Watch { scan: progress.clone(), ..session.notes() };
-    let found = session.reading(Box::pin(checked.read(&azure, &watch))).await;
+    let mut names = Names::default();
+    let found = session.reading(Box::pin(checked.read(&azure, &watch, &mut |vm| names.add(vm)))).await;
     progress.end();
     let found = found?;
+    names.remember(session);
     // A file that cannot be written costs nothing of what was read.
     let mut lost: Option<CliError> = None;
     for (path, format) in outs {
@@ -54,7 +59,7 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
         }
     }
     let format = match session.printer.output() {
-        Output::Json => Format::Json,
+        Output::Json | Output::Yaml => Format::Json,
         Output::Jsonl => Format::Jsonl,
         Output::Csv => Format::Csv,
         Output::Markdown => Format::Markdown,
@@ -63,7 +68,12 @@ pub async fn run(session: &Session, args: &AuditArgs) -> Result<u8, CliError> {
         Output::Junit => Format::Junit,
         Output::Table => Format::Table(session.printer.width()),
     };
-    session.printer.data(&render(&found, format));
+    // The page writes a large audit in parts; a part of it or YAML is made from the whole object.
+    if session.printer.is_json() && !session.printer.plain_json() {
+        session.printer.json(&found);
+    } else {
+        session.printer.data(&render(&found, format));
+    }
     lost.map_or(Ok(found.exit_code), Err)
 }
 
@@ -80,9 +90,29 @@ pub async fn look(
     ask: &Ask,
 ) -> Result<Audit, CliError> {
     let progress = ScanProgress::new(&session.printer);
-    let found = crate::api::audit::look(arm, library, visible, selection, None, ask, &progress).await;
+    let mut names = Names::default();
+    let by = Reading { collector: None, watch: &progress, seen: &mut |vm| names.add(vm) };
+    let found = read_scope(arm, library, visible, selection, ask, by).await;
     progress.end();
-    found
+    let found = found?;
+    names.remember(session);
+    Ok(found)
+}
+
+/// The VMs that were read, for who types their names next.
+#[derive(Debug, Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn add(&mut self, vm: &ResourceId) {
+        if self.0.len() < candidates::MOST {
+            self.0.push(vm.short_name());
+        }
+    }
+
+    fn remember(self, session: &Session) {
+        candidates::remember_vms(&session.settings.state_dir, session.settings.sandbox(), self.0);
+    }
 }
 
 /// What was typed but for the scope's subscriptions.
@@ -169,11 +199,11 @@ pub fn read_baseline(path: &Path) -> Result<Audit, CliError> {
             .code("baseline")
             .hint("a baseline is what `azmend audit -o json` or `--out FILE.json` wrote")
     };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(files::json_words(&error)))?;
     match value.get("schema").and_then(serde_json::Value::as_str) {
         Some(AUDIT_SCHEMA) => {}
         Some(other) => return Err(wrong(format!("its schema is {other:?}, not {AUDIT_SCHEMA}"))),
         None => return Err(wrong("it names no schema".to_owned())),
     }
-    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+    serde_json::from_value(value).map_err(|error| wrong(files::json_words(&error)))
 }

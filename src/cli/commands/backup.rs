@@ -1,7 +1,7 @@
 //! `azmend backup --vm VM`: the playbook `backup-now` by its everyday name. All of it is `fix`'s.
 
 use super::fix;
-use crate::cli::args::{BackupArgs, FixArgs, FleetArgs, FollowArg};
+use crate::cli::args::{AlertArgs, BackupArgs, FixArgs, FleetArgs, FollowArg, GuardArgs, JitterArgs};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 
@@ -41,5 +41,9 @@ fn as_fix(args: BackupArgs) -> FixArgs {
         overrides: Vec::new(),
         locks: Vec::new(),
         fleet: FleetArgs::default(),
+        // Only `fix` starts from alerts, on many machines, again and again.
+        alert: AlertArgs::default(),
+        jitter: JitterArgs::default(),
+        guard: GuardArgs::default(),
     }
 }

@@ -15,8 +15,10 @@ use crate::cli::files;
 use crate::engine::exit;
 use crate::facts::bulk;
 use crate::facts::capture::{self, Captured, EstateText, Wanted};
-use crate::sim::{Estate, EstateError};
-use crate::text::{near, plural};
+use crate::sim::Estate;
+use crate::spelling::near;
+use crate::text::plural;
+use crate::yaml::Diagnostic;
 
 /// Reads and writes.
 ///
@@ -92,7 +94,7 @@ fn check(estate: &EstateText) -> Result<(), CliError> {
     Estate::parse(&estate.text, "the captured estate").map(drop).map_err(|errors| unloadable(&errors))
 }
 
-fn unloadable(errors: &[EstateError]) -> CliError {
+fn unloadable(errors: &[Diagnostic]) -> CliError {
     if let Some(error) = errors.iter().find(|error| error.too_large) {
         let why = format!("the sandbox cannot load an estate this large, so nothing was written: {}", error.message);
         return CliError::input(why).code("estate_too_large").hint(
@@ -111,7 +113,7 @@ fn write(args: &CaptureArgs, estate: &EstateText) -> Result<(), CliError> {
     // Written whole beside its place, then linked to a name that must still be free.
     files::write_private_new(&args.out, &estate.text).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => taken(args),
-        _ => CliError::io(format!("cannot write {}: {error}", args.out.display())),
+        _ => CliError::io(format!("cannot write {}: {}", args.out.display(), crate::text::io_words(&error))),
     })
 }
 

@@ -33,7 +33,16 @@ pub async fn run(session: &Session, args: &DoctorArgs) -> Result<u8, CliError> {
     if let Some(vm) = &args.vm {
         Azure::check_names(vm, &session.settings.subscriptions)?;
     }
-    let report = session.reading(Box::pin(examine(session, args, &chosen, &purpose))).await?;
+    // All are named in the report, also those that are checked by name only; with --read-only none is.
+    let shown: Vec<&Playbook> = match (args.purpose.read_only, args.purpose.playbook.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => library.iter().map(|(playbook, _)| playbook).collect(),
+        (false, false) => chosen,
+    };
+    let mut report = session.reading(Box::pin(examine(session, args, &shown, &purpose))).await?;
+    if !report.scopes.is_empty() {
+        report.notes.extend(left(args));
+    }
     if session.printer.for_people() {
         session.printer.data(&report::doctor::page(&report, &session.program(), session.printer.width()));
     } else {
@@ -74,7 +83,10 @@ async fn examine(
     }
     let arm = azure.reader()?;
     session.printer.dim("reading what is visible");
-    let listed = match arm.subscriptions().await {
+    let listed = arm.subscriptions().await;
+    // A served sandbox says so in its first answer.
+    report.sandbox = session.settings.sandbox();
+    let listed = match listed {
         Ok(listed) => listed,
         Err(error) => return Ok(unanswered(report, CliError::from(error))),
     };
@@ -169,6 +181,23 @@ async fn examine_vm(
         not_read: view.unread.clone(),
     };
     report.examined(seen, playbooks, purpose);
+}
+
+/// What this command never looks at, and what it skipped because of how it was called.
+fn left(args: &DoctorArgs) -> Vec<String> {
+    let mut notes = Vec::new();
+    if args.purpose.read_only {
+        notes.push("with --read-only no playbook was checked, only what audits and dry runs read".to_owned());
+    }
+    if args.vm.is_none() {
+        notes.push(
+            "not checked: roles that are assigned at a resource group or at one resource only (see --vm), and Azure Policy"
+                .to_owned(),
+        );
+    } else {
+        notes.push("not checked: other VMs, and Azure Policy".to_owned());
+    }
+    notes
 }
 
 /// What the environment says that Azure does not.

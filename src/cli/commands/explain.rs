@@ -17,6 +17,7 @@ use crate::engine::exit;
 use crate::engine::explain::{self, Lang};
 use crate::report;
 use crate::report::layout::{BOLD, Page, paint};
+use crate::text::io_words;
 
 /// The most that is read of a file or of stdin; what is used of it is less, from its head and its tail.
 const MOST_READ: u64 = 256 * 1024 * 1024;
@@ -48,10 +49,10 @@ fn given_text(args: &ExplainArgs) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     if let Some(path) = &args.file {
         let read = File::open(path).and_then(|file| file.take(MOST_READ).read_to_end(&mut bytes));
-        read.map_err(|error| CliError::input(format!("{} cannot be read: {error}", path.display())))?;
+        read.map_err(|error| CliError::input(format!("{} cannot be read: {}", path.display(), io_words(&error))))?;
     } else if args.text == ["-"] || args.text.is_empty() && !args.list && !io::stdin().is_terminal() {
         let read = io::stdin().lock().take(MOST_READ).read_to_end(&mut bytes);
-        read.map_err(|error| CliError::input(format!("stdin cannot be read: {error}")))?;
+        read.map_err(|error| CliError::input(format!("stdin cannot be read: {}", io_words(&error))))?;
     } else {
         return Ok(args.text.join(" "));
     }

@@ -1,21 +1,22 @@
 //! `azmend fix PLAYBOOK --vm VM`: the main job. What it does is [`crate::api::fix`]; here is what is shown, asked and saved.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use jiff::Timestamp;
-
+use super::from_alert;
 pub use crate::api::fix::{AUTO, check_parameters, find, nothing_fits, reads_more};
-use crate::api::fix::{Decided, FixOptions, Proposal, library as shipped_and_own};
+use crate::api::fix::{Decided, FixOptions, library as shipped_and_own};
 use crate::api::launch::deadline;
 use crate::cli::args::FixArgs;
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
-use crate::cli::{files, store};
-use crate::engine::Earlier;
-use crate::engine::plan::{Plan, World};
+use crate::cli::no_plan::NoPlan;
+use crate::cli::{files, jitter, store};
+use crate::engine::plan::Plan;
+use crate::engine::planner::Planned;
+use crate::engine::result::RunResult;
 use crate::playbook::library::Library;
-use crate::report;
 use crate::text::shell_quote;
 
 /// Plans, and unless told otherwise asks and makes the changes.
@@ -24,37 +25,55 @@ use crate::text::shell_quote;
 /// Nothing was changed then.
 pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     let library = library(session, args.playbooks.as_deref());
-    let options = FixOptions { subscriptions: session.settings.subscriptions.clone(), ..of_args(&args)? };
+    let mut options = FixOptions { subscriptions: session.settings.subscriptions.clone(), ..of_args(&args)? };
+    jitter::check(args.jitter.jitter, args.deadline)?;
+    options.alert = args.alert.from_alert.as_deref().map(from_alert::read).transpose()?;
     let checked = options.check(&library)?;
+    if let Some(result) = options.nothing(session.settings.sandbox()) {
+        return Ok(session.finish(result));
+    }
     let changes = !args.dry_run && args.plan_out.is_none();
     if changes {
         // Without a place for the journal there will be no run: better said before the question than after it.
         store::open(&session.settings).await?;
     }
+    if let Some(file) = &args.plan_out
+        && file.symlink_metadata().is_ok()
+    {
+        return Err(exists(file));
+    }
     let azure = session.azure()?;
     if changes {
         azure.keep()?;
     }
-    let stop_at = deadline(&azure, args.deadline);
+    let (started, stop_at) = (azure.clock().now(), deadline(&azure, args.deadline));
+    jitter::wait(session, &azure, args.jitter.jitter).await?;
     let state = store::existing(&session.settings).await.ok().flatten();
     let notes = session.notes();
-    let proposal = session.reading(Box::pin(checked.propose(&azure, state.as_ref(), &notes))).await?;
+    let proposal = session.reading(Box::pin(checked.propose(&azure, state.as_ref(), started, &notes))).await?;
+    // What could not be read may be something to do: then the next command of a script is not for this.
+    if let (Some(file), Planned::NothingToDo { why, not_read, .. }) = (&args.plan_out, &proposal.planned)
+        && not_read.is_empty()
+    {
+        save(file, &NoPlan::new(proposal.ended, &proposal.world, &proposal.playbook, proposal.vm.as_str(), why))?;
+    }
     let plan = match proposal.decided()? {
         Decided::Plan(plan) => *plan,
         Decided::Ended { result, refused } => {
             if let Some(plan) = refused.as_deref().filter(|_| session.printer.for_people()) {
-                session.printer.say(&report::plan(plan, session.printer.err_width()));
+                session.printer.say(&session.plan_page(plan, session.printer.err_width()));
             }
             return Ok(session.finish(*result));
         }
     };
     if args.dry_run {
-        return Ok(shown(session, &proposal, &plan, proposal.command(&options)));
+        let result = proposal.subject().planned(&plan, proposal.command(&options));
+        return Ok(show_planned(session, result, &plan));
     }
     if let Some(file) = &args.plan_out {
         save(file, &plan)?;
         let next = format!("{} apply {}", session.program(), shell_quote(&file.display().to_string()));
-        return Ok(shown(session, &proposal, &plan, next));
+        return Ok(show_planned(session, proposal.subject().saved(&plan, next), &plan));
     }
     session.confirm(&plan, args.yes).await?;
     session.start(&azure, plan, stop_at).await
@@ -65,32 +84,33 @@ pub fn library(session: &Session, dir: Option<&Path>) -> Library {
     shipped_and_own(dir, &session.notes())
 }
 
-/// What earlier runs in this state did in this Azure; nothing when there is no state yet.
-pub async fn earlier(session: &Session, world: &World, now: Timestamp) -> Earlier {
-    match store::existing(&session.settings).await {
-        Ok(Some(state)) => Earlier::read(&state, world, None, now).await,
-        _ => Earlier::default(),
-    }
-}
-
 /// Shows a plan that is not applied now.
-fn shown(session: &Session, proposal: &Proposal, plan: &Plan, next: String) -> u8 {
-    let result = proposal.subject().planned(plan, next);
+fn show_planned(session: &Session, result: RunResult, plan: &Plan) -> u8 {
     if !session.printer.for_people() {
         return session.finish(result);
     }
-    session.printer.data(&report::plan(plan, session.printer.width()));
+    session.printer.data(&session.plan_page(plan, session.printer.width()));
     if let Some(next) = &result.next {
-        session.printer.note(&format!("nothing was changed; to apply it: {next}"));
+        session.printer.sentence(&format!("nothing was changed; to apply it: {next}"));
     }
     result.exit_code
 }
 
-fn save(file: &Path, plan: &Plan) -> Result<(), CliError> {
+/// A plan that somebody may have approved is not replaced.
+fn exists(file: &Path) -> CliError {
+    CliError::input(format!("{} exists already: no plan is written over it", file.display()))
+        .code("file_exists")
+        .hint("choose another name, or delete the file")
+}
+
+fn save(file: &Path, plan: &impl serde::Serialize) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(plan)
         .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
     text.push('\n');
-    files::write_private(file, &text)
+    files::write_private_new(file, &text).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(file),
+        _ => CliError::io(format!("cannot write {}: {error}", file.display())),
+    })
 }
 
 /// The options that a plan depends on, as words of a command.
@@ -103,6 +123,7 @@ fn of_args(args: &FixArgs) -> Result<FixOptions, CliError> {
     Ok(FixOptions {
         playbook: args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()),
         vm: args.vm.clone().unwrap_or_default(),
+        alert: None,
         subscriptions: Vec::new(),
         set: parameters(&args.set)?,
         dry_run: args.dry_run,
@@ -113,6 +134,7 @@ fn of_args(args: &FixArgs) -> Result<FixOptions, CliError> {
         playbooks: args.playbooks.clone(),
         overrides: args.overrides.iter().copied().collect(),
         locks: args.locks.clone(),
+        loop_guard: args.guard.guard(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::vms::{check_subscriptions, code, lines, no_vault, tell_calls, visible};
+use crate::api::alert::one_of;
 use crate::arm::model::WatchedJob;
 use crate::arm::{Arm, ResourceId};
 use crate::cli::args::JobsArgs;
@@ -12,7 +13,7 @@ use crate::cli::execute::Session;
 use crate::cli::interrupt;
 use crate::clock::elapsed;
 use crate::engine::exit;
-use crate::facts::inventory::{self, JobInventory, JobRow, JobsAsked};
+use crate::facts::inventory::{self, JobRow, JobsAsked};
 use crate::report;
 use crate::report::jobs::{JobsReport, Watching};
 
@@ -92,29 +93,6 @@ impl Wanted {
             return bad(format!("{text:?} is not the start of a job's id: give at least {SHORTEST} of its digits"));
         }
         Ok(Self::Beginning(text.to_ascii_lowercase()))
-    }
-}
-
-fn one_of(found: &JobInventory, text: &str) -> Result<ResourceId, CliError> {
-    let fits: Vec<&JobRow> = found.jobs.iter().filter(|job| job.job.to_ascii_lowercase().starts_with(text)).collect();
-    match fits.as_slice() {
-        [job] => ResourceId::parse(&job.id).map_err(|error| CliError::new(Kind::Bug, error.to_string())),
-        [] => match found.not_read.first() {
-            None => Err(CliError::input(format!("no job since {} starts with {text}", found.since))
-                .code("job_not_found")
-                .hint("look further back with --since, or give the job's resource id")),
-            Some(missing) => Err(CliError::new(
-                Kind::Unread,
-                format!("no job that could be read starts with {text}; not read: {}: {}", missing.what, missing.why),
-            )
-            .code("not_listed")
-            .hint("give the job's resource id")),
-        },
-        many => {
-            let names: Vec<&str> = many.iter().map(|job| job.job.as_str()).collect();
-            Err(CliError::input(format!("{} jobs start with {text}: {}", names.len(), names.join(", ")))
-                .code("job_ambiguous"))
-        }
     }
 }
 

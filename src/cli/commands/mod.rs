@@ -11,6 +11,7 @@ pub mod engines;
 pub mod explain;
 pub mod fix;
 pub mod fleet;
+pub mod from_alert;
 pub mod jobs;
 pub mod man;
 pub mod playbook;

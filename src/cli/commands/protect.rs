@@ -1,7 +1,7 @@
 //! `azmend protect --vm VM --vault V --policy P`: the playbook `unprotected-vm` by its everyday name. All of it is `fix`'s.
 
 use super::fix;
-use crate::cli::args::{FixArgs, FleetArgs, ProtectArgs};
+use crate::cli::args::{AlertArgs, FixArgs, FleetArgs, GuardArgs, JitterArgs, ProtectArgs};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 
@@ -26,6 +26,10 @@ pub async fn run(session: &Session, args: ProtectArgs) -> Result<u8, CliError> {
         overrides: Vec::new(),
         locks: Vec::new(),
         fleet: FleetArgs::default(),
+        // Only `fix` starts from alerts, on many machines, again and again.
+        alert: AlertArgs::default(),
+        jitter: JitterArgs::default(),
+        guard: GuardArgs::default(),
     };
     Box::pin(fix::run(session, fix)).await
 }

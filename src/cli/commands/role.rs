@@ -34,12 +34,12 @@ pub fn run(session: &Session, args: &RoleArgs) -> Result<u8, CliError> {
     } else {
         session.printer.json(&role);
         if needs.iter().any(|need| need.action == EVERY_READ) {
-            session.printer.note("in addition, on each backup resource group, assign the built-in role Reader:");
+            session.printer.sentence("in addition, on each backup resource group, assign the built-in role Reader:");
             session.printer.note(&format!("  {}", reader_command("OBJECT-ID", "GROUP-ID")));
         }
     }
     if !named {
-        session.printer.note("name your subscription with --scope before you create the role");
+        session.printer.sentence("name your subscription with --scope before you create the role");
     }
     Ok(exit::OK)
 }

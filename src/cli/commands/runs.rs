@@ -4,28 +4,26 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fleet;
-use crate::api::launch::deadline;
 use crate::api::runs::{self, RunLine, Taken};
-use crate::api::stored::StoredRun;
 use crate::arm::ResourceId;
 use crate::cli::args::RunsCommand;
 use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
-use crate::cli::execute::Session;
+use crate::cli::execute::{Session, deadline};
 use crate::cli::settings::Output;
-use crate::cli::store;
+use crate::cli::store::{self, StoredRun};
 use crate::clock::{Clock as _, SystemClock};
 use crate::duration::Span;
 use crate::engine::plan::Plan;
 use crate::engine::result::RunResult;
 use crate::engine::state::{Phase, RunPhase, RunState};
 use crate::engine::{Entry, exit};
-use crate::journal::{self, Integrity, JournalError, State, resolve_fleet_id, resolve_run_id};
-use crate::report::lists::table;
+use crate::journal::{self, Integrity, JournalError, Loaded, RunFile, State, resolve_fleet_id, resolve_run_id};
+use crate::report::lists::{Column, table};
 use crate::report::plan::place;
 use crate::report::planned::recorded;
-use crate::text::{plural, safe};
+use crate::text::{plural, safe, utc};
 
 /// Runs the command.
 ///
@@ -35,11 +33,14 @@ pub async fn run(session: &Session, command: RunsCommand) -> Result<u8, CliError
     match command {
         RunsCommand::List => list(session).await,
         RunsCommand::Show { id } => show(session, &id).await,
-        RunsCommand::Resume { id, yes, deadline } => resume(session, &id, yes, deadline).await,
-        RunsCommand::Undo { id, yes } => undo(session, &id, yes).await,
+        RunsCommand::Resume { id, yes, deadline } => resume(session, id.as_deref(), yes, deadline).await,
+        RunsCommand::Undo { id, yes } => undo(session, id.as_deref(), yes).await,
         RunsCommand::Prune { older_than } => prune(session, older_than).await,
     }
 }
+
+const COLUMNS: [Column<'_>; 5] =
+    [Column::Id("run"), Column::Id("started"), Column::Id("playbook"), Column::Id("vm"), Column::Text("state")];
 
 async fn list(session: &Session) -> Result<u8, CliError> {
     let found = match store::existing(&session.settings).await? {
@@ -53,9 +54,14 @@ async fn list(session: &Session) -> Result<u8, CliError> {
     match session.printer.output() {
         Output::Table if lines.is_empty() => session.printer.note("no runs"),
         Output::Table => {
+            let ids = lines.iter().map(|line| line.run_id.as_str());
+            let fleets = lines.iter().filter_map(|line| line.fleet_id.as_deref());
+            let ids: std::collections::BTreeSet<&str> = ids.chain(fleets).collect();
+            let letters = store::telling(&ids.into_iter().collect::<Vec<_>>());
+            let short = |id: &str| id.get(..letters).unwrap_or(id).to_owned();
             let row = |line: &RunLine| {
                 let vm = line.vm.as_deref().unwrap_or("?");
-                let mut state = line.state.clone();
+                let mut state = line.word.clone();
                 if line.sandbox == Some(true) {
                     state.push_str(", sandbox");
                 }
@@ -63,30 +69,23 @@ async fn list(session: &Session) -> Result<u8, CliError> {
                     state.push_str(&format!(", {} off", plural(line.locks_off, "lock")));
                 }
                 if let Some(fleet) = &line.fleet_id {
-                    state.push_str(&format!(", fleet {}", store::short(fleet)));
+                    state.push_str(&format!(", fleet {}", short(fleet)));
                 }
                 vec![
-                    store::short(&line.run_id).to_owned(),
-                    line.started.map(minute).unwrap_or_default(),
+                    short(&line.run_id),
+                    line.started.map(utc).unwrap_or_default(),
                     line.playbook.clone().unwrap_or_else(|| "?".to_owned()),
                     ResourceId::parse(vm).map_or_else(|_| vm.to_owned(), |id| id.name().to_owned()),
                     state,
                 ]
             };
-            let rows = lines.iter().map(row).collect();
-            let heading = ["run", "started", "playbook", "vm", "state"];
-            session.printer.data(&table(&heading, rows, session.printer.width()));
+            let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+            session.printer.data(&table(&COLUMNS, &rows, session.printer.width()));
         }
-        Output::Json => session.printer.json(&found),
+        Output::Json | Output::Yaml => session.printer.json(&found),
         _ => lines.iter().for_each(|line| session.printer.json(line)),
     }
     Ok(exit::OK)
-}
-
-/// `2026-11-20 09:00Z`.
-fn minute(at: Timestamp) -> String {
-    let text: String = at.to_string().chars().take(16).collect();
-    format!("{}Z", text.replacen('T', " ", 1))
 }
 
 async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
@@ -104,19 +103,74 @@ async fn show(session: &Session, id: &str) -> Result<u8, CliError> {
     if let Integrity::Edited { why, .. } = &run.loaded.integrity {
         result.warnings.push(format!("the journal was changed after it was written: {why}"));
     }
+    under_way(session, &state, &run, &mut result).await;
     // What the run came to is data; that it can be shown is success.
     session.show(result);
     Ok(exit::OK)
 }
 
-/// A run that is taken up, and the place of its journal.
-async fn take(session: &Session, id: &str) -> Result<(Taken, State), CliError> {
-    let state = store::with_runs(&session.settings).await?;
-    Ok((runs::take(&state, id, session.settings.sandbox()).await?, state))
+/// Of a run whose journal has no end: whether its process still runs.
+async fn under_way(session: &Session, state: &State, run: &StoredRun, result: &mut RunResult) {
+    let Some(error) = result.error.as_mut().filter(|error| error.code == "running") else { return };
+    match RunFile::holder(state, &run.id).await {
+        Ok(Some(holder)) => {
+            error.message = format!("its process is running ({holder})");
+            result.next = None;
+        }
+        Ok(None) => {
+            error.code = "interrupted".to_owned();
+            error.message = "its process ended before the run did: it was killed, or the machine stopped".to_owned();
+            result.next = Some(format!("{} runs resume {}", session.program(), run.id));
+        }
+        Err(_) => {}
+    }
 }
 
-async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
-    let (Taken { run, log }, state) = take(session, id).await?;
+/// The run that is meant: the one that was named, else the last one of this world that fits and that no process works on.
+async fn meant(
+    session: &Session,
+    state: &State,
+    id: Option<&str>,
+    verb: &str,
+    fits: impl Fn(&StoredRun) -> bool,
+) -> Result<String, CliError> {
+    if let Some(id) = id {
+        return Ok(resolve_run_id(state, id).await?);
+    }
+    let Some(entry) = runs::last(state, session.settings.sandbox(), fits).await? else {
+        let place = place(session.settings.sandbox());
+        return Err(CliError::input(format!("no run in {place} can be {verb}"))
+            .code("run_not_found")
+            .hint(format!("the runs are listed by: {} runs list", session.program())));
+    };
+    let vm = entry.vm.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or("?");
+    let playbook = entry.playbook.as_deref().unwrap_or("?");
+    let started = entry.started.map(utc).unwrap_or_default();
+    session.printer.statement(&format!(
+        "the last run that can be {verb}: {} ({} on {}, started {started})",
+        entry.id,
+        safe(playbook),
+        safe(vm)
+    ));
+    Ok(entry.id)
+}
+
+/// A run that is taken up, and the place of its journal.
+async fn take(
+    session: &Session,
+    id: Option<&str>,
+    verb: &str,
+    understand: fn(&str, Loaded) -> Result<StoredRun, CliError>,
+    fits: impl Fn(&StoredRun) -> bool,
+) -> Result<(Taken, State), CliError> {
+    let state = store::with_runs(&session.settings).await?;
+    let id = meant(session, &state, id, verb, fits).await?;
+    Ok((runs::take(&state, &id, understand, session.settings.here()).await?, state))
+}
+
+async fn resume(session: &Session, id: Option<&str>, yes: bool, stop_after: Option<Span>) -> Result<u8, CliError> {
+    let (Taken { run, log }, state) =
+        take(session, id, "resumed", store::understand, |run| run.state.resumable()).await?;
     runs::not_edited(&run, &session.program())?;
     let azure = session.azure()?;
     come_back(session, &azure, &run.state);
@@ -137,8 +191,8 @@ async fn resume(session: &Session, id: &str, yes: bool, stop_after: Option<Span>
     session.enter(&azure, &state, (run.plan, log), Entry::Resume, stop_at).await
 }
 
-async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
-    let (Taken { run, log }, state) = take(session, id).await?;
+async fn undo(session: &Session, id: Option<&str>, yes: bool) -> Result<u8, CliError> {
+    let (Taken { run, log }, state) = take(session, id, "undone", store::understand_to_undo, runs::undoable).await?;
     let azure = session.azure()?;
     session.reading(runs::same_world(&azure, &run.plan, true, &session.notes())).await?;
     let off = store::locks_off(&run.loaded);
@@ -161,7 +215,9 @@ async fn undo(session: &Session, id: &str, yes: bool) -> Result<u8, CliError> {
 
 /// The run so far, for the person who is asked.
 fn show_state(session: &Session, run: &StoredRun, yes: bool) {
-    if !(yes && session.printer.quiet()) {
+    if run.plan.is_lost() {
+        session.printer.warn("the plan of this run is missing or was changed: only its locks can be restored");
+    } else if !(yes && session.printer.quiet()) {
         // The next step is what is asked for right now.
         let result = RunResult { next: None, ..recorded(&run.plan, &run.state, &run.id) };
         session.printer.say(&crate::report::result(&result, session.printer.err_width()));
@@ -172,9 +228,9 @@ fn show_state(session: &Session, run: &StoredRun, yes: bool) {
 fn come_back(session: &Session, azure: &Azure, state: &RunState) {
     let RunPhase::Paused { retry_after, .. } = &state.phase else { return };
     if runs::advance(azure, state) {
-        session.printer.note(&format!("sandbox: time advances to {}", minute(*retry_after)));
+        session.printer.note(&format!("sandbox: time advances to {}", utc(*retry_after)));
     } else if *retry_after > azure.clock().now() {
-        session.printer.note(&format!("the run can be resumed from {} on", minute(*retry_after)));
+        session.printer.note(&format!("the run can be resumed from {} on", utc(*retry_after)));
     }
 }
 
@@ -230,14 +286,4 @@ pub async fn forget_sandbox_runs(session: &Session, digest: &str) -> Result<usiz
     let of_world = |record: &journal::FleetRecord| record.sandbox && record.estate_digest == digest;
     journal::prune_fleets(&state, Span::from_secs(0), Timestamp::MAX, of_world).await?;
     Ok(gone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_in_lists_are_short() {
-        assert_eq!(minute("2026-11-20T09:05:59.123Z".parse().unwrap()), "2026-11-20 09:05Z");
-    }
 }

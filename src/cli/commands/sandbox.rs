@@ -10,10 +10,10 @@ use crate::cli::execute::Session;
 use crate::cli::files;
 use crate::cli::settings::{EstateSource, Output, Place};
 use crate::engine::exit;
-use crate::report::layout::{BOLD, DIM, Page, paint};
-use crate::report::lists::table;
+use crate::report::layout::{BAD, BOLD, DIM, Page, paint};
+use crate::report::lists::{Column, laid_out, table};
 use crate::sim::{Estate, HandlerState, Job, JobStatus, Protection, Vm, World};
-use crate::text::plural;
+use crate::text::{io_words, plural, utc};
 
 /// Runs the command.
 ///
@@ -32,13 +32,15 @@ pub async fn run(session: &Session, command: SandboxCommand) -> Result<u8, CliEr
         }
         SandboxCommand::Init { file } => {
             files::write_new(&file, Estate::built_in_text()).map_err(|error| {
-                let out = CliError::io(format!("cannot write {}: {error}", file.display()));
+                let out = CliError::io(format!("cannot write {}: {}", file.display(), io_words(&error)));
                 if error.kind() == std::io::ErrorKind::AlreadyExists { out.hint("choose another name") } else { out }
             })?;
             if !session.printer.for_people() {
                 session.printer.json(&json!({ "schema": "azmend.sandbox/v1", "estate": file }));
             }
-            session.printer.note(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
+            session
+                .printer
+                .sentence(&format!("written; use it with: azmend --sandbox={} sandbox list", file.display()));
             Ok(exit::OK)
         }
         SandboxCommand::Reset => {
@@ -123,8 +125,9 @@ fn list(session: &Session, world: &World) {
                 let problems = if problems.is_empty() { "healthy".to_owned() } else { problems.join(", ") };
                 vec![vm.id.name().to_owned(), vm.id.resource_group().unwrap_or_default().to_owned(), problems]
             };
-            let rows = vms.iter().map(row).collect();
-            session.printer.data(&table(&["vm", "group", "what is wrong"], rows, session.printer.width()));
+            let rows: Vec<Vec<String>> = vms.iter().map(row).collect();
+            let columns = [Column::Id("vm"), Column::Id("group"), Column::Text("what is wrong")];
+            session.printer.data(&table(&columns, &rows, session.printer.width()));
             session.printer.dim("try: azmend --sandbox fix rp-collection-limit --vm web-01");
         }
         Output::Json => {
@@ -172,31 +175,34 @@ fn show(session: &Session, world: &World) {
         }));
         return;
     }
-    let width = session.printer.width();
+    session.printer.data(&page(world, session.printer.width()));
+}
+
+/// The world for people.
+fn page(world: &World, width: usize) -> String {
     let mut page = Page::new(width);
     let (vms, vaults) = (plural(world.vms.len(), "VM"), plural(world.vaults.len(), "vault"));
-    page.line(&format!(
-        "{}  {}",
-        paint(BOLD, &crate::text::safe(&world.name)),
-        paint(DIM, &format!("at {}: {vms}, {vaults}", world.now))
-    ));
+    let about = format!("  at {}: {vms}, {vaults}", utc(world.now));
+    page.spans("", 0, &[(BOLD, &world.name), (DIM, &about)]);
     page.gap();
-    let rows = world
+    let locks: Vec<Vec<String>> = world
         .locks
         .iter()
         .map(|lock| {
             let scope = lock.id.scope().unwrap_or_else(|| lock.id.clone());
-            vec![
-                lock.id.name().to_owned(),
-                lock.level.as_str().to_owned(),
-                scope.short_name(),
-                lock.notes.clone().unwrap_or_default(),
-            ]
+            let on = if scope.is_type("subscription") {
+                let named = world.subscriptions.iter().find(|one| one.id.eq_ignore_ascii_case(scope.subscription()));
+                format!("subscription {}", named.map_or(scope.subscription(), |one| one.name.as_str()))
+            } else {
+                scope.short_name()
+            };
+            vec![lock.id.name().to_owned(), lock.level.as_str().to_owned(), on, lock.notes.clone().unwrap_or_default()]
         })
         .collect();
-    page.line(&table(&["lock", "level", "on", "notes"], rows, width));
+    let columns = [Column::Id("lock"), Column::Id("level"), Column::Text("on"), Column::Text("notes")];
+    page.line(&table(&columns, &locks, width));
     page.gap();
-    let rows = world
+    let collections: Vec<Vec<String>> = world
         .collections
         .iter()
         .map(|c| {
@@ -207,25 +213,38 @@ fn show(session: &Session, world: &World) {
             ]
         })
         .collect();
-    page.line(&table(&["collection", "group", "points"], rows, width));
+    let columns = [Column::Id("collection"), Column::Id("group"), Column::Id("points")];
+    page.line(&table(&columns, &collections, width));
     page.gap();
+    jobs(&mut page, world, width);
+    page.finish()
+}
+
+/// The newest jobs, each with its error under it.
+fn jobs(page: &mut Page, world: &World, width: usize) {
     let mut jobs: Vec<&Job> = world.jobs.iter().collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.started));
-    let rows = jobs
+    jobs.truncate(20);
+    let rows: Vec<Vec<String>> = jobs
         .iter()
-        .take(20)
         .map(|job| {
             vec![
                 world.item(&job.item).map(|item| item.vm.name().to_owned()).unwrap_or_default(),
                 job.operation.clone(),
                 status(job.status).to_owned(),
-                job.started.to_string().chars().take(16).collect::<String>().replacen('T', " ", 1),
-                job.error.as_ref().map(|error| error.title.clone()).unwrap_or_default(),
+                utc(job.started),
             ]
         })
         .collect();
-    page.line(&table(&["vm", "job", "status", "started", "error"], rows, width));
-    session.printer.data(&page.finish());
+    let columns = [Column::Id("vm"), Column::Text("job"), Column::Id("status"), Column::Id("started")];
+    let (heading, blocks) = laid_out(&columns, &rows, width);
+    heading.iter().for_each(|line| page.line(&paint(BOLD, line)));
+    for (job, block) in jobs.iter().zip(blocks) {
+        block.iter().for_each(|line| page.line(line));
+        if let Some(error) = &job.error {
+            page.item("    ", BAD, &error.title);
+        }
+    }
 }
 
 const fn status(status: JobStatus) -> &'static str {

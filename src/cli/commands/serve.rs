@@ -2,6 +2,7 @@
 //!
 //! The secret of its identity endpoint is printed on purpose: it opens nothing but this sandbox on this machine.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::cli::azure::Sandbox;
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 use crate::cli::interrupt;
+use crate::cli::port;
 use crate::clock::{Clock, SystemClock, elapsed};
 use crate::engine::exit;
 use crate::journal::{FileLock, StateDir};
@@ -22,6 +24,22 @@ use crate::text::plural;
 
 /// How far behind a kept world may be before that is worth a word.
 const BEHIND: Duration = Duration::from_secs(3600);
+
+/// The port cannot be opened: who has it, and what to do.
+fn no_port(port: u16, error: &io::Error) -> CliError {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return CliError::io(format!("cannot listen on 127.0.0.1:{port}: {error}"))
+            .hint("--port 0 takes any free port");
+    }
+    let taken = CliError::io(match port::holder(port) {
+        Some(holder) => format!("the port {port} is taken by {holder}; nothing is served"),
+        None => format!("the port {port} is taken by another process; nothing is served"),
+    });
+    taken
+        .code("port_taken")
+        .hint(format!("end that process, or look who has the port: {}", port::command(port)))
+        .hint("or serve on any free port: azmend sandbox serve --port 0")
+}
 
 /// Runs the command.
 ///
@@ -33,16 +51,14 @@ pub async fn run(session: &Session, args: ServeArgs) -> Result<u8, CliError> {
     let sandbox = Sandbox::open_at(&source(session), &session.settings.state_dir, wall.now())?;
     let behind = elapsed(sandbox.sim.world().now, wall.now());
     sandbox.sim.clock().advance_to(wall.now());
-    // Nobody else changes its world meanwhile: what one wrote the other would not know of.
-    let held = FileLock::take(&StateDir::open(&session.settings.state_dir, true)?, "sandbox serve", [sandbox.key()])?;
-    sandbox.keep()?;
     let sim = sandbox.sim.clone();
     let name = crate::text::safe(&sim.world().name);
     let speed = session.settings.speed.unwrap_or(1);
     let options = ServerOptions { port: args.port, speed, token_life: args.token_life.to_std() };
-    let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| {
-        CliError::io(format!("cannot listen on 127.0.0.1:{}: {error}", args.port)).hint("--port 0 takes any free port")
-    })?;
+    let server = Server::bind(sim.clone(), options, wall).await.map_err(|error| no_port(args.port, &error))?;
+    // Nobody else changes its world meanwhile: what one wrote the other would not know of.
+    let held = FileLock::take(&StateDir::open(&session.settings.state_dir, true)?, "sandbox serve", [sandbox.key()])?;
+    sandbox.keep()?;
     let identity = server.identity();
     let environment = [
         ("AZMEND_ARM_ENDPOINT", server.base()),

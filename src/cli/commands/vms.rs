@@ -4,6 +4,7 @@ use crate::arm::Arm;
 use crate::arm::id::check_name;
 use crate::cli::args::VmsArgs;
 use crate::cli::azure::Azure;
+use crate::cli::candidates;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::Session;
 use crate::engine::exit;
@@ -35,6 +36,8 @@ pub async fn run(session: &Session, args: &VmsArgs) -> Result<u8, CliError> {
         return Err(CliError::input(format!("no subscription that was read has a resource group {group:?}"))
             .code("group_not_found"));
     };
+    let names = found.vms.iter().map(|vm| format!("{}/{}", vm.resource_group, vm.name));
+    candidates::remember_vms(&session.settings.state_dir, session.settings.sandbox(), names);
     let all = found.vms.len();
     if args.unprotected {
         found.retain(inventory::VmRow::unprotected);

@@ -1,12 +1,12 @@
-//! The checks that no playbook makes (see [`super::input::CHECKS`]).
+//! The checks that no playbook makes (see [`super::Check`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::input::{AuditInput, CHECKS, VmUnderAudit};
-use super::{Finding, Level, repair};
+use super::input::{AuditInput, VmUnderAudit};
+use super::{Check, Finding, Level, repair};
 use crate::actions::backup::job_code;
 use crate::arm::ResourceId;
 use crate::arm::model::{Collection, HealthDetail, Job, Lock, Point, ProtectedItem};
@@ -27,10 +27,6 @@ use crate::text::{plural, shell_quote};
 const STUCK: Duration = Duration::from_secs(24 * 3600);
 /// An item without a good backup for longer is more than at risk.
 const LONG: Duration = Duration::from_secs(48 * 3600);
-
-fn title(rule: &str) -> &'static str {
-    CHECKS.iter().find(|(name, _)| *name == rule).map_or("", |(_, title)| title)
-}
 
 fn days(age: Duration) -> String {
     plural(usize::try_from(age.as_secs() / 86_400).unwrap_or(usize::MAX), "day")
@@ -64,9 +60,9 @@ fn near_limit(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Fin
     {
         return;
     }
-    let (rule, level) =
-        if points.count > points.limit { ("over-limit", Level::High) } else { ("near-limit", Level::Low) };
-    let mut finding = scene.finding(rule, title(rule), level, &seen.row.vm.id);
+    let (check, level) =
+        if points.count > points.limit { (Check::OverLimit, Level::High) } else { (Check::NearLimit, Level::Low) };
+    let mut finding = scene.checked(check, level, &seen.row.vm.id);
     finding.evidence = vec![format!("points.count is {}", points.count), format!("points.limit is {}", points.limit)];
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
@@ -83,6 +79,14 @@ fn late(
     if in_error(&facts.item) || !backup.last_error.is_empty() || backup.running {
         return;
     }
+    // Of a VM in two vaults the backups of either count.
+    let mut each = seen.facts.items.known().into_iter().flatten().zip(&seen.dues);
+    let within = |(item, due): (&ItemFacts, &Option<Due>)| {
+        matches!(standing_by(*due, item, scene.bulk.at), Standing::Within { .. })
+    };
+    if each.any(within) {
+        return;
+    }
     let evidence = match standing_by(due, facts, scene.bulk.at) {
         Standing::Late { age, every } => {
             format!("the newest recovery point is {} old; the policy schedules one {}", aged(age), often(every))
@@ -92,7 +96,7 @@ fn late(
         }
         Standing::Within { .. } | Standing::Unknown => return,
     };
-    let mut finding = scene.finding("backup-late", title("backup-late"), Level::Medium, &seen.row.vm.id);
+    let mut finding = scene.checked(Check::BackupLate, Level::Medium, &seen.row.vm.id);
     finding.evidence = vec![evidence];
     if no_job_since(facts) == Some(true) {
         finding.evidence.push("since then no backup failed, and none is running".to_owned());
@@ -106,7 +110,7 @@ fn late(
 fn other_machine(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>) {
     let id = &seen.row.vm.id;
     if let Some(moved) = identity::moved(&seen.facts).filter(|moved| moved.proven) {
-        let mut finding = scene.finding("vm-moved", title("vm-moved"), Level::High, id);
+        let mut finding = scene.checked(Check::VmMoved, Level::High, id);
         finding.evidence = vec![moved.words(), identity::MOVED_WAY.to_owned()];
         let old = &moved.former.item;
         let point = old.last_recovery_point.map(|point| elapsed(point, scene.bulk.at));
@@ -116,7 +120,7 @@ fn other_machine(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<
     }
     let known = seen.facts.items.known().is_some_and(|items| !items.is_empty());
     if let Some(vm_id) = identity::remade(&seen.facts).filter(|_| known) {
-        let mut finding = scene.finding("vm-remade", title("vm-remade"), Level::Medium, id);
+        let mut finding = scene.checked(Check::VmRemade, Level::Medium, id);
         finding.evidence = vec![identity::remade_words(vm_id), identity::REMADE_WAY.to_owned()];
         finding.command = Some(scene.command("diagnose", id));
         out.push(finding);
@@ -129,7 +133,7 @@ fn warnings(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, facts: &ItemFacts, 
     let Some(jobs) = facts.jobs.known().filter(|_| stands) else { return };
     let row = warned_in_a_row(jobs);
     let Some(newest) = row.first().filter(|_| row.len() >= WARNED) else { return };
-    let mut finding = scene.finding("backup-warnings", title("backup-warnings"), Level::Medium, &seen.row.vm.id);
+    let mut finding = scene.checked(Check::BackupWarnings, Level::Medium, &seen.row.vm.id);
     finding.code = Some(job_code(newest)).filter(|code| !code.is_empty());
     // A reading in bulk keeps no more of them.
     finding.evidence = vec![format!("each of the last {WARNED} backups ended with warnings")];
@@ -148,7 +152,7 @@ fn agent(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Finding>
     if view.ready || !instance.power.eq_ignore_ascii_case("running") {
         return;
     }
-    let mut finding = scene.finding("agent-not-ready", title("agent-not-ready"), Level::Medium, &seen.row.vm.id);
+    let mut finding = scene.checked(Check::AgentNotReady, Level::Medium, &seen.row.vm.id);
     let status = if view.status.is_empty() { "no status" } else { &view.status };
     finding.evidence = vec!["vm.power is running".to_owned(), format!("agent.status is {status}")];
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
@@ -176,7 +180,7 @@ fn extensions(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Fin
     if names.is_empty() {
         return;
     }
-    let mut finding = scene.finding("extension-failed", title("extension-failed"), Level::Low, &seen.row.vm.id);
+    let mut finding = scene.checked(Check::ExtensionFailed, Level::Low, &seen.row.vm.id);
     finding.evidence = names.into_iter().map(|name| format!("the extension {name} failed")).collect();
     finding.command = Some(scene.command("diagnose", &seen.row.vm.id));
     out.push(finding);
@@ -185,14 +189,22 @@ fn extensions(scene: &AuditInput<'_>, seen: &VmUnderAudit<'_>, out: &mut Vec<Fin
 /// The checks that belong to no VM of the reading.
 ///
 /// `left_behind` are items at the old places of VMs that were moved: they are said with the VM.
-pub(super) fn of_scope(scene: &AuditInput<'_>, left_behind: &BTreeSet<String>, out: &mut Vec<Finding>) {
-    groups(scene, out);
+///
+/// Returns the keys of VMs whose locks over restore points are told with the groups, by the key of the finding.
+pub(super) fn of_scope(
+    scene: &AuditInput<'_>,
+    left_behind: &BTreeSet<String>,
+    out: &mut Vec<Finding>,
+) -> Vec<(String, BTreeSet<ResourceId>)> {
+    let told = groups(scene, out);
     vaults(scene, out);
     orphans(scene, out);
     items_without_vm(scene, left_behind, out);
+    told
 }
 
-fn groups(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
+fn groups(scene: &AuditInput<'_>, out: &mut Vec<Finding>) -> Vec<(String, BTreeSet<ResourceId>)> {
+    let mut told = Vec::new();
     let (bulk, index) = (scene.bulk, scene.index);
     let narrowed = bulk.looked_at() != bulk.every_vm.len();
     let mut prefixes: Vec<_> = bulk.policies.iter().filter(|policy| !policy.group_prefix.is_empty()).collect();
@@ -231,15 +243,16 @@ fn groups(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
             continue;
         }
         let level = if locks.iter().any(read_only) { Level::High } else { Level::Medium };
-        let mut finding = scene.finding("group-locked", title("group-locked"), level, &group.id);
+        let mut finding = scene.checked(Check::GroupLocked, level, &group.id);
         finding.evidence = locks.iter().map(|lock| lock_line(lock, &group.id)).collect();
         finding.evidence.push(format!(
             "{} of {}",
             plural(held.len(), "restore point collection"),
             plural(vms.len(), "VM")
         ));
-        // A lock from above is its owner's; a repair that needs it gone names it (`--lock`). No playbook is for it alone.
-        let below = fits && locks.iter().any(|lock| group.id.covers(&lock.scope()) && lock.owners.is_empty());
+        // A lock from above, or of an application, is its owner's, and while it is there the removal of another one frees
+        // nothing: a repair that needs it gone names it (`--lock`).
+        let below = fits && locks.iter().all(|lock| group.id.covers(&lock.scope()) && lock.owners.is_empty());
         if !fits {
             finding.evidence.push("azmend removes no lock from this group unless you name it: --lock".to_owned());
         }
@@ -247,8 +260,10 @@ fn groups(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
         let listed = vms.iter().find(|vm| bulk.every_vm.contains(vm.key()));
         finding.command = listed.map(|vm| scene.command(words, vm));
         finding.code = Some("ScopeLocked".to_owned());
+        told.push((finding.key.clone(), vms));
         out.push(finding);
     }
+    told
 }
 
 /// Vaults under a ReadOnly lock that protect VMs of this reading.
@@ -267,7 +282,7 @@ fn vaults(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
             .filter(|vm| bulk.every_vm.contains(vm.key()) && bulk.looks_at(vm.key()))
             .collect();
         let Some(first) = vms.first() else { continue };
-        let mut finding = scene.finding("vault-locked", title("vault-locked"), Level::Medium, &vault.id);
+        let mut finding = scene.checked(Check::VaultLocked, Level::Medium, &vault.id);
         finding.evidence = locks
             .iter()
             .map(|lock| format!("{} lock {} on {}", lock.level, lock.id.name(), lock.scope().short_name()))
@@ -304,7 +319,7 @@ fn orphans(scene: &AuditInput<'_>, out: &mut Vec<Finding>) {
         if points.is_empty() {
             continue;
         }
-        let mut finding = scene.finding("orphan-candidate", title("orphan-candidate"), Level::Low, &collection.id);
+        let mut finding = scene.checked(Check::OrphanCandidate, Level::Low, &collection.id);
         finding.evidence.push(format!("the VM {} is not listed, and no item of a vault names it", vm.name()));
         let newest = points.iter().filter_map(|point: &Point| point.created).max();
         let age = newest.map(|newest| days(elapsed(newest, scene.bulk.at)));
@@ -348,7 +363,7 @@ fn items_without_vm(scene: &AuditInput<'_>, left_behind: &BTreeSet<String>, out:
             continue;
         }
         if item.stopped() {
-            let mut finding = scene.finding("protection-stopped", title("protection-stopped"), Level::Info, &vm);
+            let mut finding = scene.checked(Check::ProtectionStopped, Level::Info, &vm);
             finding.evidence = vec![format!("{} in {}", item.protection_state, vault_name(item)), gone(&vm)];
             finding.command = Some(scene.command_by_id("diagnose", &vm));
             out.push(finding);
@@ -384,7 +399,7 @@ fn item_in_error(
     let last = last_good(scene, item, jobs);
     let age = last.map(|last| elapsed(last, scene.bulk.at));
     let level = if age.is_some_and(|age| age < LONG) { Level::Medium } else { Level::High };
-    let mut finding = scene.finding("item-in-error", title("item-in-error"), level, vm);
+    let mut finding = scene.checked(Check::ItemInError, level, vm);
     finding.code = code(seen, item);
     let mut evidence = vec![format!("{} in {}", item.protection_state, vault_name(item))];
     if !item.health.is_empty() {
@@ -445,7 +460,7 @@ fn stuck(scene: &AuditInput<'_>, listed: bool, job: &Job, vm: &ResourceId, out: 
     if !job.running() || age <= STUCK {
         return;
     }
-    let mut finding = scene.finding("job-stuck", title("job-stuck"), Level::Medium, &job.id);
+    let mut finding = scene.checked(Check::JobStuck, Level::Medium, &job.id);
     vm.name().clone_into(&mut finding.name);
     finding.group = vm.resource_group().unwrap_or_default().to_owned();
     finding.subscription = vm.subscription().to_lowercase();
@@ -462,14 +477,6 @@ fn stuck(scene: &AuditInput<'_>, listed: bool, job: &Job, vm: &ResourceId, out: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_check_has_a_title_and_is_no_playbook() {
-        let library = crate::playbook::library::Library::shipped();
-        for (name, text) in CHECKS {
-            assert!(!text.is_empty() && title(name) == text && library.find(name).is_err(), "{name}");
-        }
-    }
 
     #[test]
     fn an_inherited_lock_says_where_it_stands() {

@@ -1,7 +1,7 @@
 //! From a bulk reading to findings. Pure.
 //!
 //! Two sources: the condition of every playbook on every VM (the rule is the playbook's name), and checks that no playbook
-//! makes ([`super::CHECKS`]). A condition that touches what was not read is no finding: what was not read is said by itself.
+//! makes ([`super::Check`]). A condition that touches what was not read is no finding: what was not read is said by itself.
 
 use crate::facts::unread::Unread;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -220,6 +220,11 @@ impl<'a> Auditor<'a> {
             for finding in found.iter_mut().skip(first) {
                 finding.objective.clone_from(&objective);
             }
+            // Also one whose resource is not the VM itself but a job of it.
+            let at_risk = |one: &Finding| one.level >= Level::Medium && wanted(self.library, self.ask, one);
+            if found.iter().skip(first).any(at_risk) {
+                self.risky.insert(row.vm.id.key().to_owned());
+            }
         }
         self.keep(found);
     }
@@ -242,9 +247,12 @@ impl<'a> Auditor<'a> {
         let mut found = Vec::new();
         let subscriptions = self.names.get_or_insert_with(|| names(bulk));
         let scene = AuditInput { bulk, index, deep, program: &self.ask.program, subscriptions };
-        checks::of_scope(&scene, &self.left_behind, &mut found);
+        let told = checks::of_scope(&scene, &self.left_behind, &mut found);
         self.keep(found);
         let mut findings = self.findings;
+        if self.ask.rules.is_empty() {
+            fold::locks_of_groups(&told, &mut findings);
+        }
         findings.sort_by(|a, b| {
             b.level
                 .cmp(&a.level)
@@ -275,6 +283,7 @@ impl<'a> Auditor<'a> {
             scope: self.ask.scope.clone(),
             collector: bulk.collector.as_str().to_owned(),
             calls,
+            baseline: None,
             summary: Summary {
                 vms: bulk.looked_at(),
                 protected: self.protected,
@@ -287,6 +296,7 @@ impl<'a> Auditor<'a> {
             exit_code: exit::OK,
         };
         audit.summary.at_risk = self.risky.iter().filter(|id| bulk.looks_at(id)).count();
+        audit.spell_groups();
         audit.count(self.ask.fail_on);
         audit
     }
@@ -376,6 +386,8 @@ impl Audit {
                 ..one.clone()
             }));
         }
+        self.baseline = Some(baseline.ended);
+        self.spell_groups();
         let count = |wanted: Since| self.findings.iter().filter(|one| one.change == Some(wanted)).count();
         let since = [("new", Since::New), ("unchanged", Since::Unchanged), ("gone", Since::Gone)];
         self.summary.since = since.into_iter().map(|(word, change)| (word.to_owned(), count(change))).collect();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{Finding, Level};
+use super::{Check, Finding, Level};
 use crate::arm::ResourceId;
 use crate::engine::choose::Candidate;
 use crate::facts::bulk::{Bulk, Deep, Index};
@@ -15,24 +15,6 @@ use crate::facts::objective::{Due, Objective};
 use crate::facts::view::View;
 use crate::facts::vm_facts::{ItemFacts, VmFacts};
 use crate::text::shell_quote;
-
-/// The checks that are no playbook's: name and title.
-pub const CHECKS: [(&str, &str); 14] = [
-    ("group-locked", "Locks over a resource group that holds restore points"),
-    ("vault-locked", "A ReadOnly lock covers a vault: Azure accepts no on-demand backup"),
-    ("near-limit", "Restore points near the limit of their policy"),
-    ("over-limit", "More restore points than their policy's limit"),
-    ("orphan-candidate", "Restore points whose VM is no longer listed"),
-    ("protection-stopped", "Protection stopped, data kept, and no VM to protect"),
-    ("agent-not-ready", "The guest agent of a running VM is not ready"),
-    ("extension-failed", "An extension of the VM failed"),
-    ("backup-late", "The newest recovery point is older than the policy schedules, and nothing says why"),
-    ("backup-warnings", "Backups end with warnings, one after the other"),
-    ("vm-moved", "The VM was moved, and its backups stayed behind"),
-    ("vm-remade", "The VM was recreated under its name: its restore points are of another machine"),
-    ("item-in-error", "A protected item is not healthy"),
-    ("job-stuck", "A backup job runs for more than a day"),
-];
 
 /// A subscription in a report.
 #[derive(Debug)]
@@ -75,6 +57,11 @@ pub(super) struct AuditInput<'a> {
 }
 
 impl AuditInput<'_> {
+    /// A finding of a check.
+    pub fn checked(&self, check: Check, level: Level, id: &ResourceId) -> Finding {
+        self.finding(check.name(), check.title(), level, id)
+    }
+
     /// A finding about a resource.
     pub fn finding(&self, rule: &str, title: &str, level: Level, id: &ResourceId) -> Finding {
         Finding {
@@ -93,6 +80,7 @@ impl AuditInput<'_> {
             objective: None,
             plan: Vec::new(),
             change: None,
+            vms: Vec::new(),
         }
     }
 

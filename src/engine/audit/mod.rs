@@ -4,12 +4,14 @@
 //! in `not_read`, never silently missing (S12); findings come in a stable order and have a stable key, so that two audits
 //! can be compared. Must never: change anything, or be taken for a proof (a fix reads again by ARM).
 
+mod check;
 mod checks;
 mod find;
 mod fold;
 mod input;
 mod plans;
 mod repair;
+mod spelling;
 mod values;
 
 use crate::facts::unread::Unread;
@@ -19,8 +21,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use check::Check;
 pub use find::{Ask, Auditor, audit};
-pub use input::CHECKS;
 pub use plans::{kinds, planned, plans};
 
 use crate::facts::objective::{Objective, Tally};
@@ -101,6 +103,26 @@ pub struct Finding {
     pub plan: Vec<String>,
     /// Compared with the baseline; absent without one.
     pub change: Option<Since>,
+    /// Of a lock over a resource group: the ids of the VMs that the repair is for, when nothing else is wrong with their locks.
+    #[serde(default)]
+    pub vms: Vec<String>,
+}
+
+/// The playbook that repairs what [`Check::GroupLocked`] finds.
+pub const UNLOCK: &str = "unlock-backup-groups";
+
+/// The playbook that repairs the findings of a rule: the rule's own, if it is one, or the one that removes such locks.
+#[must_use]
+pub fn playbook_of(rule: &str) -> &str {
+    if Check::GroupLocked.is(rule) { UNLOCK } else { rule }
+}
+
+impl Finding {
+    /// The resources that a repair is for: the VMs that are named, else what the finding is about.
+    pub fn repaired(&self) -> impl Iterator<Item = &str> {
+        let own = Some(self.resource.as_str()).filter(|_| !Check::GroupLocked.is(&self.rule));
+        self.vms.iter().map(String::as_str).chain(own)
+    }
 }
 
 /// One playbook in the summary.
@@ -165,6 +187,10 @@ pub struct Audit {
     pub collector: String,
     /// ARM calls made, Resource Graph's included.
     pub calls: u64,
+    /// When the baseline was made; absent without one.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub baseline: Option<Timestamp>,
     /// Counts.
     pub summary: Summary,
     /// The findings: by level (worst first), then rule, then resource.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::{StreamExt as _, stream};
 
-use super::{Audit, Since};
+use super::{Audit, Since, playbook_of};
 use crate::actions::change::ChangeKind;
 use crate::actions::points::DeleteCollection;
 use crate::arm::{Arm, ResourceId};
@@ -33,8 +33,10 @@ pub async fn plans(
     let arm = &arm.sharing_jobs();
     let mut by_vm: HashMap<String, (ResourceId, Vec<usize>)> = HashMap::new();
     for (place, finding) in audit.findings.iter().enumerate() {
-        let standing = finding.change != Some(Since::Gone) && library.find(&finding.rule).is_ok();
-        if let (true, Ok(vm)) = (standing, ResourceId::parse(&finding.resource)) {
+        let standing = finding.change != Some(Since::Gone) && library.find(playbook_of(&finding.rule)).is_ok();
+        // What is done for one VM of a lock is done for all of them.
+        let Some(resource) = finding.repaired().next() else { continue };
+        if let (true, Ok(vm)) = (standing, ResourceId::parse(resource)) {
             by_vm.entry(vm.key().to_owned()).or_insert_with(|| (vm, Vec::new())).1.push(place);
         }
     }
@@ -47,7 +49,7 @@ pub async fn plans(
             let mut planned = Vec::new();
             for place in places {
                 let rule = audit.findings.get(place).map(|one| one.rule.as_str()).unwrap_or_default();
-                let Ok(playbook) = library.find(rule) else { continue };
+                let Ok(playbook) = library.find(playbook_of(rule)) else { continue };
                 let request = PlanRequest {
                     playbook,
                     set: BTreeMap::new(),

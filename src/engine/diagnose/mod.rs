@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::arm::model::{Job, Point};
 use crate::catalog::Catalog;
 use crate::clock::elapsed;
-use crate::engine::choose::{Choice, symptoms};
+use crate::engine::choose::{BACKUP, Choice, symptoms};
 use crate::engine::foresee::Foreseen;
 use crate::engine::hints::as_program;
 use crate::facts::collect::{WARNED, warned_in_a_row};
@@ -31,6 +31,9 @@ use crate::text::plural;
 
 /// Name and version of the object.
 pub const DIAGNOSIS_SCHEMA: &str = "azmend.diagnosis/v1";
+
+/// The check of what the vault says of its item.
+const HEALTH: &str = "health";
 
 use line::Sheet;
 pub use line::{Line, State};
@@ -134,16 +137,16 @@ pub fn diagnose(
     guest::lines(&mut sheet, ask.guest);
     let lines = sheet.lines;
     let causes = causes(facts, view, &lines, choice, ask);
-    let next = next(choice, ask);
+    let next = next(choice, view, ask);
     let refusal = choice.foreseen.refusal().map(|refusal| Refused {
         rule: refusal.rule.clone(),
         why: refusal.why.clone(),
         hint: refusal.hint.as_deref().map(|hint| as_program(hint, ask.program)),
     });
     // Without these nothing can be said about the backup.
-    let blind = [&["backup.last_error"][..], &["points.count"], &["locks"], &["backup"]]
+    let blind = ["backup.last_error", "points.count", "points.limit", "locks", "backup", "agent"]
         .iter()
-        .any(|paths| paths.iter().any(|path| view.unread(path).is_some()));
+        .any(|path| view.unread(path).is_some());
     let found = lines.iter().any(|line| line.state == State::Problem) || !causes.is_empty();
     let exit_code = match (blind, found) {
         (true, _) => crate::engine::exit::PARTIAL,
@@ -236,13 +239,15 @@ fn points(sheet: &mut Sheet, facts: &VmFacts, view: &View) {
     }
     if view.unread("points.failed").is_none() && view.points.failed > 0 {
         let count = usize::try_from(view.points.failed).unwrap_or(0);
-        sheet.put(
-            "points",
-            "failed points",
-            State::Problem,
-            plural(count, "point"),
-            Some("VMRestorePointInternalError"),
-        );
+        let newest = |good: bool| {
+            let points = facts.collections().flat_map(|one| one.points());
+            points.filter(|point| point.succeeded() == good).filter_map(|point| point.created).max()
+        };
+        // Older than a good one they are history.
+        let history = newest(true) > newest(false);
+        let age = if history { ", older than the newest good one" } else { "" };
+        let said = format!("{}{age}", plural(count, "point"));
+        sheet.judge("points", "failed points", history, said, "VMRestorePointInternalError");
     }
     let newest: Option<&Point> = facts
         .collections()
@@ -325,10 +330,10 @@ fn vault(sheet: &mut Sheet, facts: &VmFacts) {
         let harmless =
             passed || detail.title.to_lowercase().contains("green") || detail.title.eq_ignore_ascii_case("Success");
         let said = format!("{health}: {} {}", detail.code, detail.message);
-        sheet.judge("vault", "health", harmless, said.trim(), code.as_str());
+        sheet.judge("vault", HEALTH, harmless, said.trim(), code.as_str());
     }
     if item.health_details.is_empty() {
-        sheet.put("vault", "health", if passed { State::Ok } else { State::Problem }, health, None);
+        sheet.put("vault", HEALTH, if passed { State::Ok } else { State::Problem }, health, None);
     }
 }
 
@@ -367,7 +372,8 @@ fn told(job: &Job) -> (String, Option<String>) {
     let inner = Catalog::get().inner(details, &outer).map(|entry| entry.code.clone());
     match inner {
         Some(inner) => (format!("{}: {outer}, which wraps {inner}", job.status), Some(inner)),
-        None => (format!("{}: {outer}", job.status), Some(outer).filter(|code| !code.is_empty())),
+        None if outer.is_empty() => (job.status.clone(), None),
+        None => (format!("{}: {outer}", job.status), Some(outer)),
     }
 }
 
@@ -400,12 +406,14 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     let said = format!("{kind}, {age} ago");
     let (state, said) = match standing {
         Standing::Late { every, .. } => {
-            let none = if no_job_since(main) == Some(true) {
-                "; since then no backup failed, and none is running"
-            } else {
-                ""
+            let running = main.jobs.known().into_iter().flatten().any(|job| job.running());
+            let since = match (no_job_since(main), cancelled_in_a_row(main)) {
+                _ if running => "; a job is running now".to_owned(),
+                (Some(true), _) => "; since then no backup failed, and none is running".to_owned(),
+                (_, 0) => String::new(),
+                (_, count) => format!("; {} since then, cancelled by someone", plural(count, "backup")),
             };
-            (State::Problem, format!("{said}, and the policy schedules a backup {}{none}", often(every)))
+            (State::Problem, format!("{said}, and the policy schedules a backup {}{since}", often(every)))
         }
         Standing::Within { every, .. } => {
             (State::Ok, format!("{said}; the policy schedules a backup {}", often(every)))
@@ -420,18 +428,33 @@ fn recovery(sheet: &mut Sheet, facts: &VmFacts, now: Timestamp) {
     }
 }
 
+/// How many of the newest finished backups were cancelled, one after the other.
+fn cancelled_in_a_row(item: &ItemFacts) -> usize {
+    let jobs = item.jobs.known().into_iter().flatten();
+    let mut ended: Vec<&Job> =
+        jobs.filter(|job| !job.running() && job.operation.eq_ignore_ascii_case("Backup")).collect();
+    ended.sort_by_key(|job| std::cmp::Reverse((job.end.or(job.start), job.start)));
+    ended.iter().take_while(|job| job.status.eq_ignore_ascii_case("Cancelled")).count()
+}
+
 /// What to run: never a command that would be refused, or would change nothing.
-fn next(choice: &Choice, ask: &Ask<'_>) -> Option<String> {
+fn next(choice: &Choice, view: &View, ask: &Ask<'_>) -> Option<String> {
     let explain = |code: &str| format!("{} explain {code}", ask.program);
-    let code = || ask.code.or(choice.code.as_deref());
-    let Some(playbook) = &choice.playbook else { return code().map(explain) };
+    // What an error passes on says more than the error.
+    let backup = &view.backup;
+    let inner = Some(backup.inner_error.as_str()).filter(|inner| !inner.is_empty());
+    let own = choice.code.as_deref().map(|code| inner.filter(|_| code == backup.last_error).unwrap_or(code));
+    if choice.retry && ask.code.is_none() {
+        return Some(format!("{} fix {BACKUP} --vm {} --dry-run", ask.program, ask.vm));
+    }
+    let Some(playbook) = &choice.playbook else { return ask.code.or(own).map(explain) };
     match (&choice.foreseen, repair(playbook, choice, ask)) {
         // The chooser chooses it again, and says why.
         (Foreseen::Open, Some((_, options))) => {
             Some(format!("{} fix auto --vm {}{options} --dry-run", ask.program, ask.vm))
         }
         (_, Some((command, _))) => Some(format!("{command} --dry-run")),
-        (_, None) => choice.code.as_deref().or(ask.code).map(explain),
+        (_, None) => own.or(ask.code).map(explain),
     }
 }
 
@@ -469,10 +492,17 @@ fn causes(facts: &VmFacts, view: &View, lines: &[Line], choice: &Choice, ask: &A
     found
         .into_iter()
         .map(|(code, why)| {
-            let confirmed = lines.iter().any(|line| {
-                line.state == State::Problem && line.area != "jobs" && line.code.as_deref() == Some(code.as_str())
-            });
-            let chosen = choice.playbook.as_deref().filter(|_| choice.code.as_deref() == Some(code.as_str()));
+            // The item's health only repeats what its last job said.
+            let shows = |line: &&Line| line.area != "jobs" && line.check != HEALTH;
+            let confirmed = lines
+                .iter()
+                .filter(shows)
+                .any(|line| line.state == State::Problem && line.code.as_deref() == Some(code.as_str()));
+            let fits = match &choice.code {
+                Some(decided) => *decided == code,
+                None => choice.codes.contains(&code),
+            };
+            let chosen = choice.playbook.as_deref().filter(|_| fits);
             let next = match chosen.and_then(|playbook| repair(playbook, choice, ask)) {
                 Some((command, _)) => command,
                 None => format!("{} explain {code}", ask.program),

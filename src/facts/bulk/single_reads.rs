@@ -1,8 +1,9 @@
 //! Single reads of ARM, for VMs that look suspicious and for collections whose VM is not listed.
 //!
 //! A VM is [`suspicious`] when its provisioning or an extension failed, when its last backup did not succeed or its item is
-//! not well, when a lock holds one of its collections, or when it has more than one collection; and when somebody asks for it
-//! ([`super::Selection::also`], `--thorough`). Of such a VM the instance
+//! not well, when its newest backup is older than its policy schedules or there was never one, when a lock holds one of its
+//! collections, or when it has more than one collection; and when somebody asks for it ([`super::Selection::also`],
+//! `--thorough`). Of such a VM the instance
 //! view and the points of its own collections are read; of its items, when they are not well or there are several
 //! collections, the recovery points; with several collections also what its vault protects. Everything else is decided by
 //! the bulk reading alone, so a VM that is none of these and yet near its limit is not seen: `--thorough` reads every VM.
@@ -11,6 +12,7 @@
 use crate::facts::unread::Unread;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -20,12 +22,17 @@ use crate::arm::id::ResourceId;
 use crate::arm::model::{
     BackupStatus, Collection, InstanceView, Job, ProtectedItem, RecoveryPoint, SizedCollection, Vault,
 };
+use crate::clock::elapsed;
 use crate::facts::collect::{may_be_of, newest_finished_backup};
 use crate::facts::graph::VmRow;
 use crate::facts::groups::names_vm;
 use crate::facts::items::says_nothing;
+use crate::facts::objective::{Objective, ObjectiveState};
 use crate::facts::read::{Reader, action, part, single, why};
 use crate::facts::vm_facts::Part;
+
+/// A backup of every day that began in time is not older.
+const A_DAY_AND_MORE: Duration = Duration::from_secs(26 * 3600);
 
 /// What was read one by one.
 #[derive(Debug, Default)]
@@ -86,7 +93,7 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
     let failed = |state: &str| state.eq_ignore_ascii_case("Failed");
     let of_item = |item: &ProtectedItem| {
         let last = || newest_finished_backup(&jobs_of(bulk, index, id, item)).is_some_and(|job| !job.succeeded());
-        in_error(item) || last()
+        in_error(item) || last() || overdue(bulk, index, item)
     };
     bulk.selection.thorough
         || bulk.selection.also.contains(id.key())
@@ -95,6 +102,18 @@ pub fn suspicious(bulk: &Bulk, index: &Index, row: &VmRow) -> bool {
         || index.items(bulk, id).any(of_item)
         || index.collections(bulk, id).count() > 1
         || index.collections(bulk, id).any(|one| !index.locks_over(bulk, &one.id).is_empty())
+}
+
+/// Whether the item itself says that a backup is missing: then the agent and the restore points say why. A policy of every day
+/// is told by the age alone; whoever is younger is looked at no further, for this is asked of every VM.
+fn overdue(bulk: &Bulk, index: &Index, item: &ProtectedItem) -> bool {
+    let newest = item.last_recovery_point.or(item.last_backup_time);
+    let old = newest.is_some_and(|newest| elapsed(newest, bulk.at) > A_DAY_AND_MORE);
+    if item.soft_deleted || item.stopped() || !old {
+        return silent(item);
+    }
+    let policy = index.policy(bulk, &item.policy_id);
+    matches!(Objective::of_item(item, policy, bulk.at).state, ObjectiveState::Late)
 }
 
 /// Whether no item of a vault that can be seen is of this VM. Then `backupStatus` is asked, which knows every vault: a VM is

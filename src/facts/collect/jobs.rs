@@ -47,6 +47,16 @@ pub fn last_failure(facts: &VmFacts) -> Option<&Job> {
     newest(items.filter_map(|item| item.jobs.known()).flatten()).filter(|job| !job.succeeded())
 }
 
+/// The newest finished backup that nobody cancelled, where it failed and one or more were cancelled since.
+#[must_use]
+pub fn failed_before_cancelled(facts: &VmFacts) -> Option<&Job> {
+    let cancelled = |job: &Job| job.status.eq_ignore_ascii_case("Cancelled");
+    last_failure(facts).filter(|job| cancelled(job))?;
+    let items = facts.items.known().into_iter().flatten();
+    let jobs = items.filter_map(|item| item.jobs.known()).flatten();
+    newest(jobs.filter(|job| !cancelled(job))).filter(|job| !job.succeeded())
+}
+
 /// What Azure said of it, in its own words: they name the policy, the extension, the disk that is meant.
 #[must_use]
 pub fn last_failure_words(facts: &VmFacts) -> Option<String> {

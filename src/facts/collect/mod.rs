@@ -43,7 +43,10 @@ mod orphan;
 mod places;
 
 pub(super) use jobs::may_be_of;
-pub use jobs::{JOB_DAYS, WARNED, last_failure, last_failure_words, newest_finished_backup, warned_in_a_row};
+pub use jobs::{
+    JOB_DAYS, WARNED, failed_before_cancelled, last_failure, last_failure_words, newest_finished_backup,
+    warned_in_a_row,
+};
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -109,7 +109,8 @@ async fn chosen_vaults(
     };
     let found: Vec<ResourceId> = ids.iter().filter(same).cloned().collect();
     if found.is_empty() {
-        let near = crate::text::near(name, ids.iter().map(ResourceId::name)).iter().map(|n| (*n).to_owned()).collect();
+        let near =
+            crate::spelling::near(name, ids.iter().map(ResourceId::name)).iter().map(|n| (*n).to_owned()).collect();
         let unread = not_read.first().map(|missing| format!("{}: {}", missing.what, missing.why));
         return Err(VaultError::NotFound { near, unread });
     }

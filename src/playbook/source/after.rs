@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Reader;
 use crate::playbook::after::{After, StepOutcome};
 use crate::playbook::model::{OnFailure, Step};
-use crate::yaml::{Key, Node, Place, Value, nearest, quote};
+use crate::spelling::nearest;
+use crate::yaml::{Key, Node, Place, Value, quote};
 
 /// Where the id of each step stands, and which step of the list it is; known before the first step is read.
 pub(super) type Ids<'n> = BTreeMap<&'n str, (Place, usize)>;

@@ -17,7 +17,8 @@ use super::conditions::{Condition, Type};
 use super::model::{Argument, ParamValue, Parameter, ParameterKind, Playbook, Severity, Step};
 use crate::catalog::Catalog;
 use crate::duration::Span;
-use crate::yaml::{self, Diagnostic, Key, Limits, Node, Place, Value, nearest, quote};
+use crate::spelling::nearest;
+use crate::yaml::{self, Diagnostic, Key, Limits, Node, Place, Value, quote};
 
 /// The version of the language.
 pub const API_VERSION: &str = "azmend/v2";
@@ -71,8 +72,11 @@ pub fn read(text: &str, file: &str) -> Result<Playbook, Vec<Diagnostic>> {
     read_placed(text, file).map(|(playbook, _)| playbook)
 }
 
-/// Reads a playbook and says where its name stands.
-pub(super) fn read_placed(text: &str, file: &str) -> Result<(Playbook, Place), Vec<Diagnostic>> {
+/// Reads a playbook and says where its name is written.
+///
+/// # Errors
+/// Every error of the file.
+pub fn read_placed(text: &str, file: &str) -> Result<(Playbook, Place), Vec<Diagnostic>> {
     let node: Node = yaml::parse(text, file, &Limits::default())?;
     let mut reader = Reader { file, text, old: false, errors: Vec::new() };
     let playbook = reader.playbook(&node);
@@ -341,6 +345,12 @@ impl Reader<'_> {
         let source = match &node.value {
             Value::Bool(value) => value.to_string(),
             Value::Text(text) => text.clone(),
+            // YAML reads a plain !word as a tag: the condition is gone.
+            Value::Null if self.line(node.place).contains(&format!("{what}: !")) => {
+                let message = format!("{what}: a condition that starts with ! must be in quotes");
+                self.hinted(node.place, message, "such as \"!backup.running\"");
+                return None;
+            }
             _ => {
                 self.error(node.place, format!("{what} must be a condition, but this is {}", node.kind()));
                 return None;
@@ -356,6 +366,12 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The line of a place.
+    fn line(&self, place: Place) -> &str {
+        let line = usize::try_from(place.line).unwrap_or_default().saturating_sub(1);
+        self.text.lines().nth(line).unwrap_or_default()
     }
 
     /// The place of a character of a scalar: known when the scalar stands in the file as it is, plain, quoted without

@@ -10,7 +10,8 @@ use super::{DEFAULT_TIMEOUT, Declared, MAX_ITEMS, Reader, STEP_KEYS, TIMEOUTS};
 use crate::actions::spec::ActionName;
 use crate::playbook::conditions::Type;
 use crate::playbook::model::{Argument, OnFailure, ParamValue, ParameterKind, Step};
-use crate::yaml::{Node, Place, Value, nearest, quote};
+use crate::spelling::nearest;
+use crate::yaml::{Node, Place, Value, quote};
 
 impl Reader<'_> {
     pub(super) fn steps(

@@ -39,6 +39,7 @@ pub fn hostile() -> Audit {
         objective: None,
         plan: vec![(*text).to_owned()],
         change: Some(Since::New),
+        vms: Vec::new(),
     };
     let summary = Summary {
         vms: 12,
@@ -67,6 +68,7 @@ pub fn hostile() -> Audit {
         scope: HOSTILE[0].to_owned(),
         collector: "arm".to_owned(),
         calls: 0,
+        baseline: None,
         summary,
         findings: HOSTILE.iter().map(finding).collect(),
         not_read: vec![Unread { what: HOSTILE[0].into(), why: HOSTILE[6].into() }],

@@ -1,3 +1,5 @@
+//! Pages of Resource Graph: rows, tokens, partial answers.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 use azure_mgmt_resources::package_locks_2020_05 as locks;
 use serde_json::json;
 
-use super::bridge::{ask, client, first};
+use super::bridge::{Exchange, ask, client, first};
 use crate::arm::Arm;
 use crate::error::ArmError;
 use crate::http::Tag;
@@ -63,7 +63,13 @@ impl Arm {
         let exchange = ask(&self.gateway, None, |seam| {
             Ok(client!(seam, locks)?.management_locks_client().get_by_scope(scope, name).send())
         });
-        exchange.await?.one()
+        let exchange = exchange.await?;
+        let lock: Lock = exchange.one()?;
+        if lock.id != *id {
+            let why = format!("it was asked about {}, and the answer is about {}", id.name(), lock.id);
+            return Err(ArmError::malformed(&exchange.request.summary(), &why));
+        }
+        Ok(lock)
     }
 
     /// Deletes a lock.
@@ -78,7 +84,8 @@ impl Arm {
         Ok(exchange.await?.sent(&self.gateway, id))
     }
 
-    /// Creates a lock, or overwrites the one of that name: the engine reads before it sends.
+    /// Creates a lock, or overwrites the one of that name: the engine reads before it sends. Azure answers with the lock that
+    /// is in force now; a 2xx that says anything else is not its answer, and what became of the request is not known.
     ///
     /// # Errors
     /// [`ArmError`] as Azure answered; it was sent at most once.
@@ -100,6 +107,19 @@ impl Arm {
         let exchange = ask(&self.gateway, Some(tag.client_request_id), |seam| {
             Ok(client!(seam, locks)?.management_locks_client().create_or_update_by_scope(scope, name, body).send())
         });
-        Ok(exchange.await?.sent(&self.gateway, &lock.id))
+        let exchange = exchange.await?;
+        let sent = exchange.sent(&self.gateway, &lock.id);
+        if matches!(sent, Sent::Done { .. }) && !shows(&exchange, lock) {
+            let why = "the answer to a lock that was written is not that lock";
+            return Err(ArmError::malformed(&exchange.request.summary(), why));
+        }
+        Ok(sent)
     }
+}
+
+/// Whether an answer shows a lock of this level. What it says beyond that is read afterwards.
+fn shows(exchange: &Exchange, lock: &Lock) -> bool {
+    let body: Result<serde_json::Value, _> = serde_json::from_slice(&exchange.response.body);
+    let level = body.ok().and_then(|body| Some(body.pointer("/properties/level")?.as_str()?.to_owned()));
+    level.is_some_and(|level| level.eq_ignore_ascii_case(&lock.level))
 }

@@ -1,3 +1,5 @@
+//! Every call sends the published request and reads the published answer.
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -231,6 +233,35 @@ async fn answers_to_changes() {
     assert_eq!(error.client_request_id, tag().client_request_id.to_string(), "the error came through the SDK whole");
     let lock = Lock { id: lock, level: "ReadOnly".into(), notes: String::new(), owners: vec![] };
     assert_eq!(arm.put_lock(&lock, &tag()).await.unwrap(), Sent::Done { status: 201 });
+}
+
+#[tokio::test]
+async fn what_is_not_the_lock_that_was_asked_for_or_written_is_no_answer() {
+    let level = |level: &str| Response::json(200, &json!({ "properties": { "level": level } }));
+    let rpc = id(&format!("{RG}/providers/Microsoft.Compute/restorePointCollections/c"));
+    let there = rpc.resource("Microsoft.Authorization", "locks", "l").unwrap();
+    let lock = |name: &str| {
+        let id = format!("{rpc}/providers/Microsoft.Authorization/locks/{name}");
+        Response::json(200, &json!({ "id": id, "name": name, "properties": { "level": "ReadOnly" } }))
+    };
+    let script = Script::list(vec![
+        Response::empty(204),
+        Response::json(200, &json!({})),
+        level("CanNotDelete"),
+        level("readonly"),
+        lock("other"),
+        lock("L"),
+    ]);
+    let arm = arm(&script);
+    let written = Lock { id: there.clone(), level: "ReadOnly".into(), notes: String::new(), owners: vec![] };
+    for what in ["nothing", "an empty object", "another level"] {
+        let error = arm.put_lock(&written, &tag()).await.unwrap_err();
+        assert!(error.may_have_taken_effect(), "{what}: {error}");
+    }
+    assert_eq!(arm.put_lock(&written, &tag()).await.unwrap(), Sent::Done { status: 200 });
+    let error = arm.lock(&there).await.unwrap_err();
+    assert!(error.to_string().contains("locks/other"), "{error}");
+    assert_eq!(arm.lock(&there).await.unwrap().id, there, "names are compared without case");
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! What recorded answers are read as, and what makes one unreadable.
+
 use serde_json::json;
 
 use super::*;

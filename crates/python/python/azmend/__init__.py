@@ -146,6 +146,7 @@ def fix(
     playbooks: PathLike | None = None,
     override: Words = (),
     lock: Words = (),
+    loop_guard: str | None = None,
     subscription: Words = (),
     state: PathLike | None = None,
     durable_state: bool = False,
@@ -162,6 +163,7 @@ def fix(
     Without `dry_run` either `yes=True` confirms whatever the plan says, or `confirm` gets the plan as a dict and answers. `state` is
     where the journal is kept, a directory or `azblob://ACCOUNT/CONTAINER/PREFIX`; inside of a job whose disk may go with it nothing is
     changed unless it is a storage account, or `durable_state=True` vouches for the directory. `sandbox=True` works on the embedded Azure, a path on an estate of yours.
+    A VM that earlier runs repaired three times in a week is refused; `loop_guard="5/7d"` is another limit, "off" none.
     """
     here = _here(subscription, state, durable_state, sandbox, tenant, client_id, auth, cloud, arm_endpoint, blob_endpoint)
     return _call(
@@ -180,6 +182,7 @@ def fix(
         playbooks=_path(playbooks),
         override=_words(override),
         lock=_words(lock),
+        loop_guard=loop_guard,
     )
 
 

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::estate::engines;
-use crate::estate::source::{EstateError, Spanned, nearest};
 use crate::estate::{
     CollectionSpec, EstateSpec, GroupSpec, Immutability, LockSpec, Os, PolicyKind, PolicySpec, Snap, SoftDelete,
     SubscriptionSpec, Tier, VaultSpec, VmSpec,
@@ -19,9 +18,11 @@ use crate::world::{
 };
 use azmend_arm::id::{ResourceId, is_guid};
 use azmend_base::clock::later;
+use azmend_base::spelling::did_you_mean;
+use azmend_base::yaml::{Diagnostic, Place, Spanned};
 
 /// The world of an estate, and what is wrong with it.
-pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) {
+pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<Diagnostic>) {
     let mut builder = Builder {
         world: World::empty(spec.now),
         shift: spec.shift,
@@ -70,14 +71,7 @@ pub(crate) fn build(spec: &EstateSpec, file: &str) -> (World, Vec<EstateError>) 
     builder.tail(spec);
     if builder.left_out > 0 {
         let message = format!("and {} more errors like these", builder.left_out);
-        builder.errors.push(EstateError {
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-            message,
-            hint: None,
-            too_large: false,
-        });
+        builder.errors.push(Diagnostic::new(file, Place::START, message));
     }
     (builder.world, builder.errors)
 }
@@ -97,7 +91,7 @@ pub(crate) struct Builder {
     /// How far moments of the estate move.
     pub shift: jiff::SignedDuration,
     file: String,
-    errors: Vec<EstateError>,
+    errors: Vec<Diagnostic>,
     /// How many errors there are of each kind.
     kinds: HashMap<String, usize>,
     /// How many were not kept.
@@ -108,10 +102,10 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub(crate) fn error<T>(&mut self, at: &Spanned<T>, message: String, hint: Option<String>) {
-        self.error_at((at.referenced.line(), at.referenced.column()), message, hint);
+        self.error_at(Place::of(at), message, hint);
     }
 
-    fn error_at(&mut self, (line, column): (u64, u64), message: String, hint: Option<String>) {
+    fn error_at(&mut self, place: Place, message: String, suggestion: Option<String>) {
         let kind = kind_of(&message);
         let known = self.kinds.get(&kind).copied().unwrap_or_default();
         if known >= ERRORS_OF_A_KIND || self.errors.len() >= ERRORS {
@@ -119,7 +113,7 @@ impl Builder {
             return;
         }
         self.kinds.insert(kind, known + 1);
-        self.errors.push(EstateError { file: self.file.clone(), line, column, message, hint, too_large: false });
+        self.errors.push(Diagnostic { suggestion, ..Diagnostic::new(&self.file, place, message) });
     }
 
     pub(crate) fn checked<T>(&mut self, at: &Spanned<String>, id: Result<T, azmend_arm::id::IdError>) -> Option<T> {
@@ -435,7 +429,7 @@ impl Builder {
             [] => {
                 let names: Vec<String> =
                     self.world.vms.iter().flat_map(|vm| [vm.id.name().to_owned(), vm.id.short_name()]).collect();
-                let hint = nearest(wanted, names.iter().map(String::as_str))
+                let hint = did_you_mean(wanted, names.iter().map(String::as_str))
                     .or_else(|| Some("for a deleted one write deleted: true".into()));
                 self.error(text, format!("there is no virtual machine {wanted:?} in this estate"), hint);
                 None
@@ -604,7 +598,7 @@ impl Builder {
             .map(|s| s.name.as_str())
             .chain(self.world.groups.iter().map(|g| g.id.name()))
             .collect();
-        let hint = nearest(wanted, names.into_iter());
+        let hint = did_you_mean(wanted, names.into_iter());
         self.error(text, format!("there is no subscription or resource group {wanted:?} in this estate"), hint);
         None
     }
@@ -643,9 +637,9 @@ impl Builder {
         });
         for (at, event) in planned.chain(spec.timeline.iter().map(|t| (t.after.referenced, &t.event))) {
             if let Some(target) = self.world.missing_target(event) {
-                let hint = nearest(target, self.world.vms.iter().map(|vm| vm.id.name()));
+                let hint = did_you_mean(target, self.world.vms.iter().map(|vm| vm.id.name()));
                 let message = format!("there is no {target:?} in this estate for this event");
-                self.error_at((at.line(), at.column()), message, hint);
+                self.error_at(Place::from(at), message, hint);
             }
         }
         self.world.faults = spec.faults.iter().map(crate::estate::FaultSpec::fault).collect();

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use crate::estate::Finished;
-use crate::estate::source::Spanned;
 use crate::world::{Engine, EngineJob, JobStatus, World, guid_from};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};
 use azmend_base::duration::Span;
+use azmend_base::yaml::Spanned;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -11,7 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::estate::build::Builder;
-use crate::estate::source::Spanned;
 use crate::estate::{CollectionSpec, EstateSpec, ItemSpec, LockSpec, PolicySpec};
 use crate::job_life;
 use crate::job_life::error_of;
@@ -22,6 +21,7 @@ use crate::world::{
 };
 use azmend_arm::id::ResourceId;
 use azmend_base::duration::Span;
+use azmend_base::yaml::Spanned;
 
 /// A lock on anything, at the top of an estate.
 #[derive(Debug, Deserialize)]

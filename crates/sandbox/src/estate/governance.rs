@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::estate::build::Builder;
-use crate::estate::source::Spanned;
 use crate::world::governance::{Activity, PolicyAssigned};
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::earlier;
 use azmend_base::duration::Span;
+use azmend_base::yaml::Spanned;
 
 /// A policy assignment in an estate, with its policy.
 #[derive(Debug, Deserialize)]

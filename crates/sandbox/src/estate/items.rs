@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::estate::build::Builder;
-use crate::estate::source::{Spanned, nearest};
 use crate::estate::{Finished, GroupSpec, JobSpec, Phase, SeriesSpec, Tier};
 use crate::job_life;
 use crate::job_life::error_of;
@@ -14,6 +13,8 @@ use crate::world::{Item, Job, JobStatus, Protection, RecoveryPoint, Task, TaskSt
 use azmend_arm::id::ResourceId;
 use azmend_base::clock::{earlier, later};
 use azmend_base::duration::Span;
+use azmend_base::spelling::did_you_mean;
+use azmend_base::yaml::Spanned;
 
 impl Builder {
     pub(crate) fn items(&mut self, group: &ResourceId, spec: &GroupSpec) {
@@ -52,7 +53,7 @@ impl Builder {
         if let Some(vault) = found {
             return Some(vault.id.clone());
         }
-        let hint = nearest(wanted, self.world.vaults.iter().map(|v| v.id.name()));
+        let hint = did_you_mean(wanted, self.world.vaults.iter().map(|v| v.id.name()));
         self.error(name, format!("there is no vault {wanted:?} in this estate"), hint);
         None
     }
@@ -69,7 +70,7 @@ impl Builder {
         let policy = policy.and_then(|name| {
             let found = vault.child("backupPolicies", &name.value).ok().filter(|id| self.world.policy(id).is_some());
             if found.is_none() {
-                let hint = nearest(
+                let hint = did_you_mean(
                     &name.value,
                     self.world.policies.iter().filter(|p| vault.covers(&p.id)).map(|p| p.id.name()),
                 );

@@ -4,9 +4,10 @@ use serde::Deserialize;
 
 use crate::estate::GroupSpec;
 use crate::estate::build::Builder;
-use crate::estate::source::{Spanned, nearest};
 use crate::world::{Encryption, KeyPolicy, KeyVault, KeyWords, RoleAssignment, guid_from};
 use azmend_arm::id::{ResourceId, is_guid};
+use azmend_base::spelling::did_you_mean;
+use azmend_base::yaml::Spanned;
 
 /// A key vault in an estate.
 #[derive(Debug, Deserialize)]
@@ -113,7 +114,7 @@ impl Builder {
             let fits =
                 |v: &&KeyVault| v.id.name().eq_ignore_ascii_case(name) || v.id.short_name().eq_ignore_ascii_case(name);
             let Some(vault) = self.world.key_vaults.iter().find(fits).map(|vault| vault.id.clone()) else {
-                let hint = nearest(name, self.world.key_vaults.iter().map(|v| v.id.name()));
+                let hint = did_you_mean(name, self.world.key_vaults.iter().map(|v| v.id.name()));
                 self.error(&wanted.vault, format!("there is no key vault {name:?} in this estate"), hint);
                 continue;
             };

@@ -23,12 +23,13 @@ use crate::estate::exact::{
     HealthSpec, HistorySpec, LastBackupSpec, PointSpec, RecoveryPointSpec, ScheduleSpec, ScopedLockSpec,
 };
 use crate::estate::keyvault::{EncryptionSpec, KeyVaultSpec};
-use crate::estate::source::{EstateError, Many, Spanned};
+use crate::estate::source::Many;
 use crate::world::faults::Fault;
 use crate::world::{Agent, Guest, LockLevel, Power, Protection, World, WorldEvent, hash_text};
 
 use crate::world::faults;
 use azmend_base::duration::Span;
+use azmend_base::yaml::{Diagnostic, Spanned};
 
 /// The built-in estate.
 const BUILT_IN: &str = include_str!("../../../../examples/estates/built-in.yaml");
@@ -44,7 +45,7 @@ impl Estate {
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its place.
-    pub fn parse(text: &str, file: &str) -> Result<Self, Vec<EstateError>> {
+    pub fn parse(text: &str, file: &str) -> Result<Self, Vec<Diagnostic>> {
         Self::read(text, file, None)
     }
 
@@ -53,11 +54,11 @@ impl Estate {
     ///
     /// # Errors
     /// As [`Estate::parse`].
-    pub fn parse_at(text: &str, file: &str, now: Timestamp) -> Result<Self, Vec<EstateError>> {
+    pub fn parse_at(text: &str, file: &str, now: Timestamp) -> Result<Self, Vec<Diagnostic>> {
         Self::read(text, file, Some(now))
     }
 
-    fn read(text: &str, file: &str, now: Option<Timestamp>) -> Result<Self, Vec<EstateError>> {
+    fn read(text: &str, file: &str, now: Option<Timestamp>) -> Result<Self, Vec<Diagnostic>> {
         let mut spec: EstateSpec = source::parse(text, file)?;
         if let Some(now) = now {
             spec.shift = exact::shift(spec.now, now);

@@ -38,6 +38,8 @@ use crate::sim::Sim;
 use azmend_arm::http::{Request, Response};
 use azmend_base::clock::{Clock, PacedClock, elapsed};
 
+/// What every answer of a served sandbox has: the digest of its estate. Clients know by it that nothing real is touched.
+pub const SERVED_HEADER: &str = "x-azmend-sandbox";
 /// The largest body of a request; ARM takes 4 MB, azmend sends less than one KB.
 const MAX_BODY: usize = 1024 * 1024;
 /// The most headers of a request, and the most bytes of its head.
@@ -81,6 +83,8 @@ struct Front {
     wall: Arc<dyn Clock>,
     /// The world's clock as it should be.
     paced: PacedClock,
+    /// The digest of the estate.
+    digest: String,
     port: u16,
     save_failed: AtomicBool,
     /// How long an answer is held back, in milliseconds of the machine.
@@ -110,8 +114,16 @@ impl Server {
         let world = sim.world();
         let identity = Identity::new(&world.tenant, &world.caller, options.token_life, Arc::clone(&wall));
         let paced = PacedClock::new(Arc::clone(&wall), world.now, options.speed);
-        let front =
-            Front { sim, identity, wall, paced, port, save_failed: AtomicBool::new(false), delay: AtomicU64::new(0) };
+        let front = Front {
+            sim,
+            identity,
+            wall,
+            paced,
+            digest: world.estate_digest,
+            port,
+            save_failed: AtomicBool::new(false),
+            delay: AtomicU64::new(0),
+        };
         Ok(Self { listener, front: Arc::new(front) })
     }
 
@@ -215,6 +227,8 @@ impl Front {
             Ok(request) => self.serve(&request).await?,
             Err(refused) => *refused,
         };
+        let mut response = response;
+        set_header(&mut response, SERVED_HEADER, &self.digest);
         let mut out = hyper::Response::new(Full::new(response.body));
         *out.headers_mut() = response.headers;
         *out.status_mut() =

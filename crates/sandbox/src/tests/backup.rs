@@ -1,3 +1,5 @@
+//! Backup jobs and recovery points over time.
+
 use super::*;
 use crate::{Agent, HandlerState, JobStatus, Power};
 

@@ -1,3 +1,5 @@
+//! Virtual machines, extensions and restore points.
+
 use super::*;
 use crate::{Agent, PointState, Power};
 

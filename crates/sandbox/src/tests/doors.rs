@@ -1,3 +1,5 @@
+//! What any request meets first: versions, names, permissions, unknown paths.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The file that a world is made of, and its errors.
+
 use super::*;
 
 #[test]
@@ -15,7 +17,7 @@ fn the_built_in_estate_is_what_it_says() {
     }
 }
 
-fn wrong(text: &str) -> crate::EstateError {
+fn wrong(text: &str) -> crate::Diagnostic {
     let errors = Estate::parse(text, "estate.yaml").unwrap_err();
     errors[0].clone()
 }
@@ -25,20 +27,20 @@ const HEAD: &str = "apiVersion: azmend/estate/v1\nname: x\nnow: 2026-11-20T09:00
 #[test]
 fn errors_have_their_place_and_a_hint() {
     let error = wrong(&format!("{HEAD}subscriptions:\n  - name: A\n    grups: []\n"));
-    assert_eq!((error.line, error.hint.as_deref()), (6, Some("did you mean \"groups\"?")), "{error}");
+    assert_eq!((error.line, error.suggestion.as_deref()), (6, Some("did you mean groups?")), "{error}");
     let error = wrong(&format!(
         "{HEAD}subscriptions:\n  - name: A\n    groups:\n      - name: rg\n        vms:\n          - name: vm\n            power: runing\n"
     ));
-    assert_eq!((error.line, error.hint.as_deref()), (10, Some("did you mean \"running\"?")), "{error}");
+    assert_eq!((error.line, error.suggestion.as_deref()), (10, Some("did you mean running?")), "{error}");
     let vault = format!(
         "{HEAD}subscriptions:\n  - name: A\n    groups:\n      - name: rg\n        vaults: [{{ name: vault, policies: [{{ name: daily }}] }}]\n        vms:\n"
     );
     let error =
         wrong(&format!("{vault}          - name: vm\n            protection: {{ vault: vault, policy: dayly }}\n"));
-    assert_eq!((error.line, error.hint.as_deref()), (11, Some("did you mean \"daily\"?")), "{error}");
+    assert_eq!((error.line, error.suggestion.as_deref()), (11, Some("did you mean daily?")), "{error}");
     assert!(error.message.contains("no policy"), "{error}");
     let error = wrong(&format!("{vault}          - name: vm-a\n        collections: [{{ of: vm-b }}]\n"));
-    assert_eq!((error.line, error.hint.as_deref()), (11, Some("did you mean \"vm-a\"?")), "{error}");
+    assert_eq!((error.line, error.suggestion.as_deref()), (11, Some("did you mean vm-a?")), "{error}");
     let error = wrong(&format!("{HEAD}subscriptions: []\nsettings: {{ snapshot: 5x }}\n"));
     assert_eq!(error.line, 5, "{error}");
     let error = wrong(&HEAD.replace("v1", "v9").replacen("name", "subscriptions: []\nname", 1));
@@ -54,9 +56,9 @@ fn numbers_that_mean_nothing_have_their_place_too() {
         )
     };
     let error = wrong(&estate("deletes_per_call: 0"));
-    assert_eq!((error.line, error.hint.as_deref()), (10, Some("delete_hangs: true")), "{error}");
+    assert_eq!((error.line, error.suggestion.as_deref()), (10, Some("delete_hangs: true")), "{error}");
     let error = wrong(&estate("points: { count: 2, newest: 3d, copying: 100 }"));
-    assert!(error.line == 10 && error.hint.is_some_and(|hint| hint.contains("0 to 99")));
+    assert!(error.line == 10 && error.suggestion.is_some_and(|hint| hint.contains("0 to 99")));
     let one = "restore_points: [{ name: AzureBackup_20261101_230000, created: 2026-11-01T23:00:00Z, copying: 130 }]";
     assert!(wrong(&estate(one)).message.contains("130"));
     let parsed =
@@ -96,13 +98,13 @@ fn faults_and_the_timeline_come_from_the_file() {
     pass(&sim, 3 * 3600);
     assert_eq!(sim.world().jobs.len(), 2);
     let error = wrong(&text.replace("start_job: app-01", "start_job: app-10"));
-    assert_eq!((error.line, error.hint.as_deref()), (59, Some("did you mean \"app-01\"?")), "{error}");
+    assert_eq!((error.line, error.suggestion.as_deref()), (59, Some("did you mean app-01?")), "{error}");
     let error = wrong(&text.replace("stale_read", "stale_reed"));
-    assert_eq!(error.hint.as_deref(), Some("did you mean \"stale_read\"?"), "{error}");
+    assert_eq!(error.suggestion.as_deref(), Some("did you mean stale_read?"), "{error}");
     let error = wrong(&text.replace("level: CanNotDelete", "level: CanNotDelet"));
-    assert_eq!(error.hint.as_deref(), Some("did you mean \"CanNotDelete\"?"), "{error}");
+    assert_eq!(error.suggestion.as_deref(), Some("did you mean CanNotDelete?"), "{error}");
     let error = wrong(&text.replace("scope: rg-app", "scope: rg-ap"));
-    assert_eq!(error.hint.as_deref(), Some("did you mean \"rg-app\"?"), "{error}");
+    assert_eq!(error.suggestion.as_deref(), Some("did you mean rg-app?"), "{error}");
 }
 
 #[test]

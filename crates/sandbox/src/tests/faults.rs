@@ -1,3 +1,5 @@
+//! Faults: when they fire, and what a client sees of them.
+
 use super::*;
 use crate::{Corruption, Fault, FaultEffect, FaultMatch, FaultPlan, WorldEvent};
 use azmend_arm::http::{Transport as _, TransportError};

@@ -1,3 +1,5 @@
+//! Locks: what they stop, and how late.
+
 use serde_json::json;
 
 use super::*;

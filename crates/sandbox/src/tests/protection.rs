@@ -1,3 +1,5 @@
+//! Protection of an item: stopped, resumed, soft-deleted.
+
 use super::*;
 use crate::{JobStatus, Protection};
 

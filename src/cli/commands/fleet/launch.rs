@@ -107,11 +107,7 @@ pub(super) async fn run_waves(session: &Session, azure: &Azure, orders: Confirme
 
 /// What is most urgent. The commands of the single results are made to be of this world too.
 pub(super) fn next(session: &Session, fleet: &mut FleetResult, id: &str) -> Option<String> {
-    for result in &mut fleet.results {
-        if let Some(rest) = result.next.as_deref().and_then(|next| next.strip_prefix("azmend runs ")) {
-            result.next = Some(format!("{} runs {rest}", session.program()));
-        }
-    }
+    fleet.results.iter_mut().for_each(|result| session.commands_of_this_world(result));
     let of = |status: Status| fleet.results.iter().find(|one| one.status == status);
     if let Some(stuck) = of(Status::Stuck) {
         return stuck.next.clone();
@@ -136,10 +132,10 @@ fn record(azure: &Azure, fleet: &FleetResult, plans: &[Plan], args: &FixArgs, id
         retry_of: fleet.retry_of.clone(),
         started: fleet.started.unwrap_or_else(|| azure.clock().now()),
         ended: None,
-        sandbox: azure.sandbox.is_some(),
+        sandbox: azure.is_sandbox(),
         cloud: cloud.to_owned(),
         endpoint: endpoint.to_string(),
-        estate_digest: azure.sandbox.as_ref().map(|sandbox| sandbox.digest.clone()).unwrap_or_default(),
+        estate_digest: azure.estate_digest(),
         playbook: args.playbook.clone().unwrap_or_else(|| AUTO.to_owned()),
         playbooks: args.playbooks.as_ref().map(|dir| dir.display().to_string()),
         set: args.set.iter().map(|(key, value)| format!("{key}={value}")).collect(),

@@ -23,12 +23,14 @@ use super::vms;
 use crate::actions::change::ChangeKind;
 use crate::actions::locks::RemoveLock;
 use crate::actions::spec::ActionName;
+use crate::api::fix::earlier;
 use crate::arm::{Arm, ReadPost, ResourceId};
 use crate::cli::args::FixArgs;
 use crate::cli::azure::Azure;
 use crate::cli::confirm::confirm;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute::{Session, deadline};
+use crate::cli::jitter;
 use crate::cli::store;
 use crate::engine::choose::choose;
 use crate::engine::exit;
@@ -98,7 +100,9 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
             )));
         }
     }
+    jitter::check(args.jitter.jitter, args.deadline)?;
     vms::check_subscriptions(session)?;
+    scope::said(session, &args)?;
     let hints = scope::hints(session, &args.fleet)?;
     if !args.dry_run {
         store::open(&session.settings).await?;
@@ -114,12 +118,14 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     let started = azure.clock().now();
     let more = [&[ReadPost::ResourceGraph], fix::reads_more(named)].concat();
     let arm = azure.reader_within(&more, args.allow_guest)?.sharing_jobs();
+    jitter::wait(session, &azure, args.jitter.jitter).await?;
     let order = Order { session, library: &library, named, set, args: &args, concerned: RefCell::default() };
     let looked = session.reading(Box::pin(async {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
         let worlds = worlds(&azure, &arm, &wanted.vms).await;
         if !wanted.vms.is_empty() {
-            session.printer.dim(&format!("reading {} one by one", plural(wanted.vms.len(), "VM")));
+            let one_by_one = if wanted.vms.len() > 1 { " one by one" } else { "" };
+            session.printer.dim(&format!("reading {}{one_by_one}", plural(wanted.vms.len(), "VM")));
         }
         let (plans, not_planned) = plan_all(&order, &arm, &wanted.vms, &worlds).await;
         Ok((wanted, worlds, plans, not_planned))
@@ -150,7 +156,9 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
         fleet.counts.planned = plans.len();
         session.printer.say(&page::overview(&fleet, &plans, &limits, session.printer.err_width()));
     }
-    if let Err(error) = confirm(&session.printer, args.yes, &page::question(&fleet, &plans)).await {
+    if let Err(error) =
+        confirm(&session.printer, args.yes, &page::question(&fleet, &plans, session.printer.err_width())).await
+    {
         session.printer.error(&error);
         return Ok(not_begun(&order, fleet, &plans, &limits, Some(error), azure.clock().now()));
     }
@@ -255,7 +263,8 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let earlier = fix::earlier(order.session, world, arm.clock().now()).await;
+    let state = store::existing(&order.session.settings).await.ok().flatten();
+    let earlier = earlier(state.as_ref(), world, arm.clock().now(), order.args.guard.guard()).await;
     let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
     let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {
@@ -316,7 +325,7 @@ async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) 
                         let request = request(playbook, Some(choice.why));
                         (Some(playbook), Box::pin(plan_of(arm, &request, &facts)).await)
                     }
-                    None => (None, fix::nothing_fits(choice, view)),
+                    None => (None, fix::nothing_fits(choice, view, vm)),
                 }
             }
         }
@@ -405,7 +414,7 @@ fn not_begun(
             let error = CliError::refused(error.message.clone()).maybe_hint(error.hint.clone());
             session.printer.error(&error);
         }
-        (None, Some(next)) => session.printer.note(&format!("nothing was changed; to apply it: {next}")),
+        (None, Some(next)) => session.printer.sentence(&format!("nothing was changed; to apply it: {next}")),
         (None, None) => session.printer.data(&page::result(&fleet, &session.program(), session.printer.width())),
         _ => {}
     }
@@ -479,6 +488,9 @@ fn args_of(args: &FixArgs) -> FixArgs {
         overrides: args.overrides.clone(),
         locks: args.locks.clone(),
         fleet: args.fleet.clone(),
+        alert: args.alert.clone(),
+        jitter: args.jitter,
+        guard: args.guard,
     }
 }
 

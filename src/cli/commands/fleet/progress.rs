@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anstyle::Style;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ use crate::engine::plan::Plan;
 use crate::engine::progress::{Listener, Progress};
 use crate::report::fleet::outcome;
 use crate::report::jsonl;
-use crate::report::layout::{BOLD, DIM, paint};
+use crate::report::layout::{BOLD, DIM, Page, paint};
 use crate::text::{plural, safe, safe_short};
 
 /// Columns that a VM's name takes in a line.
@@ -43,6 +44,13 @@ impl FleetProgress {
         }
     }
 
+    /// A line behind a mark that is `indent` columns wide, wrapped for the screen.
+    fn wrapped(&self, mark: &str, indent: usize, parts: &[(Style, &str)]) {
+        let mut page = Page::new(self.printer.err_width());
+        page.spans(mark, indent, parts);
+        self.line(page.finish().trim_end());
+    }
+
     /// A VM begins.
     pub(super) fn begins(self: &Arc<Self>, plan: &Plan, run: &str, wave: usize) -> Voice {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
@@ -53,9 +61,10 @@ impl FleetProgress {
         }
         drop(last);
         let vm = safe_short(&plan.vm.short_name(), NAME);
-        let what = format!("  [{number}/{}] {vm}: {} starts ", self.all, safe(&plan.playbook));
-        let tail = format!("({}, run {})", plural(plan.weight(), "change"), short(run));
-        self.line(&format!("{what}{}", paint(DIM, &tail)));
+        let mark = format!("  [{number}/{}] ", self.all);
+        let what = format!("{vm}: {} starts", plan.playbook);
+        let tail = format!(" ({}, run {})", plural(plan.weight(), "change"), short(run));
+        self.wrapped(&mark, mark.len(), &[(Style::new(), &what), (DIM, &tail)]);
         Voice { board: Arc::clone(self), vm, id: plan.vm.to_string(), run: run.to_owned() }
     }
 
@@ -65,8 +74,9 @@ impl FleetProgress {
         match of {
             MemberOutcome::Ran(result) => {
                 let (word, style) = outcome(result.status);
-                let why = result.error.as_ref().map(|error| format!(": {}", safe(&error.message))).unwrap_or_default();
-                self.line(&format!("  {} {vm}{why}", paint(style, &format!("{word:<9}"))));
+                let why = result.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+                let mark = format!("  {} ", paint(style, &format!("{word:<9}")));
+                self.wrapped(&mark, 12, &[(Style::new(), &format!("{vm}{why}"))]);
             }
             MemberOutcome::NotStarted { why, .. } => self.printer.warn(&format!("{vm} was not started: {why}")),
         }

@@ -56,7 +56,7 @@ pub(super) async fn load(session: &Session, id: &str) -> Result<Again, CliError>
     // Its VMs that wait would be taken for VMs that were left.
     let held = Hold::take(&state, &id, [LockKey::fleet(&id)]).await?;
     let record = load_fleet(&state, &id).await?;
-    if record.sandbox != session.settings.sandbox() {
+    if session.settings.elsewhere(record.sandbox) {
         let hint = if record.sandbox { "add --sandbox" } else { "omit --sandbox" };
         let (there, here) = (place(record.sandbox), place(session.settings.sandbox()));
         return Err(CliError::refused(format!("the fleet {} was made in {there}, this is {here}", short(&id)))
@@ -176,7 +176,10 @@ impl Again {
     /// What differs.
     pub(super) fn same_place(&self, azure: &Azure) -> Result<(), CliError> {
         let (cloud, endpoint) = azure.place();
-        let digest = azure.sandbox.as_ref().map(|sandbox| sandbox.digest.as_str()).unwrap_or_default();
+        let digest = azure.estate_digest();
+        // Of a served sandbox nothing is known before its first answer; each plan is compared with it then.
+        let served = endpoint.scheme() == "http" && digest.is_empty();
+        let digest = if served { self.record.estate_digest.as_str() } else { digest.as_str() };
         let pairs = [
             ("cloud", self.record.cloud.as_str(), cloud),
             ("ARM endpoint", self.record.endpoint.as_str(), endpoint.as_str()),

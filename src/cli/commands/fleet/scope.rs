@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use super::Order;
 use super::retry::Again;
 use crate::arm::{Arm, ResourceId};
-use crate::cli::args::FleetArgs;
+use crate::cli::args::{FixArgs, FleetArgs};
 use crate::cli::azure::Azure;
 use crate::cli::commands::{audit, vms};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
-use crate::engine::audit::{Ask, Audit, Level, Since};
+use crate::engine::audit::{Ask, Audit, Level, Since, playbook_of};
 use crate::facts::bulk::Selection;
 use crate::facts::inventory::Visible;
 use crate::playbook::model::Severity;
@@ -39,6 +39,32 @@ pub(super) struct Hints {
     audit: Option<Audit>,
 }
 
+/// Without a question the scope has to be named: what happens to be visible is not what somebody meant. Azure's own variable does not
+/// count, for it may have been set for another purpose.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn said(session: &Session, args: &FixArgs) -> Result<(), CliError> {
+    let fleet = &args.fleet;
+    let named = session.settings.subscriptions_named
+        || tenant(session).is_some()
+        || fleet.from.is_some()
+        || fleet.retry_failed.is_some();
+    if !args.yes || args.dry_run || named {
+        return Ok(());
+    }
+    Err(CliError::input(
+        "--yes with --all needs its scope: without one it is every subscription that this identity sees",
+    )
+    .code("scope_not_named")
+    .hint("name it with --subscription, --tenant ID or --from FILE")
+    .hint(format!(
+        "see what would be done: {} plan {} --all",
+        session.program(),
+        args.playbook.as_deref().unwrap_or("auto")
+    )))
+}
+
 /// Checks the scope's options, and reads the file of `--from`.
 ///
 /// # Errors
@@ -50,7 +76,7 @@ pub(super) fn hints(session: &Session, args: &FleetArgs) -> Result<Hints, CliErr
     let read = audit::read_baseline(file).map_err(|error| CliError { hints: Vec::new(), ..error }.code("from"));
     let found =
         read.map_err(|error| error.hint("--from takes what `azmend audit -o json` or `--out FILE.json` wrote"))?;
-    if found.sandbox != session.settings.sandbox() {
+    if session.settings.elsewhere(found.sandbox) {
         let word = |sandbox| if sandbox { "the sandbox" } else { "Azure" };
         let (there, here) = (word(found.sandbox), word(session.settings.sandbox()));
         let hint = if found.sandbox { "add --sandbox" } else { "omit --sandbox" };
@@ -114,6 +140,7 @@ pub(super) fn tenant(session: &Session) -> Option<&str> {
 
 /// Whether a finding is one that this fleet would repair.
 fn repairs(order: &Order<'_>, rule: &str) -> bool {
+    let rule = playbook_of(rule);
     match order.named {
         Some(playbook) => playbook.name() == rule,
         None => order.library.find(rule).is_ok_and(|playbook| playbook.severity() != Severity::Info),
@@ -164,13 +191,15 @@ fn ids(
 ) -> Result<Vec<ResourceId>, CliError> {
     let mut vms = Vec::new();
     for finding in audit.findings.iter().filter(|one| repairs(order, &one.rule) && also(one)) {
-        let id = ResourceId::parse(&finding.resource).map_err(|error| {
-            let shown = safe_short(&finding.resource, 200);
-            CliError::input(format!("the finding {:?} is about {shown:?}: {error}", safe_short(&finding.rule, 80)))
-                .code("from")
-        })?;
-        if id.is_type("Microsoft.Compute/virtualMachines") {
-            vms.push(id);
+        for resource in finding.repaired() {
+            let id = ResourceId::parse(resource).map_err(|error| {
+                let shown = safe_short(resource, 200);
+                CliError::input(format!("the finding {:?} is about {shown:?}: {error}", safe_short(&finding.rule, 80)))
+                    .code("from")
+            })?;
+            if id.is_type("Microsoft.Compute/virtualMachines") {
+                vms.push(id);
+            }
         }
     }
     Ok(vms)

@@ -1,3 +1,5 @@
+//! The queries of Resource Graph that the sandbox answers, and what it refuses.
+
 use proptest::prelude::*;
 
 use super::value::{Kind, Val};

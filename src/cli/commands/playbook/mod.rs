@@ -1,20 +1,22 @@
-//! `azmend playbook list | show | validate | schema`.
+//! `azmend playbook list | show | new | validate | test | schema`.
+
+mod new;
+mod test;
+mod validate;
 
 use serde_json::{Value, json};
 
-use super::fix::{find, library};
 use crate::cli::args::PlaybookCommand;
+use crate::cli::commands::fix::{find, library};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 use crate::cli::settings::Output;
 use crate::engine::exit;
 use crate::playbook::library::Origin;
 use crate::playbook::model::{Argument, OnFailure, Playbook};
-use crate::playbook::{schema, source};
+use crate::playbook::schema;
 use crate::report::layout::{BOLD, DIM, Page, paint};
-use crate::report::lists::table;
-use crate::text::plural;
-use crate::yaml::{self, Diagnostic, Limits};
+use crate::report::lists::{Column, table};
 
 /// Runs the command.
 ///
@@ -38,12 +40,9 @@ pub fn run(session: &Session, command: &PlaybookCommand) -> Result<u8, CliError>
                             format!("{}{origin}", playbook.title()),
                         ]
                     };
-                    let rows = all.iter().map(row).collect();
-                    session.printer.data(&table(
-                        &["name", "severity", "what it repairs"],
-                        rows,
-                        session.printer.width(),
-                    ));
+                    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+                    let columns = [Column::Id("name"), Column::Id("severity"), Column::Text("what it repairs")];
+                    session.printer.data(&table(&columns, &rows, session.printer.width()));
                 }
                 Output::Json => {
                     let list: Vec<Value> = all.iter().map(|(playbook, origin)| object(playbook, origin)).collect();
@@ -70,61 +69,14 @@ pub fn run(session: &Session, command: &PlaybookCommand) -> Result<u8, CliError>
             }
             Ok(exit::OK)
         }
-        PlaybookCommand::Validate { files } => {
-            let mut problems: Vec<Diagnostic> = Vec::new();
-            for file in files {
-                let shown = file.display().to_string();
-                let read = yaml::read_file(file, &Limits::default()).and_then(|text| source::read(&text, &shown));
-                problems.extend(read.err().into_iter().flatten());
-            }
-            Ok(validated(session, files.len(), &problems))
-        }
+        PlaybookCommand::New(args) => new::run(session, args),
+        PlaybookCommand::Validate { files } => Ok(validate::run(session, files)),
+        PlaybookCommand::Test(args) => test::run(session, args),
         PlaybookCommand::Schema => {
             session.printer.data(&schema::json());
             Ok(exit::OK)
         }
     }
-}
-
-fn validated(session: &Session, files: usize, problems: &[Diagnostic]) -> u8 {
-    let object = |problem: &Diagnostic| {
-        json!({
-            "file": problem.file,
-            "line": problem.line,
-            "column": problem.column,
-            "message": problem.message,
-            "suggestion": problem.suggestion,
-        })
-    };
-    match session.printer.output() {
-        Output::Table => {
-            for problem in problems {
-                let mut page = Page::new(usize::MAX);
-                for line in problem.to_string().lines() {
-                    page.item("", anstyle::Style::new(), line);
-                }
-                session.printer.data(&page.finish());
-            }
-        }
-        Output::Json => {
-            let list: Vec<Value> = problems.iter().map(object).collect();
-            session.printer.json(
-                &json!({ "schema": "azmend.validation/v1", "files": files, "valid": list.is_empty(), "problems": list }),
-            );
-        }
-        _ => {
-            for problem in problems {
-                session.printer.json(&object(problem));
-            }
-        }
-    }
-    if problems.is_empty() {
-        let verb = if files == 1 { "is" } else { "are" };
-        session.printer.note(&format!("{} {verb} valid", plural(files, "file")));
-        return exit::OK;
-    }
-    session.printer.note(&format!("{} in {}", plural(problems.len(), "problem"), plural(files, "file")));
-    exit::INPUT
 }
 
 fn page(playbook: &Playbook, width: usize) -> String {
@@ -133,7 +85,13 @@ fn page(playbook: &Playbook, width: usize) -> String {
     page.item("", anstyle::Style::new(), playbook.title());
     if !playbook.description().is_empty() {
         page.gap();
-        page.item("  ", anstyle::Style::new(), playbook.description().trim());
+        // An empty line ends a paragraph; other line ends are those of the file.
+        for (index, paragraph) in playbook.description().trim().split("\n\n").enumerate() {
+            if index > 0 {
+                page.line("");
+            }
+            page.item("  ", anstyle::Style::new(), paragraph.trim());
+        }
     }
     page.gap();
     if !playbook.codes().is_empty() {
