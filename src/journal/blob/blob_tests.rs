@@ -102,7 +102,7 @@ async fn a_lost_answer_is_told_from_a_lost_append() {
         [Answering::LostBefore, Answering::LostAfter, Answering::Late(1), Answering::Late(3), Answering::Silence]
     {
         // Of the first request of all silence is believed at once: a misspelt account does not answer either.
-        for broken in usize::from(fault == Answering::Silence)..14 {
+        for broken in u32::from(fault == Answering::Silence)..14 {
             let account = Account::new();
             let state = account.machine("one");
             account.blobs.answer_by(move |n, _, _| if n == broken { fault } else { Answering::Truly });
