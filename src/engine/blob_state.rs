@@ -48,8 +48,9 @@ impl BlobPlace {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bad = |why: &str| {
-            // What looks like a signature or a key is not repeated.
-            let shown: String = text.split(['?', '@']).next().unwrap_or_default().chars().take(120).collect();
+            // What looks like a signature or a key is not repeated: behind a ?, or in front of an @.
+            let shown = if text.contains('@') { SCHEME } else { text.split('?').next().unwrap_or_default() };
+            let shown: String = shown.chars().take(120).collect();
             format!("{shown:?} is no place for state: {why}")
         };
         if !Self::is_meant(text) {

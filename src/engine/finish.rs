@@ -113,8 +113,7 @@ impl ActiveRun<'_> {
             let what = plural(lost.len(), "deletion");
             result.warnings.push(format!("{what} cannot be undone: {}", lost.join(", ")));
         }
-        // What cannot be undone was named as irreversible before it was done, and is named again above.
-        let worst = if missing { Worst::Missing } else { Worst::Holds };
+        let worst = if lost.is_empty() && !missing { Worst::Holds } else { Worst::Missing };
         self.conclude(&mut result, Ended::Undone, worst, !restored);
         self.close(result).await
     }

@@ -24,7 +24,7 @@ pub(super) enum Ended {
 /// The worst that its changes came to, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worst {
-    /// Every one holds; of an undoing: everything that can be undone was.
+    /// Every one holds; of an undoing: everything is as it was.
     Holds,
     /// A required step did not run; of an undoing: something could not be undone.
     Missing,

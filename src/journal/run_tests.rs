@@ -440,7 +440,7 @@ fn a_full_disk_stops_the_run_and_loses_nothing_that_was_written() {
         assert!(answers.iter().skip(written).all(|ok| !ok), "after one failure all fail: {answers:?}");
         assert_eq!(disk.calls.load(Ordering::Relaxed), written + 1, "the disk is not asked again");
         let error = now(run.append(at(0), warned("x"))).unwrap_err();
-        assert!(error.to_string().contains("no storage space (free some space where"), "{error}");
+        assert!(error.to_string().contains("no space is left on the disk (free some space where"), "{error}");
         assert_eq!(run.records().len(), written);
         drop(run);
 

@@ -151,8 +151,8 @@ mod tests {
     fn the_widest_text_gives_way_and_ids_stay_whole() {
         assert_eq!(
             plain(&table(&COLUMNS, &rows(), 44)),
-            "VM                   PROBLEM        NOTE\nweb-01               the disk is    call us\n                     full and\n                     \
-             nobody\n                     noticed it\na-long-name-of-a-vm                 x"
+            "VM                   PROBLEM         NOTE\nweb-01               the disk is     call us\n                     full and\n                     \
+             nobody noticed\n                     it\na-long-name-of-a-vm                  x"
         );
     }
 
