@@ -181,7 +181,8 @@ fn without_a_sign_in_every_way_is_told() {
     narrow(&out);
     insta::assert_snapshot!(out, @r"
     signed in by   none: no sign-in method gave a token
-      not          service-principal: AZURE_CLIENT_SECRET is not set
+      not          service-principal: neither AZURE_CLIENT_SECRET nor
+                   AZURE_CLIENT_CERTIFICATE_PATH is set
       not          workload: AZURE_FEDERATED_TOKEN_FILE is not set
       not          managed-identity: this is Azure Arc's identity endpoint, which
                    azmend cannot use yet: sign in to the Azure CLI and use --auth

@@ -244,7 +244,7 @@ fn every_vm_is_repaired_by_a_run_of_its_own() {
     let list = user.run("runs list");
     assert!(list.out.contains("fleet"), "{}", list.out);
     // The fleet from its record is the fleet as it ended.
-    let shown = user.json(&format!("runs show {}", id.get(..13).unwrap()));
+    let shown = user.json(&format!("runs show {}", id.get(..18).unwrap()));
     valid(&shown);
     assert_eq!((&shown["status"], &shown["counts"]["succeeded"]), (&json!("succeeded"), &json!(5)));
     // One of them is taken back by itself.
@@ -321,7 +321,7 @@ fn a_failing_canary_stops_the_rest_and_retry_takes_up_exactly_what_is_left() {
     }
     let id = fleet["fleet_id"].as_str().unwrap();
     let next = fleet["next"].as_str().unwrap();
-    assert!(next.ends_with(&format!("fix --retry-failed {}", id.get(..13).unwrap())), "{next}");
+    assert!(next.ends_with(&format!("fix --retry-failed {}", id.get(..18).unwrap())), "{next}");
     let page = user.run(&format!("runs show {id}"));
     assert!(page.out.contains("1 failed, 4 not started") && page.out.contains("--retry-failed"), "{}", page.out);
 
@@ -500,7 +500,7 @@ fn a_kill_between_two_vms_loses_nothing_and_does_nothing_twice() {
             assert_eq!(names(&shown["not_started"]), ["c-03", "d-04", "well-06"], "{shown:#}");
             assert!(shown["not_started"].as_array().unwrap().iter().all(|one| one["reason"] == "waiting"), "{shown:#}");
             assert!(shown["warnings"][0].as_str().unwrap().contains("still running (pid "), "{shown:#}");
-            assert!(shown["next"].as_str().unwrap().ends_with(&format!("runs show {}", id.get(..13).unwrap())));
+            assert!(shown["next"].as_str().unwrap().ends_with(&format!("runs show {}", id.get(..18).unwrap())));
             child.kill().unwrap();
             break;
         }
