@@ -746,21 +746,26 @@ fn events_name_their_vm_and_the_object_comes_last() {
 #[test]
 fn without_a_question_the_scope_has_to_be_named() {
     let user = User::new();
-    let run = |line: &str, env: &[(&str, &str)]| {
+    // Nothing listens there: what is refused for its scope is refused before anything is asked.
+    const AZURE: &str = "--arm-endpoint http://127.0.0.1:9";
+    let run = |place: &str, line: &str, env: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_azmend"));
         command.env_clear().env("AZMEND_STATE_DIR", user.state()).envs(env.iter().copied());
-        command.current_dir(user.home.path()).arg("--sandbox=estate.yaml").args(line.split_whitespace());
+        command.current_dir(user.home.path()).args(place.split(' ')).args(line.split_whitespace());
         let output = command.args(["-o", "json"]).output().unwrap();
         let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-        (output.status.code().unwrap(), value)
+        (output.status.code().unwrap(), value["error"]["code"].clone(), value)
     };
-    let (code, refused) = run(&format!("{FIX} --yes"), &[("AZURE_SUBSCRIPTION_ID", SHOP)]);
-    assert_eq!((code, &refused["error"]["code"]), (2, &json!("scope_not_named")), "{refused:#}");
-    let narrowed = run(&format!("{FIX} --yes --resource-group rg-shop"), &[]).1;
-    assert_eq!(narrowed["error"]["code"], "scope_not_named", "a group can be in several subscriptions");
+    let (code, refused, why) = run(AZURE, &format!("{FIX} --yes"), &[("AZURE_SUBSCRIPTION_ID", SHOP)]);
+    assert_eq!((code, &refused), (2, &json!("scope_not_named")), "{why:#}");
+    let narrowed = run(AZURE, &format!("{FIX} --yes --resource-group rg-shop"), &[]).1;
+    assert_eq!(narrowed, "scope_not_named", "a group can be in several subscriptions");
+    assert_ne!(run(AZURE, &format!("{FIX} --yes -s {BRANCH}"), &[]).1, "scope_not_named");
     assert!(user.untouched());
-    assert_eq!(run(&format!("{FIX} --dry-run"), &[]).0, 3, "looking needs none");
-    assert_eq!(run(&format!("{FIX} --yes -s {BRANCH}"), &[]).0, 0);
+    const SANDBOX: &str = "--sandbox=estate.yaml";
+    assert_eq!(run(SANDBOX, &format!("{FIX} --dry-run"), &[]).0, 3, "looking needs none");
+    assert_eq!(run(SANDBOX, &format!("{FIX} --yes -s {BRANCH}"), &[]).0, 0);
+    assert_ne!(run(SANDBOX, &format!("{FIX} --yes"), &[]).1, "scope_not_named", "nothing in it is real");
 }
 
 #[test]

@@ -434,7 +434,7 @@ fn without_room_for_its_files_nothing_is_begun() {
     outer.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
     outer.env("AZMEND_STATE_DIR", dir.path().join("state")).current_dir(dir.path()).stdin(Stdio::null());
     let output = outer.output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     // The world of the sandbox is written before the journal: whichever finds no room first.
     let told = text(&output);
     assert!(told.contains("cannot write") || told.contains("cannot save the sandbox state"), "{told}");

@@ -70,9 +70,11 @@ fn every_rule_has_a_test_and_a_section() {
 fn refusal_names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for text in files("src") {
-        for place in ["Refusal::new(", "not(\"", "unreadable(\""] {
+        for place in ["Refusal::new(", "not(\"", "unreadable(\"", ".code(\"s"] {
             for (at, _) in text.match_indices(place) {
-                let rest = &text[at + place.len() - usize::from(place.ends_with('"'))..];
+                // From the quotation mark on.
+                let start = place.find('"').unwrap_or(place.len());
+                let rest = &text[at + start..];
                 let Some(name) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
                     continue;
                 };

@@ -13,6 +13,7 @@ use crate::cli::azure::Azure;
 use crate::cli::commands::{audit, vms};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
+use crate::cli::settings::Place;
 use crate::engine::audit::{Ask, Audit, Level, Since, playbook_of};
 use crate::facts::bulk::Selection;
 use crate::facts::inventory::Visible;
@@ -40,13 +41,14 @@ pub(super) struct Hints {
 }
 
 /// Without a question the scope has to be named: what happens to be visible is not what somebody meant. Azure's own variable does not
-/// count, for it may have been set for another purpose.
+/// count, for it may have been set for another purpose. In the sandbox, where nothing is real, all of it is meant.
 ///
 /// # Errors
 /// When it is not.
 pub(super) fn said(session: &Session, args: &FixArgs) -> Result<(), CliError> {
     let fleet = &args.fleet;
-    let named = session.settings.subscriptions_named
+    let named = matches!(session.settings.place, Place::Sandbox(_))
+        || session.settings.subscriptions_named
         || tenant(session).is_some()
         || fleet.from.is_some()
         || fleet.retry_failed.is_some();
