@@ -66,7 +66,7 @@ pub fn code(words: &[OsString]) -> u8 {
         );
     }));
     // The shell asks for what can be typed next: nothing else is done then.
-    if let Some(code) = commands::completions::answered(&words) {
+    if let Some(code) = commands::completions::answered(words) {
         return code;
     }
     // A panic is turned into exit code 1 and, with JSON, still into one result object.

@@ -598,7 +598,7 @@ impl Builder {
             .map(|s| s.name.as_str())
             .chain(self.world.groups.iter().map(|g| g.id.name()))
             .collect();
-        let hint = did_you_mean(wanted, names.into_iter());
+        let hint = did_you_mean(wanted, names);
         self.error(text, format!("there is no subscription or resource group {wanted:?} in this estate"), hint);
         None
     }
