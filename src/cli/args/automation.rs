@@ -21,7 +21,7 @@ pub struct AlertArgs {
 #[derive(Debug, Clone, Copy, Default, ClapArgs)]
 pub struct JitterArgs {
     /// Wait a random time of at most TIME before the first request, so that many machines do not start at once
-    #[arg(long, value_name = "TIME", help_heading = "Automation")]
+    #[arg(long, value_name = "TIME", help_heading = "Automation", hide_short_help = true)]
     pub jitter: Option<Span>,
 }
 
@@ -29,7 +29,7 @@ pub struct JitterArgs {
 #[derive(Debug, Clone, Copy, Default, ClapArgs)]
 pub struct GuardArgs {
     /// Refuse a VM that earlier runs repaired N times in this time, at most 30d; `off` for no limit [default: 3/7d]
-    #[arg(long, value_name = "N/TIME", value_parser = guard, help_heading = "Automation")]
+    #[arg(long, value_name = "N/TIME", value_parser = guard, help_heading = "Automation", hide_short_help = true)]
     pub loop_guard: Option<Guard>,
 }
 
