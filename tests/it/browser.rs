@@ -88,6 +88,11 @@ impl Browser {
 
     fn go(&self, page: &Path) {
         self.at("POST", "/url", &json!({ "url": format!("file://{}", page.display()) }));
+        // On a busy machine the answer was seen to come before the end of the page was parsed.
+        let whole = "return document.URL.startsWith('file:') && document.readyState === 'complete'";
+        while self.run(whole) != true {
+            std::thread::yield_now();
+        }
     }
 
     fn run(&self, script: &str) -> Value {
