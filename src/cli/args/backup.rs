@@ -1,9 +1,8 @@
 //! What was typed for `backup`.
 
-use std::path::PathBuf;
+use clap::{Args as ClapArgs, ValueEnum};
 
-use clap::{Args as ClapArgs, ValueEnum, ValueHint};
-
+use super::fix::AfterPlan;
 use crate::duration::Span;
 
 pub(super) const BACKUP_EXAMPLES: &str = "\
@@ -33,16 +32,7 @@ pub struct BackupArgs {
     /// How far the backup is followed [default: snapshot]
     #[arg(long, value_enum, value_name = "UNTIL")]
     pub follow: Option<FollowArg>,
-    /// Show the plan and change nothing (exit 3)
-    #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
-    pub dry_run: bool,
-    /// Do not ask for confirmation; every safety rule still applies
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Save the plan to FILE and stop (exit 3); `azmend apply FILE` makes the backup
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "yes")]
-    pub plan_out: Option<PathBuf>,
-    /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
-    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
-    pub deadline: Option<Span>,
+    /// What is done with the plan.
+    #[command(flatten)]
+    pub then: AfterPlan,
 }

@@ -75,8 +75,35 @@ impl From<PlanCommand> for FixArgs {
     }
 }
 
-/// What a plan depends on, and what is to be done with it: `fix` and `plan` differ in the latter.
+/// What is done with the plan of a command that is `fix` by an everyday name: `backup`, `protect`.
 #[derive(Debug, ClapArgs)]
+pub struct AfterPlan {
+    /// Show the plan and change nothing (exit 3)
+    #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
+    dry_run: bool,
+    /// Do not ask for confirmation; every safety rule still applies
+    #[arg(short, long)]
+    yes: bool,
+    /// Save the plan to FILE, which must not exist, and stop; `azmend apply FILE` makes the changes
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "yes")]
+    plan_out: Option<PathBuf>,
+    /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
+    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
+    deadline: Option<Span>,
+}
+
+impl AfterPlan {
+    /// A shipped playbook for one VM, without anything else that `fix` knows: a playbook of the user's cannot take its place.
+    #[must_use]
+    pub fn of(self, playbook: &str, vm: String, set: Vec<(String, String)>) -> FixArgs {
+        let Self { dry_run, yes, plan_out, deadline } = self;
+        let (playbook, vm) = (Some(playbook.to_owned()), Some(vm));
+        FixArgs { playbook, vm, set, dry_run, yes, plan_out, deadline, ..FixArgs::default() }
+    }
+}
+
+/// What a plan depends on, and what is to be done with it: `fix` and `plan` differ in the latter.
+#[derive(Debug, Clone, Default, ClapArgs)]
 pub struct FixArgs {
     /// Show the plan and change nothing.
     #[arg(skip)]

@@ -1,10 +1,8 @@
 //! What was typed for `protect`.
 
-use std::path::PathBuf;
+use clap::Args as ClapArgs;
 
-use clap::{Args as ClapArgs, ValueHint};
-
-use crate::duration::Span;
+use super::fix::AfterPlan;
 
 pub(super) const PROTECT_EXAMPLES: &str = "\
 Examples:
@@ -24,16 +22,7 @@ pub struct ProtectArgs {
     /// The name of a policy of that vault for Azure VMs
     #[arg(long, value_name = "POLICY")]
     pub policy: String,
-    /// Show the plan and change nothing (exit 3)
-    #[arg(short = 'n', long, conflicts_with_all = ["yes", "plan_out"])]
-    pub dry_run: bool,
-    /// Do not ask for confirmation; every safety rule still applies
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Save the plan to FILE and stop (exit 3); `azmend apply FILE` protects it
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "yes")]
-    pub plan_out: Option<PathBuf>,
-    /// Stop cleanly after this time (90s, 45m, 2h45m); the run can be resumed (exit 7)
-    #[arg(long, value_name = "TIME", env = "AZMEND_DEADLINE")]
-    pub deadline: Option<Span>,
+    /// What is done with the plan.
+    #[command(flatten)]
+    pub then: AfterPlan,
 }

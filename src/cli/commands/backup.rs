@@ -1,7 +1,7 @@
 //! `azmend backup --vm VM`: the playbook `backup-now` by its everyday name. All of it is `fix`'s.
 
 use super::fix;
-use crate::cli::args::{AlertArgs, BackupArgs, FixArgs, FleetArgs, FollowArg, GuardArgs, JitterArgs};
+use crate::cli::args::{BackupArgs, FixArgs, FollowArg};
 use crate::cli::error::CliError;
 use crate::cli::execute::Session;
 
@@ -25,25 +25,5 @@ fn as_fix(args: BackupArgs) -> FixArgs {
         };
         set.push(("follow".to_owned(), until.to_owned()));
     }
-    FixArgs {
-        playbook: Some("backup-now".to_owned()),
-        vm: Some(args.vm),
-        dry_run: args.dry_run,
-        yes: args.yes,
-        plan_out: args.plan_out,
-        relock: false,
-        allow_guest: false,
-        set,
-        max_changes: None,
-        deadline: args.deadline,
-        // The shipped playbook: a file of the user's cannot stand in for it here.
-        playbooks: None,
-        overrides: Vec::new(),
-        locks: Vec::new(),
-        fleet: FleetArgs::default(),
-        // Only `fix` starts from alerts, on many machines, again and again.
-        alert: AlertArgs::default(),
-        jitter: JitterArgs::default(),
-        guard: GuardArgs::default(),
-    }
+    args.then.of("backup-now", args.vm, set)
 }
