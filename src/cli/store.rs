@@ -1,6 +1,7 @@
 //! The state, as the commands need it.
 
 use super::error::CliError;
+use super::printer::Printer;
 use super::settings::Settings;
 use crate::api::journal::BlobSettings;
 pub use crate::api::stored::{StoredRun, locks_off, short, telling, understand, understand_to_undo};
@@ -47,6 +48,14 @@ pub async fn existing(settings: &Settings) -> Result<Option<State>, CliError> {
         Err(JournalError::NoStateDir { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The state of a command that only plans. It can plan without: then what earlier runs did does not count, and that is said.
+pub async fn for_planning(settings: &Settings, printer: &Printer) -> Option<State> {
+    existing(settings).await.unwrap_or_else(|error| {
+        printer.warn(&format!("what earlier runs did is not known: {}", error.message));
+        None
+    })
 }
 
 /// The state of a command that names a run: where there is none there is no such run.

@@ -111,7 +111,16 @@ impl Earlier {
             let here = run.sandbox.is_none_or(|sandbox| sandbox == place.sandbox);
             (age <= look_back && here && but != Some(run.id.as_str())).then_some((run.id, age, loaded))
         });
-        let Ok(recent) = recent.await else { return earlier };
+        let recent = match recent.await {
+            Ok(recent) => recent,
+            Err(error) => {
+                tracing::warn!("what earlier runs did is not known: {error}");
+                return earlier;
+            }
+        };
+        for run in &recent.skipped {
+            tracing::warn!("what the run {} did is not known: {}", run.name, run.why);
+        }
         for (run, age, loaded) in recent.found.into_iter().flatten() {
             let Some((world, vm)) = whereabouts(&loaded) else { continue };
             if !same_place(&world, place) {

@@ -24,15 +24,14 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Result<u8, CliError> {
     }
     let plan = Plan::parse_file(&text)?;
     here(session, &plan.world)?;
-    store::open(&session.settings).await?;
+    let state = store::open(&session.settings).await?;
     let azure = session.azure()?;
     let stop_at = deadline(&azure, args.deadline);
     // Its age counts before signing in, too.
     plan.check(azure.clock().now(), &plan.world)?;
     let world = session.reading(world_now(&azure, &plan)).await?;
     plan.check(azure.clock().now(), &world)?;
-    let state = store::existing(&session.settings).await.ok().flatten();
-    if let Some(refused) = one_too_many(&azure, state.as_ref(), &plan, &world, args.guard.guard()).await {
+    if let Some(refused) = one_too_many(&azure, Some(&state), &plan, &world, args.guard.guard()).await {
         return Ok(session.finish(refused));
     }
     session.confirm(&plan, args.yes).await?;

@@ -33,10 +33,12 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
         return Ok(session.finish(result));
     }
     let changes = !args.dry_run && args.plan_out.is_none();
-    if changes {
+    let state = if changes {
         // Without a place for the journal there will be no run: better said before the question than after it.
-        store::open(&session.settings).await?;
-    }
+        Some(store::open(&session.settings).await?)
+    } else {
+        store::for_planning(&session.settings, &session.printer).await
+    };
     if let Some(file) = &args.plan_out
         && file.symlink_metadata().is_ok()
     {
@@ -48,7 +50,6 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     }
     let (started, stop_at) = (azure.clock().now(), deadline(&azure, args.deadline));
     jitter::wait(session, &azure, args.jitter.jitter).await?;
-    let state = store::existing(&session.settings).await.ok().flatten();
     let notes = session.notes();
     let proposal = session.reading(Box::pin(checked.propose(&azure, state.as_ref(), started, &notes))).await?;
     // What could not be read may be something to do: then the next command of a script is not for this.

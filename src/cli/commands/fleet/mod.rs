@@ -41,6 +41,7 @@ use crate::engine::planner::{PlanRequest, Planned, plan_of, view_of};
 use crate::engine::result::{ErrorResult, Status};
 use crate::facts::collect::{CollectOptions, collect};
 use crate::facts::vm_facts::Part;
+use crate::journal::State;
 use crate::playbook::Playbook;
 use crate::playbook::library::Library;
 use crate::playbook::model::{Severity, Step};
@@ -63,6 +64,8 @@ struct Order<'a> {
     named: Option<&'a Playbook>,
     set: BTreeMap<String, String>,
     args: &'a FixArgs,
+    /// Where earlier runs are, if there are any.
+    state: Option<State>,
     /// The locks of `--lock` that concern a VM, by their keys.
     concerned: RefCell<BTreeSet<String>>,
 }
@@ -119,7 +122,8 @@ pub async fn run(session: &Session, mut args: FixArgs) -> Result<u8, CliError> {
     let more = [&[ReadPost::ResourceGraph], fix::reads_more(named)].concat();
     let arm = azure.reader_within(&more, args.allow_guest)?.sharing_jobs();
     jitter::wait(session, &azure, args.jitter.jitter).await?;
-    let order = Order { session, library: &library, named, set, args: &args, concerned: RefCell::default() };
+    let state = store::for_planning(&session.settings, &session.printer).await;
+    let order = Order { session, library: &library, named, set, args: &args, state, concerned: RefCell::default() };
     let looked = session.reading(Box::pin(async {
         let wanted = scope::wanted(&order, &azure, &arm, hints, again.as_ref()).await?;
         let worlds = worlds(&azure, &arm, &wanted.vms).await;
@@ -263,8 +267,7 @@ async fn plan_all(
 
 /// Reads one VM by ARM and plans for it: what was found before is only why it is looked at.
 async fn plan_one(order: &Order<'_>, arm: &Arm, vm: &ResourceId, world: &World) -> Result<Plan, NotPlanned> {
-    let state = store::existing(&order.session.settings).await.ok().flatten();
-    let earlier = earlier(state.as_ref(), world, arm.clock().now(), order.args.guard.guard()).await;
+    let earlier = earlier(order.state.as_ref(), world, arm.clock().now(), order.args.guard.guard()).await;
     let options = CollectOptions { own_jobs: earlier.jobs(), ..CollectOptions::default() };
     let facts = Box::pin(collect(arm, vm, &options)).await;
     if matches!(facts.vm, Part::Absent { .. }) {
@@ -429,7 +432,7 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
         Some(id) => {
             words.extend(["--retry-failed".to_owned(), id.clone()]);
             // Playbook, parameters and --relock come from the record.
-            let own = FixArgs { set: Vec::new(), relock: false, ..args_of(args) };
+            let own = FixArgs { set: Vec::new(), relock: false, ..args.clone() };
             words.extend(fix::options(&own));
         }
         None => {
@@ -469,29 +472,6 @@ fn command_without_dry_run(order: &Order<'_>) -> String {
     }
     let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
     format!("{} fix {}", session.program(), words.join(" "))
-}
-
-/// What was typed beside the playbook and the scope.
-fn args_of(args: &FixArgs) -> FixArgs {
-    FixArgs {
-        playbook: None,
-        vm: None,
-        dry_run: false,
-        yes: false,
-        plan_out: None,
-        relock: args.relock,
-        allow_guest: args.allow_guest,
-        set: args.set.clone(),
-        max_changes: args.max_changes,
-        deadline: args.deadline,
-        playbooks: args.playbooks.clone(),
-        overrides: args.overrides.clone(),
-        locks: args.locks.clone(),
-        fleet: args.fleet.clone(),
-        alert: args.alert.clone(),
-        jitter: args.jitter,
-        guard: args.guard,
-    }
 }
 
 /// Shows what a fleet came to, in the format that was asked for, and gives back its exit code.
