@@ -6,8 +6,8 @@ Makes the webhook that starts the runbook fix.ps1 on a hybrid worker group, and 
 
 .DESCRIPTION
 The address is a secret that Azure shows only now: whoever has it can start the runbook. It works until ExpiryTime. The runbook gets
-the subscription from the webhook's parameters, which a caller cannot change, and the alert from the body of the request. Webhooks
-start PowerShell runbooks only. Not run against Azure by azmend's tests: a grammar reads it.
+the subscription from the webhook's parameters, which a caller cannot change, and the alert from the body of the request. That a
+webhook starts a Python runbook is not verified. Not run against Azure by azmend's tests: a grammar reads it.
 #>
 param(
     [Parameter(Mandatory)] [string] $ResourceGroup,
