@@ -19,7 +19,7 @@ use crate::engine::plan::Plan;
 use crate::engine::result::{ErrorResult, RunResult, Status};
 use crate::engine::state::{ChangeState, RunPhase, RunState};
 use crate::engine::{Entry, exit, resume_check};
-use crate::journal::{self, FleetRecord, Integrity, Loaded, RunEntry, RunFile, State, resolve_run_id};
+use crate::journal::{self, FleetList, FleetRecord, Integrity, Loaded, RunEntry, RunFile, State, resolve_run_id};
 use crate::report::plan::place;
 use crate::report::planned::recorded;
 
@@ -240,9 +240,13 @@ impl Default for Runs {
 /// # Errors
 /// When the journal cannot be read.
 pub async fn list(journal: &State) -> Result<Runs, Error> {
-    let known = journal::fleets(journal).await.unwrap_or_default();
+    let (known, unread) = match journal::fleets(journal).await {
+        Ok(known) => (known, None),
+        Err(error) => (FleetList::default(), Some(format!("which runs belong to a fleet is not known: {error}"))),
+    };
     let mut skipped: Vec<String> =
         known.skipped.iter().map(|skipped| format!("a fleet cannot be shown: {}", skipped.why)).collect();
+    skipped.extend(unread);
     let of = |fleet: FleetRecord| {
         let id = fleet.id;
         fleet.vms.into_iter().filter_map(|one| one.run).map(move |run| (run, id.clone())).collect::<Vec<_>>()
