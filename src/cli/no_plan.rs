@@ -39,6 +39,13 @@ impl NoPlan {
         }
     }
 
+    /// Its file.
+    #[must_use]
+    pub fn file_text(&self) -> String {
+        // What was just made of texts and a time always serialises.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
     /// Reads one; `None` for what is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

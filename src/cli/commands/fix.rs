@@ -17,7 +17,7 @@ use crate::engine::plan::Plan;
 use crate::engine::planner::Planned;
 use crate::engine::result::RunResult;
 use crate::playbook::library::Library;
-use crate::text::shell_quote;
+use crate::text::{io_words, shell_quote};
 
 /// Plans, and unless told otherwise asks and makes the changes.
 ///
@@ -56,7 +56,8 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
     if let (Some(file), Planned::NothingToDo { why, not_read, .. }) = (&args.plan_out, &proposal.planned)
         && not_read.is_empty()
     {
-        save(file, &NoPlan::new(proposal.ended, &proposal.world, &proposal.playbook, proposal.vm.as_str(), why))?;
+        let nothing = NoPlan::new(proposal.ended, &proposal.world, &proposal.playbook, proposal.vm.as_str(), why);
+        save(file, &nothing.file_text())?;
     }
     let plan = match proposal.decided()? {
         Decided::Plan(plan) => *plan,
@@ -72,7 +73,7 @@ pub async fn run(session: &Session, args: FixArgs) -> Result<u8, CliError> {
         return Ok(show_planned(session, result, &plan));
     }
     if let Some(file) = &args.plan_out {
-        save(file, &plan)?;
+        save(file, &plan.file_text())?;
         let next = format!("{} apply {}", session.program(), shell_quote(&file.display().to_string()));
         return Ok(show_planned(session, proposal.subject().saved(&plan, next), &plan));
     }
@@ -104,13 +105,10 @@ fn exists(file: &Path) -> CliError {
         .hint("choose another name, or delete the file")
 }
 
-fn save(file: &Path, plan: &impl serde::Serialize) -> Result<(), CliError> {
-    let mut text = serde_json::to_string_pretty(plan)
-        .map_err(|error| CliError::io(format!("the plan cannot be written: {error}")))?;
-    text.push('\n');
-    files::write_private_new(file, &text).map_err(|error| match error.kind() {
+fn save(file: &Path, text: &str) -> Result<(), CliError> {
+    files::write_private_new(file, text).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => exists(file),
-        _ => CliError::io(format!("cannot write {}: {error}", file.display())),
+        _ => CliError::io(format!("cannot write {}: {}", file.display(), io_words(&error))),
     })
 }
 

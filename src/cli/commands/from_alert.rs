@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::api::alert::alerts;
 use crate::cli::error::CliError;
 use crate::engine::alert::{self, Alerts, MOST_BYTES};
-use crate::text::safe;
+use crate::text::{io_words, safe};
 
 /// Reads the alert: of a file, of stdin, or the id of a job as it was typed.
 ///
@@ -18,8 +18,9 @@ pub fn read(from: &Path) -> Result<Alerts, CliError> {
 }
 
 fn bytes_of(from: &Path) -> Result<Vec<u8>, CliError> {
-    let unreadable =
-        |what: &str, error: &io::Error| CliError::input(format!("{what} cannot be read: {error}")).code("alert");
+    let unreadable = |what: &str, error: &io::Error| {
+        CliError::input(format!("{what} cannot be read: {}", io_words(error))).code("alert")
+    };
     let mut bytes = Vec::new();
     let typed = from.to_str().unwrap_or_default();
     if typed == "-" {

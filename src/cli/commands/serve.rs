@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock, elapsed};
 use crate::engine::exit;
 use crate::journal::{FileLock, StateDir};
 use crate::sim::{Server, ServerOptions};
-use crate::text::plural;
+use crate::text::{io_words, plural};
 
 /// How far behind a kept world may be before that is worth a word.
 const BEHIND: Duration = Duration::from_secs(3600);
@@ -28,7 +28,7 @@ const BEHIND: Duration = Duration::from_secs(3600);
 /// The port cannot be opened: who has it, and what to do.
 fn no_port(port: u16, error: &io::Error) -> CliError {
     if error.kind() != io::ErrorKind::AddrInUse {
-        return CliError::io(format!("cannot listen on 127.0.0.1:{port}: {error}"))
+        return CliError::io(format!("cannot listen on 127.0.0.1:{port}: {}", io_words(error)))
             .hint("--port 0 takes any free port");
     }
     let taken = CliError::io(match port::holder(port) {

@@ -39,6 +39,6 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     {
         session.printer.json(&object(&playbook, &Origin::File(file)));
     }
-    session.printer.note(&format!("written; test it with: azmend playbook test {}", shell_quote(&shown)));
+    session.printer.note(&format!("{shown} is written; test it with: azmend playbook test {}", shell_quote(&shown)));
     Ok(exit::OK)
 }
