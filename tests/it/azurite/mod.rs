@@ -254,7 +254,7 @@ fn a_machine_that_lost_its_lease_sends_nothing_more() {
 
 #[test]
 #[ignore = "needs Azurite: .ci/run azurite"]
-fn storage_that_goes_down_in_the_middle_is_waited_for_or_resumed() {
+fn storage_that_goes_down_in_the_middle_is_waited_for_or_the_lock_is_back() {
     for down in [Duration::from_secs(4), Duration::from_secs(75)] {
         let estate = Ground::new(20);
         let locks = estate.locks();
@@ -268,8 +268,12 @@ fn storage_that_goes_down_in_the_middle_is_waited_for_or_resumed() {
         let code = value["exit_code"].as_i64().unwrap();
         assert!(matches!(code, 0 | 7), "{value:#}");
         assert!(down < Duration::from_secs(60) || code == 7, "it cannot have gone on: {value:#}");
-        if code == 7 {
+        if code == 7 && down < Duration::from_secs(60) {
             estate.finish(&run);
+        } else if code == 7 {
+            // Its lock may be restored without a line: a resume would give Azure a quarter of an hour to release it.
+            let (code, undone, told) = estate.run(&format!("runs undo {run} --yes"));
+            assert_eq!(code, 0, "{undone:#} {told}");
         }
         assert_eq!(estate.locks(), locks, "{down:?}");
     }
