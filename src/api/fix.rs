@@ -20,7 +20,7 @@ use crate::engine::earlier::is_task;
 use crate::engine::fleet::MAX_CHANGES_OF_ONE;
 use crate::engine::hints::in_world;
 use crate::engine::plan::{Plan, PlanError, World};
-use crate::engine::planner::{PlanRequest, Planned, make_plan, plan_of, view_of};
+use crate::engine::planner::{PlanRequest, Planned, locks_again_too_soon, make_plan, plan_of, view_of};
 use crate::engine::result::RunResult;
 use crate::engine::{Earlier, LoopGuard};
 use crate::facts::collect::{CollectOptions, collect};
@@ -479,14 +479,7 @@ pub fn library(dir: Option<&Path>, watch: &Watch) -> Library {
 /// Every parameter that is wrong.
 pub fn check_parameters(playbook: &Playbook, set: &BTreeMap<String, String>, relock: bool) -> Result<(), Error> {
     let resolved = playbook.resolve(set).map_err(|errors| wrong_parameters(playbook.name(), &errors))?;
-    if relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
-        return Err(Error::refused(
-            "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up",
-        )
-        .code("s6.relock-service")
-        .hint("omit --relock, or use --set cleanup=stale"));
-    }
-    Ok(())
+    locks_again_too_soon(&resolved, relock).map_or(Ok(()), |refusal| Err(refusal.into()))
 }
 
 /// A vault may be asked to look for VMs before it protects one: nothing of the user's changes by that (S1).

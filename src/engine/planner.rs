@@ -124,50 +124,21 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Ok(resolved) => resolved,
         Err(errors) => return Planned::Input(errors),
     };
-    if request.relock && resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service") {
-        let why = "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up";
-        let refusal = Refusal::new("s6.relock-service", why).hint("omit --relock, or use --set cleanup=stale");
+    if let Some(refusal) = locks_again_too_soon(&resolved, request.relock) {
         return Planned::Refused { refusals: vec![refusal], plan: None };
     }
     let view = view_of(facts, arm, &request.overrides);
     let evidence = match resolved.applies(&view) {
         Verdict::True => request.why.iter().cloned().chain(evidence(&resolved, &view)).collect(),
-        Verdict::False => {
-            let why =
-                format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(&resolved, &view));
-            // A collection that looks superfluous and is not proven to be is said, with what is missing.
-            let input = RuleInput {
-                facts,
-                now: arm.clock().now(),
-                overrides: &request.overrides,
-                orphan_age: rules::ORPHAN_AGE,
-            };
-            let warnings = stale::find(&input).reported.iter().map(ToString::to_string).collect();
-            return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
-        }
+        Verdict::False => return not_applying(arm, request, facts, &resolved, view),
         Verdict::NotChecked { .. } => return Planned::NotChecked { unread: view.unread.clone(), view: Box::new(view) },
         Verdict::Error { why } => return Planned::Input(vec![why]),
     };
-    let Drafted { steps, stays, mut fatal } = match Box::pin(draft(arm, request, &resolved, &view, facts)).await {
+    let Drafted { steps, stays, fatal } = match Box::pin(draft(arm, request, &resolved, &view, facts)).await {
         Ok(drafted) => drafted,
         Err(Undecided::Unread(unread)) => return Planned::NotChecked { unread, view: Box::new(view) },
         Err(Undecided::Error(why)) => return Planned::Input(vec![why]),
     };
-    let vm_id = facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default();
-    let mut warnings: Vec<String> = stays
-        .iter()
-        .map(|refusal| match &refusal.hint {
-            Some(hint) => format!("{}; {hint}", refusal.why),
-            None => refusal.why.clone(),
-        })
-        .collect();
-    if let Some(instance) = facts.instance.known()
-        && !instance.power.is_empty()
-        && !instance.power.eq_ignore_ascii_case("running")
-    {
-        warnings.push(format!("the VM is {}: it can be backed up, crash-consistent", instance.power));
-    }
-    warnings.extend(agent_warning(facts, &steps));
     let plan = Plan {
         format: PLAN_FORMAT.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -177,7 +148,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         playbook_digest: hex(&Sha256::digest(request.playbook.text().as_bytes())),
         codes: resolved.codes.clone(),
         vm: request.vm.clone(),
-        vm_id,
+        vm_id: facts.vm.known().map(|vm| vm.vm_id.clone()).unwrap_or_default(),
         params: resolved.params.clone(),
         overrides: request.overrides.clone(),
         named_locks: request.named_locks.clone(),
@@ -185,21 +156,69 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         allow_guest: request.allow_guest,
         max_changes: request.max_changes,
         evidence,
+        warnings: warnings_of(facts, &steps, &stays),
         steps,
-        warnings: warnings.clone(),
         not_read: view.unread.clone(),
         before: view.clone(),
         hash: String::new(),
         facts: Some(Box::new(facts.clone())),
     }
     .sealed();
+    decided(request, facts, &resolved, view, plan, stays, fatal)
+}
+
+/// `--relock` with a clean-up by Azure Backup would lock the points again before it has cleaned up.
+#[must_use]
+pub fn locks_again_too_soon(resolved: &Resolved, relock: bool) -> Option<Refusal> {
+    let by_service = resolved.params.get("cleanup").is_some_and(|value| value.to_string() == "service");
+    (relock && by_service).then(|| {
+        let why = "--relock with cleanup=service would lock the points again before Azure Backup has cleaned up";
+        Refusal::new("s6.relock-service", why).hint("omit --relock, or use --set cleanup=stale")
+    })
+}
+
+fn not_applying(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts, resolved: &Resolved, view: View) -> Planned {
+    let why = format!("{} does not apply to {}: {}", resolved.name, request.vm.name(), values(resolved, &view));
+    // A collection that looks superfluous and is not proven to be is said, with what is missing.
+    let (now, overrides) = (arm.clock().now(), &request.overrides);
+    let input = RuleInput { facts, now, overrides, orphan_age: rules::ORPHAN_AGE };
+    let warnings = stale::find(&input).reported.iter().map(ToString::to_string).collect();
+    Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings }
+}
+
+/// What stays as it is, and what a backup of this VM will be like.
+fn warnings_of(facts: &VmFacts, steps: &[PlannedStep], stays: &[Refusal]) -> Vec<String> {
+    let told = |refusal: &Refusal| match &refusal.hint {
+        Some(hint) => format!("{}; {hint}", refusal.why),
+        None => refusal.why.clone(),
+    };
+    let mut warnings: Vec<String> = stays.iter().map(told).collect();
+    if let Some(instance) = facts.instance.known()
+        && !instance.power.is_empty()
+        && !instance.power.eq_ignore_ascii_case("running")
+    {
+        warnings.push(format!("the VM is {}: it can be backed up, crash-consistent", instance.power));
+    }
+    warnings.extend(agent_warning(facts, steps));
+    warnings
+}
+
+/// What becomes of a plan that was made: `stays` are the things that it would have changed, `fatal` is what stops all of it.
+fn decided(
+    request: &PlanRequest<'_>,
+    facts: &VmFacts,
+    resolved: &Resolved,
+    view: View,
+    plan: Plan,
+    stays: Vec<Refusal>,
+    mut fatal: Vec<Refusal>,
+) -> Planned {
     if plan.weight() > request.max_changes {
         fatal.push(too_many(plan.weight(), request.max_changes));
     }
-    if let Some((why, wait)) = requested_backup(&plan, facts, &request.earlier) {
-        return Planned::Waiting { why, wait, view: Box::new(view) };
-    }
-    if let Some((why, wait)) = own_backup(facts, &request.earlier, &fatal) {
+    let waits =
+        requested_backup(&plan, facts, &request.earlier).or_else(|| own_backup(facts, &request.earlier, &fatal));
+    if let Some((why, wait)) = waits {
         return Planned::Waiting { why, wait, view: Box::new(view) };
     }
     if !fatal.is_empty() {
@@ -209,23 +228,7 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         return Planned::Waiting { why, wait, view: Box::new(view) };
     }
     if plan.is_empty() {
-        let mut refusals: Vec<Refusal> =
-            plan.steps.iter().flat_map(|step| step.kept.iter().map(|kept| kept.refusal.clone())).collect();
-        refusals.extend(stays);
-        refusals.dedup();
-        if refusals.is_empty()
-            && view.unread("backup.last_error").is_none()
-            && resolved.codes.contains(&view.backup.last_error)
-        {
-            refusals.push(beyond_arm(&view, &plan.steps, &resolved, facts));
-        }
-        if refusals.is_empty() {
-            let why = format!("{} has nothing to change on {}", resolved.name, request.vm.name());
-            // What a step left alone, and why.
-            warnings.extend(plan.steps.iter().flat_map(|step| step.notes.iter().cloned()));
-            return Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings };
-        }
-        return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
+        return without_changes(facts, resolved, view, plan, stays);
     }
     // A task is ordered by a person; everything else may be a timer that repairs the same again and again.
     let task = request.playbook.severity() == Severity::Info;
@@ -233,6 +236,28 @@ pub async fn plan_of(arm: &Arm, request: &PlanRequest<'_>, facts: &VmFacts) -> P
         Some(refusal) => Planned::Refused { refusals: vec![refusal], plan: Some(Box::new(plan)) },
         None => Planned::Plan(Box::new(plan)),
     }
+}
+
+/// A plan without a change is a refusal if something was kept from changing, or if the error is beyond it; else nothing is to do.
+fn without_changes(facts: &VmFacts, resolved: &Resolved, view: View, plan: Plan, stays: Vec<Refusal>) -> Planned {
+    let mut refusals: Vec<Refusal> =
+        plan.steps.iter().flat_map(|step| step.kept.iter().map(|kept| kept.refusal.clone())).collect();
+    refusals.extend(stays);
+    refusals.dedup();
+    if refusals.is_empty()
+        && view.unread("backup.last_error").is_none()
+        && resolved.codes.contains(&view.backup.last_error)
+    {
+        refusals.push(beyond_arm(&view, &plan.steps, resolved, facts));
+    }
+    if !refusals.is_empty() {
+        return Planned::Refused { refusals, plan: Some(Box::new(plan)) };
+    }
+    let why = format!("{} has nothing to change on {}", resolved.name, plan.vm.name());
+    // What a step left alone, and why.
+    let notes = plan.steps.iter().flat_map(|step| step.notes.iter().cloned());
+    let warnings = plan.warnings.iter().cloned().chain(notes).collect();
+    Planned::NothingToDo { why, not_read: view.unread.clone(), view: Box::new(view), warnings }
 }
 
 /// A backup of a running VM needs its agent. Some policies make backups without one, so this refuses nothing.
